@@ -1,0 +1,251 @@
+"""The command line: verbs, and nothing but verbs.
+
+Heavy imports happen inside the verbs, so that `list` and a mistyped word answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from benchmarks.errors import UserError
+from benchmarks.trial import CHOICES, normal_size
+from mixers.base import MixerError
+from mixers.registry import list_mixers, mixer_entry, nearest
+
+if TYPE_CHECKING:
+    from benchmarks.measure.plan import Plan, Request
+    from benchmarks.measure.run import Result
+    from benchmarks.trial import Trial
+
+log = logging.getLogger("benchmarks")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns the exit code: 0 done, 1 something failed, 2 the input was wrong, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        verb = arguments[0] if arguments else "help"
+        if verb in ("help", "-h", "--help"):
+            print(_parser().format_help())
+            return 0
+        if verb not in VERBS:
+            raise UserError(f"there is no verb {verb!r}.{nearest(verb, VERBS)} Verbs: {', '.join(VERBS)}.")
+        options, unknown = _parser().parse_known_args(arguments)
+        if unknown:
+            flags = [flag for action in _parser()._actions for flag in action.option_strings]
+            raise UserError(f"unknown option {unknown[0]!r}.{nearest(unknown[0].split('=')[0], flags)}")
+        return VERBS[verb](options)
+    except (UserError, MixerError) as error:
+        print(f"token-mixers: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ntoken-mixers: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def bench_all(options: argparse.Namespace) -> int:
+    """Trains, cost, latency, tables, plots; resumes."""
+    plan = _plan(options)
+    return _run(options, [*plan.cost(), *plan.accuracy(), *plan.latency()])
+
+
+def train(options: argparse.Namespace) -> int:
+    """One training run, or several where MIXER, SEED or IMAGE_SIZE is a list."""
+    if options.mixer is None:
+        raise UserError("train needs a mixer: make train MIXER=fft_complex (make list shows all)")
+    return _run(options, _plan(options).accuracy(all_seeds=False), report=False)
+
+
+def cost(options: argparse.Namespace) -> int:
+    """Parameters, FLOPs and peak memory."""
+    return _run(options, _plan(options).cost())
+
+
+def latency(options: argparse.Namespace) -> int:
+    """Time per image size, each mixer alone and in the backbone."""
+    return _run(options, _plan(options).latency(trained=options.image_size is None))
+
+
+def report(options: argparse.Namespace) -> int:
+    """Tables and plots again, from the records alone."""
+    from benchmarks.report.build import write_report
+
+    _say_where(write_report(options.results))
+    return 0
+
+
+def speed(options: argparse.Namespace) -> int:
+    """Ratios: our transforms beside torch.fft, our training loop beside a DataLoader's."""
+    from benchmarks.measure.speed import write_speed
+    from benchmarks.record import cores
+
+    options.results.mkdir(parents=True, exist_ok=True)
+    for c in write_speed(options.results, ["conv1x1", "fft_complex", "attention"], options.threads or cores()):
+        print(f"{c.what} / {c.beside}: {c.ratio:.3f} ({c.ratio_low:.3f} to {c.ratio_high:.3f}, n = {c.rounds}), {c.setting}")
+    print(f"written to {options.results / 'speed.md'}")
+    return 0
+
+
+def list_verb(options: argparse.Namespace) -> int:
+    """The mixers with family, complexity, paper and year."""
+    rows = [("mixer", "family", "complexity", "year", "paper")]
+    for name in list_mixers(options.mixer.split(",") if options.mixer else "*"):
+        entry = mixer_entry(name)
+        rows.append((name, entry.family, entry.complexity, str(entry.year or ""), entry.paper))
+    if len(rows) == 1:
+        raise UserError(f"no mixer matches {options.mixer!r}; known: {', '.join(list_mixers())}")
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    for row in rows:
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]).rstrip())
+    return 0
+
+
+VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "bench-all": bench_all,
+    "train": train,
+    "latency": latency,
+    "cost": cost,
+    "report": report,
+    "list": list_verb,
+    "speed": speed,
+}
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    from benchmarks.measure.plan import Plan, Request
+
+    given = {name: value for name, value in vars(options).items() if name not in ("verb",)}
+    return Plan(Request(**given))
+
+
+def _run(options: argparse.Namespace, trials: list[Trial], report: bool = True) -> int:
+    """Measures the trials, writes the report, and says what failed; the exit code says it too."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from benchmarks.measure.run import Runner
+
+    _log_to_stdout()
+    retry = CHOICES_OF_RETRY[options.retry]
+    with logging_redirect_tqdm([log]):
+        results = Runner(options.results, options.data_dir, retry).run(trials)
+    if report:
+        from benchmarks.report.build import write_report
+
+        _say_where(write_report(options.results))
+    return _say_outcome(results, single=len(trials) == 1)
+
+
+def _say_outcome(results: list[Result], single: bool) -> int:
+    """Prints the failures; 1 if a trial failed, 2 if the only one asked for cannot exist."""
+    failed = [r for r in results if r.record.status not in ("ok", "unsupported")]
+    unsupported = [r for r in results if r.record.status == "unsupported"]
+    for result in [*unsupported, *failed]:
+        print(f"{result.record.status}: {result.record.trial.describe()}: {result.record.reason}")
+    if single:
+        from benchmarks.measure.progress import outcome_line
+
+        (result,) = results
+        if result.record.status == "ok":
+            note = "" if result.measured_now else " (measured earlier)"
+            print(f"{result.record.trial.describe()}: {outcome_line(result.record)}{note}")
+        if unsupported:
+            return 2
+    counts = Counter(result.record.status for result in results)
+    earlier = sum(not result.measured_now for result in results)
+    print(f"{len(results)} trials: {', '.join(f'{n} {s}' for s, n in sorted(counts.items()))}; {earlier} measured earlier")
+    if failed:
+        print("to try the failed ones again, add RETRY=failed")
+    return 1 if failed else 0
+
+
+def _say_where(written: list[Path]) -> None:
+    for folder in sorted({path.parent for path in written}):
+        print(f"{sum(path.parent == folder for path in written)} files in {folder}")
+
+
+def _log_to_stdout() -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+CHOICES_OF_RETRY: dict[str | None, tuple[str, ...]] = {
+    None: (),
+    "failed": ("oom", "diverged", "timeout", "error"),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message.replace("argument ", ""))
+
+
+def _parser() -> argparse.ArgumentParser:
+    verbs = "\n".join(f"  {name:10} {(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items())
+    parser = _Parser(
+        prog="python -m benchmarks",
+        usage="python -m benchmarks VERB [options]",
+        description=f"verbs:\n{verbs}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("verb", help=argparse.SUPPRESS)
+    add("--mixer", help="names, wildcards, options or plug-ins: dct | 'fft*,attention(heads=4)' | file.py:MyMixer")
+    add("--dataset", help=" | ".join(CHOICES["dataset"]))
+    add("--data-dir", type=Path, default=Path("data"), help="where CIFAR-100 is, or is downloaded to (data)")
+    add("--image-size", type=_list(normal_size), help="pixels, or a list: 16,32 or 16x32")
+    add("--patch-size", type=_number(int), help="side of a token in pixels; 1: every pixel is a token")
+    add("--dim", type=_number(int), help="channels of the backbone, a multiple of 8")
+    add("--depth", type=_number(int), help="blocks")
+    add("--epochs", type=_number(int))
+    add("--seed", type=_list(_number(int)), help="one, or a list: 0,1,2")
+    add("--lr", type=_number(float), help="peak learning rate")
+    add("--weight-decay", type=_number(float))
+    add("--batch-size", type=_number(int))
+    add("--augment", help=" | ".join(CHOICES["augment"]))
+    add("--train-images", type=_number(int), help="of a procedural data set")
+    add("--norm", default="image", help="image: statistics per image; token: per token")
+    add("--no-coordinates", dest="coordinates", action="store_false", help="leave the coordinate channels out")
+    add("--match", default="width", help="hold equal: width | params | flops")
+    add("--device", help=" | ".join(CHOICES["device"]))
+    add("--precision", help=" | ".join(CHOICES["precision"]))
+    add("--threads", type=_number(int), help="on the CPU (all cores)")
+    add("--rounds", type=_number(int), help="of the latency sweep")
+    add("--profile", help="quick (without a GPU) | full (with one)")
+    add("--results", type=Path, default=Path("results"), help="folder of records, tables and plots (results)")
+    add("--retry", choices=["failed"], help="measure failed trials again")
+    return parser
+
+
+def _number(kind: type) -> Callable[[str], Any]:
+    """A converter with an error that says what is allowed."""
+
+    def convert(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
+
+    return convert
+
+
+def _list(convert: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """A converter of comma-separated values, each once."""
+
+    def convert_all(text: str) -> tuple[Any, ...]:
+        values = tuple(dict.fromkeys(convert(part.strip()) for part in text.split(",") if part.strip()))
+        if not values:
+            raise argparse.ArgumentTypeError("the list is empty")
+        return values
+
+    return convert_all

@@ -1,0 +1,9 @@
+"""The error that means: the user can mend this. The command line prints it as one line and exits with 2."""
+
+
+class UserError(ValueError):
+    """Bad input. The message is one line: what was given, what is allowed, what to type."""
+
+
+class Diverged(RuntimeError):
+    """Training reached a loss that is not finite; the message says at which step and what the last finite loss was."""

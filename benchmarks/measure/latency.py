@@ -1,0 +1,240 @@
+"""Latency: forward, and forward + backward, of each mixer alone and in the backbone, timed by pytest-benchmark.
+
+Methodology. One process per image size. In it, one item is one (round, net, target, mode), in shuffled order within a
+round, so that rounds interleave the mixers; every ratio is taken within a round. The device is synchronised inside the
+clock. Inputs are random and rotate through more memory than the caches hold. First calls are not counted. Beside each
+mixer stands the copy of its input tensor in the same round, the memory floor. The first item is repeated at the end:
+its ratio says how far the machine drifted. What is predicted not to fit into memory is not started on a CPU, where the
+kernel would kill the process; on a GPU the allocator says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.measure.data import DATASETS
+from benchmarks.measure.memory import free_bytes, predict_peak_bytes
+from benchmarks.measure.train import build_net
+from benchmarks.trial import Trial
+from mixers import UnsupportedSize, create_mixer
+from mixers.registry import mixer_entry
+
+PLAN_VARIABLE = "TOKEN_MIXERS_LATENCY_PLAN"
+DRIFT_ROUND = -1
+MODES = ("forward", "forward_backward")
+TIMEOUT_S = 3600  # for one image size
+FREE_SHARE = 0.8  # of the free memory may be asked for on a CPU
+METRIC_OF = {
+    ("net", "forward"): "forward_ms",
+    ("net", "forward_backward"): "forward_backward_ms",
+    ("mixer", "forward"): "mixer_forward_ms",
+    ("mixer", "forward_backward"): "mixer_forward_backward_ms",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One thing timed in one round."""
+
+    trial: int  # index into the plan's trials
+    target: str  # copy, mixer or net
+    mode: str
+    round: int = 0
+
+    def in_round(self, number: int) -> Item:
+        return dataclasses.replace(self, round=number)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.round}-{self.trial}-{self.target}-{self.mode}"
+
+
+@dataclasses.dataclass
+class Timing:
+    """What came of one latency trial."""
+
+    trial: Trial
+    status: str
+    reason: str | None
+    metrics: dict[str, Any]
+    history: list[dict[str, Any]]
+
+
+def measure_latency(trials: list[Trial]) -> list[Timing]:
+    """Times the trials of one image size, in one process of their own."""
+    num_classes = DATASETS[trials[0].dataset].num_classes
+    timings, items = [], []
+    for index, trial in enumerate(trials):
+        timing = Timing(trial, "ok", None, {"latency_batch_size": trial.batch_size}, [])
+        timings.append(timing)
+        try:
+            own = list(_items_that_fit(index, timing, num_classes))
+        except UnsupportedSize as error:
+            timing.status, timing.reason = "unsupported", str(error)
+            continue
+        items += own
+    copies = {_copied(trial): index for index, trial in reversed(list(enumerate(trials)))}
+    items += [Item(index, "copy", "forward") for index in copies.values()]
+    results, failures, end = _run_process(trials, items, num_classes)
+    for index, timing in enumerate(timings):
+        if timing.status != "unsupported":
+            _summarise(timing, index, copies[_copied(timing.trial)], results, failures, end)
+    return timings
+
+
+def _copied(trial: Trial) -> tuple[Any, ...]:
+    """Trials that agree in this have mixer inputs of one shape and share the copy."""
+    return trial.batch_size, trial.dim
+
+
+def _items_that_fit(index: int, timing: Timing, num_classes: int) -> Iterator[Item]:
+    """The items of one trial whose predicted memory is there; the first that does not fit is noted as `oom`."""
+    trial = timing.trial
+    for (target, mode), name in METRIC_OF.items():
+        needed = predict_peak_bytes(lambda target=target, mode=mode: _dry_run(trial, target, mode, num_classes))
+        if name == "forward_backward_ms":
+            timing.metrics["peak_memory_bytes"] = needed
+        free = free_bytes("cpu") * FREE_SHARE
+        if trial.device == "cpu" and needed > free:
+            timing.status = "oom"
+            timing.reason = timing.reason or f"{name} asks for {needed:,} bytes, {free:,.0f} are free"
+        else:
+            yield Item(index, target, mode)
+
+
+def _dry_run(trial: Trial, target: str, mode: str, num_classes: int):
+    """The call of one item on whatever device tensors are made on now, and what is alive before it."""
+    assert trial.batch_size is not None
+    if target == "mixer":
+        module: torch.nn.Module = create_mixer(trial.mixer, trial.dim, trial.grid)
+        x = torch.randn(trial.batch_size, trial.dim, *trial.grid, requires_grad=True)
+    else:
+        module = build_net(trial, num_classes)
+        x = torch.randn(trial.batch_size, 3, *trial.size)
+
+    def run() -> None:
+        with torch.set_grad_enabled(mode != "forward"):
+            y = module(x)
+        if mode != "forward":
+            torch.autograd.grad(y.sum(), list(module.parameters()) or [x])
+
+    return run, [x, *module.parameters(), *module.buffers()]
+
+
+def _run_process(trials: list[Trial], items: list[Item], num_classes: int):
+    """Runs the items under pytest-benchmark; returns medians in ms by item, failures by item, and how it ended."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        output, failures = folder / "benchmark.json", folder / "failures.jsonl"
+        plan = {
+            "trials": [trial.to_dict() for trial in trials],
+            "items": [item.to_dict() for item in items],
+            "plugins": [entry.origin for entry in map(mixer_entry, {t.mixer for t in trials}) if entry.origin],
+            "num_classes": num_classes,
+            "failures": str(failures),
+        }
+        (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+        (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+        command = [
+            *(sys.executable, "-m", "pytest", str(Path(__file__).with_name("latency_items.py")), "-q"),
+            *("-c", str(folder / "pytest.ini"), "-p", "pytest_benchmark.plugin", "-p", "no:cacheprovider"),
+            *("--benchmark-only", "--benchmark-disable-gc", f"--benchmark-json={output}"),
+        ]
+        environment = os.environ | {PLAN_VARIABLE: str(folder / "plan.json"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)  # plug-ins are found there too
+        end = None
+        try:
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            )
+            if done.returncode != 0 and not output.exists():
+                end = "error", f"the process ended with {done.returncode}: {_tail(done.stdout + done.stderr)}"
+        except subprocess.TimeoutExpired:
+            end = "timeout", f"one image size took more than {TIMEOUT_S} s"
+        return _read_results(output), _read_failures(failures), end
+
+
+def _read_results(path: Path) -> dict[Item, dict[str, Any]]:
+    """For each item that was timed: its median in ms, and the GPU's peak memory where it was taken."""
+    if not path.exists():
+        return {}
+    results = {}
+    for entry in json.loads(path.read_text(encoding="utf-8"))["benchmarks"]:
+        extra = entry["extra_info"]
+        peak = extra.pop("peak_memory_bytes", None)
+        results[Item(**extra)] = {"ms": 1000 * statistics.median(entry["stats"]["data"]), "peak_memory_bytes": peak}
+    return results
+
+
+def _read_failures(path: Path) -> dict[Item, tuple[str, str]]:
+    if not path.exists():
+        return {}
+    failures: dict[Item, tuple[str, str]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        values = json.loads(line)
+        error, message = values.pop("error"), values.pop("message")
+        failures[Item(**values)] = (error, message)
+    return failures
+
+
+def _tail(text: str, lines: int = 4) -> str:
+    """The end of a process's output, without anything that looks like a path."""
+    return re.sub(r"(/[^\s:'\"]+)+/", "", " | ".join(text.strip().splitlines()[-lines:]))[-400:]
+
+
+def _summarise(timing: Timing, index: int, copy_index: int, results, failures, end) -> None:
+    """Turns the items of one trial into its metrics and a row of the history per round."""
+    trial, metrics = timing.trial, timing.metrics
+
+    def ms(item: Item) -> float | None:
+        return results[item]["ms"] if item in results else None
+
+    for number in range(trial.rounds or 1):
+        row: dict[str, Any] = {"round": number, "copy_ms": ms(Item(copy_index, "copy", "forward", number))}
+        for (target, mode), name in METRIC_OF.items():
+            item = Item(index, target, mode, number)
+            row[name] = ms(item)
+            metrics["peak_memory_bytes"] = (results.get(item) or {}).get("peak_memory_bytes") or metrics["peak_memory_bytes"]
+        timing.history.append(row)
+    for name in ("copy_ms", *METRIC_OF.values()):
+        metrics[name] = _median(row[name] for row in timing.history)
+    pairs = [(row["mixer_forward_ms"], row["copy_ms"]) for row in timing.history]
+    metrics["copy_ratio"] = _median(mixer / copy for mixer, copy in pairs if mixer is not None and copy)
+    for rate, time_ms in (("images_per_s", "forward_ms"), ("train_step_images_per_s", "forward_backward_ms")):
+        metrics[rate] = 1000 * trial.batch_size / metrics[time_ms] if metrics[time_ms] else None
+    metrics["drift_ratio"] = _drift(results)
+    own_failures = [what for item, what in failures.items() if item.trial == index and item.target != "copy"]
+    if own_failures:
+        error, message = own_failures[0]
+        timing.status = "oom" if "OutOfMemory" in error or "can't allocate memory" in message else "error"
+        timing.reason = f"{error}: {message.splitlines()[0] if message else ''}"
+    elif end is not None:
+        timing.status, timing.reason = end
+
+
+def _median(values) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def _drift(results: dict[Item, dict[str, Any]]) -> float | None:
+    """The repeated item over its first measurement."""
+    for item, result in results.items():
+        first = item.in_round(0)
+        if item.round == DRIFT_ROUND and first in results:
+            return result["ms"] / results[first]["ms"]
+    return None

@@ -1,0 +1,82 @@
+"""Peak memory: the allocator's on a GPU; on a CPU, the bytes of all tensors alive at once, storage by storage.
+
+The count on the CPU sees every tensor that PyTorch's dispatcher makes, also those kept for the backward pass. It does
+not see scratch space inside a library's kernel. Run on fake tensors, it predicts a peak without computing anything.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class TensorBytes(TorchDispatchMode):
+    """While active, counts the bytes of the tensors that come to life and die; `peak` is the most at once."""
+
+    def __init__(self, alive: Iterable[Tensor] = ()) -> None:
+        super().__init__()
+        self.current = 0
+        self.peak = 0
+        self._known: set[int] = set()
+        for tensor in alive:
+            self._add(tensor)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._add(leaf)
+        return result
+
+    def _add(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._known:
+            return
+        size = storage.nbytes()
+        self._known.add(key)
+        self.current += size
+        self.peak = max(self.peak, self.current)
+        weakref.finalize(storage, self._remove, key, size)
+
+    def _remove(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.current -= size
+
+
+def peak_bytes(run: Callable[[], Any], alive: Iterable[Tensor], device: str) -> int:
+    """Most bytes alive at once while `run` runs, the tensors `alive` before it (weights, input) included."""
+    alive = list(alive)
+    if device == "cuda":
+        run()  # handles and workspaces of the libraries are made on the first call
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        torch.cuda.synchronize()
+        own = sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in alive}.values())
+        return torch.cuda.max_memory_allocated() - before + own
+    counter = TensorBytes(alive)
+    with counter:
+        run()
+    return counter.peak
+
+
+def predict_peak_bytes(make: Callable[[], tuple[Callable[[], Any], Iterable[Tensor]]]) -> int:
+    """The peak that `make() -> (run, alive)` would have on a CPU, found without allocating or computing."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        run, alive = make()
+        return peak_bytes(run, alive, "cpu")
+
+
+def free_bytes(device: str) -> int:
+    """Bytes that can still be taken on the device."""
+    return torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available

@@ -1,0 +1,182 @@
+"""From what the user asked for to the list of trials."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.errors import UserError
+from benchmarks.measure.match import matched
+from benchmarks.profiles import PROFILES, Profile
+from benchmarks.record import cores
+from benchmarks.trial import CHOICES, Trial, normal_size
+from mixers import list_mixers
+from mixers.registry import mixer_entry, nearest, parse_mixer, split_mixers
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for; None means what the profile says."""
+
+    mixer: str | None = None
+    dataset: str | None = None
+    data_dir: Path = Path("data")
+    image_size: tuple[int | str, ...] | None = None
+    patch_size: int | None = None
+    dim: int | None = None
+    depth: int | None = None
+    epochs: int | None = None
+    seed: tuple[int, ...] | None = None
+    lr: float | None = None
+    device: str | None = None
+    precision: str | None = None
+    profile: str | None = None
+    match: str = "width"
+    results: Path = Path("results")
+    norm: str = "image"
+    coordinates: bool = True
+    threads: int | None = None
+    batch_size: int | None = None
+    weight_decay: float | None = None
+    augment: str | None = None
+    train_images: int | None = None
+    rounds: int | None = None
+    retry: str | None = None
+
+
+class Plan:
+    """The trials that a request stands for, kind by kind.
+
+    Raises:
+        UserError: a value is not allowed, or the device is not there.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.device = _device(request.device)
+        self.profile_name = _choice("profile", request.profile or ("full" if self.device == "cuda" else "quick"))
+        default = "cifar100" if self.profile_name == "full" else "constellations"
+        self.dataset = _choice("dataset", request.dataset or default)
+        self.profile: Profile = PROFILES[self.profile_name, self.dataset]
+        self.mixers = split_mixers(request.mixer) if request.mixer is not None else list_mixers()
+
+    def accuracy(self, all_seeds: bool = True) -> list[Trial]:
+        """Seeds outermost, so that whatever has finished is a fair set; then the extra sizes, with the first seed.
+
+        Args:
+            all_seeds: the profile's seeds and extra sizes; else its first seed and main size, as `train` does.
+        """
+        profile, request = self.profile, self.request
+        seeds = request.seed or (profile.seeds if all_seeds else profile.seeds[:1])
+        sizes = request.image_size or (profile.image_size,)
+        extra = profile.extra_sizes if all_seeds and request.image_size is None else ()
+        settings = [(size, seed) for seed in seeds for size in sizes] + [(size, seeds[0]) for size in extra]
+        recipe = {
+            "epochs": _first(request.epochs, profile.epochs),
+            "lr": _first(request.lr, profile.lr),
+            "weight_decay": _first(request.weight_decay, profile.weight_decay),
+            "batch_size": _first(request.batch_size, profile.batch_size),
+            "warmup_epochs": profile.warmup_epochs,
+            "label_smoothing": profile.label_smoothing,
+            "augment": _first(request.augment, profile.augment),
+            "train_images": _first(request.train_images, profile.train_images),
+        }
+        if self.dataset == "cifar100" and request.train_images is not None:
+            raise UserError("--train-images is for procedural data sets; cifar100 trains on its whole training split")
+        return [
+            self._trial("accuracy", mixer, size, seed=seed, **recipe) for size, seed in settings for mixer in self.mixers
+        ]
+
+    def cost(self) -> list[Trial]:
+        """One trial for every net that `accuracy` trains."""
+        batch = _first(self.request.batch_size, self.profile.batch_size)
+        sizes = self.request.image_size or (self.profile.image_size, *self.profile.extra_sizes)
+        return [self._trial("cost", mixer, size, batch_size=batch) for size in sizes for mixer in self.mixers]
+
+    def latency(self, trained: bool = True) -> list[Trial]:
+        """The sweep over image sizes with pixels as tokens, and, where `trained`, the nets that `accuracy` trains.
+
+        Attention is timed with the plain backend too. Trials of one image size stand together.
+        """
+        profile, request = self.profile, self.request
+        settings: list[tuple[int | str, int, str]] = []
+        if trained:
+            patch = request.patch_size or profile.patch_size
+            sizes = request.image_size or (profile.image_size, *profile.extra_sizes)
+            settings += [(size, patch, request.match) for size in sizes]
+            settings += [(size, 1, "width") for size in profile.latency_sizes]
+        else:
+            settings += [(s, request.patch_size or 1, request.match) for s in request.image_size or profile.latency_sizes]
+        mixers = list(self.mixers)
+        if "attention" in mixers:
+            mixers.insert(mixers.index("attention") + 1, "attention(backend=plain)")
+        precisions = profile.precisions if self.device == "cuda" else ("float32",)
+        if request.precision:
+            precisions = (request.precision,)
+        trials = []
+        for size, patch, match in dict.fromkeys(settings):
+            for precision in precisions:
+                for compiled in profile.compiled:
+                    for mixer in mixers:
+                        trial = self._trial(
+                            *("latency", mixer, size),
+                            patch_size=patch,
+                            match=match,
+                            precision=precision,
+                            compiled=compiled,
+                            rounds=_first(request.rounds, profile.rounds),
+                        )
+                        batch = max(1, min(512, profile.latency_elements // (trial.dim * trial.tokens)))
+                        trials.append(dataclasses.replace(trial, batch_size=_first(request.batch_size, batch)))
+        return trials
+
+    def _trial(self, kind: str, mixer: str, size: int | str, **fields: Any) -> Trial:
+        request = self.request
+        own = {
+            "patch_size": _first(request.patch_size, self.profile.patch_size),
+            "dim": _first(request.dim, self.profile.dim),
+            "depth": _first(request.depth, self.profile.depth),
+            "match": request.match,
+            "precision": request.precision or ("bfloat16" if self.device == "cuda" else "float32"),
+        }
+        trial = Trial(
+            kind=kind,
+            mixer=_portable_name(mixer),
+            mixer_source=mixer_entry(mixer).source,
+            dataset=self.dataset,
+            image_size=normal_size(size),
+            profile=self.profile_name,
+            norm=request.norm,
+            coordinates=request.coordinates,
+            device=self.device,
+            threads=_first(request.threads, cores()),
+            **(own | fields),
+        )
+        return matched(trial) if trial.match != "width" else trial
+
+
+def _portable_name(mixer: str) -> str:
+    """The mixer as records keep it: for a plug-in in a file, the file's name without its folder."""
+    name, _ = parse_mixer(mixer)
+    return mixer.replace(name, mixer_entry(mixer).name, 1) if ":" in name else mixer.strip()
+
+
+def _choice(name: str, value: str) -> str:
+    if value not in CHOICES[name]:
+        raise UserError(f"--{name} is {value!r}; allowed: {', '.join(CHOICES[name])}.{nearest(value, CHOICES[name])}")
+    return value
+
+
+def _device(asked: str | None) -> str:
+    if asked is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    _choice("device", asked)
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device is cuda, but PyTorch sees no GPU here; use DEVICE=cpu, or leave it out")
+    return asked
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)

@@ -1,0 +1,243 @@
+"""Accuracy: trains one net by the one recipe and reads the test split once, at the end.
+
+AdamW, linear warm-up and cosine to zero, gradient norm clipped at 1, label smoothing, augmentation in batches on the
+device, bfloat16 autocast where the trial says so. Everything random comes from generators seeded with (seed, epoch), so
+that a run resumed from its checkpoint at the end of an epoch goes on exactly as it would have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from benchmarks.errors import Diverged, UserError
+from benchmarks.measure.augment import Augment
+from benchmarks.measure.data import ImageData, batches
+from benchmarks.record import atomic_write
+from benchmarks.trial import RESULTS_VERSION, Trial
+from mixers import MixerNet
+
+EVALUATION_BATCH = 500
+CHECK_EVERY_STEPS = 50  # how often the loss is looked at; each look waits for the device
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What one accuracy trial measured."""
+
+    metrics: dict[str, Any]
+    history: list[dict[str, Any]]
+    predictions: np.ndarray  # uint8 (test images,), the most probable class of each
+
+
+def build_net(trial: Trial, num_classes: int) -> MixerNet:
+    """The trial's net, on the CPU, its weights drawn from the trial's seed."""
+    torch.manual_seed(trial.seed)
+    return MixerNet(
+        trial.mixer,
+        num_classes=num_classes,
+        img_size=trial.size,
+        patch_size=trial.patch_size,
+        dim=trial.dim,
+        depth=trial.depth,
+        norm=trial.norm,
+        coordinates=trial.coordinates,
+        seed=trial.seed,
+    )
+
+
+def train(trial: Trial, data: ImageData, checkpoint: Path) -> Outcome:
+    """Trains, going on from `checkpoint` where that exists, and evaluates on the test split.
+
+    Leaves the final weights beside the checkpoint as `.safetensors`.
+
+    Raises:
+        Diverged: the loss is not finite.
+        UserError: the checkpoint belongs to another configuration or cannot be read.
+    """
+    assert trial.epochs is not None and trial.batch_size is not None
+    net = build_net(trial, data.info.num_classes).to(trial.device)
+    optimizer = make_optimizer(net, trial)
+    history, train_s, overhead_s = _resume(trial, checkpoint, net, optimizer)
+    augment = Augment(
+        trial.augment or "none",
+        data.info,
+        label_smoothing=trial.label_smoothing or 0.0,
+        memory_format=net.memory_format,
+    )
+
+    for epoch in range(len(history), trial.epochs):
+        row, epoch_overhead_s = _train_epoch(trial, net, optimizer, data, augment, epoch)
+        train_s += row["seconds"]
+        overhead_s += epoch_overhead_s
+        scores, _ = evaluate(net, data.val_images, data.val_labels, augment, trial)
+        row |= {"val_top1_percent": scores["top1_percent"], "val_loss": scores["loss"]}
+        history.append(row)
+        log.info(
+            "  epoch %d of %d: loss %.3f, held-out top-1 %.1f %%, %.0f images/s",
+            *(epoch + 1, trial.epochs, row["train_loss"], row["val_top1_percent"], row["images_per_s"]),
+        )
+        _save(trial, checkpoint, net, optimizer, history, train_s, overhead_s)
+
+    test_images, test_labels = data.read_test()
+    scores, predictions = evaluate(net, test_images, test_labels, augment, trial)
+    safetensors.torch.save_model(net, str(checkpoint.with_suffix(".safetensors")))
+    on_cpu = trial.device == "cpu"
+    metrics = {
+        **{f"test_{name}": value for name, value in scores.items()},
+        "val_top1_percent": history[-1]["val_top1_percent"],
+        "train_loss": history[-1]["train_loss"],
+        "train_s": train_s,
+        "train_images_per_s": trial.epochs * len(data.train_labels) / train_s,
+        "overhead_percent": 100 * overhead_s / train_s if on_cpu else None,
+        "params": sum(p.numel() for p in net.parameters()),
+    }
+    return Outcome(metrics, history, predictions)
+
+
+def _train_epoch(
+    trial: Trial, net: MixerNet, optimizer: torch.optim.Optimizer, data: ImageData, augment: Augment, epoch: int
+) -> tuple[dict[str, Any], float]:
+    """One pass over the training images; returns its row of the history and the seconds spent outside the net."""
+    assert trial.epochs is not None and trial.batch_size is not None
+    # one generator for the order and one for the augmentation, both made again from (seed, epoch)
+    seed = trial.seed * 100_003 + epoch
+    order = torch.Generator(trial.device).manual_seed(2 * seed)
+    noise = torch.Generator(trial.device).manual_seed(2 * seed + 1)
+    torch.manual_seed(seed)
+    net.train()
+    images_seen, steps = 0, math.ceil(len(data.train_labels) / trial.batch_size)
+    loss_sum, last_finite = torch.zeros((), device=trial.device), math.nan
+    overhead_s, started = 0.0, time.perf_counter()
+    bar = tqdm(total=len(data.train_labels), unit="image", disable=None, leave=False, dynamic_ncols=True)
+    bar.set_description(f"{trial.mixer} epoch {epoch + 1}/{trial.epochs}")
+    mark = time.perf_counter()
+    for step, index in enumerate(batches(len(data.train_labels), trial.batch_size, order, trial.device)):
+        images, targets = augment(data.train_images.index_select(0, index), data.train_labels[index], noise)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(trial, epoch + step / steps)
+        overhead_s += time.perf_counter() - mark
+
+        with autocast(trial):
+            loss = F.cross_entropy(net(images), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+
+        mark = time.perf_counter()
+        loss_sum += loss.detach() * len(index)
+        images_seen += len(index)
+        bar.update(len(index))
+        if step % CHECK_EVERY_STEPS == 0 or step == steps - 1:
+            mean_loss = loss_sum.item() / images_seen
+            if not math.isfinite(mean_loss):
+                bar.close()
+                raise Diverged(f"the loss is not finite by step {step} of epoch {epoch + 1}; before: {last_finite:.4g}")
+            last_finite = mean_loss
+            bar.set_postfix(loss=f"{mean_loss:.3f}")
+    bar.close()
+    seconds = time.perf_counter() - started
+    row = {
+        "epoch": epoch + 1,
+        "train_loss": last_finite,
+        "lr": optimizer.param_groups[0]["lr"],
+        "images_per_s": images_seen / seconds,
+        "seconds": seconds,
+    }
+    return row, overhead_s
+
+
+@torch.no_grad()
+def evaluate(
+    net: nn.Module, images: Tensor, labels: Tensor, augment: Augment, trial: Trial
+) -> tuple[dict[str, float], np.ndarray]:
+    """Top-1, top-5 and mean cross-entropy of uint8 `images` (n, 3, H, W), and the most probable class of each."""
+    net.eval()
+    logits = []
+    for chunk in images.split(EVALUATION_BATCH):
+        with autocast(trial):
+            logits.append(net(augment.normalise(chunk)).float())
+    scores = torch.cat(logits)
+    best = scores.topk(min(5, scores.shape[1])).indices
+    hits = best == labels[:, None]
+    result = {
+        "top1_percent": 100 * hits[:, 0].double().mean().item(),
+        "top5_percent": 100 * hits.any(1).double().mean().item(),
+        "loss": F.cross_entropy(scores, labels).item(),
+    }
+    return result, best[:, 0].to(torch.uint8).cpu().numpy()
+
+
+def make_optimizer(net: nn.Module, trial: Trial) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices and kernels alone, not on biases, gains and scales."""
+    matrices = [p for p in net.parameters() if p.ndim > 1]
+    vectors = [p for p in net.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": trial.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=trial.lr or 0.0, fused=True)
+
+
+def learning_rate(trial: Trial, epoch: float) -> float:
+    """Linear from 0 over the warm-up, then a half cosine to 0 at the end; `epoch` counts from 0 with fractions."""
+    assert trial.lr is not None and trial.epochs is not None and trial.warmup_epochs is not None
+    warmup = min(trial.warmup_epochs, trial.epochs / 2)
+    if epoch < warmup:
+        return trial.lr * max(epoch / warmup, 1e-3)
+    return trial.lr * 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (trial.epochs - warmup)))
+
+
+@contextlib.contextmanager
+def autocast(trial: Trial) -> Iterator[None]:
+    """The trial's precision."""
+    with torch.autocast(trial.device, torch.bfloat16, enabled=trial.precision == "bfloat16"):
+        yield
+
+
+def _save(trial, checkpoint: Path, net, optimizer, history, train_s: float, overhead_s: float) -> None:
+    state = {
+        "trial": trial.to_dict(),
+        "results_version": RESULTS_VERSION,
+        "net": net.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "history": history,
+        "train_s": train_s,
+        "overhead_s": overhead_s,
+    }
+    with atomic_write(checkpoint) as file:
+        torch.save(state, file)
+
+
+def _resume(trial: Trial, checkpoint: Path, net: nn.Module, optimizer) -> tuple[list[dict[str, Any]], float, float]:
+    """Loads the checkpoint if there is one; returns the history and the seconds so far."""
+    if not checkpoint.exists():
+        return [], 0.0, 0.0
+    remedy = f"move {checkpoint} away to start this trial anew"
+    try:
+        state = torch.load(checkpoint, map_location=trial.device, weights_only=True)
+        other, version = state["trial"], state["results_version"]
+    except Exception as error:  # whatever a broken file makes the unpickler raise
+        raise UserError(f"the checkpoint cannot be read ({type(error).__name__}); {remedy}") from error
+    mine = trial.to_dict()
+    differing = [f"{key} {other.get(key)!r} for {value!r}" for key, value in mine.items() if other.get(key) != value]
+    if differing or version != RESULTS_VERSION:
+        what = ", ".join(differing) or f"results version {version} for {RESULTS_VERSION}"
+        raise UserError(f"the checkpoint is of another configuration ({what}); {remedy}")
+    net.load_state_dict(state["net"])
+    optimizer.load_state_dict(state["optimizer"])
+    log.info("  going on after epoch %d of %s", len(state["history"]), trial.epochs)
+    return state["history"], state["train_s"], state["overhead_s"]

@@ -1,0 +1,113 @@
+"""The two profiles: every number of a run that nobody set on the command line.
+
+`quick` shows the whole line in minutes on two cores; `full` is a comparison to cite, for a GPU. Everything a profile
+sets is the same for all mixers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+QUICK_LATENCY_SIZES: tuple[int | str, ...] = (16, 32, 48, 64)
+FULL_LATENCY_SIZES: tuple[int | str, ...] = (16, "16x32", 32, 48, 64, 96, 128, 192, 256)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Profile:
+    """Settings of one profile on one data set."""
+
+    image_size: int  # pixels
+    patch_size: int
+    extra_sizes: tuple[int, ...]  # trained too, with the first seed alone
+    dim: int
+    depth: int
+    seeds: tuple[int, ...]
+    epochs: int
+    batch_size: int
+    lr: float  # one for all mixers, chosen on held-out images; results/experiments.md has the sweep
+    weight_decay: float = 0.05
+    warmup_epochs: float
+    label_smoothing: float = 0.1
+    augment: str
+    train_images: int | None = None  # of a procedural data set
+    latency_sizes: tuple[int | str, ...]  # with patch size 1: tokens are pixels
+    latency_elements: int  # numbers in the mixer's input tensor; the batch follows from it
+    rounds: int
+    compiled: tuple[bool, ...] = (False,)  # latency eager, or eager and compiled
+    precisions: tuple[str, ...] = ("float32",)  # of latency on a GPU
+
+
+PROFILES: dict[tuple[str, str], Profile] = {
+    ("quick", "constellations"): Profile(
+        image_size=16,
+        patch_size=2,
+        extra_sizes=(32,),
+        dim=32,
+        depth=4,
+        seeds=(0, 1, 2),
+        epochs=4,
+        batch_size=128,
+        lr=4e-3,
+        warmup_epochs=0.5,
+        label_smoothing=0.0,
+        augment="none",
+        train_images=6_000,
+        latency_sizes=QUICK_LATENCY_SIZES,
+        latency_elements=2**18,
+        rounds=5,
+    ),
+    ("quick", "cifar100"): Profile(
+        image_size=32,
+        patch_size=4,
+        extra_sizes=(16,),
+        dim=64,
+        depth=4,
+        seeds=(0, 1, 2),
+        epochs=5,
+        batch_size=128,
+        lr=2e-3,
+        warmup_epochs=0.5,
+        augment="light",
+        latency_sizes=QUICK_LATENCY_SIZES,
+        latency_elements=2**18,
+        rounds=5,
+    ),
+    ("full", "constellations"): Profile(
+        image_size=32,
+        patch_size=4,
+        extra_sizes=(16, 48, 64),
+        dim=192,
+        depth=8,
+        seeds=(0, 1, 2),
+        epochs=20,
+        batch_size=256,
+        lr=2e-3,
+        warmup_epochs=1,
+        label_smoothing=0.0,
+        augment="none",
+        train_images=50_000,
+        latency_sizes=FULL_LATENCY_SIZES,
+        latency_elements=2**26,
+        rounds=7,
+        compiled=(False, True),
+        precisions=("float32", "bfloat16"),
+    ),
+    ("full", "cifar100"): Profile(
+        image_size=32,
+        patch_size=4,
+        extra_sizes=(16, 48, 64),
+        dim=192,
+        depth=8,
+        seeds=(0, 1, 2),
+        epochs=100,
+        batch_size=256,
+        lr=2e-3,
+        warmup_epochs=5,
+        augment="strong",
+        latency_sizes=FULL_LATENCY_SIZES,
+        latency_elements=2**26,
+        rounds=7,
+        compiled=(False, True),
+        precisions=("float32", "bfloat16"),
+    ),
+}

@@ -1,0 +1,197 @@
+"""What was measured: one strict JSON file a trial, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import functools
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from benchmarks.errors import UserError
+from benchmarks.trial import KINDS, Trial
+
+SCHEMA_VERSION = 1
+STATUSES = ("ok", "unsupported", "oom", "diverged", "timeout", "error")
+PACKAGES = ("torch", "torchvision", "timm", "fvcore", "pytest-benchmark", "numpy", "scipy")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """One measured trial. A metric that could not be measured is None and `status` and `reason` say why."""
+
+    id: str
+    kind: str
+    status: str
+    reason: str | None
+    trial: Trial
+    metrics: dict[str, float | int | str | None]
+    history: list[dict[str, Any]]  # accuracy: a row an epoch; latency: a row a round
+    environment: dict[str, Any]
+    code: dict[str, Any]
+    started: str
+    ended: str
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.kind}-{self.id}.json"
+
+    def save(self, folder: Path) -> Path:
+        """Writes the record into `folder` (made if missing), in place of an earlier one with the same id."""
+        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        content["trial"] = self.trial.to_dict()
+        content = {"schema_version": content.pop("schema_version"), **content}
+        path = folder / self.file_name
+        with atomic_write(path) as file:
+            file.write(json.dumps(without_nan(content), indent=1, allow_nan=False).encode() + b"\n")
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads one record.
+
+        Raises:
+            UserError: the file is no record of this schema version.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["schema_version"] != SCHEMA_VERSION:
+                raise UserError(f"schema version {content['schema_version']}, this code reads {SCHEMA_VERSION}")
+            content["trial"] = Trial.from_dict(content["trial"])
+            record = cls(**content)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path.name} is not a readable record ({error}); move it out of the folder") from error
+        if record.kind not in KINDS or record.status not in STATUSES or record.file_name != path.name:
+            raise UserError(f"{path.name} is not what it says it is ({record.kind}, {record.status}, {record.id})")
+        return record
+
+
+def load_records(folder: Path) -> list[Record]:
+    """All records of a results folder, or of its `records/`, in the order of their file names.
+
+    Raises:
+        UserError: the folder does not exist, or a file in it is not a record.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; --results names the folder that holds records/")
+    if (folder / "records").is_dir():
+        folder = folder / "records"
+    return [Record.load(path) for path in sorted(folder.glob("*.json"))]
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[Any]:
+    """Opens a temporary file beside `path` for bytes and renames it onto `path` once it is safely on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def without_nan(value: Any) -> Any:
+    """The same value with None for every float that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+@functools.cache
+def cpu_name() -> str:
+    """The processor's model, as the system calls it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def environment(trial: Trial) -> dict[str, Any]:
+    """The machine and the packages, without a host name, a user or a path."""
+    import torch
+
+    cuda = trial.device == "cuda"
+    versions = {}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if cuda else None,
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "cpu": cpu_name(),
+        "cores": cores(),
+        "threads": trial.threads,
+        "os": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "allocator": {k: v for k, v in sorted(os.environ.items()) if k.startswith("MALLOC_")},
+        "packages": versions,
+    }
+
+
+def machine_name(environment: dict[str, Any]) -> str:
+    """One machine in words, as captions and file names tell machines apart."""
+    if environment["device"] != "cpu":
+        return str(environment["device"])
+    return f"{environment['cpu']}, {environment['cores']} cores"
+
+
+def machine_key(environment: dict[str, Any]) -> str:
+    """What a latency depends on besides the trial: two runs with one key may share times."""
+    return hashlib.sha256(f"{machine_name(environment)}|{environment['torch']}".encode()).hexdigest()[:8]
+
+
+@functools.cache
+def code_version() -> dict[str, Any]:
+    """The commit of the checkout and whether it was changed, or the installed version where there is no checkout."""
+    root = Path(__file__).resolve().parent.parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() == root:
+            dirty = git("status", "--porcelain", "--", "mixers", "benchmarks", "pyproject.toml")
+            return {"commit": git("rev-parse", "HEAD"), "dirty": bool(dirty)}
+    except (OSError, subprocess.CalledProcessError):
+        pass
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return {"commit": f"v{importlib.metadata.version('token-mixers')}", "dirty": False}
+    return {"commit": None, "dirty": None}

@@ -1,0 +1,53 @@
+"""Everything that is made from a folder of records."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from benchmarks.report.frame import load_results, split_groups
+from benchmarks.report.plots import make_plots
+from benchmarks.report.table_files import table_files
+from benchmarks.trial import CHOICES
+
+OWNED = {"tables": (".csv", ".md"), "plots": (".png", ".svg")}  # what this report writes, and so what it may delete
+
+
+def write_report(results: Path) -> list[Path]:
+    """Makes all tables and plots from the records in `results`, in place of those of an earlier report.
+
+    Records of each data set, profile and machine have folders of their own: `tables/<dataset>-<profile>/` and
+    `plots/<dataset>-<profile>/`. The same records make the same files byte for byte.
+
+    Returns:
+        The paths written, in order.
+
+    Raises:
+        UserError: there are no records, or a file among them is none.
+    """
+    results = Path(results)
+    frame = load_results(results)
+    clear(results)
+    paths: list[Path] = []
+    for name, group in split_groups(frame).items():
+        tables, written = table_files(group, results / "tables" / name)
+        paths += written + make_plots(tables, group, results / "plots" / name)
+    return paths
+
+
+def clear(results: Path) -> None:
+    """Deletes the files of earlier reports: no others, and nothing outside the folders of groups."""
+    datasets, profiles = "|".join(CHOICES["dataset"]), "|".join(CHOICES["profile"])
+    for room, endings in OWNED.items():
+        for folder in sorted((results / room).glob("*")):
+            if (
+                folder.is_symlink()
+                or not folder.is_dir()
+                or not re.fullmatch(rf"({datasets})-({profiles})(-.+)?", folder.name)
+            ):
+                continue
+            for path in folder.iterdir():
+                if path.suffix in endings and path.is_file():
+                    path.unlink()
+            if not any(folder.iterdir()):
+                folder.rmdir()

@@ -1,0 +1,188 @@
+"""Records as a DataFrame, and what tables and plots ask of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.errors import UserError
+from benchmarks.record import Record, load_records, machine_name
+from benchmarks.report.metrics import METRICS
+from benchmarks.trial import Trial
+from mixers.registry import MixerError, mixer_entry
+
+TRIAL_FIELDS = [field.name for field in dataclasses.fields(Trial)]
+GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these never meet
+PLUGIN_FAMILY = "plug-in"
+HYBRID_FAMILY = "hybrid"
+
+
+def load_results(folder: Path | str) -> pd.DataFrame:
+    """A results folder as a table with one row a record, in the order of the records' file names.
+
+    Columns are the fields of the trial, `id`, `status`, `reason`, all of METRICS (NaN where not measured), `label` (the
+    mixer's name in tables and plots), `family`, `tokens`, `machine`, `torch`, `commit`, `dirty`, `started`, `ended` and
+    `history` (a list of dicts: a row an epoch or a round).
+
+    Raises:
+        UserError: the folder does not exist, holds no records, or holds something that is no record.
+    """
+    records = load_records(Path(folder))
+    if not records:
+        raise UserError(f"{folder} holds no records yet; type `make bench-all`, or `make train MIXER=dct` for one run")
+    return records_frame(records)
+
+
+def records_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """The same from records in memory."""
+    columns: dict[str, list[Any]] = {
+        name: [record.trial.to_dict()[name] for record in records] for name in TRIAL_FIELDS
+    }
+    columns["id"] = [record.id for record in records]
+    columns["status"] = [record.status for record in records]
+    columns["reason"] = [record.reason for record in records]
+    columns["label"] = mixer_labels(records)
+    columns["family"] = [mixer_family(record.trial.mixer) for record in records]
+    columns["tokens"] = [record.trial.tokens for record in records]
+    columns["machine"] = [machine_name(record.environment) for record in records]
+    columns["torch"] = [record.environment.get("torch") for record in records]
+    columns["commit"] = [record.code.get("commit") for record in records]
+    columns["dirty"] = [record.code.get("dirty") for record in records]
+    columns["started"] = [record.started for record in records]
+    columns["ended"] = [record.ended for record in records]
+    # object columns, so that None stays None and a count stays an integer
+    frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
+    numbers = pd.DataFrame(
+        {name: [number(record.metrics.get(name)) for record in records] for name in METRICS}, dtype=float
+    )
+    frame = pd.concat([frame, numbers], axis=1)
+    frame["history"] = pd.Series([record.history for record in records], dtype=object)
+    return frame
+
+
+def mixer_family(mixer: str) -> str:
+    """The family of a mixer as written in a trial. A plug-in is never imported for it: a report runs nobody's code."""
+    name = mixer.partition("(")[0]
+    if ":" in name:
+        return PLUGIN_FAMILY
+    if "+" in name or re.match(r"\d+x", name):
+        return HYBRID_FAMILY
+    try:
+        return mixer_entry(mixer).family
+    except MixerError:
+        return PLUGIN_FAMILY
+
+
+def mixer_labels(records: Sequence[Record]) -> list[str]:
+    """The mixer as written; where a plug-in was edited between runs, with the beginning of its source's hash."""
+    sources: dict[str, set[str | None]] = {}
+    for record in records:
+        sources.setdefault(record.trial.mixer, set()).add(record.trial.mixer_source)
+    labels = []
+    for record in records:
+        mixer, source = record.trial.mixer, record.trial.mixer_source
+        labels.append(f"{mixer} #{(source or 'none')[:6]}" if len(sources[mixer]) > 1 else mixer)
+    return labels
+
+
+def split_groups(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Splits a frame by data set, profile and machine.
+
+    Returns:
+        Frames by folder name: `<dataset>-<profile>`, with the machine added where several share both.
+    """
+    keys = sorted({tuple(key) for key in frame[GROUP].itertuples(index=False)})
+    groups = {}
+    for dataset, profile, machine in keys:
+        name = slug(f"{dataset}-{profile}")
+        rivals = [other for other in keys if other[:2] == (dataset, profile)]
+        if len(rivals) > 1:
+            alike = sum(slug(other[2]) == slug(machine) for other in rivals) > 1
+            name += "-" + slug(machine) + ("-" + short_hash(machine) if alike else "")
+        same = (frame["dataset"] == dataset) & (frame["profile"] == profile) & (frame["machine"] == machine)
+        groups[name] = frame[same].reset_index(drop=True)
+    return groups
+
+
+def comparisons(table: pd.DataFrame, fields: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Splits rows into those that may share a plot: all `fields` equal.
+
+    The width counts only where it is what trials hold equal; at equal parameters or FLOPs each mixer has its own.
+
+    Returns:
+        Frames by suffix for a file name. The first, "", is the comparison with most mixers and then most rows; the
+        suffix of the others says in what they differ from it, such as "32px-patch4".
+    """
+    parts: dict[tuple[Any, ...], list[int]] = {}
+    for position, row in enumerate(table.to_dict("records")):
+        key = tuple(row[f] if f != "dim" or row["match"] == "width" else None for f in fields)
+        parts.setdefault(tuple(plain(value) for value in key), []).append(position)
+
+    def rank(key: tuple[Any, ...]) -> tuple[Any, ...]:
+        rows = table.iloc[parts[key]]
+        ready = rows[rows["status"] == "ok"]
+        return (-ready["label"].nunique(), -len(ready), [str(value) for value in key])
+
+    ordered = sorted(parts, key=rank)
+    result = {}
+    for key in ordered:
+        pairs = zip(fields, key, ordered[0], strict=True)
+        differs = [suffix_word(f, v) for f, v, main in pairs if v != main and not (f == "dim" and v is None)]
+        result[slug("-".join(differs), longest=150) if differs else ""] = table.iloc[parts[key]].reset_index(drop=True)
+    return result
+
+
+def suffix_word(field: str, value: Any) -> str:
+    if field == "image_size":
+        return f"{value}px"
+    if field == "patch_size":
+        return f"patch{value}"
+    if field == "compiled":
+        return "compiled" if value else "eager"
+    return f"{field}-{value}"
+
+
+def rounds(row: Any, column: str) -> dict[int, float]:
+    """One column of a latency record's history by round, without the rounds in which it was not measured."""
+    values = {int(item["round"]): number(item.get(column)) for item in row["history"]}
+    return {r: value for r, value in values.items() if value > 0}
+
+
+def number(value: Any) -> float:
+    """The value as a float, NaN for None and for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    return float(value)
+
+
+def plain(value: Any) -> Any:
+    """None for NaN and None, the value itself otherwise."""
+    return None if value is None or (isinstance(value, float) and math.isnan(value)) else value
+
+
+def square_ones(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with square images."""
+    return frame[frame["image_size"].map(lambda size: not isinstance(size, str)).astype(bool)]
+
+
+def size_order(value: int | str) -> tuple[int, ...]:
+    """Sorts image sizes by their pixels: 16, "16x32", 32."""
+    sides = [int(side) for side in str(value).split("x")]
+    return (sides[0] * sides[-1], *sides)
+
+
+def slug(text: str, longest: int = 60) -> str:
+    """The text with nothing in it but lower-case letters, digits and dashes, safe as a file name."""
+    clean = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:longest].strip("-")
+    return clean or short_hash(text)
+
+
+def short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]

@@ -1,0 +1,57 @@
+"""Every metric of a record, described once, as data: what it is, its unit and which way is better.
+
+Tables take their columns from here, plots their axis labels, results/README.md its list.
+"""
+
+# ruff: noqa: E501  (one metric a line)
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """One number of a record."""
+
+    label: str  # as an axis says it, unit included
+    better: str | None  # "higher", "lower", or None where neither is
+    text: str
+    scale: float = 1.0  # shown = stored * scale
+    digits: int = 3  # significant digits in tables for people
+
+
+METRICS: dict[str, Metric] = {
+    # accuracy
+    "test_top1_percent": Metric("test top-1 accuracy (%)", "higher", "Share of test images whose most probable class is right, after the last epoch; the test split is read once."),
+    "test_top5_percent": Metric("test top-5 accuracy (%)", "higher", "Share of test images whose class is among the five most probable."),
+    "test_loss": Metric("test loss (nats)", "lower", "Mean cross-entropy on the test split, without label smoothing."),
+    "val_top1_percent": Metric("held-out top-1 accuracy (%)", "higher", "The same on images held out from the training split, after the last epoch; every choice is made on these."),
+    "train_loss": Metric("training loss (nats)", "lower", "Mean training loss of the last epoch, label smoothing and augmentation included."),
+    "train_images_per_s": Metric("training images per second", "higher", "Images trained on per second of training, data handling included, validation and compilation left out. Whatever else ran on the machine slowed it; the latency sweep is the fair comparison."),
+    "overhead_percent": Metric("share of a step outside the net (%)", "lower", "Share of training time that is neither forward, backward nor optimizer: loading, augmentation, bookkeeping. CPU only."),
+    "train_s": Metric("training time (s)", "lower", "Seconds of training, over all sittings of a resumed run; validation and test left out."),
+    # cost
+    "params": Metric("parameters", "lower", "Trained numbers in the whole net; a complex number counts as two."),
+    "mixer_params": Metric("parameters of the mixers", "lower", "Trained numbers in all mixing layers."),
+    "flops": Metric("forward FLOPs per image", "lower", "Real floating-point operations of the algorithm for one image, forward, whole net, in closed form: 2 per multiply-add, 2.5 n log2 n for the FFT of n real numbers. Norms, activations, biases and residual additions are not counted."),
+    "mixer_flops": Metric("forward FLOPs of the mixers per image", "lower", "The part of `flops` that lies in the mixing layers."),
+    "flops_executed": Metric("executed FLOPs per image", "lower", "Operations of the implementation that ran, for instance of a DFT done as matrix products."),
+    "flops_counted": Metric("counted FLOPs per image", "lower", "The same as counted by fvcore with this suite's handlers, operator by operator; an independent check of `flops_executed`."),
+    "forward_peak_bytes": Metric("peak memory, forward (MB)", "lower", "Most bytes of tensors alive at once in a forward pass without gradients, parameters and input included. On a GPU the allocator's peak; on a CPU the tensors that PyTorch's dispatcher sees, scratch space inside a library not included.", 1e-6),
+    "train_peak_bytes": Metric("peak memory, training step (MB)", "lower", "The same for forward, backward and an AdamW step.", 1e-6),
+    # latency
+    "forward_ms": Metric("net, forward (ms per batch)", "lower", "Median over rounds of one forward pass of the whole net on one batch, without gradients."),
+    "forward_backward_ms": Metric("net, forward + backward (ms per batch)", "lower", "Median over rounds of forward and backward of the whole net on one batch."),
+    "images_per_s": Metric("throughput, forward (images/s)", "higher", "Images of the batch over `forward_ms`."),
+    "train_step_images_per_s": Metric("throughput, forward + backward (images/s)", "higher", "Images of the batch over `forward_backward_ms`."),
+    "mixer_forward_ms": Metric("mixer alone, forward (ms per batch)", "lower", "Median over rounds of one mixing layer alone on a tensor (batch, dim, rows, columns)."),
+    "mixer_forward_backward_ms": Metric("mixer alone, forward + backward (ms per batch)", "lower", "The same with the gradients of input and parameters."),
+    "copy_ms": Metric("copy of the mixer's input (ms)", "lower", "Median over rounds of copying the mixer's input tensor into another: the memory floor."),
+    "copy_ratio": Metric("mixer forward over copy", "lower", "Median over rounds of `mixer_forward_ms` over `copy_ms` of the same round."),
+    "latency_batch_size": Metric("batch size", None, "Images in the timed batch."),
+    "peak_memory_bytes": Metric("peak memory of the timed net, forward + backward (MB)", "lower", "Most bytes of tensors alive at once in forward and backward of the whole net on the timed batch; measured as `forward_peak_bytes` is.", 1e-6),
+    "drift_ratio": Metric("drift", None, "The process's first measurement repeated at its end, over the first: how far the machine drifted meanwhile."),
+    # equal budgets
+    "match_ratio": Metric("budget over target", None, "With MATCH=params or flops: what the solved width reached over what was asked for."),
+}  # fmt: skip

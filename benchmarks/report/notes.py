@@ -1,0 +1,44 @@
+"""What stands below a plot: where its numbers come from, and what is missing from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from benchmarks.report.text import clean, listing, span_of
+
+SETTING_WORDS = (
+    ("image_size", "image", " px"),
+    ("patch_size", "patch", " px"),
+    ("dim", "dim", ""),
+    ("depth", "depth", ""),
+)
+STATUS_WORDS = {"oom": "out of memory", "error": "failed", "timeout": "timed out"}
+
+
+def caption(frame: pd.DataFrame, rows: pd.DataFrame, extra: str = "") -> str:
+    """ "constellations, quick profile, AMD EPYC, 2 cores, n = 3 seeds, 4 epochs.", of the rows shown."""
+    first = frame.iloc[0]
+    words = [first["dataset"], f"{first['profile']} profile", clean(first["machine"])]
+    if "n" in rows:
+        words += [f"n = {span_of(rows['n'], 'seed')}", span_of(rows["epochs"], "epoch")]
+    else:
+        words += [f"n = {span_of([len(history) for history in rows['history']], 'round')}"]
+    # what differs within a plot, such as the dim at equal parameters, is no part of its caption
+    setting = [
+        f"{noun} {rows[name].iloc[0]}{unit}" for name, noun, unit in SETTING_WORDS if rows[name].map(str).nunique() == 1
+    ]
+    match = listing(sorted(set(rows["match"])))
+    return clean(", ".join(words) + "; " + ", ".join([*setting, f"equal {match}"]) + extra) + "."
+
+
+def holes(missing: Mapping[str, str]) -> list[str]:
+    """One paragraph that names what a plot lacks: "Not shown: random at 256 px (out of memory)."."""
+    if not missing:
+        return []
+    return [
+        "Not shown: "
+        + "; ".join(f"{clean(what)} ({STATUS_WORDS.get(why, why)})" for what, why in sorted(missing.items()))
+        + "."
+    ]

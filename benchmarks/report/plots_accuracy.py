@@ -1,0 +1,213 @@
+"""Plots of accuracy: against what it costs, over training, and over image sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from benchmarks.report.figures import label_room, log_axis, make_figure, save_figure, show_count, show_number, size_axis
+from benchmarks.report.frame import comparisons, plain, square_ones
+from benchmarks.report.labels import label_ends, label_points
+from benchmarks.report.metrics import METRICS
+from benchmarks.report.notes import caption, holes
+from benchmarks.report.statistics import pareto_front
+from benchmarks.report.style import NARROW, WIDE, mixer_style, short
+from benchmarks.report.tables import ACCURACY_SETTING, TRAINED_ALIKE, same_rows
+
+COSTS = {  # plot -> column of the summary, label of the axis
+    "accuracy-vs-flops": ("flops", METRICS["flops"].label),
+    "accuracy-vs-latency": ("net_forward_ms_per_image", "net, forward (ms per image)"),
+    "accuracy-vs-params": ("params", METRICS["params"].label),
+}
+TOP1 = METRICS["test_top1_percent"].label
+MANY = 11  # from so many mixers on, one column of a paper is too narrow
+
+
+def accuracy_plots(summary: pd.DataFrame, frame: pd.DataFrame, folder: Path) -> list[Path]:
+    """All plots of accuracy of one group, from its summary table and, for the learning curves, its records."""
+    paths: list[Path] = []
+    if summary.empty:
+        return paths
+    for suffix, rows in comparisons(summary, TRAINED_ALIKE).items():
+        best = best_learning_rates(rows)
+        if suffix and len(best[best["status"] == "ok"]) < 2:
+            continue
+        ending = f"-{suffix}" if suffix else ""
+        for name, (column, label) in COSTS.items():
+            paths += tradeoff(best, frame, folder, name=name + ending, column=column, label=label)
+        paths += learning_curves(best, frame, folder, "learning-curves" + ending)
+    return paths + by_image_size(summary, frame, folder)
+
+
+def best_learning_rates(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a mixer: most seeds first, then the best on held-out images; the test split chooses nothing."""
+    order = rows.assign(_n=[-n for n in rows["n"]], _val=[-(plain(v) or 0.0) for v in rows["val_top1_percent_mean"]])
+    order = order.sort_values(["_n", "_val", "lr", "label"], kind="stable").drop_duplicates("label")
+    return order.sort_values("label", kind="stable").reset_index(drop=True)
+
+
+def tradeoff(
+    rows: pd.DataFrame, frame: pd.DataFrame, folder: Path, *, name: str, column: str, label: str
+) -> list[Path]:
+    """Accuracy against one cost, with 95 % intervals and the Pareto front."""
+    known = [
+        plain(y) is not None and (plain(x) or 0) > 0
+        for x, y in zip(rows[column], rows["test_top1_percent_mean"], strict=True)
+    ]
+    ready = rows[known]
+    if ready.empty:
+        return []
+    missing = {r["label"]: trouble(r, column) for _, r in rows[[not k for k in known]].iterrows()}
+    notes = [caption(frame, ready) + " Bars: 95 % t-interval over seeds; grey steps: Pareto front.", *holes(missing)]
+    wide = len(ready) >= MANY
+    figure, (axes,) = make_figure(WIDE if wide else NARROW, 3.2 if wide else 2.5, notes)
+    points = list(zip(map(float, ready[column]), map(float, ready["test_top1_percent_mean"]), strict=True))
+    costs = [x for x, _ in points]
+    log_axis(axes.xaxis, min(costs), max(costs), show_number if "_ms_" in column else show_count, space=0.14)
+    ink = []
+    for (x, y), (_, row) in zip(points, ready.iterrows(), strict=True):
+        style = mixer_style(row["label"]) | {"linestyle": "none"}
+        high = plain(row["test_top1_percent_high"])
+        if high is not None:
+            axes.errorbar(x, y, high - y, color=style["color"], elinewidth=0.8, capthick=0.8, zorder=3)
+            ink += [(x, v) for v in np.linspace(2 * y - high, high, 12)]
+        axes.plot(x, y, **style, zorder=4)
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom - 0.06 * (top - bottom), top + 0.06 * (top - bottom))
+    ink += draw_front(axes, [points[i] for i in pareto_front(points)])
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.set_xlabel(label, labelpad=2)
+    axes.set_ylabel(TOP1)
+    colours = [mixer_style(text)["color"] for text in ready["label"]]
+    label_points(axes, points, [short(text) for text in ready["label"]], colours, np.array(ink).reshape(-1, 2))
+    return save_figure(figure, folder, name)
+
+
+def draw_front(axes: Axes, front: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The steps of a Pareto front: the accuracy that can be had at each cost. Returns points along them."""
+    right = axes.get_xlim()[1]
+    xs = [x for x, _ in front] + [right]
+    ys = [y for _, y in front] + [front[-1][1]]
+    axes.step(xs, ys, where="post", color="#A0A0A0", linewidth=0.8, zorder=1, marker="none", linestyle="-")
+    along = []
+    for i, (x, y) in enumerate(front):
+        along += [(v, y) for v in np.geomspace(x, xs[i + 1], 12)]
+        along += [(xs[i + 1], v) for v in np.linspace(y, ys[i + 1], 6)]
+    return along
+
+
+def trouble(row: pd.Series, column: str) -> str:
+    """Why a mixer is not on a plot."""
+    if row["status"] != "ok":
+        return str(row["status"])
+    status = row["cost_status"] if column == "flops" else row["latency_status"] if "_ms_" in column else None
+    return "not measured" if status in (None, "ok") else str(status)
+
+
+def learning_curves(rows: pd.DataFrame, frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
+    """Held-out accuracy against epoch: mean over seeds, and the band between the lowest and the highest seed."""
+    trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
+    curves: dict[str, pd.DataFrame] = {}
+    for _, row in rows.iterrows():
+        runs = trained[same_rows(trained, row, ["label", *ACCURACY_SETTING])]
+        columns = [
+            pd.Series({int(e["epoch"]): e.get("val_top1_percent") for e in history}, dtype=float)
+            for history in runs["history"]
+        ]
+        if columns and any(len(c) for c in columns):
+            curves[row["label"]] = pd.concat(columns, axis=1).dropna().sort_index()
+    curves = {label: curve for label, curve in curves.items() if len(curve)}
+    if not curves:
+        return []
+    texts = [short(label) for label in curves]
+    missing = {r["label"]: str(r["status"]) for _, r in rows.iterrows() if r["status"] != "ok"}
+    notes = [
+        caption(frame, rows[rows["status"] == "ok"]) + " Lines: mean over seeds; bands: lowest to highest seed.",
+        *holes(missing),
+    ]
+    wide = len(curves) >= MANY
+    width = WIDE if wide else NARROW
+    figure, (axes,) = make_figure(width, max(2.4, 0.115 * len(curves)), notes, right=[label_room(texts)])
+    ends = []
+    for label, curve in curves.items():
+        style = mixer_style(label)
+        mean = curve.mean(axis=1)
+        if curve.shape[1] > 1:
+            axes.fill_between(
+                curve.index, curve.min(axis=1), curve.max(axis=1), color=style["color"], alpha=0.15, linewidth=0
+            )
+        axes.plot(mean.index, mean, **style, markevery=max(1, len(mean) // 6))
+        ends.append((float(mean.index[-1]), float(mean.iloc[-1])))
+    axes.margins(x=0.03)
+    axes.set_xlim(axes.get_xlim())
+    axes.set_ylim(axes.get_ylim())
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.set_xlabel("epoch", labelpad=2)
+    axes.set_ylabel(METRICS["val_top1_percent"].label)
+    label_ends(axes, ends, texts, [mixer_style(label)["color"] for label in curves])
+    return save_figure(figure, folder, name)
+
+
+def by_image_size(summary: pd.DataFrame, frame: pd.DataFrame, folder: Path) -> list[Path]:
+    """Accuracy against image size, of settings that differ in image size, patch and batch alone."""
+    alike = [name for name in TRAINED_ALIKE if name not in ("image_size", "patch_size", "batch_size")]
+    square = square_ones(summary)
+    if square.empty:
+        return []
+    paths: list[Path] = []
+    for suffix, rows in comparisons(square, alike).items():
+        sizes = sorted(set(rows["image_size"]))
+        ready = pd.concat(
+            [
+                best_learning_rates(next(iter(comparisons(rows[rows["image_size"] == size], TRAINED_ALIKE).values())))
+                for size in sizes
+            ]
+        )
+        usable = ready[ready["status"] == "ok"]
+        if usable["image_size"].nunique() < 2 or (suffix and usable["label"].nunique() < 2):
+            continue
+        paths += draw_by_image_size(
+            ready, usable, frame, folder, "accuracy-by-image-size" + (f"-{suffix}" if suffix else "")
+        )
+    return paths
+
+
+def draw_by_image_size(
+    ready: pd.DataFrame, usable: pd.DataFrame, frame: pd.DataFrame, folder: Path, name: str
+) -> list[Path]:
+    sizes = sorted(set(usable["image_size"]))
+    labels = sorted(set(usable["label"]))
+    missing: dict[str, Any] = {
+        f"{r['label']} at {r['image_size']} px": str(r["status"]) for _, r in ready.iterrows() if r["status"] != "ok"
+    }
+    patches = ", ".join(
+        f"{p} at {s} px" for s, p in sorted({(r["image_size"], r["patch_size"]) for _, r in usable.iterrows()})
+    )
+    patches = f" Patch size: {patches}." if usable["patch_size"].nunique() > 1 else ""
+    notes = [caption(frame, usable) + patches + " Bars: 95 % t-interval over seeds.", *holes(missing)]
+    texts = [short(label) for label in labels]
+    width = WIDE if len(labels) >= MANY else NARROW
+    figure, (axes,) = make_figure(width, max(2.4, 0.115 * len(labels)), notes, right=[label_room(texts)], ticks=0.12)
+    ends = []
+    for i, label in enumerate(labels):
+        mine = usable[usable["label"] == label].sort_values("image_size")
+        style = mixer_style(label)
+        # bars of different mixers at one size would hide each other
+        aside = [float(size) * 1.012 ** (i - (len(labels) - 1) / 2) for size in mine["image_size"]]
+        means = [float(v) for v in mine["test_top1_percent_mean"]]
+        halves = [
+            0.0 if plain(h) is None else h - m for h, m in zip(mine["test_top1_percent_high"], means, strict=True)
+        ]
+        axes.errorbar(aside, means, halves, **style, elinewidth=0.7, capthick=0.7)
+        ends.append((aside[-1], means[-1]))
+    tokens = {int(r["image_size"]): int(r["tokens"]) for _, r in usable.iterrows()}
+    size_axis(axes, sizes, tokens)
+    axes.set_ylim(axes.get_ylim())
+    axes.set_ylabel(TOP1)
+    label_ends(axes, ends, texts, [mixer_style(label)["color"] for label in labels])
+    return save_figure(figure, folder, name)

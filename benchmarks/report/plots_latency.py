@@ -1,0 +1,223 @@
+"""Plots of latency and memory against image size."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from benchmarks.report.figures import label_room, log_axis, make_figure, save_figure, show_number, size_axis
+from benchmarks.report.frame import comparisons, plain, square_ones
+from benchmarks.report.labels import label_ends
+from benchmarks.report.metrics import METRICS
+from benchmarks.report.notes import caption, holes
+from benchmarks.report.statistics import span
+from benchmarks.report.style import FLOOR_COLOUR, NARROW, WIDE, mixer_style, short
+from benchmarks.report.tables import ATTENTION, SWEPT_ALIKE, same_rows, sweep_patch
+
+Line = list[tuple[float, float]]  # image size in px and value
+PASSES = {  # plot -> columns of the latency table for the panels, and the pass in words
+    "latency-vs-image-size": (("mixer_forward", "net_forward"), "forward"),
+    "latency-vs-image-size-training": (("mixer_forward_backward", "net_forward_backward"), "forward + backward"),
+}
+MOST_RINGS = 8  # more would hide the lines; the scaling table has them all
+PANELS = ("mixer alone", "whole net")
+
+
+def latency_plots(latency: pd.DataFrame, scaling: pd.DataFrame, frame: pd.DataFrame, folder: Path) -> list[Path]:
+    """All plots of latency and memory of one group, from its tables."""
+    paths: list[Path] = []
+    for suffix, rows in sweeps(latency).items():
+        ending = f"-{suffix}" if suffix else ""
+        timed = frame[
+            (frame["kind"] == "latency")
+            & (frame["status"] == "ok")
+            & same_rows(frame, rows.iloc[0], sweep_fields(rows.iloc[0]))
+        ]
+        for name, (columns, words) in PASSES.items():
+            paths += latency_plot(rows, scaling, timed, columns=columns, words=words, folder=folder, name=name + ending)
+        paths += memory_plot(rows, timed, folder, "memory-vs-image-size" + ending)
+    return paths
+
+
+def sweeps(latency: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The sweeps over square image sizes, by suffix for a file name."""
+    if latency.empty:
+        return {}
+    square = square_ones(latency)
+    patch = sweep_patch(square)
+    if patch is None:
+        return {}
+    found = comparisons(square[square["patch_size"] == patch].reset_index(drop=True), SWEPT_ALIKE)
+    return {suffix: rows for suffix, rows in found.items() if rows[rows["status"] == "ok"]["image_size"].nunique() > 1}
+
+
+def sweep_fields(row: pd.Series) -> list[str]:
+    return [name for name in SWEPT_ALIKE if name != "dim" or row["match"] == "width"]
+
+
+def lines_of(rows: pd.DataFrame, column: str) -> dict[str, Line]:
+    """A line per mixer of what was measured to the end."""
+    lines: dict[str, Line] = {}
+    ready = rows[rows["status"] == "ok"].sort_values(["label", "tokens"], kind="stable")
+    for _, row in ready.drop_duplicates(["label", "image_size"]).iterrows():
+        if plain(row[column]) is not None:
+            lines.setdefault(row["label"], []).append((float(row["image_size"]), float(row[column])))
+    return lines
+
+
+def latency_plot(
+    rows: pd.DataFrame,
+    scaling: pd.DataFrame,
+    timed: pd.DataFrame,
+    *,
+    columns: Sequence[str],
+    words: str,
+    folder: Path,
+    name: str,
+) -> list[Path]:
+    """Two panels, the mixer alone and the whole net: latency per image against image size, both axes logarithmic."""
+    panels = [lines_of(rows, f"{column}_ms_per_image") for column in columns]
+    if not any(panels):
+        return []
+    floor = copy_floor(rows) if words == "forward" else []
+    texts = [
+        [end_label(label, scaling, rows, column) for label in lines]
+        for lines, column in zip(panels, columns, strict=True)
+    ]
+    crossings = [crossing_points(lines, scaling, rows, column) for lines, column in zip(panels, columns, strict=True)]
+    first = rows.iloc[0]
+    how = f", {'compiled' if first['compiled'] else 'eager'}, {first['precision']}; medians over rounds"
+    legend = "In parentheses: slope of log latency over log tokens."
+    if max(map(len, crossings)) > MOST_RINGS:
+        crossings = [{} for _ in crossings]
+    if any(crossings):
+        legend += " Rings: where a mixer overtakes attention."
+    notes = [caption(timed, timed, how) + " " + legend, *holes(missing_sizes(rows))]
+    room = [label_room([*text, "copy" if floor else ""]) for text in texts]
+    tall = max(2.5, 0.12 * (max(len(lines) for lines in panels) + 1))
+    figure, axes = make_figure(WIDE, tall, notes, right=room, ticks=0.12, title=True)
+    sizes = sorted({int(x) for lines in panels for line in lines.values() for x, _ in line})
+    tokens = {int(r["image_size"]): int(r["tokens"]) for _, r in rows.iterrows()}
+    for i, (lines, text) in enumerate(zip(panels, texts, strict=True)):
+        draw_lines(axes[i], lines, text, sizes=sizes, tokens=tokens, floor=floor if i == 0 else [], rings=crossings[i])
+        axes[i].set_title(PANELS[i], loc="left")
+        axes[i].set_ylabel(f"{words} (ms per image)")
+    return save_figure(figure, folder, name)
+
+
+def draw_lines(
+    axes: Axes,
+    lines: dict[str, Line],
+    texts: list[str],
+    *,
+    sizes: list[int],
+    tokens: dict[int, int],
+    floor: Line,
+    rings: dict[str, Any],
+) -> None:
+    """Lines with their labels in the right margin; that of a line that ends early is joined to its last point."""
+    values = [y for line in [*lines.values(), floor] for _, y in line]
+    if not values:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
+        return
+    for label, line in lines.items():
+        axes.plot(*zip(*line, strict=True), **mixer_style(label))
+    if floor:
+        axes.plot(
+            *zip(*floor, strict=True), color=FLOOR_COLOUR, linestyle=(0, (1, 1.5)), linewidth=1, marker="none", zorder=1
+        )
+    size_axis(axes, sizes, tokens)
+    log_axis(axes.yaxis, min(values), max(values), show_number)
+    for label, point in rings.items():
+        axes.plot(
+            *point,
+            marker="o",
+            markersize=7.5,
+            markerfacecolor="none",
+            markeredgecolor=mixer_style(label)["color"],
+            markeredgewidth=0.8,
+            zorder=5,
+        )
+    named = [
+        (line, text, mixer_style(label)["color"]) for (label, line), text in zip(lines.items(), texts, strict=True)
+    ]
+    if floor:
+        named.append((floor, "copy", FLOOR_COLOUR))
+    label_ends(
+        axes, [line[-1] for line, _, _ in named], [text for _, text, _ in named], [colour for _, _, colour in named]
+    )
+
+
+def copy_floor(rows: pd.DataFrame) -> Line:
+    """Time to copy the mixer's input, per image: the median over the mixers timed at each size."""
+    ready = rows[(rows["status"] == "ok") & rows["copy_ms"].notna()]
+    by_size: dict[int, list[float]] = {}
+    for size, ms, images in zip(ready["image_size"], ready["copy_ms"], ready["batch_size"], strict=True):
+        by_size.setdefault(size, []).append(ms / images)
+    return [(float(size), statistics.median(values)) for size, values in sorted(by_size.items())]
+
+
+def end_label(label: str, scaling: pd.DataFrame, rows: pd.DataFrame, column: str) -> str:
+    row = scaling_row(label, scaling, rows)
+    exponent = None if row is None else plain(row[f"{column}_exponent"])
+    return short(label, "" if exponent is None else f" ({exponent:.2f})")
+
+
+def scaling_row(label: str, scaling: pd.DataFrame, rows: pd.DataFrame) -> pd.Series | None:
+    mine = rows[rows["label"] == label].iloc[0]
+    found = scaling[same_rows(scaling, mine, ["label", *SWEPT_ALIKE])] if len(scaling) else scaling
+    return None if found.empty else found.iloc[0]
+
+
+def crossing_points(
+    lines: dict[str, Line], scaling: pd.DataFrame, rows: pd.DataFrame, column: str
+) -> dict[str, tuple[float, float]]:
+    """Where each mixer's line meets attention's: the image size of the crossing, and attention's latency there."""
+    points: dict[str, tuple[float, float]] = {}
+    attention = lines.get(ATTENTION)
+    for label in lines if attention else {}:
+        row = scaling_row(label, scaling, rows)
+        tokens = None if row is None else plain(row[f"{column}_overtakes_attention_tokens"])
+        if row is None or tokens is None or not str(row[f"{column}_overtakes_attention"]).startswith("from"):
+            continue
+        assert attention is not None
+        x = math.sqrt(tokens) * rows["patch_size"].iloc[0]
+        heights = np.interp(math.log(x), np.log([p[0] for p in attention]), np.log([p[1] for p in attention]))
+        points[label] = (x, float(np.exp(heights)))
+    return points
+
+
+def missing_sizes(rows: pd.DataFrame) -> dict[str, str]:
+    failed = rows[rows["status"] != "ok"]
+    return {f"{r['label']} at {r['image_size']} px": str(r["status"]) for _, r in failed.iterrows()}
+
+
+def memory_plot(rows: pd.DataFrame, timed: pd.DataFrame, folder: Path, name: str) -> list[Path]:
+    """Peak memory against image size; per image where the batch is not the same at all sizes."""
+    known = rows[(rows["status"] == "ok") & rows["peak_memory_bytes"].notna()]
+    if known["image_size"].nunique() < 2:
+        return []
+    scale = METRICS["peak_memory_bytes"].scale
+    batches = sorted(set(known["batch_size"]))
+    each = len(batches) > 1
+    megabytes = [
+        b * scale / (n if each else 1) for b, n in zip(known["peak_memory_bytes"], known["batch_size"], strict=True)
+    ]
+    lines = lines_of(known.assign(megabytes=megabytes), "megabytes")
+    texts = [short(label) for label in lines]
+    extra = f"; whole net, forward + backward, batch of {span(batches[0], batches[-1])}"
+    notes = [caption(timed, timed, extra), *holes(missing_sizes(rows))]
+    figure, (axes,) = make_figure(NARROW, max(2.5, 0.12 * len(lines)), notes, right=[label_room(texts)], ticks=0.12)
+    sizes = sorted({int(x) for line in lines.values() for x, _ in line})
+    tokens = {int(r["image_size"]): int(r["tokens"]) for _, r in known.iterrows()}
+    draw_lines(axes, lines, texts, sizes=sizes, tokens=tokens, floor=[], rings={})
+    axes.set_ylabel("peak memory (MB per image)" if each else "peak memory (MB)")
+    return save_figure(figure, folder, name)

@@ -1,0 +1,262 @@
+"""Tables as files: CSV in full precision for programs, Markdown for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.record import atomic_write
+from benchmarks.report.frame import plain
+from benchmarks.report.tables import (
+    ACCURACY_SETTING,
+    COMPARED,
+    TRAINED_ALIKE,
+    cost_table,
+    failures_table,
+    latency_table,
+    scaling_table,
+    summary_table,
+)  # fmt: skip
+from benchmarks.report.text import (
+    NOTHING,
+    clean,
+    count,
+    listing,
+    markdown,
+    markdown_table,
+    mean_text,
+    metric,
+    percent,
+    ranged,
+    significant,
+    span_of,
+)  # fmt: skip
+
+Row = dict[str, Any]
+Cell = Callable[[Row], str]
+CSV_NAMES = {"image_size": "image_size_px", "patch_size": "patch_size_px"}
+WORDS = {
+    "image_size": "image (px)", "patch_size": "patch (px)", "train_images": "training images", "lr": "learning rate",
+    "warmup_epochs": "warm-up epochs", "match": "equal", "image_sizes_px": "sizes (px)",
+}  # fmt: skip
+WRONG = {"oom": "out of memory"}  # statuses that a reader may not know
+
+
+def table_files(frame: pd.DataFrame, folder: Path) -> tuple[dict[str, pd.DataFrame], list[Path]]:
+    """Writes all tables of one group into `folder`.
+
+    Returns:
+        The tables by name, those without rows included, and the paths written.
+    """
+    latency = latency_table(frame)
+    tables = {
+        "summary": summary_table(frame),
+        "latency": latency,
+        "scaling": scaling_table(latency, frame),
+        "cost": cost_table(frame),
+        "failures": failures_table(frame),
+    }
+    paths = []
+    for name, table in tables.items():
+        if table.empty:
+            continue
+        paths += [folder / f"{name}.csv", folder / f"{name}.md"]
+        with atomic_write(paths[-2]) as file:
+            file.write(table.rename(columns=CSV_NAMES).to_csv(index=False, lineterminator="\n").encode())
+        with atomic_write(paths[-1]) as file:
+            file.write(people(name, table, frame).encode())
+    return tables, paths
+
+
+def people(name: str, table: pd.DataFrame, frame: pd.DataFrame) -> str:
+    """One table in Markdown: a title, a caption with what all rows share, the rows."""
+    title, fields, text_cells, number_cells, note = VIEWS[name]
+    varying = [f for f in fields if table[f].map(str).nunique() > 1]
+    rows: list[Row] = [{str(k): plain(v) for k, v in row.items()} for row in table.to_dict("records")]
+    header = [*text_cells, *(WORDS.get(f, f) for f in varying), *number_cells]
+    cells: list[Cell] = [*text_cells.values(), *(setting_cell(f) for f in varying), *number_cells.values()]
+    body = [[cell(row) for cell in cells] for row in rows]
+    shared = [f"{WORDS.get(f, f.replace('_', ' '))} {table[f].iloc[0]}" for f in fields if f not in varying]
+    shared = [
+        text
+        for f, text in zip([f for f in fields if f not in varying], shared, strict=True)
+        if plain(table[f].iloc[0]) is not None
+    ]
+    lines = [caption(name, frame), "All rows: " + "; ".join(shared) + "." if shared else "", note]
+    return (
+        f"# {title}\n\n"
+        + "\n".join(markdown(line) for line in lines if line)
+        + "\n\n"
+        + markdown_table(header, body, len(text_cells))
+    )
+
+
+def caption(name: str, frame: pd.DataFrame) -> str:
+    """Data set, profile, machine, versions and counts behind one table, in one line."""
+    first = frame.iloc[0]
+    words = [
+        first["dataset"],
+        f"{first['profile']} profile",
+        clean(first["machine"]),
+        f"torch {listing(sorted(frame['torch'].map(str)))}",
+    ]
+    return "; ".join([", ".join(words), *runs(name, frame)]) + "."
+
+
+def runs(name: str, frame: pd.DataFrame) -> list[str]:
+    """How often what was measured, as far as a table shows it: "n = 3 seeds, 4 epochs"."""
+    trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
+    timed = frame[(frame["kind"] == "latency") & (frame["status"] == "ok")]
+    words = []
+    if name == "summary" and len(trained):
+        seeds = trained.groupby(["label", *ACCURACY_SETTING], dropna=False).size()
+        words.append(f"n = {span_of(seeds, 'seed')}, {span_of(trained['epochs'], 'epoch')}")
+    if name in ("summary", "latency", "scaling") and len(timed):
+        words.append(f"times: n = {span_of([len(history) for history in timed['history']], 'round')}")
+    return words
+
+
+def setting_cell(field: str) -> Cell:
+    return lambda row: NOTHING if row[field] is None else markdown(row[field])
+
+
+def status_cell(row: Row) -> str:
+    if row["status"] == "ok":
+        return "ok"
+    return markdown(f"{WRONG.get(row['status'], row['status'])}: {row['reason'] or 'no reason given'}")
+
+
+def joined(column: str, status: str, show: Callable[[Any], str] | None = None) -> Cell:
+    """A number from a joined record, or what went wrong with that record."""
+
+    def cell(row: Row) -> str:
+        if row[status] not in (None, "ok"):
+            return str(WRONG.get(row[status], row[status]))
+        return show(row[column]) if show else metric(column, row[column])
+
+    return cell
+
+
+def accuracy(name: str) -> Cell:
+    def cell(row: Row) -> str:
+        mean, high = row[f"{name}_mean"], row[f"{name}_high"]
+        return mean_text(mean, None if high is None else high - mean, row["n"])
+
+    return cell
+
+
+def shown(column: str, show: Callable[[Any], str] | None = None) -> Cell:
+    return lambda row: show(row[column]) if show else metric(column, row[column])
+
+
+def with_range(column: str, digits: int = 3) -> Cell:
+    return lambda row: ranged(row[column], row[f"{column}_low"], row[f"{column}_high"], digits)
+
+
+def against_attention(column: str) -> Cell:
+    def cell(row: Row) -> str:
+        return with_range(column)(row) + (" †" if row[column] is not None and not row["timed_with_attention"] else "")
+
+    return cell
+
+
+def mixer_cell(row: Row) -> str:
+    return markdown(row["label"])
+
+
+def trouble_cell(row: Row) -> str:
+    return status_cell(row) if row["status"] != "ok" else markdown(row["failed"]) if row["failed"] else ""
+
+
+MIXER: dict[str, Cell] = {"mixer": mixer_cell, "family": lambda row: markdown(row["family"])}
+# title, setting fields, text columns, number columns, note
+VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str]] = {
+    "summary": (
+        "Accuracy and cost",
+        [*TRAINED_ALIKE, "lr"],
+        MIXER | {"failed": trouble_cell},
+        {
+            "test top-1 (%)": accuracy("test_top1_percent"),
+            "test top-5 (%)": lambda row: percent(row["test_top5_percent_mean"]),
+            "parameters": shown("params", count),
+            "FLOPs": joined("flops", "cost_status", count),
+            "FLOPs executed": joined("flops_executed", "cost_status", count),
+            "forward (ms/image)": joined("net_forward_ms_per_image", "latency_status", significant),
+            "forward + backward (ms/image)": joined("net_forward_backward_ms_per_image", "latency_status", significant),
+            "images/s": joined("images_per_s", "latency_status"),
+            "peak memory (MB)": joined("peak_memory_bytes", "latency_status"),
+            "mixer over copy": joined("copy_ratio", "latency_status"),
+        },
+        "Top-1 is the mean over seeds ± half of its 95 % Student-t interval, the number of seeds in parentheses; "
+        "one seed has no interval. Times, throughput and memory are of the whole net, from the latency sweep; images/s "
+        "is forward only.",
+    ),
+    "latency": (
+        "Latency",
+        [*COMPARED, "compiled"],
+        MIXER | {"status": status_cell},
+        {
+            "tokens": shown("tokens", lambda value: f"{value:,}"),
+            "batch": shown("batch_size", lambda value: f"{value:,}"),
+            "mixer fwd (ms)": shown("mixer_forward_ms", significant),
+            "mixer fwd + bwd (ms)": shown("mixer_forward_backward_ms", significant),
+            "net fwd (ms)": shown("net_forward_ms", significant),
+            "net fwd (ms/image)": shown("net_forward_ms_per_image", significant),
+            "net fwd + bwd (ms)": shown("net_forward_backward_ms", significant),
+            "mixer fwd over copy": with_range("mixer_forward_over_copy"),
+            "mixer fwd over attention": against_attention("mixer_forward_over_attention"),
+            "net fwd over attention": against_attention("net_forward_over_attention"),
+            "net fwd + bwd over attention": against_attention("net_forward_backward_over_attention"),
+            "peak memory (MB)": shown("peak_memory_bytes"),
+            "drift": shown("drift_ratio"),
+        },
+        "Times are medians over rounds, per batch unless it says per image. Ratios are taken within each round, per "
+        "image; shown is their median (lowest-highest). † attention was timed at another time, so machine drift is "
+        "part of this ratio.",
+    ),
+    "scaling": (
+        "Scaling with image size",
+        [name for name in COMPARED if name != "image_size"] + ["compiled", "image_sizes_px"],
+        MIXER,
+        {
+            "exponent, mixer fwd": with_range("mixer_forward_exponent"),
+            "exponent, mixer fwd + bwd": with_range("mixer_forward_backward_exponent"),
+            "exponent, net fwd": with_range("net_forward_exponent"),
+            "exponent, net fwd + bwd": with_range("net_forward_backward_exponent"),
+            "mixer fwd overtakes attention": lambda row: row["mixer_forward_overtakes_attention"] or NOTHING,
+            "net fwd overtakes attention": lambda row: row["net_forward_overtakes_attention"] or NOTHING,
+            "net fwd + bwd overtakes attention": lambda row: row["net_forward_backward_overtakes_attention"] or NOTHING,
+        },
+        "The exponent is the slope of log latency per image over log tokens, by least squares in each round; shown "
+        "is its median over rounds (lowest-highest). Overtaking is judged by the median within-round ratio, "
+        "interpolated between measured token counts.",
+    ),
+    "cost": (
+        "Parameters, FLOPs and memory",
+        COMPARED,
+        MIXER | {"status": status_cell},
+        {
+            "tokens": shown("tokens", lambda value: f"{value:,}"),
+            "parameters": shown("params", count),
+            "of the mixers": shown("mixer_params", count),
+            "FLOPs": shown("flops", count),
+            "FLOPs of the mixers": shown("mixer_flops", count),
+            "FLOPs executed": shown("flops_executed", count),
+            "FLOPs counted": shown("flops_counted", count),
+            "batch": lambda row: NOTHING if row["batch_size"] is None else f"{row['batch_size']:,}",
+            "peak, forward (MB)": shown("forward_peak_bytes"),
+            "peak, training step (MB)": shown("train_peak_bytes"),
+        },
+        "FLOPs are of one forward pass of one image; peaks are of one batch.",
+    ),
+    "failures": (
+        "What failed",
+        [*COMPARED, "seed", "compiled", "epochs"],
+        {"kind": lambda row: row["kind"]} | MIXER | {"status": status_cell},
+        {"record": lambda row: f"{row['kind']}-{row['id']}"},
+        "",
+    ),
+}

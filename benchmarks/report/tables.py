@@ -1,0 +1,303 @@
+"""Tables of one group of records: one data set, one profile, one machine.
+
+Every function takes the group's frame and returns a table with one row a setting, its columns named with their units. A
+trial that failed is a row with its status and reason, and no part of a mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.report.frame import TRIAL_FIELDS, comparisons, number, plain, rounds, size_order, square_ones
+from benchmarks.report.statistics import find_crossing, mean_interval, median_range, paired_ratios, scaling_exponent
+
+ATTENTION = "attention"
+ACCURACY_SETTING = [name for name in TRIAL_FIELDS if name not in ("kind", "seed", "rounds", "compiled")]
+SAME_NET = ["label", "image_size", "patch_size", "dim", "depth", "norm", "coordinates"]  # joins cost and latency
+COMPARED = [
+    "image_size",
+    "patch_size",
+    "dim",
+    "depth",
+    "match",
+    "norm",
+    "coordinates",
+    "device",
+    "precision",
+    "threads",
+]
+TRAINED_ALIKE = [  # accuracies that differ in one of these do not share a plot
+    *COMPARED, "batch_size", "epochs", "weight_decay", "warmup_epochs", "label_smoothing", "augment", "train_images",
+]  # fmt: skip
+TIMED_ALIKE = [*COMPARED, "compiled"]  # latencies that differ in one of these have no ratio
+SWEPT_ALIKE = [name for name in TIMED_ALIKE if name != "image_size"]  # a sweep over image sizes
+TIMES = {  # column of the history -> its name in tables
+    "forward_ms": "net_forward",
+    "forward_backward_ms": "net_forward_backward",
+    "mixer_forward_ms": "mixer_forward",
+    "mixer_forward_backward_ms": "mixer_forward_backward",
+}
+
+
+def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per mixer and trained setting: accuracy over seeds, joined with cost and latency of the same net."""
+    trained = frame[frame["kind"] == "accuracy"]
+    costs = preferred(frame[frame["kind"] == "cost"])
+    latencies = preferred(frame[frame["kind"] == "latency"])
+    rows = []
+    for _, found in trained.groupby(["label", *ACCURACY_SETTING], dropna=False, sort=False):
+        runs = found.sort_values(["seed", "id"], kind="stable")
+        first = runs.iloc[0]
+        ok, failed = runs[runs["status"] == "ok"], runs[runs["status"] != "ok"]
+        row = {"mixer": first["mixer"], "label": first["label"], "family": first["family"], "tokens": first["tokens"]}
+        row |= {name: plain(first[name]) for name in ACCURACY_SETTING if name != "mixer"}
+        row |= {
+            "status": "ok" if len(ok) else first["status"],
+            "reason": None if len(ok) else plain(first["reason"]),
+            "n": len(ok),
+            "seeds": " ".join(str(seed) for seed in ok["seed"]),
+            "failed": "; ".join(f"seed {r.seed}: {r.status} ({r.reason})" for r in failed.itertuples()) or None,
+        }
+        for name in ("test_top1_percent", "test_top5_percent", "val_top1_percent", "test_loss"):
+            row |= estimate_columns(name, mean_interval(ok[name].dropna()))
+        row["train_images_per_s"] = middle(ok["train_images_per_s"])
+        row["match_ratio"] = middle(ok["match_ratio"])
+        row |= cost_columns(lookup(costs, first), ok) | latency_columns(lookup(latencies, first))
+        rows.append(row)
+    ranked = table(rows, lambda r: (-(r["test_top1_percent_mean"] or -1.0), r["label"], *setting_order(r)))
+    # mixers are ranked among those that only differ in the mixer, the comparison with most of them first
+    return ranked if ranked.empty else pd.concat(comparisons(ranked, TRAINED_ALIKE).values(), ignore_index=True)
+
+
+def cost_columns(cost: pd.Series | None, trained: pd.DataFrame) -> dict[str, Any]:
+    names = ("params", "mixer_params", "flops", "mixer_flops", "flops_executed")
+    row = {"cost_status": None if cost is None else cost["status"]}
+    row |= {name: None if cost is None else whole(cost[name]) for name in names}
+    if row["params"] is None:
+        row["params"] = whole(middle(trained["params"]))
+    return row
+
+
+def latency_columns(timed: pd.Series | None) -> dict[str, Any]:
+    names = ["images_per_s", "train_step_images_per_s", "peak_memory_bytes", "copy_ratio"]
+    times = ["net_forward_ms_per_image", "net_forward_backward_ms_per_image"]
+    how = ["latency_batch_size", "latency_precision", "latency_compiled"]
+    row: dict[str, Any] = dict.fromkeys(["latency_status", *times, *names, *how])
+    if timed is None:
+        return row
+    row["latency_status"] = timed["status"]
+    for column in ("forward_ms", "forward_backward_ms"):
+        row[f"{TIMES[column]}_ms_per_image"] = per_image(timed, timed[column])
+    row |= {name: plain(timed[name]) for name in names}
+    row["peak_memory_bytes"] = whole(timed["peak_memory_bytes"])
+    return row | {
+        "latency_batch_size": plain(timed["batch_size"]),
+        "latency_precision": timed["precision"],
+        "latency_compiled": bool(timed["compiled"]),
+    }
+
+
+def latency_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per latency record: times, and the ratios to a copy and to attention, each taken within a round."""
+    timed = frame[frame["kind"] == "latency"]
+    rows = []
+    for _, record in timed.iterrows():
+        row = {name: plain(record[name]) for name in ("mixer", "label", "family", "status", "reason", "tokens")}
+        row |= {name: plain(record[name]) for name in [*TIMED_ALIKE, "batch_size", "rounds", "mixer_source"]}
+        for column, name in TIMES.items():
+            row[f"{name}_ms"] = plain(record[column])
+            row[f"{name}_ms_per_image"] = per_image(record, record[column])
+        row["copy_ms"] = plain(record["copy_ms"])
+        row |= ratio_columns("mixer_forward_over_copy", ratios(record, record, "mixer_forward_ms", "copy_ms"))
+        rival = attention_beside(timed, record)
+        for column, name in TIMES.items():
+            pairs = {} if rival is None or rival["id"] == record["id"] else ratios(record, rival, column, column)
+            row |= ratio_columns(f"{name}_over_attention", pairs)
+        row["timed_with_attention"] = None if rival is None else overlap(record, rival)
+        for name in ("images_per_s", "train_step_images_per_s", "drift_ratio"):
+            row[name] = plain(record[name])
+        row["peak_memory_bytes"] = whole(record["peak_memory_bytes"])
+        rows.append(row)
+    return table(rows, lambda r: (*setting_order(r), r["label"]))
+
+
+def ratios(record: pd.Series, other: pd.Series, column: str, other_column: str) -> dict[int, float]:
+    """Per-image ratio of two histories by round, of records that were measured to the end."""
+    if record["status"] != "ok" or other["status"] != "ok":
+        return {}
+    images, other_images = number(record["batch_size"]), number(other["batch_size"])
+    mine = {r: ms / images for r, ms in rounds(record, column).items()}
+    theirs = {r: ms / other_images for r, ms in rounds(other, other_column).items()}
+    return paired_ratios(mine, theirs)
+
+
+def attention_beside(timed: pd.DataFrame, record: pd.Series) -> pd.Series | None:
+    """Attention's record in the same setting; of several the one timed with the same batch and at the same time."""
+    rivals = [
+        rival
+        for _, rival in timed[(timed["mixer"] == ATTENTION) & (timed["status"] == "ok")].iterrows()
+        if all(plain(rival[f]) == plain(record[f]) for f in TIMED_ALIKE if f != "dim" or record["match"] == "width")
+    ]
+    rivals.sort(key=lambda r: (r["batch_size"] != record["batch_size"], not overlap(record, r), r["id"]))
+    return rivals[0] if rivals else None
+
+
+def overlap(record: pd.Series, other: pd.Series) -> bool:
+    """Whether two records were made in the same span of time, so that a round of one is a round of the other."""
+    together = record["started"] < other["ended"] and other["started"] < record["ended"]
+    return bool(together or record["started"] == other["started"])
+
+
+def scaling_table(latency: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per mixer and sweep over image sizes: how latency grows with tokens, and where attention is overtaken.
+
+    Args:
+        latency: what `latency_table` made of the same frame.
+        frame: the group's records.
+    """
+    rows = []
+    ready = frame[(frame["kind"] == "latency") & (frame["status"] == "ok")]
+    square = square_ones(ready)
+    square = square[square["patch_size"] == sweep_patch(square)]
+    for _, found in square.groupby(["label", *SWEPT_ALIKE], dropna=False, sort=False):
+        runs = found.sort_values(["tokens", "id"], kind="stable").drop_duplicates("tokens")
+        if len(runs) < 2:
+            continue
+        first = runs.iloc[0]
+        row = {name: plain(first[name]) for name in ("mixer", "label", "family", *SWEPT_ALIKE)}
+        row["image_sizes_px"] = " ".join(str(size) for size in runs["image_size"])
+        for column, name in TIMES.items():
+            by_tokens = {
+                r["tokens"]: {k: v / r["batch_size"] for k, v in rounds(r, column).items()} for _, r in runs.iterrows()
+            }
+            estimate = scaling_exponent({tokens: values for tokens, values in by_tokens.items() if values})
+            row |= ratio_columns(f"{name}_exponent", estimate)
+        mine = latency[
+            same_rows(latency, first, ["label", *SWEPT_ALIKE]) & latency["image_size"].isin(runs["image_size"])
+        ]
+        for name in TIMES.values():
+            row |= crossing_columns(name, mine, first["mixer"])
+        rows.append(row)
+    return table(rows, lambda r: (*setting_order(r), r["label"]))
+
+
+def sweep_patch(square: pd.DataFrame) -> int | None:
+    """The patch size of the sweep over image sizes: single pixels, else the one with the most sizes.
+
+    The nets of the accuracy runs, timed too, make no sweep of their own.
+    """
+    sizes = square.groupby("patch_size")["image_size"].nunique()
+    if sizes.empty or sizes.max() < 2:
+        return None
+    return 1 if sizes.get(1, 0) > 1 else min(patch for patch in sizes.index if sizes[patch] == sizes.max())
+
+
+def crossing_columns(name: str, mine: pd.DataFrame, mixer: str) -> dict[str, Any]:
+    values = zip(mine["tokens"], mine[f"{name}_over_attention"], strict=True)
+    found = None if mixer == ATTENTION else find_crossing({t: v for t, v in values if plain(v) is not None})
+    return {
+        f"{name}_overtakes_attention": None if found is None else str(found),
+        f"{name}_overtakes_attention_tokens": None if found is None else found.tokens,
+    }
+
+
+def cost_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per cost record: parameters, FLOPs in closed form, executed and counted, peak memory."""
+    rows = []
+    for _, record in frame[frame["kind"] == "cost"].iterrows():
+        names = ["mixer", "label", "family", "status", "reason", "tokens", *COMPARED, "batch_size", "mixer_source"]
+        row = {name: plain(record[name]) for name in names}
+        counts = ("params", "mixer_params", "flops", "mixer_flops", "flops_executed", "flops_counted")
+        row |= {name: whole(record[name]) for name in (*counts, "forward_peak_bytes", "train_peak_bytes")}
+        row["match_ratio"] = plain(record["match_ratio"])
+        rows.append(row)
+    return table(rows, lambda r: (*setting_order(r), r["label"]))
+
+
+def failures_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per record that is not ok."""
+    names = [
+        "kind",
+        "mixer",
+        "label",
+        "family",
+        "status",
+        "reason",
+        "tokens",
+        *COMPARED,
+        "seed",
+        "compiled",
+        "epochs",
+        "batch_size",
+        "id",
+    ]
+    rows = [{name: plain(r[name]) for name in names} for _, r in frame[frame["status"] != "ok"].iterrows()]
+    return table(rows, lambda r: (r["kind"], *setting_order(r), r["label"], r["seed"], r["id"]))
+
+
+def preferred(records: pd.DataFrame) -> pd.DataFrame:
+    """What was measured before what failed, then eager float32 before what else there is."""
+    order = records.assign(
+        _failed=records["status"] != "ok",
+        _compiled=[bool(value) for value in records["compiled"]],
+        _reduced=[value != "float32" for value in records["precision"]],
+    )
+    return order.sort_values(["_failed", "_compiled", "_reduced", "threads", "batch_size", "id"], kind="stable")
+
+
+def lookup(records: pd.DataFrame, row: pd.Series) -> pd.Series | None:
+    found = records[same_rows(records, row, SAME_NET)]
+    return None if found.empty else found.iloc[0]
+
+
+def same_rows(records: pd.DataFrame, row: pd.Series, fields: list[str]) -> pd.Series:
+    same = pd.Series(True, index=records.index)
+    for name in fields:
+        same &= pd.Series([plain(v) == plain(row[name]) for v in records[name]], index=records.index, dtype=bool)
+    return same
+
+
+def estimate_columns(name: str, estimate: Any) -> dict[str, float | None]:
+    if estimate is None:
+        return dict.fromkeys((f"{name}_mean", f"{name}_low", f"{name}_high"))
+    return {f"{name}_mean": estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def ratio_columns(name: str, values: Any) -> dict[str, float | None]:
+    """Columns of a median with its range, from ratios by round or from an Estimate."""
+    estimate = median_range(values.values()) if isinstance(values, dict) else values
+    if estimate is None:
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def per_image(record: pd.Series, milliseconds: float) -> float | None:
+    value = plain(milliseconds)
+    return None if value is None else value / record["batch_size"]
+
+
+def middle(values: pd.Series) -> float | None:
+    estimate = median_range(values.dropna())
+    return None if estimate is None else estimate.value
+
+
+def whole(value: Any) -> int | None:
+    """A count as the integer it is, so that a CSV does not say 65536.0."""
+    value = plain(value)
+    return None if value is None else round(value)
+
+
+def setting_order(row: dict[str, Any]) -> tuple[Any, ...]:
+    size = size_order(row["image_size"]) if "image_size" in row else ()
+    rest = [
+        str(row[name]) for name in ("match", "norm", "coordinates", "precision", "compiled", "device") if name in row
+    ]
+    return (row["patch_size"], size, row["depth"], *rest, row["dim"], row["threads"])
+
+
+def table(rows: list[dict[str, Any]], order: Any) -> pd.DataFrame:
+    rows = sorted(rows, key=lambda row: (order(row), repr(sorted(row.items(), key=lambda item: item[0]))))
+    names = list(rows[0]) if rows else []
+    return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in names})

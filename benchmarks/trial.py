@@ -1,0 +1,192 @@
+"""What to measure: a trial is a frozen set of choices, and its id is a hash of them.
+
+Two trials with the same choices have the same id on any machine and at any commit, which is what makes a sweep
+resumable: a trial whose record exists is done. Only a latency trial's id also covers the machine, since a time measured
+on one machine says nothing of another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from typing import Any, Self
+
+from benchmarks.errors import UserError
+from mixers.registry import nearest
+
+RESULTS_VERSION = "0.1"  # records of one results version are comparable with each other; see CHANGELOG.md
+
+KINDS = ("accuracy", "cost", "latency")
+CHOICES = {
+    "kind": KINDS,
+    "dataset": ("cifar100", "constellations"),
+    "profile": ("quick", "full"),
+    "match": ("width", "params", "flops"),
+    "norm": ("image", "token"),
+    "device": ("cpu", "cuda"),
+    "precision": ("float32", "bfloat16"),
+    "augment": ("none", "light", "strong"),
+}
+# lowest and highest value that makes sense; both allowed
+RANGES: dict[str, tuple[float, float]] = {
+    "patch_size": (1, 64),
+    "dim": (8, 8192),
+    "match_dim": (8, 8192),
+    "depth": (1, 256),
+    "seed": (0, 2**31 - 1),
+    "threads": (1, 1024),
+    "batch_size": (1, 65536),
+    "epochs": (1, 100_000),
+    "lr": (1e-8, 10),
+    "weight_decay": (0, 10),
+    "label_smoothing": (0, 0.9),
+    "train_images": (100, 10_000_000),
+    "rounds": (1, 1000),
+}
+MAX_IMAGE_SIZE = 4096
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One thing to measure.
+
+    Fields below the first group are None where they do not bear on the kind, so that they cannot change its id.
+
+    Raises:
+        UserError: a value is outside what is allowed.
+    """
+
+    kind: str  # accuracy, cost or latency
+    mixer: str  # as on the command line: a registered name, options in parentheses, or a plug-in
+    dataset: str
+    image_size: int | str  # pixels; "HxW" where not square
+    patch_size: int  # pixels a side of one token; 1: every pixel is a token
+    dim: int  # channels of the backbone
+    depth: int  # blocks
+    seed: int = 0
+    profile: str = "quick"
+    match: str = "width"  # what is held equal across mixers: width, params or flops
+    match_dim: int | None = None  # where it is not the width: that of attention's net, whose budget `dim` was solved for
+    norm: str = "image"  # statistics over (C, H, W), or over C alone
+    coordinates: bool = True  # the two coordinate channels after every mixing layer
+    device: str = "cpu"
+    precision: str = "float32"
+    threads: int = 1  # intra-op threads on the CPU
+    mixer_source: str | None = None  # SHA-256 of a plug-in's source file, so that editing it makes a new trial
+
+    batch_size: int | None = None  # accuracy, latency, and the training step of cost
+
+    epochs: int | None = None  # accuracy only, from here on
+    lr: float | None = None  # peak learning rate
+    weight_decay: float | None = None
+    warmup_epochs: float | None = None
+    label_smoothing: float | None = None
+    augment: str | None = None  # none; light: crop and flip; strong: RandAugment, CutMix and Mixup too
+    train_images: int | None = None  # of a procedural data set; the validation images are held out from these
+
+    rounds: int | None = None  # latency only, from here on
+    compiled: bool | None = None  # through torch.compile
+
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            value = getattr(self, name)
+            if value is not None and value not in allowed:
+                hint = nearest(str(value), allowed)
+                raise UserError(f"{flag(name)} is {value!r}; allowed: {', '.join(allowed)}.{hint}")
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and low <= value <= high):
+                raise UserError(f"{flag(name)} is {value}; allowed: {low:g} to {high:g}")
+        height, width = self.size
+        if height % self.patch_size or width % self.patch_size:
+            fits = [p for p in range(1, min(height, width, 64) + 1) if height % p == 0 == width % p]
+            raise UserError(
+                f"image size {self.image_size} is not a multiple of patch size {self.patch_size}; "
+                f"patch sizes that fit: {', '.join(map(str, fits))}"
+            )
+        if self.dim % 8:
+            raise UserError(f"--dim is {self.dim}; allowed: multiples of 8, such as {max(8, self.dim // 8 * 8)}")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the image in pixels."""
+        return parse_size(self.image_size)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, columns) of tokens."""
+        height, width = self.size
+        return height // self.patch_size, width // self.patch_size
+
+    @property
+    def tokens(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Builds a trial from a mapping.
+
+        Raises:
+            UserError: a key is unknown, or a required one is missing.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                raise UserError(f"a trial has no field {key!r}.{nearest(key, known)}")
+        missing = [f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING and f.name not in values]
+        if missing:
+            raise UserError(f"a trial needs {', '.join(missing)}")
+        return cls(**values)
+
+    def id(self, machine: str | None = None) -> str:
+        """16 hexadecimal digits that stand for this trial; `machine` counts for latency alone."""
+        content = {"trial": self.to_dict(), "results_version": RESULTS_VERSION}
+        if self.kind == "latency":
+            if machine is None:
+                raise ValueError("the id of a latency trial needs the machine")
+            content["machine"] = machine
+        return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
+
+    def describe(self) -> str:
+        """One short line for progress output and errors."""
+        words = [self.kind, self.mixer, f"{self.image_size} px", f"patch {self.patch_size}"]
+        if self.kind == "accuracy":
+            words.append(f"seed {self.seed}")
+        if self.kind == "latency" and self.compiled:
+            words.append("compiled")
+        if self.kind == "latency" and self.precision != "float32":
+            words.append(self.precision)
+        return " ".join(words)
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a trial's field."""
+    return "--" + name.replace("_", "-")
+
+
+def parse_size(value: int | str) -> tuple[int, int]:
+    """(height, width) from 32, "32" or "16x32".
+
+    Raises:
+        UserError: it is no size, or no sensible one.
+    """
+    try:
+        parts = [int(part) for part in str(value).lower().split("x")]
+    except ValueError:
+        parts = []
+    if len(parts) not in (1, 2) or not all(1 <= part <= MAX_IMAGE_SIZE for part in parts):
+        raise UserError(
+            f"--image-size is {value!r}; allowed: pixels from 1 to {MAX_IMAGE_SIZE}, such as 32, or 16x32 (height x width)"
+        )
+    return parts[0], parts[-1]
+
+
+def normal_size(value: int | str) -> int | str:
+    """The form in which a trial keeps a size: 32 for "32" and "32x32", "16x32" otherwise."""
+    height, width = parse_size(value)
+    return height if height == width else f"{height}x{width}"

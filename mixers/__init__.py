@@ -1,0 +1,18 @@
+"""Token mixers for images: a registry of mixing layers and one backbone that holds everything else equal.
+
+>>> import torch
+>>> from mixers import MixerNet, create_mixer, list_mixers
+>>> create_mixer("fft_complex", dim=64, size=(32, 32))(torch.randn(1, 64, 32, 32)).shape
+torch.Size([1, 128, 32, 32])
+"""
+
+# a registry entry exists once its module is imported
+from mixers import attention, dense, local, separable, spectral  # noqa: F401
+from mixers.backbone import MixerNet
+from mixers.base import Mixer, MixerError, UnsupportedSize
+from mixers.register_with_timm import register_with_timm
+from mixers.registry import create_mixer, list_mixers, register_mixer
+
+__all__ = ["Mixer", "MixerError", "MixerNet", "UnsupportedSize", "create_mixer", "list_mixers", "register_mixer"]
+
+register_with_timm()

@@ -1,0 +1,50 @@
+"""Dense mixers: one N x N matrix over the tokens, the same for every channel."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from mixers.base import Mixer
+from mixers.registry import register_mixer
+
+
+@register_mixer(
+    "random",
+    family="dense",
+    complexity="C N^2",
+    paper="FNet's Random (https://arxiv.org/abs/2105.03824)",
+    year=2021,
+)
+class Random(Mixer):
+    """One fixed Gaussian matrix over all tokens.
+
+    y_i = sum_j A[i, j] x_j with A[i, j] drawn from N(0, 1/N), shared by the channels. Complexity 2 C N^2. The matrix is
+    made again from `seed` and is not part of a checkpoint; the backbone gives each layer another seed.
+
+    Differs from FNet's, which also multiplies the channels by a random matrix.
+
+    Args:
+        dim: channels.
+        size: (H, W) of the grid.
+        seed: of the generator that draws the matrix.
+    """
+
+    def __init__(self, dim: int, size: tuple[int, int], seed: int = 0) -> None:
+        super().__init__(dim, size)
+        generator = torch.Generator().manual_seed(seed)
+        n = self.tokens
+        matrix = torch.randn(n, n, generator=generator, dtype=torch.float32).div_(math.sqrt(n))
+        self.register_buffer("matrix", matrix.to(torch.get_default_dtype()), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.matmul(x.flatten(2), self.matrix.mT).unflatten(2, self.size)
+
+    def flops(self) -> int:
+        return 2 * self.dim * self.tokens**2
+
+    def reference(self, x: Tensor) -> Tensor:
+        tokens = x.to(torch.float64).flatten(2)
+        return torch.einsum("ij,bcj->bci", self.matrix.to(torch.float64), tokens).unflatten(2, self.size)

@@ -1,0 +1,237 @@
+"""Names of token mixers: register, list by wildcard, create; and the door for mixers that live elsewhere.
+
+A mixer is written as
+
+    dct                               a registered name
+    attention(heads=4,backend=plain)  with options
+    pkg.module:MyMixer                a class in an importable module
+    path/to/file.py:MyMixer           a class in a file
+
+Packages can also register theirs by an entry point in the group `token_mixers`, whose value is a module that calls
+`register_mixer` or a Mixer class.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import fnmatch
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mixers.base import Mixer, MixerError
+
+ENTRY_POINT_GROUP = "token_mixers"
+MixerClass = TypeVar("MixerClass", bound=type[Mixer])
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What the registry knows of one mixer."""
+
+    name: str
+    cls: type[Mixer]
+    family: str
+    complexity: str  # of the algorithm in N = H W tokens and C = dim channels, as text
+    paper: str
+    year: int | None
+    source: str | None = None  # SHA-256 of the source file, for mixers from outside the registry
+    origin: str | None = None  # as it was written, path and all, for mixers from outside the registry
+
+
+_REGISTRY: dict[str, Entry] = {}
+_PLUGINS: dict[str, Entry] = {}  # by their name without a path, under which records keep them
+
+
+def register_mixer(
+    name: str, *, family: str, paper: str, year: int | None, complexity: str = ""
+) -> Callable[[MixerClass], MixerClass]:
+    """Class decorator that gives a Mixer a public name.
+
+    Raises:
+        MixerError: the name is taken or malformed, or the class is no Mixer.
+    """
+
+    def decorate(cls: MixerClass) -> MixerClass:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            raise MixerError(f"{name!r} is not a mixer name; allowed: lower-case letters, digits and underscores")
+        if not (isinstance(cls, type) and issubclass(cls, Mixer)):
+            raise MixerError(f"mixer {name!r}: {cls!r} is not a subclass of mixers.Mixer")
+        taken = _REGISTRY.get(name)
+        if taken is not None and _place(taken.cls) != _place(cls):
+            raise MixerError(f"mixer name {name!r} is taken by {_place(taken.cls)}; {_place(cls)} needs another")
+        _REGISTRY[name] = Entry(name, cls, family, complexity, paper, year)
+        return cls
+
+    return decorate
+
+
+def list_mixers(pattern: str | Iterable[str] = "*") -> list[str]:
+    """Registered names that match one or several wildcards, in natural order.
+
+    >>> list_mixers("fft_c*")
+    ['fft_complex']
+    """
+    _load_entry_points()
+    patterns = [pattern] if isinstance(pattern, str) else list(pattern)
+    names = {name for name in _REGISTRY for wanted in patterns if fnmatch.fnmatchcase(name, wanted)}
+    return sorted(names, key=lambda name: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", name)])
+
+
+def mixer_entry(spec: str) -> Entry:
+    """The entry behind a mixer as written, its options left aside.
+
+    Raises:
+        MixerError: no such mixer, or its module cannot be loaded.
+    """
+    name, _ = parse_mixer(spec)
+    if name in _PLUGINS:
+        return _PLUGINS[name]
+    if ":" in name:
+        return _load_plugin(name)
+    _load_entry_points()
+    if name not in _REGISTRY:
+        known = list_mixers()
+        raise MixerError(f"unknown mixer {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
+    return _REGISTRY[name]
+
+
+def create_mixer(spec: str, dim: int, size: tuple[int, int], **options: Any) -> Mixer:
+    """Builds a mixer for `dim` channels on a grid of `size` = (H, W) tokens.
+
+    >>> create_mixer("fft_complex", dim=64, size=(32, 32)).out_channels
+    128
+
+    Raises:
+        MixerError: unknown mixer or option; the message names the nearest.
+        UnsupportedSize: the mixer does not exist at this size.
+    """
+    entry = mixer_entry(spec)
+    options = parse_mixer(spec)[1] | options
+    allowed = mixer_options(entry.cls)
+    for option in options:
+        if option not in allowed:
+            have = f"it takes {', '.join(allowed)}" if allowed else "it takes none"
+            raise MixerError(f"mixer {entry.name!r} has no option {option!r}: {have}.{nearest(option, allowed)}")
+    return entry.cls(dim, size, **options)
+
+
+def mixer_options(cls: type[Mixer]) -> list[str]:
+    """Names of the options that a mixer's constructor takes besides dim and size."""
+    parameters = list(inspect.signature(cls).parameters.values())
+    return [p.name for p in parameters if p.name not in ("dim", "size") and p.kind is not p.VAR_KEYWORD]
+
+
+def parse_mixer(spec: str) -> tuple[str, dict[str, Any]]:
+    """Splits "attention(heads=4)" into the name and its options; values are Python literals or plain words.
+
+    Raises:
+        MixerError: it does not parse.
+    """
+    match = re.fullmatch(r"\s*([^()\s]+)\s*(?:\((.*)\))?\s*", spec)
+    if not match:
+        raise MixerError(f"{spec!r} is not a mixer; write a name, or a name with options such as attention(heads=4)")
+    options: dict[str, Any] = {}
+    for part in filter(None, (p.strip() for p in (match[2] or "").split(","))):
+        key, equals, text = (piece.strip() for piece in part.partition("="))
+        if not equals or not key.isidentifier() or not text:
+            raise MixerError(f"{part!r} in {spec!r} is not an option; write name=value, such as attention(heads=4)")
+        try:
+            options[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            options[key] = text
+    return match[1], options
+
+
+def split_mixers(text: str) -> list[str]:
+    """Splits a list of mixers at the commas outside parentheses and expands wildcards.
+
+    >>> split_mixers("dct,attention(heads=4,backend=plain)")
+    ['dct', 'attention(heads=4,backend=plain)']
+
+    Raises:
+        MixerError: an unknown mixer, or a wildcard that matches none.
+    """
+    names: list[str] = []
+    for part in filter(None, (p.strip() for p in re.split(r",(?![^(]*\))", text))):
+        if any(c in part for c in "*?[") and ":" not in part:
+            found = list_mixers(part)
+            if not found:
+                raise MixerError(f"no mixer matches {part!r}; known: {', '.join(list_mixers())}")
+            names.extend(found)
+        else:
+            mixer_entry(part)
+            names.append(part)
+    if not names:
+        raise MixerError(f"no mixer given; known: {', '.join(list_mixers())}")
+    return list(dict.fromkeys(names))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """" Did you mean 'x'?" for the known word nearest to `word`, or nothing if none is near."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _place(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+@functools.cache
+def _load_entry_points() -> None:
+    """Loads what other packages registered; a broken one is reported by name and breaks nothing else."""
+    for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            loaded = point.load()
+            if isinstance(loaded, type):
+                if not any(entry.cls is loaded for entry in _REGISTRY.values()):
+                    register_mixer(point.name, family="plug-in", paper="", year=None)(loaded)
+            elif not inspect.ismodule(loaded):
+                raise MixerError(f"{point.value} is neither a module nor a Mixer class")
+        except Exception as error:
+            warnings.warn(f"token mixer plug-in {point.name!r} ({point.value}) is left out: {error!r}", stacklevel=2)
+
+
+@functools.cache
+def _load_plugin(name: str) -> Entry:
+    """The entry of `pkg.module:MyMixer` or `path/to/file.py:MyMixer`; the path itself is not kept."""
+    place, _, attribute = name.rpartition(":")
+    try:
+        if place.endswith(".py"):
+            path = Path(place)
+            if not path.is_file():
+                raise MixerError(f"there is no file {place!r}")
+            module_name = path.stem
+            spec = importlib.util.spec_from_file_location(f"token_mixers_plugin_{module_name}", path)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module
+            spec.loader.exec_module(module)
+        else:
+            module_name = place
+            module = importlib.import_module(place)
+            path = Path(inspect.getfile(module))
+        cls = getattr(module, attribute, None)
+        if not (isinstance(cls, type) and issubclass(cls, Mixer)):
+            classes = [k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, Mixer) and v is not Mixer]
+            raise MixerError(f"it has no Mixer {attribute!r}; it has: {', '.join(classes) or 'none'}")
+    except Exception as error:
+        reason = " ".join(str(error).split())  # an error is one line
+        raise MixerError(f"mixer {name!r} cannot be loaded: {type(error).__name__}: {reason}") from error
+    source = hashlib.sha256(path.read_bytes()).hexdigest()
+    entry = Entry(f"{module_name}:{attribute}", cls, "plug-in", "", inspect.getdoc(cls) or "", None, source, name)
+    other = _PLUGINS.setdefault(entry.name, entry)
+    if other.source != source:
+        raise MixerError(f"{other.origin!r} and {name!r} would both be recorded as {entry.name!r}; rename one file")
+    return entry

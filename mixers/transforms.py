@@ -1,0 +1,176 @@
+"""Orthonormal transforms of image planes: their matrices, and fast ways to apply them to real input.
+
+Everything works on the last two axes of (..., H, W), any size, unless it says otherwise. Matrices are built in float64
+and rounded once.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+# Up to this many tokens one product with the dense (N, N) matrix of a 2-D transform beats two small products or an FFT
+# (measured on CPUs and counted in memory passes on GPUs).
+DENSE_TOKENS = 64
+
+PALEY_ORDERS = (12, 20, 28)
+
+
+def dct_matrix(n: int) -> Tensor:
+    """Orthonormal DCT-II matrix (n, n), float64: D[k, j] = c_k sqrt(2/n) cos(pi (j + 1/2) k / n), c_0 = sqrt(1/2).
+
+    Ahmed, Natarajan and Rao, "Discrete Cosine Transform", 1974.
+    """
+    j = torch.arange(n, dtype=torch.float64)
+    matrix = math.sqrt(2 / n) * torch.cos(math.pi / n * torch.outer(j, j + 0.5))
+    matrix[0] *= math.sqrt(0.5)
+    return matrix
+
+
+def dft_matrices(n: int) -> tuple[Tensor, Tensor]:
+    """Real and imaginary part, each (n, n) in float64, of the orthonormal DFT matrix exp(-2 pi i j k / n) / sqrt(n)."""
+    j = torch.arange(n, dtype=torch.int64)
+    angle = (torch.outer(j, j) % n).to(torch.float64) * (2 * math.pi / n)
+    return torch.cos(angle) / math.sqrt(n), -torch.sin(angle) / math.sqrt(n)
+
+
+def dft2_matrices(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Real and imaginary part, each (N, N) with N = height * width, of the 2-D DFT on flattened planes."""
+    (re_h, im_h), (re_w, im_w) = dft_matrices(height), dft_matrices(width)
+    return torch.kron(re_h, re_w) - torch.kron(im_h, im_w), torch.kron(re_h, im_w) + torch.kron(im_h, re_w)
+
+
+def hadamard_order(n: int) -> tuple[int, int] | None:
+    """(k, m) with n = 2**k * m and m in (1, 12, 20, 28), or None where this suite has no Hadamard matrix."""
+    for m in (1, *PALEY_ORDERS):
+        if n % m == 0 and (n // m).bit_count() == 1:
+            return (n // m).bit_length() - 1, m
+    return None
+
+
+def hadamard_matrix(n: int) -> Tensor:
+    """Orthonormal Hadamard matrix (n, n), float64: Sylvester's of order 2**k, times Paley's of order 12, 20 or 28.
+
+    Sylvester 1867; Paley, "On orthogonal matrices", 1933.
+
+    Raises:
+        ValueError: `hadamard_order(n)` is None.
+    """
+    order = hadamard_order(n)
+    if order is None:
+        raise ValueError(f"no Hadamard matrix of order {n}")
+    k, m = order
+    matrix = _paley(m)
+    for _ in range(k):
+        matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
+    return matrix / math.sqrt(n)
+
+
+def _paley(m: int) -> Tensor:
+    """Hadamard matrix of order m in (1, 12, 20, 28) with entries -1 and 1, from the quadratic residues of a prime."""
+    if m == 1:
+        return torch.ones(1, 1, dtype=torch.float64)
+    q, first_kind = {12: (11, True), 20: (19, True), 28: (13, False)}[m]  # first kind: m = q + 1, q = 3 modulo 4
+    residues = {i * i % q for i in range(1, q)}
+    character = torch.tensor([0.0] + [1.0 if i in residues else -1.0 for i in range(1, q)], dtype=torch.float64)
+    i = torch.arange(q)
+    border = torch.zeros(q + 1, q + 1, dtype=torch.float64)
+    border[1:, 1:] = character[(i[:, None] - i[None, :]) % q]
+    border[0, 1:] = 1
+    border[1:, 0] = -1 if first_kind else 1
+    eye = torch.eye(q + 1, dtype=torch.float64)
+    if first_kind:
+        return border + eye
+    plus = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64)
+    zero = torch.tensor([[1.0, -1.0], [-1.0, -1.0]], dtype=torch.float64)
+    return torch.kron(border, plus) + torch.kron(eye, zero)
+
+
+def separable(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """rows X columns^T for every plane X of `x`: (..., H, W) -> (..., H', W')."""
+    return torch.matmul(rows, torch.matmul(x, columns.mT))
+
+
+def dft_real(x: Tensor, axes: tuple[int, ...] = (-2, -1)) -> Tensor:
+    """Real part of the orthonormal DFT of real `x` over `axes`, the last of which is the fastest; differentiable.
+
+    About half the work of a complex FFT: only the half spectrum is computed, and the rest filled in by
+    Re X[-k] = Re X[k]. The map is symmetric, so that its backward is itself.
+    """
+    return _RealPart.apply(x, tuple(axis % x.ndim for axis in axes))
+
+
+def dft_complex(x: Tensor) -> Tensor:
+    """Real and imaginary part of the orthonormal 2-D DFT of real `x` as channels: (B, C, H, W) -> (B, 2C, H, W)."""
+    return _BothParts.apply(x)
+
+
+class _RealPart(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+        half = torch.fft.rfftn(x, dim=axes, norm="ortho")
+        out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+        _fill(out, half.real, axes)
+        return out
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.axes = inputs[1]
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return _RealPart.apply(gradient, ctx.axes), None
+
+
+class _BothParts(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        half = torch.fft.rfft2(x, norm="ortho")
+        out = torch.empty(batch, 2, channels, height, width, dtype=x.dtype, device=x.device)
+        _fill(out, torch.view_as_real(half).movedim(-1, 1), (3, 4))
+        out[:, 1, ..., half.shape[-1] :].neg_()  # the imaginary part is odd
+        return out.flatten(1, 2)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        real, imaginary = gradient.unflatten(1, (2, -1)).unbind(1)
+        # transposed map: Re F g_re + Im F g_im = F s, with s the Hermitian part of g_re - i g_im; s has a real
+        # transform, so its half spectrum is enough
+        width = gradient.shape[-1]
+        keep = slice(0, width // 2 + 1)
+        even = real[..., keep] + _reversed(real)[..., keep]
+        odd = imaginary[..., keep] - _reversed(imaginary)[..., keep]
+        return torch.fft.irfft2(torch.complex(even, odd) / 2, s=gradient.shape[-2:], norm="ortho")
+
+
+def _reversed(x: Tensor) -> Tensor:
+    """x[-h, -w], indices modulo the size, over the last two axes."""
+    return x.flip(-2, -1).roll((1, 1), (-2, -1))
+
+
+def _fill(out: Tensor, half: Tensor, axes: tuple[int, ...]) -> None:
+    """Writes an even function of the frequency into `out` from its values `half` on half of the last axis."""
+    last, others = axes[-1], axes[:-1]
+    kept, width = half.shape[last], out.shape[last]
+    out.narrow(last, 0, kept).copy_(half)
+    if kept == width:
+        return
+    # frequencies that are 0 on an axis stay where they are; the others are mirrored, axis by axis
+    regions = [(out.narrow(last, kept, width - kept), out.narrow(last, 1, width - kept), [last])]
+    for axis in others:
+        n = out.shape[axis]
+        split = []
+        for target, source, flips in regions:
+            split.append((target.narrow(axis, 0, 1), source.narrow(axis, 0, 1), flips))
+            if n > 1:
+                split.append((target.narrow(axis, 1, n - 1), source.narrow(axis, 1, n - 1), [*flips, axis]))
+        regions = split
+    for target, source, flips in regions:
+        target.copy_(source.flip(flips))

@@ -1,0 +1,373 @@
+"""Records -> tables -> plots, on synthetic records whose numbers are known."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+import math
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from synthetic import HOSTILE, MACHINE, MIXERS, OTHER, fill, make_trial, save, save_accuracy, save_latency
+
+from benchmarks import load_results
+from benchmarks.errors import UserError
+from benchmarks.record import Record
+from benchmarks.report import figures
+from benchmarks.report.build import write_report
+from benchmarks.report.frame import mixer_family, slug
+from benchmarks.report.text import count, markdown, significant
+
+PLOTTERS = ("benchmarks.report.plots_accuracy", "benchmarks.report.plots_latency")
+FIGURES: dict[str, Figure] = {}  # of the folder below
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Path:
+    folder = fill(tmp_path_factory.mktemp("results"))
+
+    def keep(figure: Figure, place: Path, name: str) -> list[Path]:
+        FIGURES[f"{place.name}/{name}"] = figure  # drawing files takes seconds, and other tests do it
+        return []
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in PLOTTERS:
+            patch.setattr(f"{module}.save_figure", keep)
+        write_report(folder)
+    return folder
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def only(rows: list[dict[str, str]], **wanted: str) -> dict[str, str]:
+    found = [row for row in rows if all(row[k] == v for k, v in wanted.items())]
+    assert len(found) == 1, f"{len(found)} rows with {wanted}"
+    return found[0]
+
+
+def summary(results: Path) -> list[dict[str, str]]:
+    return read(results / "tables" / "constellations-quick" / "summary.csv")
+
+
+def test_summary_has_mean_and_interval_over_seeds_and_joins_the_same_net(results):
+    row = only(summary(results), mixer="dct", image_size_px="16")
+    records = [Record.load(p) for p in sorted((results / "records").glob("accuracy-*.json"))]
+    values = [
+        float(r.metrics["test_top1_percent"])  # type: ignore[arg-type]
+        for r in records
+        if (r.trial.mixer, r.trial.image_size, r.trial.dataset) == ("dct", 16, "constellations")
+    ]
+    half = 4.302652729911275 * statistics.stdev(values) / math.sqrt(3)  # t(0.975, 2), from a printed table
+    assert row["n"] == "3"
+    assert float(row["test_top1_percent_mean"]) == pytest.approx(statistics.mean(values), abs=1e-12)
+    assert float(row["test_top1_percent_high"]) == pytest.approx(statistics.mean(values) + half, abs=1e-9)
+    assert row["params"] == "93000"
+    assert row["flops"] == "12000000"
+    timed = [Record.load(p) for p in sorted((results / "records").glob("latency-*.json"))]
+    [net] = [r for r in timed if (r.trial.mixer, r.trial.image_size, r.trial.patch_size) == ("dct", 16, 2)]
+    assert float(row["net_forward_ms_per_image"]) == pytest.approx(float(net.metrics["forward_ms"]) / 32, rel=1e-12)  # type: ignore[arg-type]
+
+
+def test_summary_ranks_by_accuracy_within_a_setting_and_one_seed_has_no_interval(results):
+    rows = summary(results)
+    assert [row["image_size_px"] for row in rows] == ["16"] * 8 + ["32"] * 7
+    for size in ("16", "32"):
+        means = [
+            float(row["test_top1_percent_mean"]) for row in rows if row["n"] != "0" and row["image_size_px"] == size
+        ]
+        assert means == sorted(means, reverse=True)
+    row = only(rows, mixer="dct", image_size_px="32")
+    assert (row["n"], row["test_top1_percent_low"], row["test_top1_percent_high"]) == ("1", "", "")
+
+
+def test_failures_are_rows_and_no_part_of_a_mean(results):
+    rows = summary(results)
+    partly = only(rows, mixer="hadamard", image_size_px="16")
+    assert (partly["status"], partly["n"], partly["seeds"]) == ("ok", "2", "0 1")
+    assert "seed 2: diverged" in partly["failed"]
+    never = only(rows, mixer="gmlp")
+    assert (never["status"], never["n"], never["test_top1_percent_mean"]) == ("unsupported", "0", "")
+    folder = results / "tables" / "constellations-quick"
+    lost = only(read(folder / "latency.csv"), mixer="random", image_size_px="64")
+    assert (lost["status"], lost["net_forward_ms"]) == ("oom", "")
+    assert len(read(folder / "failures.csv")) == 4
+    assert not (results / "tables" / "cifar100-quick" / "failures.csv").exists()
+    text = (folder / "summary.md").read_text(encoding="utf-8")
+    assert "unsupported: a \\| pipe and a line" in text
+    assert "AMD EPYC 9B14, 2 cores, torch 2.11.0" in text
+
+
+def test_markdown_tables_are_rectangular(results):
+    for path in (results / "tables").glob("*/*.md"):
+        rows = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+        widths = {line.replace("\\|", "").count("|") for line in rows}
+        assert len(rows) > 2 and len(widths) == 1, path.name
+
+
+def test_ratios_are_medians_of_ratios_within_rounds(results):
+    folder = results / "tables" / "constellations-quick"
+    row = only(read(folder / "latency.csv"), mixer="hadamard", image_size_px="48")
+    history = {}
+    for path in (results / "records").glob("latency-*.json"):
+        record = Record.load(path)
+        if record.trial.patch_size == 1 and record.trial.image_size == 48:
+            history[record.trial.mixer] = [r["mixer_forward_ms"] for r in record.history]
+            copies = [r["mixer_forward_ms"] / r["copy_ms"] for r in record.history]
+            if record.trial.mixer == "hadamard":
+                assert float(row["mixer_forward_over_copy_high"]) == pytest.approx(max(copies), rel=1e-12)
+    pairs = [a / b for a, b in zip(history["hadamard"], history["attention"], strict=True)]
+    assert float(row["mixer_forward_over_attention"]) == pytest.approx(statistics.median(pairs), rel=1e-12)
+    assert float(row["mixer_forward_over_attention_low"]) == pytest.approx(min(pairs), rel=1e-12)
+    of_medians = statistics.median(history["hadamard"]) / statistics.median(history["attention"])
+    assert statistics.median(pairs) != pytest.approx(of_medians, rel=1e-6)  # or this could not tell the two apart
+
+
+def test_scaling_finds_exponents_and_crossings(results):
+    rows = read(results / "tables" / "constellations-quick" / "scaling.csv")
+    swept = [row for row in rows if row["patch_size_px"] == "1"]
+    for mixer, (_, exponent, start) in MIXERS.items():
+        row = only(swept, mixer=mixer)
+        assert float(row["mixer_forward_exponent"]) == pytest.approx(exponent, abs=0.05)
+        if mixer == "fft_complex":
+            crossing = 256 * (start / 2.0) ** (1 / (1.9 - exponent))
+            assert float(row["mixer_forward_overtakes_attention_tokens"]) == pytest.approx(crossing, rel=0.1)
+        elif mixer == "conv1x1":
+            assert row["mixer_forward_overtakes_attention"] == "faster at every measured size (256-4,096)"
+    assert only(swept, mixer="random")["image_sizes_px"] == "16 32 48"
+    assert only(swept, mixer="attention")["mixer_forward_overtakes_attention"] == ""
+
+
+def test_groups_do_not_mix(tmp_path):
+    for environment, top1 in ((MACHINE, 40.0), (OTHER, 60.0)):
+        for seed in range(2):
+            lr = 0.002 if environment is MACHINE else 0.0021  # ids of accuracy trials do not cover the machine
+            save_accuracy(tmp_path, "dct", top1 + seed, seed, environment=environment, lr=lr)
+    save_accuracy(tmp_path, "dct", 10.0, 0, dataset="cifar100", train_images=None)
+    write_report(tmp_path)
+    names = ["cifar100-quick", "constellations-quick-amd-epyc-9b14-2-cores", "constellations-quick-apple-m3-2-cores"]
+    assert sorted(p.name for p in (tmp_path / "tables").iterdir()) == names
+    means = [
+        [float(row["test_top1_percent_mean"]) for row in read(tmp_path / "tables" / name / "summary.csv")]
+        for name in names
+    ]
+    assert means == [[10.0], [40.5], [60.5]]
+
+
+def test_settings_do_not_mix_and_the_plot_takes_the_learning_rate_chosen_on_held_out_images(tmp_path):
+    for lr, test, val in ((0.001, 50.0, 30.0), (0.004, 40.0, 35.0)):
+        trial = make_trial("accuracy", "dct", lr=lr)
+        save(tmp_path, trial, {"test_top1_percent": test, "val_top1_percent": val})
+    frame = load_results(tmp_path)
+    from benchmarks.report.plots_accuracy import best_learning_rates
+    from benchmarks.report.tables import summary_table
+
+    table = summary_table(frame)
+    assert list(table["lr"]) == [0.001, 0.004]
+    assert list(best_learning_rates(table)["lr"]) == [0.004]
+
+
+def test_attention_timed_at_another_time_is_marked(tmp_path):
+    for hour, mixer in enumerate(("attention", "dct")):
+        for size in (16, 32):
+            save_latency(tmp_path, mixer, size, hour=hour)
+    write_report(tmp_path)
+    folder = tmp_path / "tables" / "constellations-quick"
+    assert only(read(folder / "latency.csv"), mixer="dct", image_size_px="16")["timed_with_attention"] == "False"
+    assert ") †" in (folder / "latency.md").read_text(encoding="utf-8")
+
+
+def digests(folder: Path) -> dict[str, str]:
+    paths = [path for room in ("tables", "plots") for path in (folder / room).rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def test_same_records_make_the_same_bytes_and_stale_files_go(tmp_path):
+    folders = tmp_path / "a", tmp_path / "b"
+    for folder in folders:
+        for mixer in ("dct", "attention") if folder.name == "a" else ("attention", "dct"):
+            save_accuracy(folder, mixer, 40.0 + len(mixer), 0)
+            for size in (16, 32):
+                save_latency(folder, mixer, size)
+    stale = folders[1] / "plots" / "cifar100-full-old" / "old.png"
+    kept = [folders[1] / "plots" / "mine" / "a.png", folders[1] / "tables" / "constellations-quick" / "notes.txt"]
+    for path in (stale, *kept):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert {path.suffix for path in write_report(folders[0])} == {".csv", ".md", ".png", ".svg"}
+    written = write_report(folders[1])
+    assert not stale.parent.exists() and all(path.exists() for path in kept)
+    for path in kept:
+        path.unlink()
+    assert digests(folders[0]) == digests(folders[1])
+    assert sorted(str(p.relative_to(folders[1])) for p in written) == sorted(digests(folders[1]))
+
+
+def test_every_plot_is_there(results):
+    names = {name.partition("/")[2] for name in FIGURES if name.startswith("constellations-quick/")}
+    assert names >= {
+        "accuracy-vs-flops", "accuracy-vs-latency", "accuracy-vs-params", "learning-curves", "accuracy-by-image-size",
+        "latency-vs-image-size", "latency-vs-image-size-training", "memory-vs-image-size", "accuracy-vs-flops-32px",
+    }  # fmt: skip
+    # one mixer with accuracy alone: no costs, no sizes
+    others = {name for name in FIGURES if name.startswith("cifar100")}
+    assert others == {"cifar100-quick/accuracy-vs-params", "cifar100-quick/learning-curves"}
+
+
+def assert_texts_clear(name: str, figure: Figure) -> None:
+    """No text on another, none cut off by the edge."""
+    with figures.plot_style():
+        figure.canvas.draw()
+        renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+        texts = [
+            t for t in figure.findobj(lambda o: hasattr(o, "get_text")) if t.get_text().strip() and t.get_visible()
+        ]
+        for axes in figure.axes:  # matplotlib keeps ticks beyond the limits, and does not draw them
+            for axis in (axes.xaxis, axes.yaxis):
+                shown = {id(t.label1) for t in axis._update_ticks()}
+                every = {id(t.label1) for t in (*axis.majorTicks, *axis.minorTicks)} | {
+                    id(t.label2) for t in axis.majorTicks
+                }
+                texts = [t for t in texts if id(t) in shown or id(t) not in every]
+        boxes = [(t.get_text(), _text_box(t, renderer)) for t in texts]
+    for text, box in boxes:
+        assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1, (
+            name,
+            text,
+        )
+    for (first, a), (second, b) in itertools.combinations(boxes, 2):
+        shared = (min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0))
+        assert min(shared) < 3, f"{name}: {first!r} lies on {second!r}"
+
+
+def _text_box(text, renderer):
+    # an annotation's own extent includes its line
+    if isinstance(text, Annotation):
+        text.update_positions(renderer)
+        from matplotlib.text import Text
+
+        return Text.get_window_extent(text, renderer)
+    return text.get_window_extent(renderer)
+
+
+def test_labels_overlap_nowhere(results):
+    assert len(FIGURES) >= 10
+    for name, figure in FIGURES.items():
+        assert_texts_clear(name, figure)
+
+
+def test_labels_overlap_nowhere_with_many_alike(tmp_path, monkeypatch):
+    names = [
+        "fft_complex",
+        "fft_real",
+        "fft_pairs",
+        "hartley",
+        "dct",
+        "hadamard",
+        "random",
+        "linear",
+        "attention",
+        "performer",
+        "linear_attention",
+        "conv_mixer",
+        "mlp_mixer",
+        "gmlp",
+        "global_filter",
+        "afno",
+        "shift",
+        "pool",
+        "6xfft_real+2xattention",
+    ]
+    for i, mixer in enumerate(names):
+        save_accuracy(tmp_path, mixer, 70 + i % 5 * 0.3, 0)
+        save(tmp_path, make_trial("cost", mixer), {"params": 100_000 + 500 * i, "flops": 10**7 + i})
+        for size in (16, 32, 48, 64):
+            save_latency(tmp_path, mixer, size)
+    drawn = {}
+    for module in PLOTTERS:
+        monkeypatch.setattr(f"{module}.save_figure", lambda figure, _, name: drawn.update({name: figure}) or [])
+    write_report(tmp_path)
+    assert len(drawn) == 6
+    for name, figure in drawn.items():
+        assert_texts_clear(name, figure)
+
+
+@pytest.mark.filterwarnings("error")
+def test_hostile_names(tmp_path):
+    for mixer in (HOSTILE, "pkg.mod:../../etc/passwd", "file:" + "x" * 80, "$$", "dct"):
+        for seed in range(2):
+            save_accuracy(tmp_path, mixer, 40.0 + seed + len(mixer) / 10, seed)
+        for size in (16, 32):
+            save_latency(tmp_path, mixer, size)
+    paths = write_report(tmp_path)
+    assert all(path.resolve().is_relative_to(tmp_path.resolve()) for path in paths)
+    text = (tmp_path / "tables" / "constellations-quick" / "summary.md").read_text(encoding="utf-8")
+    assert "file:A\\$B\\_{\\|\\`&lt;b&gt;\\*" in text
+    assert only(summary(tmp_path), mixer=HOSTILE)["family"] == "plug-in"
+
+
+def test_two_versions_of_a_plug_in_do_not_share_a_mean(tmp_path):
+    for seed, source in enumerate(("a" * 64, "b" * 64)):
+        save_accuracy(tmp_path, "file:Mine", 40.0 + 10 * seed, seed, mixer_source=source)
+    write_report(tmp_path)
+    assert [row["label"] for row in summary(tmp_path)] == ["file:Mine #bbbbbb", "file:Mine #aaaaaa"]
+
+
+def test_load_results_is_a_row_a_record(results):
+    frame = load_results(results)
+    assert len(frame) == len(list((results / "records").iterdir()))
+    row = frame[(frame["mixer"] == "random") & (frame["status"] == "oom")].iloc[0]
+    assert math.isnan(row["forward_ms"]) and row["tokens"] == 4096 and row["machine"] == "AMD EPYC 9B14, 2 cores"
+    assert row["history"] == []
+
+
+def test_no_records_is_one_line_that_says_what_to_type(tmp_path):
+    with pytest.raises(UserError, match=r"make bench-all") as error:
+        load_results(tmp_path)
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match=r"make bench-all"):
+        write_report(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_the_suite_does_not_import_pandas():
+    code = "import sys, benchmarks; assert 'pandas' not in sys.modules; benchmarks.load_results; "
+    code += "assert 'pandas' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_plug_ins_are_never_imported_for_a_report():
+    assert mixer_family("antigravity:Mixer") == "plug-in"
+    assert "antigravity" not in sys.modules
+    assert mixer_family("2xdct+attention") == "hybrid"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1234.5, "1,230"),
+        (0.012345, "0.0123"),
+        (12.345, "12.3"),
+        (9.999, "10.0"),
+        (0, "0"),
+        (None, "–"),
+        (math.nan, "–"),
+        (0.00001234, "1.23e-05"),
+    ],
+)
+def test_significant(value, text):
+    assert significant(value) == text
+
+
+def test_text():
+    assert (count(999), count(999_999), count(1_234_567)) == ("999", "1.00 M", "1.23 M")
+    assert markdown("fft_complex") == "fft_complex"
+    assert slug("AMD EPYC, 2 cores") == "amd-epyc-2-cores" and slug("../..") not in ("", ".", "..")

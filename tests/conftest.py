@@ -1,0 +1,32 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def cifar100_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds the real CIFAR-100 in its official binary layout; tests that need it skip without it."""
+    given = os.environ.get("TOKEN_MIXERS_CIFAR100")
+    candidates = [Path(given)] if given else [ROOT / "data" / "cifar-100-binary"]
+    for folder in candidates:
+        for place in (folder, folder / "cifar-100-binary"):
+            if (place / "train.bin").is_file() and (place / "test.bin").is_file():
+                return place
+    unpack = ROOT.parent / "shared" / "data" / "unpack.py"
+    if not given and unpack.is_file():
+        target = tmp_path_factory.mktemp("cifar100")
+        subprocess.run([sys.executable, str(unpack), str(target)], check=True, capture_output=True)
+        return target / "cifar-100-binary"
+    pytest.skip(
+        f"no CIFAR-100: no train.bin and test.bin in {given or 'data/cifar-100-binary'}; "
+        "set TOKEN_MIXERS_CIFAR100 to the folder that holds them"
+    )

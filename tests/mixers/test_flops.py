@@ -1,0 +1,123 @@
+"""FLOPs against closed forms written down here, and against what PyTorch's own counter sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mixers import create_mixer, list_mixers
+from mixers.transforms import DENSE_TOKENS
+
+# of C channels and N tokens; 2 per multiply-add
+CLOSED_FORMS: dict[str, Callable[[int, int], float]] = {
+    "fft_complex": lambda c, n: 2.5 * c * n * math.log2(n),
+    "fft_real": lambda c, n: 2.5 * c * n * math.log2(c * n),
+    "dct": lambda c, n: 2.5 * c * n * math.log2(n),
+    "hadamard": lambda c, n: c * n * math.log2(n),
+    "random": lambda c, n: 2 * c * n * n,
+    "attention": lambda c, n: 6 * n * c * c + 4 * n * n * c,
+    "conv1x1": lambda c, n: 0,
+}
+closed_forms = pytest.mark.parametrize("name", CLOSED_FORMS)
+every_mixer = pytest.mark.parametrize("name", list_mixers())
+
+# where they are not 0: growth by fourfold N, from 32 x 32 tokens at 64 channels, and by twofold C
+GROWTH_WITH_TOKENS = {
+    "fft_complex": 4 * 12 / 10,
+    "fft_real": 4 * 18 / 16,
+    "dct": 4 * 12 / 10,
+    "hadamard": 4 * 12 / 10,
+    "random": 16,
+    "attention": (4 * 6 * 64 + 16 * 4 * 1024) / (6 * 64 + 4 * 1024),
+}
+GROWTH_WITH_CHANNELS = {
+    "fft_complex": 2,
+    "fft_real": 2 * 17 / 16,
+    "dct": 2,
+    "hadamard": 2,
+    "random": 2,
+    "attention": (4 * 6 * 64 + 2 * 4 * 1024) / (6 * 64 + 4 * 1024),
+}
+
+
+@closed_forms
+@pytest.mark.parametrize("dim", [8, 16, 64])
+@pytest.mark.parametrize("size", [(1, 1), (1, 8), (4, 2), (8, 8), (16, 32)])
+def test_flops_are_the_closed_form_exactly(name: str, dim: int, size: tuple[int, int]) -> None:
+    assert create_mixer(name, dim, size).flops() == CLOSED_FORMS[name](dim, math.prod(size))
+
+
+@pytest.mark.parametrize("name", [name for name in CLOSED_FORMS if name != "hadamard"])
+@pytest.mark.parametrize("size", [(7, 11), (1, 13), (12, 5)])
+def test_flops_are_the_closed_form_at_sizes_that_are_no_powers_of_two(name: str, size: tuple[int, int]) -> None:
+    expected = CLOSED_FORMS[name](24, math.prod(size))
+    assert abs(create_mixer(name, 24, size).flops() - expected) <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("size", "steps"),
+    [((12, 1), 11), ((20, 4), 19 + 2), ((24, 12), 1 + 11 + 11), ((56, 2), 1 + 27 + 1), ((48, 40), 2 + 11 + 1 + 19)],
+)
+def test_hadamard_flops_are_butterflies_and_a_product_with_paleys_matrix(size: tuple[int, int], steps: int) -> None:
+    # m - 1 additions per entry for a matrix of signs of order m, one per entry for each doubling
+    assert create_mixer("hadamard", 8, size).flops() == 8 * math.prod(size) * steps
+
+
+@pytest.mark.parametrize("name", GROWTH_WITH_TOKENS)
+def test_flops_grow_as_they_should(name: str) -> None:
+    small = create_mixer(name, 64, (32, 32)).flops()
+    assert create_mixer(name, 128, (32, 32)).flops() / small == pytest.approx(GROWTH_WITH_CHANNELS[name], rel=1e-9)
+    assert create_mixer(name, 64, (64, 64)).flops() / small == pytest.approx(GROWTH_WITH_TOKENS[name], rel=1e-9)
+
+
+@every_mixer
+@pytest.mark.parametrize("size", [(1, 1), (1, 12), (4, 8), (12, 20)])
+def test_flops_are_whole_and_not_negative(name: str, size: tuple[int, int]) -> None:
+    mixer = create_mixer(name, 16, size)
+    for count in (mixer.flops(), mixer.flops_executed()):
+        assert type(count) is int
+        assert count >= 0
+
+
+@every_mixer
+def test_flops_do_not_depend_on_which_side_is_longer(name: str) -> None:
+    assert create_mixer(name, 16, (12, 20)).flops() == create_mixer(name, 16, (20, 12)).flops()
+
+
+@pytest.mark.parametrize("name", ["dct", "hadamard"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 12), (8, 8), (1, 64), (1, 80), (8, 12), (16, 40)])
+def test_flops_executed_of_separable_transforms(name: str, size: tuple[int, int]) -> None:
+    (height, width), n = size, math.prod(size)
+    expected = 2 * 16 * n * (n if n <= DENSE_TOKENS else height + width)
+    assert create_mixer(name, 16, size).flops_executed() == expected
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 8), (8, 8), (5, 13)])
+def test_flops_executed_of_spectral_transforms(size: tuple[int, int]) -> None:
+    n = math.prod(size)
+    both, real = create_mixer("fft_complex", 16, size), create_mixer("fft_real", 16, size)
+    assert both.flops_executed() == (4 * 16 * n * n if n <= DENSE_TOKENS else both.flops())
+    assert real.flops_executed() == real.flops()
+
+
+# its counter sees no FFT: fft_complex only where it is a matrix product
+@pytest.mark.parametrize(
+    ("spec", "size"),
+    [
+        (spec, size)
+        for spec in ("dct", "hadamard", "random", "attention(backend=plain)", "conv1x1", "fft_complex")
+        for size in ((1, 4), (4, 8), (8, 8), (12, 16))
+        if spec != "fft_complex" or math.prod(size) <= DENSE_TOKENS
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_flops_executed_are_what_pytorch_counts(spec: str, size: tuple[int, int], batch: int) -> None:
+    mixer = create_mixer(spec, 16, size)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        mixer(torch.randn(batch, 16, *size))
+    assert counter.get_total_flops() == batch * mixer.flops_executed()
