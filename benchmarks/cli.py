@@ -19,7 +19,7 @@ from mixers.base import MixerError
 from mixers.registry import list_mixers, mixer_entry, nearest
 
 if TYPE_CHECKING:
-    from benchmarks.measure.plan import Plan, Request
+    from benchmarks.measure.plan import Plan
     from benchmarks.measure.run import Result
     from benchmarks.trial import Trial
 
@@ -87,7 +87,8 @@ def speed(options: argparse.Namespace) -> int:
 
     options.results.mkdir(parents=True, exist_ok=True)
     for c in write_speed(options.results, ["conv1x1", "fft_complex", "attention"], options.threads or cores()):
-        print(f"{c.what} / {c.beside}: {c.ratio:.3f} ({c.ratio_low:.3f} to {c.ratio_high:.3f}, n = {c.rounds}), {c.setting}")
+        spread = f"{c.ratio_low:.3f} to {c.ratio_high:.3f}, n = {c.rounds}"
+        print(f"{c.what} / {c.beside}: {c.ratio:.3f} ({spread}), {c.setting}")
     print(f"written to {options.results / 'speed.md'}")
     return 0
 
@@ -158,7 +159,9 @@ def _say_outcome(results: list[Result], single: bool) -> int:
             return 2
     counts = Counter(result.record.status for result in results)
     earlier = sum(not result.measured_now for result in results)
-    print(f"{len(results)} trials: {', '.join(f'{n} {s}' for s, n in sorted(counts.items()))}; {earlier} measured earlier")
+    print(
+        f"{len(results)} trials: {', '.join(f'{n} {s}' for s, n in sorted(counts.items()))}; {earlier} measured earlier"
+    )
     if failed:
         print("to try the failed ones again, add RETRY=failed")
     return 1 if failed else 0

@@ -160,7 +160,7 @@ def environment(trial: Trial) -> dict[str, Any]:
         "threads": trial.threads,
         "os": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "allocator": {k: v for k, v in sorted(os.environ.items()) if k.startswith("MALLOC_")},
+        "settings": {k: v for k, v in sorted(os.environ.items()) if k.startswith(("MALLOC_", "OMP_"))},
         "packages": versions,
     }
 

@@ -68,7 +68,9 @@ class Trial:
     seed: int = 0
     profile: str = "quick"
     match: str = "width"  # what is held equal across mixers: width, params or flops
-    match_dim: int | None = None  # where it is not the width: that of attention's net, whose budget `dim` was solved for
+    match_dim: int | None = (
+        None  # where it is not the width: that of attention's net, whose budget `dim` was solved for
+    )
     norm: str = "image"  # statistics over (C, H, W), or over C alone
     coordinates: bool = True  # the two coordinate channels after every mixing layer
     device: str = "cpu"
@@ -181,7 +183,7 @@ def parse_size(value: int | str) -> tuple[int, int]:
         parts = []
     if len(parts) not in (1, 2) or not all(1 <= part <= MAX_IMAGE_SIZE for part in parts):
         raise UserError(
-            f"--image-size is {value!r}; allowed: pixels from 1 to {MAX_IMAGE_SIZE}, such as 32, or 16x32 (height x width)"
+            f"--image-size is {value!r}; allowed: 1 to {MAX_IMAGE_SIZE} pixels, such as 32, or 16x32 (height x width)"
         )
     return parts[0], parts[-1]
 

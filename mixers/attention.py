@@ -46,7 +46,9 @@ class Attention(Mixer):
             heads = dim // next((width for width in (32, 24, 16, 8) if dim % width == 0), dim)
         if not isinstance(heads, int) or heads < 1 or dim % heads:
             fits = [n for n in range(1, dim + 1) if dim % n == 0]
-            raise MixerError(f"attention cannot split dim {dim} into {heads} heads; allowed: {', '.join(map(str, fits))}")
+            raise MixerError(
+                f"attention cannot split dim {dim} into {heads} heads; allowed: {', '.join(map(str, fits))}"
+            )
         if backend not in ("auto", "plain"):
             raise MixerError(f"attention has no backend {backend!r}; allowed: auto, plain")
         self.heads = heads
@@ -71,6 +73,8 @@ class Attention(Mixer):
     def reference(self, x: Tensor) -> Tensor:
         weight, bias = self.qkv.weight.to(torch.float64), self.qkv.bias.to(torch.float64)
         tokens = x.to(torch.float64).flatten(2).mT  # [B, N, C]
-        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (tokens @ weight.T + bias).chunk(3, 2))
+        q, k, v = (
+            part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (tokens @ weight.T + bias).chunk(3, 2)
+        )
         weights = torch.softmax(q @ k.mT / math.sqrt(q.shape[-1]), dim=-1)  # [B, heads, N, N]
         return (weights @ v).transpose(1, 2).flatten(2).mT.unflatten(2, self.size)

@@ -59,13 +59,20 @@ class MixerNet(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
-        if patch_size < 1 or height % patch_size or width % patch_size:
-            raise MixerError(f"image size {height} x {width} is not a multiple of patch size {patch_size}")
+        sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        if len(sides) != 2 or patch_size < 1 or any(side < 1 or side % patch_size for side in sides):
+            given = " x ".join(map(str, sides))
+            raise MixerError(f"image size {given} is not a multiple of patch size {patch_size}")
+        height, width = sides
         if norm not in NORMS:
             raise MixerError(f"norm is {norm!r}; allowed: {', '.join(NORMS)}")
         if dim < 8 or dim % 8:
             raise MixerError(f"dim is {dim}; allowed: multiples of 8")
+        if depth < 0 or in_chans < 1 or num_classes < 0 or int(dim * mlp_ratio) < 1:
+            raise MixerError(
+                f"depth is {depth}, in_chans {in_chans}, num_classes {num_classes}, mlp_ratio {mlp_ratio}; "
+                "allowed: depth and num_classes from 0, in_chans from 1, mlp_ratio that leaves a hidden channel"
+            )
         self.mixer = mixer
         self.num_classes = num_classes
         self.img_size = (height, width)
@@ -75,21 +82,27 @@ class MixerNet(nn.Module):
         self.num_features = self.head_hidden_size = dim
         self.stem = nn.Conv2d(in_chans, dim, patch_size, patch_size)
         blocks = [
-            Block(_create(mixer, dim, self.grid, seed * 1000 + layer), mlp_ratio, norm, coordinates, layer_scale)
+            Block(_create(mixer, dim, self.grid, layer, seed), mlp_ratio, norm, coordinates, layer_scale)
             for layer in range(depth)
         ]
         self.blocks = nn.Sequential(*blocks)
         self.memory_format = blocks[0].mixer.memory_format if blocks else torch.contiguous_format
-        self.norm = make_norm(norm, dim)
+        self.norm = make_norm(norm, dim, self.memory_format)
         self.head = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
 
     @property
     def mixers(self) -> list[Mixer]:
         """The mixing layers, from the first block to the last."""
-        return [block.mixer for block in self.blocks]
+        return [block.mixer for block in self._blocks()]
+
+    def _blocks(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_chans, H, W) -> (B, dim, rows, columns)."""
+        if x.shape[1:] != (self.in_chans, *self.img_size):
+            want = (self.in_chans, *self.img_size)
+            raise MixerError(f"the net was built for images of {want}, the input has {tuple(x.shape[1:])}")
         x = self.stem(x.contiguous(memory_format=self.memory_format)).contiguous(memory_format=self.memory_format)
         return self.norm(self.blocks(x))
 
@@ -126,7 +139,7 @@ class MixerNet(nn.Module):
     def _flops(self, mixer_flops: list[int]) -> int:
         tokens, dim = self.grid[0] * self.grid[1], self.num_features
         total = 2 * self.in_chans * self.patch_size**2 * dim * tokens + 2 * dim * self.num_classes
-        for block, own in zip(self.blocks, mixer_flops, strict=True):
+        for block, own in zip(self._blocks(), mixer_flops, strict=True):
             total += own + 2 * block.mixer.out_channels * dim * tokens + 4 * dim * block.hidden * tokens
         return total
 
@@ -138,13 +151,13 @@ class Block(nn.Module):
         super().__init__()
         dim = mixer.dim
         self.hidden = int(dim * mlp_ratio)
-        self.norm1 = make_norm(norm, dim)
+        self.norm1 = make_norm(norm, dim, mixer.memory_format)
         self.mixer = mixer
-        self.norm2 = make_norm(norm, mixer.out_channels)
+        self.norm2 = make_norm(norm, mixer.out_channels, mixer.memory_format)
         self.proj = nn.Conv2d(mixer.out_channels, dim, 1)
         self.coordinates = Coordinates(mixer.size, dim, mixer.out_channels) if coordinates else None
         self.scale1 = nn.Parameter(torch.full((dim,), layer_scale))
-        self.norm3 = make_norm(norm, dim)
+        self.norm3 = make_norm(norm, dim, mixer.memory_format)
         self.expand = nn.Conv2d(dim, self.hidden, 1)
         self.contract = nn.Conv2d(self.hidden, dim, 1)
         self.scale2 = nn.Parameter(torch.full((dim,), layer_scale))
@@ -161,9 +174,12 @@ class Block(nn.Module):
 class Coordinates(nn.Module):
     """The two coordinate channels of a 1x1 convolution, in [-1, 1], as what they are: a bias per position.
 
-    A 1x1 convolution over [x, row, column] is one over x plus w_row row + w_column column. The weights start as those of
-    a convolution with `fan_in` + 2 input channels do.
+    A 1x1 convolution over [x, row, column] is one over x plus w_row row + w_column column. The weights start as those
+    of a convolution with `fan_in` + 2 input channels do.
     """
+
+    rows: Tensor
+    columns: Tensor
 
     def __init__(self, size: tuple[int, int], dim: int, fan_in: int) -> None:
         super().__init__()
@@ -179,15 +195,20 @@ class Coordinates(nn.Module):
 
 
 class TokenNorm(nn.LayerNorm):
-    """Layer norm over the channels of each token of (B, C, H, W)."""
+    """Layer norm over the channels of each token of (B, C, H, W), in the memory format that the net runs in."""
+
+    def __init__(self, channels: int, memory_format: torch.memory_format) -> None:
+        super().__init__(channels)
+        self.memory_format = memory_format
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        normed = super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return normed.contiguous(memory_format=self.memory_format)
 
 
-def make_norm(norm: str, channels: int) -> nn.Module:
+def make_norm(norm: str, channels: int, memory_format: torch.memory_format) -> nn.Module:
     """The norm of a given kind, see `MixerNet`, with a learned gain and bias per channel."""
-    return nn.GroupNorm(1, channels) if norm == "image" else TokenNorm(channels)
+    return nn.GroupNorm(1, channels) if norm == "image" else TokenNorm(channels, memory_format)
 
 
 def scaled_conv1x1(conv: nn.Conv2d, x: Tensor, scale: Tensor) -> Tensor:
@@ -196,9 +217,12 @@ def scaled_conv1x1(conv: nn.Conv2d, x: Tensor, scale: Tensor) -> Tensor:
     return F.conv2d(x, conv.weight * scale[:, None, None, None], conv.bias * scale)
 
 
-def _create(mixer: str, dim: int, size: tuple[int, int], seed: int) -> Mixer:
-    """A mixer for one block, with its own seed if it takes one that was not given."""
+def _create(mixer: str, dim: int, size: tuple[int, int], layer: int, seed: int) -> Mixer:
+    """The mixer of one block; one that draws something fixed gets a seed per layer, from its option or the net's."""
     options: dict[str, Any] = {}
-    if "seed" in mixer_options(mixer_entry(mixer).cls) and "seed" not in parse_mixer(mixer)[1]:
-        options["seed"] = seed
+    if "seed" in mixer_options(mixer_entry(mixer).cls):
+        base = parse_mixer(mixer)[1].get("seed", seed)
+        if not isinstance(base, int) or not 0 <= base < 2**31:
+            raise MixerError(f"mixer {mixer!r}: seed is {base!r}; allowed: whole numbers from 0 to {2**31 - 1}")
+        options["seed"] = base * 1000 + layer
     return create_mixer(mixer, dim, size, **options)

@@ -32,6 +32,8 @@ class Random(Mixer):
         seed: of the generator that draws the matrix.
     """
 
+    matrix: Tensor
+
     def __init__(self, dim: int, size: tuple[int, int], seed: int = 0) -> None:
         super().__init__(dim, size)
         generator = torch.Generator().manual_seed(seed)

@@ -139,7 +139,7 @@ def parse_mixer(spec: str) -> tuple[str, dict[str, Any]]:
     Raises:
         MixerError: it does not parse.
     """
-    match = re.fullmatch(r"\s*([^()\s]+)\s*(?:\((.*)\))?\s*", spec)
+    match = re.fullmatch(r"\s*(.+\.py:\w+|[^()\s]+)\s*(?:\((.*)\))?\s*", spec)
     if not match:
         raise MixerError(f"{spec!r} is not a mixer; write a name, or a name with options such as attention(heads=4)")
     options: dict[str, Any] = {}
@@ -147,6 +147,8 @@ def parse_mixer(spec: str) -> tuple[str, dict[str, Any]]:
         key, equals, text = (piece.strip() for piece in part.partition("="))
         if not equals or not key.isidentifier() or not text:
             raise MixerError(f"{part!r} in {spec!r} is not an option; write name=value, such as attention(heads=4)")
+        if key in options:
+            raise MixerError(f"option {key!r} stands twice in {spec!r}")
         try:
             options[key] = ast.literal_eval(text)
         except (ValueError, SyntaxError):
@@ -179,7 +181,7 @@ def split_mixers(text: str) -> list[str]:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """" Did you mean 'x'?" for the known word nearest to `word`, or nothing if none is near."""
+    """A question after the known word nearest to `word`, to end an error with; empty if none is near."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
 
@@ -199,7 +201,7 @@ def _load_entry_points() -> None:
                     register_mixer(point.name, family="plug-in", paper="", year=None)(loaded)
             elif not inspect.ismodule(loaded):
                 raise MixerError(f"{point.value} is neither a module nor a Mixer class")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             warnings.warn(f"token mixer plug-in {point.name!r} ({point.value}) is left out: {error!r}", stacklevel=2)
 
 
@@ -223,14 +225,18 @@ def _load_plugin(name: str) -> Entry:
             module = importlib.import_module(place)
             path = Path(inspect.getfile(module))
         cls = getattr(module, attribute, None)
-        if not (isinstance(cls, type) and issubclass(cls, Mixer)):
-            classes = [k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, Mixer) and v is not Mixer]
+        if not (isinstance(cls, type) and issubclass(cls, Mixer) and cls is not Mixer):
+            classes = [
+                k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, Mixer) and v is not Mixer
+            ]
             raise MixerError(f"it has no Mixer {attribute!r}; it has: {', '.join(classes) or 'none'}")
     except Exception as error:
         reason = " ".join(str(error).split())  # an error is one line
         raise MixerError(f"mixer {name!r} cannot be loaded: {type(error).__name__}: {reason}") from error
     source = hashlib.sha256(path.read_bytes()).hexdigest()
-    entry = Entry(f"{module_name}:{attribute}", cls, "plug-in", "", inspect.getdoc(cls) or "", None, source, name)
+    entry = Entry(
+        f"{module_name}:{attribute}", cls, "plug-in", "", (inspect.getdoc(cls) or "").split("\n")[0], None, source, name
+    )
     other = _PLUGINS.setdefault(entry.name, entry)
     if other.source != source:
         raise MixerError(f"{other.origin!r} and {name!r} would both be recorded as {entry.name!r}; rename one file")

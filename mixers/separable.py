@@ -19,6 +19,10 @@ class Separable(Mixer):
     the two, which is faster there though it is more arithmetic.
     """
 
+    rows: Tensor
+    columns: Tensor
+    tokens_matrix: Tensor
+
     def __init__(self, dim: int, size: tuple[int, int]) -> None:
         super().__init__(dim, size)
         rows, columns = (self.matrix(n) for n in self.size)

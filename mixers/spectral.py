@@ -34,6 +34,9 @@ class FFTComplex(Mixer):
     parts along the width.
     """
 
+    real: Tensor
+    imaginary: Tensor
+
     def __init__(self, dim: int, size: tuple[int, int]) -> None:
         super().__init__(dim, size)
         self.out_channels = 2 * dim

@@ -27,7 +27,9 @@ _CFG = {
     "classifier": "head",
     "fixed_input_size": True,
 }
-default_cfgs = generate_default_cfgs({name: dict(_CFG) for name in ("mixernet_nano", "mixernet_tiny", "mixernet_small")})
+default_cfgs = generate_default_cfgs(
+    {name: dict(_CFG) for name in ("mixernet_nano", "mixernet_tiny", "mixernet_small")}
+)
 
 
 def _build(variant: str, pretrained: bool, shape: dict[str, Any], options: dict[str, Any]) -> MixerNet:

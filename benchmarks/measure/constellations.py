@@ -1,17 +1,17 @@
 """The embedded image set: ten arrangements of five identical dots, each shown at a random place.
 
-What tells the classes apart is where the dots stand relative to each other, and nothing else:
+What tells the classes apart is where the dots stand relative to each other, and next to nothing else:
 
-- A class is a permutation pi of five: dot i stands at row 2 i and column 2 pi(i) of a 9 x 9 box. So every row and every
-  column that has a dot has one, in every class: row sums and column sums are the same for all.
-- Any two dots are two or more rows and two or more columns apart: no 2 x 2 patch holds two.
-- Only permutations with |sum (i - 2) (pi(i) - 2)| <= 1 are used: rows and columns are uncorrelated in every class, so
-  sums of products of the two coordinates do not tell either.
-- The box stands anywhere it fits, so absolute places say nothing.
+- Each arrangement spans the same box of 8 x 8 units, and any two of its dots are two or more units apart in a row or a
+  column, so that no 2 x 2 patch holds two.
+- The ten are chosen alike in the sum of their rows and of their columns, of the squares of both and of the products: a
+  net that cannot mix tokens, coordinates or not, sees five dots whatever the class.
+- The box stands at a random place on a grid of two units, so absolute places say nothing. (At places in between, small
+  nets need several times the images before they learn anything; arrangements that are permutations, with no difference
+  at all in any row or column sum, no net of the quick profile learned.)
 
-A net that cannot mix tokens sees five dots whatever the class. Lengths are in units of a world 16 units wide, which is
-scaled to the image: at 16 px a dot is one pixel, at 48 px it is 3 x 3. A patch wider than two units can hold two dots,
-and then the patches themselves mix.
+Lengths are in units of a world 16 units wide, which is scaled to the image: at 16 px a dot is one pixel, at 48 px it is
+3 x 3. A patch wider than two units can hold two dots, and then the patches themselves mix.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import functools
 import hashlib
 import itertools
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,10 @@ from benchmarks.errors import UserError
 
 NUM_CLASSES = 10
 DOTS = 5
+BOX = 8  # units a side of the square that holds an arrangement
+MIN_GAP = 2  # units between two dots, in a row or a column
+PLACE_STEP = 2  # units between two places of the box
+SPREAD = 32.0  # units^2: what the squared distances from the middle row, and column, sum to, within 8
 WORLD = 16  # units along the shorter side of the image
 MIN_SIZE = 16  # pixels; below, dots would touch
 CLUTTER = 0  # further dots at random places, the same in every class
@@ -40,23 +45,28 @@ _CHUNK = 1024
 
 
 @functools.cache
-def classes() -> tuple[tuple[int, ...], ...]:
-    """The ten permutations pi: in class k, the dot of row 2 i stands in column 2 pi(i).
+def classes() -> tuple[tuple[tuple[int, int], ...], ...]:
+    """The ten arrangements: (row, column) of each dot in the box, in units.
 
-    Of the uncorrelated permutations, the first in lexicographic order, then always the one that differs from those
-    already chosen in the most places, the nearest of them counted first and the first in order where several tie.
+    The first ten of a fixed random sequence that span the box, keep the dots apart, and lie within the tolerances on
+    the sums of rows, columns, squares and products.
     """
-    centre = DOTS // 2
-    left = [
-        pi
-        for pi in itertools.permutations(range(DOTS))
-        if abs(sum((i - centre) * (p - centre) for i, p in enumerate(pi))) <= 1
-    ]
-    chosen = [left.pop(0)]
+    middle = (BOX - 1) / 2
+    random = np.random.RandomState(0)  # its stream is frozen, by NumPy's promise
+    chosen: list[tuple[tuple[int, int], ...]] = []
     while len(chosen) < NUM_CLASSES:
-        best = max(left, key=lambda pi: sorted(_differences(pi, other) for other in chosen))
-        left.remove(best)
-        chosen.append(best)
+        cells = random.permutation(BOX * BOX)[:DOTS]
+        dots = np.stack([cells // BOX, cells % BOX], axis=1)
+        gaps = [np.abs(a - b).max() for a, b in itertools.combinations(dots, 2)]
+        centred = dots - middle
+        alike = (
+            (np.abs(centred.sum(0)) <= 1).all()
+            and (np.abs((centred**2).sum(0) - SPREAD) <= 8).all()
+            and abs(centred.prod(1).sum()) <= 4
+        )
+        spans = (dots.min(0) == 0).all() and (dots.max(0) == BOX - 1).all()
+        if min(gaps) >= MIN_GAP and spans and alike:
+            chosen.append(tuple(sorted((int(row), int(column)) for row, column in dots)))
     return tuple(chosen)
 
 
@@ -67,13 +77,13 @@ def dot_side_px(height: int, width: int) -> int:
 
 def box_side_px(height: int, width: int) -> int:
     """Side in pixels of the square that holds the five dots."""
-    return _pixels(2 * (DOTS - 1), height, width) + dot_side_px(height, width)
+    return _pixels(BOX - 1, height, width) + dot_side_px(height, width)
 
 
 def places(height: int, width: int) -> tuple[int, int]:
-    """How many offsets the box can have: (down, across)."""
-    box = box_side_px(height, width)
-    return height - box + 1, width - box + 1
+    """How many places the box can have: (down, across), each `PLACE_STEP` units from the next."""
+    box, step = box_side_px(height, width), _pixels(PLACE_STEP, height, width)
+    return (height - box) // step + 1, (width - box) // step + 1
 
 
 def render(
@@ -114,10 +124,10 @@ def _dot_places(labels: Tensor, size: tuple[int, int], clutter: int, generator: 
     """Upper left pixel of each dot: labels (n,) -> (row, column), int64 (n, dots, 2)."""
     height, width = size
     count = len(labels)
-    units = torch.tensor([_pixels(2 * unit, height, width) for unit in range(DOTS)])
-    columns = units[torch.tensor(classes())[labels]]  # (n, dots)
-    arrangement = torch.stack([units.expand_as(columns), columns], dim=2)  # (n, dots, 2)
-    offsets = [torch.randint(0, places_, (count, 1), generator=generator) for places_ in places(height, width)]
+    units = torch.tensor([_pixels(unit, height, width) for unit in range(BOX)])
+    arrangement = units[torch.tensor(classes())[labels]]  # (n, dots, 2)
+    step = _pixels(PLACE_STEP, height, width)
+    offsets = [torch.randint(0, places_, (count, 1), generator=generator) * step for places_ in places(height, width)]
     arrangement = arrangement + torch.stack(offsets, dim=2)
     side = dot_side_px(height, width)
     extra = [torch.randint(0, length - side + 1, (count, clutter), generator=generator) for length in size]
@@ -139,10 +149,6 @@ def _draw(dots: Tensor, size: tuple[int, int], noise: float, generator: torch.Ge
 def _pixels(units: int, height: int, width: int) -> int:
     """A length in units of the world as whole pixels, halves upwards."""
     return (2 * units * min(height, width) + WORLD) // (2 * WORLD)
-
-
-def _differences(a: tuple[int, ...], b: tuple[int, ...]) -> int:
-    return sum(x != y for x, y in zip(a, b, strict=True))
 
 
 def _generator(split: str, seed: int) -> torch.Generator:

@@ -11,6 +11,7 @@ kernel would kill the process; on a GPU the allocator says so.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -105,7 +106,7 @@ def _items_that_fit(index: int, timing: Timing, num_classes: int) -> Iterator[It
     """The items of one trial whose predicted memory is there; the first that does not fit is noted as `oom`."""
     trial = timing.trial
     for (target, mode), name in METRIC_OF.items():
-        needed = predict_peak_bytes(lambda target=target, mode=mode: _dry_run(trial, target, mode, num_classes))
+        needed = predict_peak_bytes(functools.partial(_dry_run, trial, target, mode, num_classes))
         if name == "forward_backward_ms":
             timing.metrics["peak_memory_bytes"] = needed
         free = free_bytes("cpu") * FREE_SHARE
@@ -130,7 +131,7 @@ def _dry_run(trial: Trial, target: str, mode: str, num_classes: int):
         with torch.set_grad_enabled(mode != "forward"):
             y = module(x)
         if mode != "forward":
-            torch.autograd.grad(y.sum(), list(module.parameters()) or [x])
+            torch.autograd.grad(y.sum(), [*module.parameters(), *([x] if target == "mixer" else [])])
 
     return run, [x, *module.parameters(), *module.buffers()]
 
@@ -199,6 +200,7 @@ def _tail(text: str, lines: int = 4) -> str:
 def _summarise(timing: Timing, index: int, copy_index: int, results, failures, end) -> None:
     """Turns the items of one trial into its metrics and a row of the history per round."""
     trial, metrics = timing.trial, timing.metrics
+    assert trial.batch_size is not None
 
     def ms(item: Item) -> float | None:
         return results[item]["ms"] if item in results else None
@@ -208,7 +210,9 @@ def _summarise(timing: Timing, index: int, copy_index: int, results, failures, e
         for (target, mode), name in METRIC_OF.items():
             item = Item(index, target, mode, number)
             row[name] = ms(item)
-            metrics["peak_memory_bytes"] = (results.get(item) or {}).get("peak_memory_bytes") or metrics["peak_memory_bytes"]
+            metrics["peak_memory_bytes"] = (results.get(item) or {}).get("peak_memory_bytes") or metrics[
+                "peak_memory_bytes"
+            ]
         timing.history.append(row)
     for name in ("copy_ms", *METRIC_OF.values()):
         metrics[name] = _median(row[name] for row in timing.history)

@@ -54,7 +54,7 @@ def ordered_items() -> list[Item]:
 
 @functools.cache
 def prepared(trial_index: int, target: str, mode: str) -> tuple[Callable[[], Any], int]:
-    """A warm call that does one forward, or forward and backward, and waits for the device; and how often to repeat it."""
+    """A warm call of one forward, or forward and backward, that waits for the device; and how often to repeat it."""
     trial = TRIALS[trial_index]
     if target == "copy":
         run = _copy(trial)

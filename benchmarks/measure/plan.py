@@ -16,6 +16,7 @@ from benchmarks.trial import CHOICES, Trial, normal_size
 from mixers import list_mixers
 from mixers.registry import mixer_entry, nearest, parse_mixer, split_mixers
 
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
     """What was asked for; None means what the profile says."""
@@ -86,7 +87,9 @@ class Plan:
         if self.dataset == "cifar100" and request.train_images is not None:
             raise UserError("--train-images is for procedural data sets; cifar100 trains on its whole training split")
         return [
-            self._trial("accuracy", mixer, size, seed=seed, **recipe) for size, seed in settings for mixer in self.mixers
+            self._trial("accuracy", mixer, size, seed=seed, **recipe)
+            for size, seed in settings
+            for mixer in self.mixers
         ]
 
     def cost(self) -> list[Trial]:
@@ -108,7 +111,9 @@ class Plan:
             settings += [(size, patch, request.match) for size in sizes]
             settings += [(size, 1, "width") for size in profile.latency_sizes]
         else:
-            settings += [(s, request.patch_size or 1, request.match) for s in request.image_size or profile.latency_sizes]
+            settings += [
+                (s, request.patch_size or 1, request.match) for s in request.image_size or profile.latency_sizes
+            ]
         mixers = list(self.mixers)
         if "attention" in mixers:
             mixers.insert(mixers.index("attention") + 1, "attention(backend=plain)")

@@ -64,7 +64,7 @@ def outcome_line(record: Record) -> str:
     if record.kind == "accuracy":
         return f"test top-1 {metrics['test_top1_percent']:.2f} %, top-5 {metrics['test_top5_percent']:.2f} %"
     if record.kind == "cost":
-        return f"{metrics['params']:,} parameters, {(metrics['flops'] or 0) / 1e6:.2f} MFLOPs"
+        return f"{metrics['params']:,} parameters, {float(metrics['flops'] or 0) / 1e6:.2f} MFLOPs"
     return f"{metrics['forward_ms']:.2f} ms forward for {metrics['latency_batch_size']} images"
 
 
@@ -80,15 +80,24 @@ def estimate_seconds(trial: Trial) -> float:
     if trial.kind == "cost":
         return 1.0
     assert trial.batch_size is not None
+    probe = Trial(
+        kind="cost",
+        mixer=trial.mixer,
+        dataset=trial.dataset,
+        image_size=trial.image_size,
+        patch_size=trial.patch_size,
+        dim=trial.dim,
+        depth=trial.depth,
+        device=trial.device,
+        precision=trial.precision,
+        threads=trial.threads,
+    )
     try:
-        per_image = _step_seconds_per_image(
-            *(trial.mixer, trial.dataset, trial.image_size, trial.patch_size, trial.dim, trial.depth),
-            *(trial.device, trial.precision, trial.threads),
-        )
+        per_image = _step_seconds_per_image(probe)
     except (MixerError, RuntimeError):
         return 0.0
     if trial.kind == "accuracy":
-        images = trial.train_images or DATASETS[trial.dataset].train_images
+        images = trial.train_images or DATASETS[trial.dataset].train_images or 0
         return (trial.epochs or 0) * images * per_image * 1.1 + 2
     step = per_image * trial.batch_size
     calls = (step, step / 3, step / trial.depth / 2, step / trial.depth / 6)
@@ -97,27 +106,13 @@ def estimate_seconds(trial: Trial) -> float:
 
 
 @functools.cache
-def _step_seconds_per_image(
-    mixer: str,
-    dataset: str,
-    image_size: int | str,
-    patch_size: int,
-    dim: int,
-    depth: int,
-    device: str,
-    precision: str,
-    threads: int,
-) -> float:
+def _step_seconds_per_image(trial: Trial) -> float:
     """Seconds of forward and backward per image, on a small batch of at most PROBE_BATCH images."""
-    trial = Trial(
-        **dict(kind="cost", mixer=mixer, dataset=dataset, image_size=image_size, patch_size=patch_size),
-        **dict(dim=dim, depth=depth, device=device, precision=precision, threads=threads),
-    )
-    torch.set_num_threads(threads)
-    net = build_net(trial, DATASETS[dataset].num_classes).to(device)
+    torch.set_num_threads(trial.threads)
+    net = build_net(trial, DATASETS[trial.dataset].num_classes).to(trial.device)
     batch = max(1, min(PROBE_BATCH, 2**14 // trial.tokens))
-    images = torch.randn(batch, 3, *trial.size, device=device)
-    labels = torch.zeros(batch, dtype=torch.int64, device=device)
+    images = torch.randn(batch, 3, *trial.size, device=trial.device)
+    labels = torch.zeros(batch, dtype=torch.int64, device=trial.device)
     for _ in range(2):  # the first call is not counted
         started = time.perf_counter()
         with autocast(trial):

@@ -70,7 +70,9 @@ class Runner:
                 pass
             (self.records / ".writable").unlink()
         except OSError as error:
-            raise UserError(f"the results folder {results} cannot be written ({error.strerror}); name another by RESULTS=") from error
+            raise UserError(
+                f"the results folder {results} cannot be written ({error.strerror}); name another by RESULTS="
+            ) from error
 
     def find(self, trial: Trial) -> Record | None:
         """The valid record of a trial, if there is one that need not be measured again."""
@@ -167,10 +169,13 @@ def refuse_if_too_large(trial: Trial) -> None:
         return
     assert trial.batch_size is not None
 
+    batch = trial.batch_size
+
     def make():
         net = build_net(trial, DATASETS[trial.dataset].num_classes)
-        images = torch.randn(trial.batch_size, 3, *trial.size)
-        return lambda: torch.autograd.grad(net(images).sum(), list(net.parameters())), [images, *net.parameters(), *net.buffers()]
+        images = torch.randn(batch, 3, *trial.size)
+        parameters = list(net.parameters())
+        return lambda: torch.autograd.grad(net(images).sum(), parameters), [images, *parameters, *net.buffers()]
 
     needed, free = predict_peak_bytes(make), free_bytes("cpu")
     if needed > free:

@@ -8,6 +8,7 @@ with per-image transforms, and the share of our step that is not the net.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import statistics
 import time
@@ -64,16 +65,18 @@ def compare_transforms() -> list[Comparison]:
     """
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    batch, dim, height, width = SHAPE
+    _, dim, height, width = SHAPE
     x = torch.randn(SHAPE)
     mixers = {name: create_mixer(name, dim, (height, width)) for name in PEERS}
     for name, mixer in mixers.items():
-        difference = torch.linalg.norm(mixer(x[:1]) - mixer.reference(x[:1])) / torch.linalg.norm(mixer.reference(x[:1]))
+        difference = torch.linalg.norm(mixer(x[:1]) - mixer.reference(x[:1])) / torch.linalg.norm(
+            mixer.reference(x[:1])
+        )
         if not difference < 1e-5:
             raise RuntimeError(f"{name} differs from its definition by {difference:.1e}; not timed")
     with torch.no_grad():
-        calls = {name: (lambda m=mixer: m(x)) for name, mixer in mixers.items()}
-        calls |= {peer: (lambda f=function: f(x)) for peer, function in PEERS.values()}
+        calls: dict[str, Callable[[], Any]] = {name: functools.partial(mixer, x) for name, mixer in mixers.items()}
+        calls |= {peer: functools.partial(function, x) for peer, function in PEERS.values()}
         times = _interleaved(calls, TRANSFORM_ROUNDS)
     setting = f"{list(SHAPE)} float32, forward, 1 thread"
     return [_compare(name, peer, setting, times[name], times[peer], "ms") for name, (peer, _) in PEERS.items()]
@@ -82,8 +85,17 @@ def compare_transforms() -> list[Comparison]:
 def compare_loops(mixer: str, threads: int) -> list[Comparison]:
     """Training time per image of our loop beside a DataLoader's, and the share of a step outside the net."""
     trial = Trial(
-        **dict(kind="accuracy", mixer=mixer, dataset="cifar100", image_size=32, patch_size=4, dim=64, depth=4),
-        **dict(epochs=1, lr=1e-3, weight_decay=0.05, batch_size=128, label_smoothing=0.1, threads=threads),
+        kind="accuracy",
+        mixer=mixer,
+        dataset="cifar100",
+        image_size=32,
+        patch_size=4,
+        dim=64,
+        depth=4,
+        threads=threads,
+        batch_size=128,
+        lr=1e-3,
+        weight_decay=0.05,
     )
     torch.set_num_threads(threads)
     info = DATASETS["cifar100"]
@@ -106,10 +118,11 @@ def compare_loops(mixer: str, threads: int) -> list[Comparison]:
     }
     times = _interleaved(calls, LOOP_ROUNDS)
     per_image = {name: [ms / len(images) for ms in values] for name, values in times.items()}
+    mine, plain = per_image.values()
     setting = f"{mixer}, dim 64, depth 4, 32 px, patch 4, batch 128, crop and flip, {threads} threads"
     total = [ms / 1000 for ms in times["ours"]]
     return [
-        _compare("training loop", "DataLoader, per-image transforms", setting, *per_image.values(), "ms per image"),
+        _compare("training loop", "DataLoader, per-image transforms", setting, mine, plain, "ms per image"),
         _compare("step outside the net", "whole step", setting, outside[1:], total, "s"),
     ]
 
@@ -119,7 +132,9 @@ def write_speed(folder: Path, mixers: list[str], threads: int) -> list[Compariso
     comparisons = compare_transforms()
     for mixer in mixers:
         comparisons += compare_loops(mixer, threads)
-    where = environment(Trial(kind="cost", mixer="dct", dataset="cifar100", image_size=32, patch_size=4, dim=64, depth=4))
+    where = environment(
+        Trial(kind="cost", mixer="dct", dataset="cifar100", image_size=32, patch_size=4, dim=64, depth=4)
+    )
     content = {
         "environment": where | {"threads": threads},
         "code": code_version(),
@@ -189,7 +204,9 @@ def _interleaved(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, 
 def _compare(what: str, beside: str, setting: str, ours: list[float], theirs: list[float], unit: str) -> Comparison:
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
     medians = statistics.median(ours), statistics.median(theirs), statistics.median(ratios)
-    return Comparison(what, beside, setting, medians[0], medians[1], unit, medians[2], min(ratios), max(ratios), len(ratios))
+    return Comparison(
+        what, beside, setting, medians[0], medians[1], unit, medians[2], min(ratios), max(ratios), len(ratios)
+    )
 
 
 def _parts(spectrum: Tensor) -> list[Tensor]:

@@ -188,7 +188,10 @@ def make_optimizer(net: nn.Module, trial: Trial) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices and kernels alone, not on biases, gains and scales."""
     matrices = [p for p in net.parameters() if p.ndim > 1]
     vectors = [p for p in net.parameters() if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": trial.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": trial.weight_decay or 0.0},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=trial.lr or 0.0, fused=True)
 
 

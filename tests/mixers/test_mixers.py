@@ -262,6 +262,12 @@ def test_no_uninitialised_memory_is_read(name: str, size: tuple[int, int], poiso
         assert not gradient.isnan().any(), key
 
 
+@pytest.mark.parametrize("name", ["fft_complex", "fft_real", "dct", "hadamard", "random", "attention", "conv1x1"])
+def test_the_declared_memory_format_is_the_one_that_needs_no_copies(name: str) -> None:
+    channels_last = name in ("attention", "conv1x1")
+    assert build(name, 8, (4, 8)).memory_format == (torch.channels_last if channels_last else torch.contiguous_format)
+
+
 @every_mixer
 def test_repr_says_dim_size_and_width(name: str) -> None:
     mixer = build(name, 8, (4, 8))

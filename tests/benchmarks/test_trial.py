@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from benchmarks.errors import UserError
+from benchmarks.trial import RANGES, Trial, normal_size, parse_size
+
+REQUIRED = {
+    "kind": "accuracy",
+    "mixer": "dct",
+    "dataset": "cifar100",
+    "image_size": 32,
+    "patch_size": 4,
+    "dim": 64,
+    "depth": 4,
+}
+# another allowed value for every field
+OTHER = {
+    "kind": "cost",
+    "mixer": "hadamard",
+    "dataset": "constellations",
+    "image_size": 16,
+    "patch_size": 2,
+    "dim": 72,
+    "depth": 5,
+    "seed": 1,
+    "profile": "full",
+    "match": "params",
+    "match_dim": 64,
+    "norm": "token",
+    "coordinates": False,
+    "device": "cuda",
+    "precision": "bfloat16",
+    "threads": 2,
+    "mixer_source": "0" * 64,
+    "batch_size": 32,
+    "epochs": 3,
+    "lr": 1e-3,
+    "weight_decay": 0.1,
+    "warmup_epochs": 1.0,
+    "label_smoothing": 0.2,
+    "augment": "light",
+    "train_images": 1000,
+    "rounds": 3,
+    "compiled": True,
+}
+
+
+def make(**changes) -> Trial:
+    return Trial(**(REQUIRED | changes))
+
+
+def test_the_id_is_the_same_on_every_machine_and_in_every_release_of_this_results_version():
+    assert make().id() == "7c0f9bf8750dc8ff"
+    assert make(kind="latency").id("a machine") == "3017eb92d84b5a6c"
+
+
+def test_every_field_has_another_value_here():
+    assert set(OTHER) == {field.name for field in dataclasses.fields(Trial)}
+
+
+@pytest.mark.parametrize("field", OTHER)
+def test_every_field_changes_the_id(field):
+    assert make(**{field: OTHER[field]}).id() != make().id()
+
+
+def test_only_the_id_of_a_latency_trial_covers_the_machine():
+    assert make().id("one") == make().id("two") == make().id()
+    latency = make(kind="latency")
+    assert latency.id("one") != latency.id("two")
+    with pytest.raises(ValueError, match="machine"):
+        latency.id()
+
+
+def test_a_trial_is_frozen_and_hashable():
+    trial = make()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        trial.dim = 8  # type: ignore[misc]
+    assert {trial: 1}[make()] == 1
+
+
+def test_a_trial_survives_its_dict():
+    trial = make(seed=3, lr=1e-3, image_size="16x32")
+    assert Trial.from_dict(trial.to_dict()) == trial
+
+
+def test_an_unknown_key_names_the_nearest():
+    with pytest.raises(UserError, match="no field 'patchsize'.*Did you mean 'patch_size'"):
+        Trial.from_dict(REQUIRED | {"patchsize": 4})
+
+
+def test_missing_keys_are_named():
+    with pytest.raises(UserError, match="needs mixer, depth"):
+        Trial.from_dict({name: value for name, value in REQUIRED.items() if name not in ("mixer", "depth")})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "hint"),
+    [
+        ("kind", "accurracy", "accuracy"),
+        ("dataset", "cifar10", "cifar100"),
+        ("profile", "quik", "quick"),
+        ("match", "flop", "flops"),
+        ("norm", "tokens", "token"),
+        ("device", "cudaa", "cuda"),
+        ("precision", "float16", "float32"),
+        ("augment", "strng", "strong"),
+    ],
+)
+def test_a_word_that_is_not_allowed_names_all_that_are_and_the_nearest(field, value, hint):
+    with pytest.raises(UserError, match=f"--{field} is '{value}'; allowed: .*{hint}.*Did you mean '{hint}'"):
+        make(**{field: value})
+
+
+@pytest.mark.parametrize("field", RANGES)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -1, 1e30])
+def test_numbers_that_make_no_sense_are_refused_with_the_range(field, value):
+    with pytest.raises(UserError, match=f"--{field.replace('_', '-')} is .*; allowed: .* to .*"):
+        make(**{field: value})
+
+
+@pytest.mark.parametrize("field", sorted(RANGES))
+def test_an_integer_too_large_for_a_float_is_refused_like_any_other(field):
+    with pytest.raises(UserError, match="allowed"):
+        make(**{field: 10**400})
+
+
+@pytest.mark.parametrize("field", [name for name, (low, _) in RANGES.items() if low > 0])
+def test_zero_is_refused_where_it_makes_no_sense(field):
+    with pytest.raises(UserError, match="allowed"):
+        make(**{field: 0})
+
+
+def test_sizes_that_the_patch_does_not_divide_name_the_patches_that_fit():
+    with pytest.raises(UserError, match=r"32 is not a multiple of patch size 5; patch sizes that fit: 1, 2, 4, 8, 16, 32$"):
+        make(patch_size=5)
+    with pytest.raises(UserError, match=r"patch sizes that fit: 1, 2, 4, 8, 16$"):
+        make(image_size="16x32", patch_size=32)
+
+
+def test_dims_are_multiples_of_eight():
+    with pytest.raises(UserError, match="--dim is 20; allowed: multiples of 8, such as 16"):
+        make(dim=20)
+
+
+def test_sizes_are_height_by_width():
+    trial = make(image_size="16x32")
+    assert trial.size == (16, 32) and trial.grid == (4, 8) and trial.tokens == 32
+    assert parse_size(32) == parse_size("32") == (32, 32)
+    assert normal_size("32x32") == normal_size("32") == 32
+    assert normal_size("16X32") == "16x32"
+
+
+@pytest.mark.parametrize("value", [0, -1, "0x4", "4097", "", "x", "16x", "16x16x16", "1e3", "nan", 1.5, "9" * 30])
+def test_what_is_no_size_is_refused_with_an_example(value):
+    with pytest.raises(UserError, match="--image-size is .*; allowed: .* such as 32, or 16x32"):
+        parse_size(value)
+
+
+def test_errors_are_one_line():
+    for changes in ({"dim": 7}, {"patch_size": 5}, {"kind": "a\nb"}, {"image_size": "a\nb"}):
+        with pytest.raises(UserError) as caught:
+            make(**changes)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_description_is_short():
+    assert make(seed=2).describe() == "accuracy dct 32 px patch 4 seed 2"
+    assert make(kind="latency", compiled=True, precision="bfloat16").describe().endswith("compiled bfloat16")
