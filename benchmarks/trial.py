@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from typing import Any, Self
 
 from benchmarks.errors import UserError
@@ -99,7 +98,7 @@ class Trial:
                 raise UserError(f"{flag(name)} is {value!r}; allowed: {', '.join(allowed)}.{hint}")
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and low <= value <= high):
+            if value is not None and not low <= value <= high:  # nor is NaN, whatever it is compared with
                 raise UserError(f"{flag(name)} is {value}; allowed: {low:g} to {high:g}")
         height, width = self.size
         if height % self.patch_size or width % self.patch_size:

@@ -105,7 +105,7 @@ def test_missing_keys_are_named():
         ("match", "flop", "flops"),
         ("norm", "tokens", "token"),
         ("device", "cudaa", "cuda"),
-        ("precision", "float16", "float32"),
+        ("precision", "float3", "float32"),
         ("augment", "strng", "strong"),
     ],
 )
