@@ -103,18 +103,21 @@ def _copied(trial: Trial) -> tuple[Any, ...]:
 
 
 def _items_that_fit(index: int, timing: Timing, num_classes: int) -> Iterator[Item]:
-    """The items of one trial whose predicted memory is there; the first that does not fit is noted as `oom`."""
+    """The items of one trial whose predicted memory is there; those that do not fit are noted as `oom`."""
     trial = timing.trial
-    for (target, mode), name in METRIC_OF.items():
-        needed = predict_peak_bytes(functools.partial(_dry_run, trial, target, mode, num_classes))
-        if name == "forward_backward_ms":
-            timing.metrics["peak_memory_bytes"] = needed
-        free = free_bytes("cpu") * FREE_SHARE
-        if trial.device == "cpu" and needed > free:
-            timing.status = "oom"
-            timing.reason = timing.reason or f"{name} asks for {needed:,} bytes, {free:,.0f} are free"
-        else:
+    free = free_bytes("cpu") * FREE_SHARE
+
+    def needed(target: str, mode: str) -> int:
+        return predict_peak_bytes(functools.partial(_dry_run, trial, target, mode, num_classes))
+
+    most = timing.metrics["peak_memory_bytes"] = needed("net", "forward_backward")
+    everything_fits = trial.device != "cpu" or most <= free
+    for target, mode in METRIC_OF:
+        if everything_fits or needed(target, mode) <= free:
             yield Item(index, target, mode)
+    if not everything_fits:
+        timing.status = "oom"
+        timing.reason = f"forward + backward of the net asks for {most:,} bytes, {free:,.0f} are free"
 
 
 def _dry_run(trial: Trial, target: str, mode: str, num_classes: int):

@@ -18,7 +18,7 @@ from benchmarks.trial import Trial
 from mixers import MixerError, list_mixers
 
 SEVEN = ["fft_complex", "fft_real", "dct", "hadamard", "random", "attention", "conv1x1"]
-PLUGIN = '''
+PLUGIN = """
 from mixers import Mixer
 
 
@@ -32,7 +32,7 @@ class Mine(Mixer):
 
     def flops(self):
         return 0
-'''
+"""
 
 
 def plan(**fields) -> Plan:
@@ -77,7 +77,9 @@ def test_a_profile_reaches_every_field_of_its_trials():
 
 
 def test_what_is_asked_for_wins_over_the_profile():
-    given = dict(dim=16, depth=3, epochs=2, lr=0.5, weight_decay=0.0, batch_size=7, patch_size=4, threads=1, train_images=500)
+    given = dict(
+        dim=16, depth=3, epochs=2, lr=0.5, weight_decay=0.0, batch_size=7, patch_size=4, threads=1, train_images=500
+    )
     (trial,) = plan(mixer="dct", seed=(7,), image_size=(32,), norm="token", coordinates=False, **given).accuracy()
     for name, value in given.items():
         assert getattr(trial, name) == value, name
@@ -148,7 +150,7 @@ def test_what_is_not_there_is_refused(fields, message):
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match="sees no GPU.*DEVICE=cpu"):
+    with pytest.raises(UserError, match=r"sees no GPU.*DEVICE=cpu"):
         plan(device="cuda")
 
 

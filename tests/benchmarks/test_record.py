@@ -95,7 +95,13 @@ def test_a_file_appears_under_its_name_only_when_it_is_whole(tmp_path):
 
 def test_a_record_tells_nothing_of_who_and_where(tmp_path):
     text = make().save(tmp_path).read_text()
-    words = [platform.node(), str(Path.cwd()), str(Path.home()), str(tmp_path), str(Path(record_module.__file__).parent)]
+    words = [
+        platform.node(),
+        str(Path.cwd()),
+        str(Path.home()),
+        str(tmp_path),
+        str(Path(record_module.__file__).parent),
+    ]
     for word in words:
         assert word in ("", "/") or word not in text, word
     user = getpass.getuser()
@@ -166,7 +172,10 @@ def test_records_are_found_in_the_folder_or_its_records_in_the_order_of_their_na
 def test_the_key_of_a_machine_tells_processors_and_torch_versions_apart():
     here = environment(TRIAL)
     assert machine_key(here) == machine_key(dict(here, threads=7, packages={}))
-    keys = {machine_key(here | change) for change in ({}, {"cpu": "other"}, {"cores": 99}, {"torch": "0"}, {"device": "GPU"})}
+    keys = {
+        machine_key(here | change)
+        for change in ({}, {"cpu": "other"}, {"cores": 99}, {"torch": "0"}, {"device": "GPU"})
+    }
     assert len(keys) == 5
 
 

@@ -87,7 +87,7 @@ def test_a_trial_survives_its_dict():
 
 
 def test_an_unknown_key_names_the_nearest():
-    with pytest.raises(UserError, match="no field 'patchsize'.*Did you mean 'patch_size'"):
+    with pytest.raises(UserError, match=r"no field 'patchsize'.*Did you mean 'patch_size'"):
         Trial.from_dict(REQUIRED | {"patchsize": 4})
 
 
@@ -134,7 +134,9 @@ def test_zero_is_refused_where_it_makes_no_sense(field):
 
 
 def test_sizes_that_the_patch_does_not_divide_name_the_patches_that_fit():
-    with pytest.raises(UserError, match=r"32 is not a multiple of patch size 5; patch sizes that fit: 1, 2, 4, 8, 16, 32$"):
+    with pytest.raises(
+        UserError, match=r"32 is not a multiple of patch size 5; patch sizes that fit: 1, 2, 4, 8, 16, 32$"
+    ):
         make(patch_size=5)
     with pytest.raises(UserError, match=r"patch sizes that fit: 1, 2, 4, 8, 16$"):
         make(image_size="16x32", patch_size=32)
@@ -155,7 +157,7 @@ def test_sizes_are_height_by_width():
 
 @pytest.mark.parametrize("value", [0, -1, "0x4", "4097", "", "x", "16x", "16x16x16", "1e3", "nan", 1.5, "9" * 30])
 def test_what_is_no_size_is_refused_with_an_example(value):
-    with pytest.raises(UserError, match="--image-size is .*; allowed: .* such as 32, or 16x32"):
+    with pytest.raises(UserError, match=r"--image-size is .*; allowed: .* such as 32, or 16x32"):
         parse_size(value)
 
 

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from benchmarks.errors import Diverged, UserError
+from benchmarks.measure import train as train_module
+from benchmarks.measure.augment import Augment
+from benchmarks.measure.data import DATASETS, ImageData, load_data
+from benchmarks.measure.train import build_net, evaluate, learning_rate, make_optimizer, train
+from benchmarks.trial import Trial
+
+
+def make(**changes) -> Trial:
+    values = {
+        "kind": "accuracy",
+        "mixer": "dct",
+        "dataset": "constellations",
+        "image_size": 16,
+        "patch_size": 4,
+        "dim": 8,
+        "depth": 1,
+        "epochs": 3,
+        "lr": 1e-2,
+        "weight_decay": 0.05,
+        "warmup_epochs": 0.5,
+        "label_smoothing": 0.1,
+        "augment": "none",
+        "batch_size": 32,
+        "train_images": 200,
+    }
+    return Trial(**(values | changes))
+
+
+@pytest.fixture
+def small_test_split(monkeypatch):
+    info = dataclasses.replace(DATASETS["constellations"], test_images=100)
+    monkeypatch.setitem(DATASETS, "constellations", info)
+
+
+pytestmark = pytest.mark.usefixtures("small_test_split")
+
+
+def data_of(trial: Trial) -> ImageData:
+    return load_data(trial, Path("nowhere"), "cpu")
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    import safetensors.torch
+
+    return safetensors.torch.load_file(path.with_suffix(".safetensors"))
+
+
+def test_the_learning_rate_warms_up_and_falls_along_a_cosine():
+    trial = make(epochs=10, lr=0.4, warmup_epochs=2.0)
+    rates = [learning_rate(trial, epoch) for epoch in np.linspace(0, 10, 101)]
+    assert 0 < rates[0] <= 0.4e-3
+    assert learning_rate(trial, 1) == pytest.approx(0.2) and learning_rate(trial, 2) == pytest.approx(0.4)
+    assert learning_rate(trial, 6) == pytest.approx(0.2)
+    assert learning_rate(trial, 10) == pytest.approx(0, abs=1e-12)
+    for epoch in (2.5, 4.0, 9.0):
+        assert learning_rate(trial, epoch) == pytest.approx(0.2 * (1 + math.cos(math.pi * (epoch - 2) / 8)))
+    assert max(rates) == pytest.approx(0.4)
+    assert rates[:21] == sorted(rates[:21]) and rates[20:] == sorted(rates[20:], reverse=True)
+
+
+def test_a_warm_up_longer_than_the_run_takes_half_of_it():
+    trial = make(epochs=1, lr=1.0, warmup_epochs=5.0)
+    assert learning_rate(trial, 0.5) == pytest.approx(1.0) and learning_rate(trial, 0.25) == pytest.approx(0.5)
+    assert learning_rate(make(warmup_epochs=0.0, lr=1.0), 0) == pytest.approx(1.0)
+
+
+def test_weight_decay_is_on_matrices_and_kernels_alone():
+    net = build_net(make(), 10)
+    optimizer = make_optimizer(net, make(weight_decay=0.3))
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert len(decay) == len(list(net.parameters()))
+    for name, parameter in net.named_parameters():
+        plain = name.endswith("bias") or "norm" in name or "scale" in name
+        assert decay[id(parameter)] == (0.0 if plain else 0.3), name
+
+
+def test_a_trial_without_a_recipe_still_takes_a_step():
+    """As cost does, which measures the memory of a step."""
+    trial = make(kind="cost", lr=None, weight_decay=None)
+    net = build_net(trial, 10)
+    net(torch.randn(2, 3, 16, 16)).sum().backward()
+    make_optimizer(net, trial).step()
+    assert all(p.isfinite().all() for p in net.parameters())
+
+
+def test_evaluate_counts_what_a_plain_loop_counts():
+    trial = make()
+    data = data_of(trial)
+    net = build_net(trial, 10)
+    augment = Augment("none", data.info)
+    scores, predictions = evaluate(net, data.val_images, data.val_labels, augment, trial)
+    top1 = top5 = loss = 0.0
+    net.eval()
+    mean, std = (torch.tensor(values)[:, None, None] for values in (data.info.mean, data.info.std))
+    for image, label, predicted in zip(data.val_images, data.val_labels, predictions, strict=True):
+        with torch.no_grad():
+            logits = net(((image / 255 - mean) / std)[None])[0].double()
+        order = logits.argsort(descending=True)
+        assert order[0] == predicted
+        top1 += float(order[0] == label)
+        top5 += float(label in order[:5])
+        loss += float(F.cross_entropy(logits, label))
+    n = len(data.val_labels)
+    assert predictions.dtype == np.uint8 and len(predictions) == n
+    assert scores["top1_percent"] == pytest.approx(100 * top1 / n)
+    assert scores["top5_percent"] == pytest.approx(100 * top5 / n)
+    assert scores["loss"] == pytest.approx(loss / n, rel=1e-4)
+
+
+@pytest.mark.parametrize("mixer", ["dct", "random", "attention"])
+def test_a_run_resumed_from_its_checkpoint_ends_bit_for_bit_like_one_without_a_break(tmp_path, monkeypatch, mixer):
+    trial = make(mixer=mixer)
+    whole = train(trial, data_of(trial), tmp_path / "whole.pt")
+
+    class Killed(BaseException):
+        pass
+
+    save = train_module._save
+
+    def save_and_die(trial, checkpoint, net, optimizer, history, *times):
+        save(trial, checkpoint, net, optimizer, history, *times)
+        if len(history) == 2:
+            raise Killed
+
+    monkeypatch.setattr(train_module, "_save", save_and_die)
+    with pytest.raises(Killed):
+        train(trial, data_of(trial), tmp_path / "broken.pt")
+    monkeypatch.setattr(train_module, "_save", save)
+    epochs = []
+    one_epoch = train_module._train_epoch
+    monkeypatch.setattr(train_module, "_train_epoch", lambda *args: epochs.append(args[-1]) or one_epoch(*args))
+    torch.rand(7)  # whatever the process did with the global generator meanwhile
+    resumed = train(trial, data_of(trial), tmp_path / "broken.pt")
+    assert epochs == [2]
+    one, other = weights(tmp_path / "whole.pt"), weights(tmp_path / "broken.pt")
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    assert (whole.predictions == resumed.predictions).all()
+    for a, b in zip(whole.history, resumed.history, strict=True):
+        for name in ("epoch", "train_loss", "val_loss", "val_top1_percent", "lr"):
+            assert a[name] == b[name], name
+    assert whole.metrics["test_loss"] == resumed.metrics["test_loss"]
+
+
+def test_a_checkpoint_of_another_configuration_names_what_differs(tmp_path):
+    trial = make(epochs=1)
+    train(trial, data_of(trial), tmp_path / "c.pt")
+    other = make(epochs=1, lr=0.5, mixer="random")
+    with pytest.raises(UserError, match=r"another configuration \(mixer 'dct' for 'random', lr 0.01 for 0.5\).*move"):
+        train(other, data_of(other), tmp_path / "c.pt")
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"nonsense", lambda b: b[:-9]])
+def test_a_broken_checkpoint_is_refused_in_one_line_and_left_alone(tmp_path, damage):
+    trial, path = make(epochs=1), tmp_path / "c.pt"
+    train(trial, data_of(trial), path)
+    broken = damage(path.read_bytes())
+    path.write_bytes(broken)
+    with pytest.raises(UserError, match=r"the checkpoint cannot be read.*move .*c\.pt away") as caught:
+        train(trial, data_of(trial), path)
+    assert "\n" not in str(caught.value) and path.read_bytes() == broken
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
+    trial, path = make(epochs=1), tmp_path / "c.pt"
+    torch.save({"trial": trial, "results_version": Path("x")}, path)
+    with pytest.raises(UserError, match="cannot be read"):
+        train(trial, data_of(trial), path)
+
+
+def test_a_loss_that_is_not_finite_is_a_divergence(tmp_path, monkeypatch):
+    real = F.cross_entropy
+    monkeypatch.setattr(train_module.F, "cross_entropy", lambda *args, **kw: real(*args, **kw) * math.inf)
+    trial = make()
+    with pytest.raises(Diverged, match="the loss is not finite by step 0 of epoch 1"):
+        train(trial, data_of(trial), tmp_path / "c.pt")
+    assert not (tmp_path / "c.pt").exists()
+
+
+@pytest.mark.parametrize("images", [100, 101])
+def test_a_divergence_late_in_an_epoch_is_seen_at_its_end(tmp_path, monkeypatch, images):
+    """Also where the last batch would hold one image and is left out."""
+    trial = make(epochs=1, batch_size=20, train_images=202)
+    whole = data_of(trial)
+    data = ImageData(whole.info, first(whole, images), first(whole, 50), whole._test)
+    assert len(data.train_labels) == images
+    real, calls = F.cross_entropy, []
+
+    def explode(*args, **kw):
+        calls.append(1)
+        return real(*args, **kw) * (math.nan if len(calls) > 1 else 1)
+
+    monkeypatch.setattr(train_module.F, "cross_entropy", explode)
+    with pytest.raises(Diverged):
+        train(trial, data, tmp_path / "c.pt")
+
+
+def first(data: ImageData, count: int):
+    return data.train_images[:count], data.train_labels[:count]
+
+
+def test_the_training_loss_is_the_mean_over_all_images_of_the_epoch(tmp_path, monkeypatch):
+    trial = make(epochs=1, batch_size=20, train_images=202)
+    whole = data_of(trial)
+    data = ImageData(
+        whole.info, first(whole, 101), first(whole, 50), whole._test
+    )  # five batches, and one image left out
+    assert len(data.train_labels) == 101
+    losses, real = [], F.cross_entropy
+
+    def spy(*args, **kw):
+        loss = real(*args, **kw)
+        if loss.requires_grad:
+            losses.append((loss.item(), len(args[0])))
+        return loss
+
+    monkeypatch.setattr(train_module.F, "cross_entropy", spy)
+    outcome = train(trial, data, tmp_path / "c.pt")
+    assert sum(n for _, n in losses) == 100
+    assert outcome.metrics["train_loss"] == pytest.approx(sum(loss * n for loss, n in losses) / 100, rel=1e-5)
+
+
+def test_the_test_split_is_read_once_and_after_the_last_epoch(tmp_path, monkeypatch):
+    trial, events = make(), []
+    data = data_of(trial)
+    read, one_epoch = ImageData.read_test, train_module._train_epoch
+    monkeypatch.setattr(ImageData, "read_test", lambda self: events.append("test") or read(self))
+    monkeypatch.setattr(train_module, "_train_epoch", lambda *args: events.append("epoch") or one_epoch(*args))
+    train(trial, data, tmp_path / "c.pt")
+    assert events == ["epoch"] * 3 + ["test"]
+    with pytest.raises(RuntimeError, match="read once"):
+        data.read_test()
+
+
+def test_held_out_images_are_never_trained_on(tmp_path, monkeypatch):
+    trial, seen = make(), []
+    data = data_of(trial)
+    call = Augment.__call__
+    monkeypatch.setattr(Augment, "__call__", lambda self, x, y, g: seen.append(x.clone()) or call(self, x, y, g))
+    train(trial, data, tmp_path / "c.pt")
+    trained = [image.numpy().tobytes() for image in torch.cat(seen)]
+    held = {image.numpy().tobytes() for image in data.val_images}
+    mine = {image.numpy().tobytes() for image in data.train_images}
+    assert len(trained) == 3 * len(mine) and set(trained) == mine
+    assert len(held) == len(data.val_images) and not held & mine
+
+
+def test_the_outcome_holds_what_the_record_needs(tmp_path):
+    trial = make()
+    outcome = train(trial, data_of(trial), tmp_path / "c.pt")
+    metrics = outcome.metrics
+    assert 0 <= metrics["test_top1_percent"] <= metrics["test_top5_percent"] <= 100
+    _, labels = data_of(trial).read_test()
+    assert metrics["test_top1_percent"] == pytest.approx(100 * (outcome.predictions == labels.numpy()).mean())
+    assert metrics["val_top1_percent"] == outcome.history[-1]["val_top1_percent"]
+    assert 0 <= metrics["overhead_percent"] <= 100 and metrics["train_images_per_s"] > 0
+    assert metrics["train_s"] == pytest.approx(sum(row["seconds"] for row in outcome.history))
+    assert [row["epoch"] for row in outcome.history] == [1, 2, 3]
+    assert metrics["params"] == sum(w.numel() for w in weights(tmp_path / "c.pt").values())
+
+
+def test_a_net_learns_what_it_is_shown(tmp_path):
+    trial = make(epochs=30, dim=16, lr=3e-2, label_smoothing=0.0)
+    outcome = train(trial, data_of(trial), tmp_path / "c.pt")
+    assert outcome.history[-1]["train_loss"] < 0.7 * outcome.history[0]["train_loss"]
+
+
+def test_another_seed_draws_other_weights_and_another_order():
+    one, other = (build_net(make(seed=seed), 10).state_dict() for seed in (0, 1))
+    assert not torch.equal(one["head.weight"], other["head.weight"])
+    again = build_net(make(seed=0), 10).state_dict()
+    assert all(torch.equal(one[name], again[name]) for name in one)

@@ -1,0 +1,130 @@
+"""The suite's rooms and the one direction in which they know each other."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.measure.data import load_data
+from benchmarks.measure.plan import Plan, Request
+from benchmarks.measure.train import train
+from benchmarks.report.metrics import METRICS
+from mixers import create_mixer
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of all modules that a file imports, inside functions too."""
+    names: set[str] = set()
+    package = [*path.relative_to(ROOT).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def files(folder: str) -> list[Path]:
+    found = sorted((ROOT / folder).rglob("*.py"))
+    assert len(found) > 3
+    return found
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [
+        ("mixers", "benchmarks"),
+        ("benchmarks/measure", "benchmarks.report"),
+        ("benchmarks/report", "benchmarks.measure"),
+        ("benchmarks/measure", "benchmarks.cli"),
+        ("benchmarks/report", "benchmarks.cli"),
+    ],
+)
+def test_imports_go_one_way(folder, forbidden):
+    for path in files(folder):
+        wrong = {name for name in imported(path) if name == forbidden or name.startswith(forbidden + ".")}
+        assert not wrong, f"{path.relative_to(ROOT)} imports {', '.join(wrong)}"
+
+
+def test_both_wings_stand_on_trial_and_record_which_know_neither():
+    for name in ("trial.py", "record.py", "errors.py", "profiles.py"):
+        wrong = {
+            n for n in imported(ROOT / "benchmarks" / name) if n.startswith(("benchmarks.measure", "benchmarks.report"))
+        }
+        assert not wrong, name
+
+
+def written_metrics() -> set[str]:
+    """Keys of every `metrics` that the measuring wing builds, read from the source."""
+    names: set[str] = set()
+    for path in files("benchmarks/measure"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                if any(isinstance(target, ast.Name) and target.id == "metrics" for target in targets):
+                    names |= {key.value for key in node.value.keys if isinstance(key, ast.Constant)}
+            if isinstance(node, ast.FunctionDef) and node.name == "measure_cost":
+                for part in ast.walk(node):
+                    if isinstance(part, ast.Return) and isinstance(part.value, ast.Dict):
+                        names |= {key.value for key in part.value.keys if isinstance(key, ast.Constant)}
+            if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+                owner = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
+                if owner == "metrics":
+                    names.add(node.slice.value)
+    return names
+
+
+def test_every_metric_that_is_written_is_described():
+    found = written_metrics()
+    assert {"train_s", "flops_counted", "copy_ratio"} <= found
+    assert found <= set(METRICS), found - set(METRICS)
+
+
+def test_every_metric_stands_in_the_results_readme_as_it_is_described():
+    text = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+    for name, metric in METRICS.items():
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+        assert line == f"| `{name}` | {metric.label} | {metric.better or ''} | {metric.text} |"
+
+
+def test_every_field_of_a_trial_stands_in_the_results_readme():
+    import dataclasses
+
+    from benchmarks.trial import Trial
+
+    text = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)`", text[text.index("## Trial") : text.index("## Metrics")]))
+    assert {field.name for field in dataclasses.fields(Trial)} - named <= {"kind"}
+
+
+@pytest.fixture
+def readme_mixer(tmp_path) -> Path:
+    """The README's own mixer, in a file."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "(Mixer)" in block]
+    path = tmp_path / "readme_mixer.py"
+    path.write_text(block)
+    return path
+
+
+def test_the_mixer_of_the_readme_works_as_it_stands_there(readme_mixer):
+    import torch
+
+    name = re.search(r"class (\w+)\(Mixer\)", readme_mixer.read_text())[1]  # type: ignore[index]
+    code = [line for line in readme_mixer.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    assert len(code) <= 10
+    mixer = create_mixer(f"{readme_mixer}:{name}", 8, (4, 6))
+    x = torch.randn(2, 8, 4, 6)
+    assert mixer(x).shape == (2, mixer.out_channels, 4, 6)
+    assert isinstance(mixer.flops(), int)
+    small = dict(dim=8, depth=1, epochs=1, train_images=200, image_size=(16,), seed=(0,), threads=1, device="cpu")
+    (trial,) = Plan(Request(mixer=f"{readme_mixer}:{name}", profile="quick", **small)).accuracy()  # type: ignore[arg-type]
+    outcome = train(trial, load_data(trial, readme_mixer.parent, "cpu"), readme_mixer.parent / "c.pt")
+    assert 0 <= outcome.metrics["test_top1_percent"] <= 100 and len(outcome.predictions) == 2000
