@@ -57,8 +57,8 @@ DATASETS = {
     "constellations": DatasetInfo(
         name="constellations",
         num_classes=constellations.NUM_CLASSES,
-        mean=(0.509, 0.509, 0.509),
-        std=(0.118, 0.118, 0.118),
+        mean=(0.51, 0.51, 0.51),
+        std=(0.071, 0.071, 0.071),
         native_size=None,
         train_images=None,
         val_images=None,

@@ -234,8 +234,8 @@ def test_the_training_loss_is_the_mean_over_all_images_of_the_epoch(tmp_path, mo
 def test_the_test_split_is_read_once_and_after_the_last_epoch(tmp_path, monkeypatch):
     trial, events = make(), []
     data = data_of(trial)
-    read, one_epoch = ImageData.read_test, train_module._train_epoch
-    monkeypatch.setattr(ImageData, "read_test", lambda self: events.append("test") or read(self))
+    source, one_epoch = data._test, train_module._train_epoch
+    monkeypatch.setattr(data, "_test", lambda: events.append("test") or source())  # however it is reached
     monkeypatch.setattr(train_module, "_train_epoch", lambda *args: events.append("epoch") or one_epoch(*args))
     train(trial, data, tmp_path / "c.pt")
     assert events == ["epoch"] * 3 + ["test"]
