@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from benchmarks.errors import UserError
-from benchmarks.trial import CHOICES, normal_size
+from benchmarks.trial import CHOICES
 from mixers.base import MixerError
 from mixers.registry import list_mixers, mixer_entry, nearest
 
@@ -48,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"token-mixers: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\ntoken-mixers: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -147,9 +150,15 @@ def _run(options: argparse.Namespace, trials: list[Trial], report: bool = True) 
 
 
 def _say_outcome(results: list[Result], single: bool) -> int:
-    """Prints the failures; 1 if a trial failed, 2 if the only one asked for cannot exist."""
+    """Prints the failures; 1 if a trial failed.
+
+    Raises:
+        UserError: the only trial asked for cannot exist.
+    """
     failed = [r for r in results if r.record.status not in ("ok", "unsupported")]
     unsupported = [r for r in results if r.record.status == "unsupported"]
+    if single and unsupported:
+        raise UserError(unsupported[0].record.reason or "unsupported")
     for result in [*unsupported, *failed]:
         print(f"{result.record.status}: {result.record.trial.describe()}: {result.record.reason}")
     if single:
@@ -159,8 +168,6 @@ def _say_outcome(results: list[Result], single: bool) -> int:
         if result.record.status == "ok":
             note = "" if result.measured_now else " (measured earlier)"
             print(f"{result.record.trial.describe()}: {outcome_line(result.record)}{note}")
-        if unsupported:
-            return 2
     counts = Counter(result.record.status for result in results)
     earlier = sum(not result.measured_now for result in results)
     print(
@@ -209,7 +216,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--mixer", help="names, wildcards, options or plug-ins: dct | 'fft*,attention(heads=4)' | file.py:MyMixer")
     add("--dataset", help=" | ".join(CHOICES["dataset"]))
     add("--data-dir", type=Path, default=Path("data"), help="where CIFAR-100 is, or is downloaded to (data)")
-    add("--image-size", type=_list(normal_size), help="pixels, or a list: 16,32 or 16x32")
+    add("--image-size", type=_list(str), help="pixels, or a list: 16,32 or 16x32")
     add("--patch-size", type=_number(int), help="side of a token in pixels; 1: every pixel is a token")
     add("--dim", type=_number(int), help="channels of the backbone, a multiple of 8")
     add("--depth", type=_number(int), help="blocks")

@@ -70,6 +70,9 @@ class Record:
                 raise UserError(f"schema version {content['schema_version']}, this code reads {SCHEMA_VERSION}")
             content["trial"] = Trial.from_dict(content["trial"])
             record = cls(**content)
+            if not (isinstance(record.metrics, dict) and isinstance(record.history, list)):
+                raise UserError("metrics is no mapping, or history no list")
+            machine_key(record.environment)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path.name} is not a readable record ({error}); move it out of the folder") from error
         if record.kind not in KINDS or record.status not in STATUSES or record.file_name != path.name:

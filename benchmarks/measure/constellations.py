@@ -71,6 +71,19 @@ def places(height: int, width: int) -> tuple[int, int]:
     return height - box + 1, width - box + 1
 
 
+def check_size(size: tuple[int, int]) -> None:
+    """Refuses images in which dots would touch.
+
+    Raises:
+        UserError: the image is too small.
+    """
+    height, width = size
+    if min(height, width) < MIN_SIZE:
+        raise UserError(
+            f"--image-size is {height}x{width}; constellations allows {MIN_SIZE} px and more a side, such as {MIN_SIZE}"
+        )
+
+
 def render(
     count: int, size: tuple[int, int], *, split: str, seed: int = 0, clutter: int = CLUTTER, noise: float = NOISE
 ) -> tuple[Tensor, Tensor]:
@@ -90,11 +103,7 @@ def render(
     Raises:
         UserError: the image is too small.
     """
-    height, width = size
-    if min(height, width) < MIN_SIZE:
-        raise UserError(
-            f"--image-size is {height}x{width}; constellations allows {MIN_SIZE} px and more a side, such as {MIN_SIZE}"
-        )
+    check_size(size)
     generator = _generator(split, seed)
     labels = (torch.arange(count) % NUM_CLASSES)[torch.randperm(count, generator=generator)]
     dots = _dot_places(labels, size, clutter, generator)

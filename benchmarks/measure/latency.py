@@ -87,12 +87,15 @@ def measure_latency(trials: list[Trial]) -> list[Timing]:
         except UnsupportedSize as error:
             timing.status, timing.reason = "unsupported", str(error)
             continue
+        except Exception as error:  # whatever a plug-in raises
+            timing.status, timing.reason = "error", f"{type(error).__name__}: {_tail(str(error))}"
+            continue
         items += own
     copies = {_copied(trial): index for index, trial in reversed(list(enumerate(trials)))}
     items += [Item(index, "copy", "forward") for index in copies.values()]
     results, failures, end = _run_process(trials, items, num_classes)
     for index, timing in enumerate(timings):
-        if timing.status != "unsupported":
+        if timing.status not in ("unsupported", "error"):
             _summarise(timing, index, copies[_copied(timing.trial)], results, failures, end)
     return timings
 
@@ -228,7 +231,7 @@ def _summarise(timing: Timing, index: int, copy_index: int, results, failures, e
     if own_failures:
         error, message = own_failures[0]
         timing.status = "oom" if "OutOfMemory" in error or "can't allocate memory" in message else "error"
-        timing.reason = f"{error}: {message.splitlines()[0] if message else ''}"
+        timing.reason = f"{error}: {_tail(message)}"
     elif end is not None:
         timing.status, timing.reason = end
 

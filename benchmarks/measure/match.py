@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from benchmarks.measure.data import DATASETS
 from benchmarks.trial import Trial
 from mixers import MixerNet, UnsupportedSize
 
@@ -39,7 +40,14 @@ def budget(match: str) -> Callable[[Trial, str, int], int]:
     def measure(trial: Trial, mixer: str, dim: int) -> int:
         with FakeTensorMode(allow_non_fake_inputs=True):
             net = MixerNet(
-                mixer, img_size=trial.size, patch_size=trial.patch_size, dim=dim, depth=trial.depth, norm=trial.norm
+                mixer,
+                num_classes=DATASETS[trial.dataset].num_classes,
+                img_size=trial.size,
+                patch_size=trial.patch_size,
+                dim=dim,
+                depth=trial.depth,
+                norm=trial.norm,
+                coordinates=trial.coordinates,
             )
         return net.flops() if match == "flops" else sum(p.numel() for p in net.parameters())
 

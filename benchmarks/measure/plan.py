@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.errors import UserError
+from benchmarks.measure import constellations
 from benchmarks.measure.match import matched
 from benchmarks.profiles import PROFILES, Profile
 from benchmarks.record import cores
-from benchmarks.trial import CHOICES, Trial, normal_size
-from mixers import list_mixers
+from benchmarks.trial import CHOICES, Trial, normal_size, parse_size
+from mixers import UnsupportedSize, create_mixer, list_mixers
 from mixers.registry import mixer_entry, nearest, parse_mixer, split_mixers
 
 
@@ -73,6 +77,9 @@ class Plan:
         seeds = request.seed or (profile.seeds if all_seeds else profile.seeds[:1])
         sizes = request.image_size or (profile.image_size,)
         extra = profile.extra_sizes if all_seeds and request.image_size is None else ()
+        if self.dataset == "constellations":
+            for size in sizes:
+                constellations.check_size(parse_size(size))
         settings = [(size, seed) for seed in seeds for size in sizes] + [(size, seeds[0]) for size in extra]
         recipe = {
             "epochs": _first(request.epochs, profile.epochs),
@@ -159,7 +166,19 @@ class Plan:
             threads=_first(request.threads, cores()),
             **(own | fields),
         )
+        check_that_it_builds(mixer, trial.dim, trial.grid)
         return matched(trial) if trial.match != "width" else trial
+
+
+@functools.cache
+def check_that_it_builds(mixer: str, dim: int, grid: tuple[int, int]) -> None:
+    """Tells a mistake in a mixer's options before anything runs; a size that does not exist is a result, not a mistake.
+
+    Raises:
+        MixerError: the mixer has no such option, or not this value of it.
+    """
+    with FakeTensorMode(allow_non_fake_inputs=True), contextlib.suppress(UnsupportedSize):
+        create_mixer(mixer, dim, grid)
 
 
 def _portable_name(mixer: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
 import logging
 import math
@@ -13,7 +14,8 @@ import torch.nn.functional as F
 
 from benchmarks.measure.data import DATASETS
 from benchmarks.measure.latency import METRIC_OF
-from benchmarks.measure.train import autocast, build_net
+from benchmarks.measure.memory import free_bytes
+from benchmarks.measure.train import autocast, build_net, training_step_bytes
 from benchmarks.record import Record
 from benchmarks.trial import Trial
 from mixers import MixerError
@@ -94,6 +96,8 @@ def estimate_seconds(trial: Trial) -> float:
         threads=trial.threads,
     )
     try:
+        if trial.device == "cpu" and training_step_bytes(dataclasses.replace(probe, batch_size=1)) > free_bytes("cpu"):
+            return 0.0
         per_image = _step_seconds_per_image(probe)
     except (MixerError, RuntimeError):
         return 0.0

@@ -16,11 +16,11 @@ import torch
 
 from benchmarks.errors import Diverged, UserError
 from benchmarks.measure.cost import measure_cost
-from benchmarks.measure.data import DATASETS, load_data
+from benchmarks.measure.data import load_data
 from benchmarks.measure.latency import measure_latency
-from benchmarks.measure.memory import free_bytes, predict_peak_bytes
+from benchmarks.measure.memory import free_bytes
 from benchmarks.measure.progress import Progress
-from benchmarks.measure.train import Outcome, build_net, train
+from benchmarks.measure.train import Outcome, train, training_step_bytes
 from benchmarks.record import Record, atomic_write, code_version, environment, machine_key, now
 from benchmarks.trial import Trial
 from mixers import UnsupportedSize
@@ -167,17 +167,7 @@ def refuse_if_too_large(trial: Trial) -> None:
     """
     if trial.device != "cpu":
         return
-    assert trial.batch_size is not None
-
-    batch = trial.batch_size
-
-    def make():
-        net = build_net(trial, DATASETS[trial.dataset].num_classes)
-        images = torch.randn(batch, 3, *trial.size)
-        parameters = list(net.parameters())
-        return lambda: torch.autograd.grad(net(images).sum(), parameters), [images, *parameters, *net.buffers()]
-
-    needed, free = predict_peak_bytes(make), free_bytes("cpu")
+    needed, free = training_step_bytes(trial), free_bytes("cpu")
     if needed > free:
         raise MemoryError(f"a training step asks for {needed:,} bytes, {free:,} are free")
 

@@ -25,7 +25,8 @@ from tqdm import tqdm
 
 from benchmarks.errors import Diverged, UserError
 from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import ImageData, batches
+from benchmarks.measure.data import DATASETS, ImageData, batches
+from benchmarks.measure.memory import predict_peak_bytes
 from benchmarks.record import atomic_write
 from benchmarks.trial import RESULTS_VERSION, Trial
 from mixers import MixerNet
@@ -59,6 +60,20 @@ def build_net(trial: Trial, num_classes: int) -> MixerNet:
         coordinates=trial.coordinates,
         seed=trial.seed,
     )
+
+
+def training_step_bytes(trial: Trial) -> int:
+    """Predicted peak of a training step's tensors, without the optimizer's, in bytes; nothing is computed."""
+    assert trial.batch_size is not None
+    batch = trial.batch_size
+
+    def make():
+        net = build_net(trial, DATASETS[trial.dataset].num_classes)
+        images = torch.randn(batch, 3, *trial.size)
+        parameters = list(net.parameters())
+        return lambda: torch.autograd.grad(net(images).sum(), parameters), [images, *parameters, *net.buffers()]
+
+    return predict_peak_bytes(make)
 
 
 def train(trial: Trial, data: ImageData, checkpoint: Path) -> Outcome:
@@ -96,7 +111,9 @@ def train(trial: Trial, data: ImageData, checkpoint: Path) -> Outcome:
 
     test_images, test_labels = data.read_test()
     scores, predictions = evaluate(net, test_images, test_labels, augment, trial)
-    safetensors.torch.save_model(net, str(checkpoint.with_suffix(".safetensors")))
+    weights = {name: tensor.contiguous().cpu() for name, tensor in net.state_dict().items()}
+    with atomic_write(checkpoint.with_suffix(".safetensors")) as file:
+        file.write(safetensors.torch.save(weights))
     on_cpu = trial.device == "cpu"
     metrics = {
         **{f"test_{name}": value for name, value in scores.items()},
@@ -121,13 +138,14 @@ def _train_epoch(
     noise = torch.Generator(trial.device).manual_seed(2 * seed + 1)
     torch.manual_seed(seed)
     net.train()
-    images_seen, steps = 0, math.ceil(len(data.train_labels) / trial.batch_size)
+    schedule = list(batches(len(data.train_labels), trial.batch_size, order, trial.device))
+    images_seen, steps = 0, len(schedule)
     loss_sum, last_finite = torch.zeros((), device=trial.device), math.nan
     overhead_s, started = 0.0, time.perf_counter()
     bar = tqdm(total=len(data.train_labels), unit="image", disable=None, leave=False, dynamic_ncols=True)
     bar.set_description(f"{trial.mixer} epoch {epoch + 1}/{trial.epochs}")
     mark = time.perf_counter()
-    for step, index in enumerate(batches(len(data.train_labels), trial.batch_size, order, trial.device)):
+    for step, index in enumerate(schedule):
         images, targets = augment(data.train_images.index_select(0, index), data.train_labels[index], noise)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(trial, epoch + step / steps)
