@@ -107,7 +107,7 @@ def render(
     generator = _generator(split, seed)
     labels = (torch.arange(count) % NUM_CLASSES)[torch.randperm(count, generator=generator)]
     dots = _dot_places(labels, size, clutter, generator)
-    images = torch.empty(count, 1, height, width, dtype=torch.uint8)
+    images = torch.empty(count, 1, *size, dtype=torch.uint8)
     for start in range(0, count, _CHUNK):
         chunk = slice(start, start + _CHUNK)
         images[chunk, 0] = _draw(dots[chunk], size, noise, generator)
