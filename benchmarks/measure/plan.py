@@ -163,7 +163,7 @@ class Plan:
             norm=request.norm,
             coordinates=request.coordinates,
             device=self.device,
-            threads=_first(request.threads, cores()),
+            threads=_first(request.threads, self.profile.threads, cores()),
             **(own | fields),
         )
         check_that_it_builds(mixer, trial.dim, trial.grid)
