@@ -52,10 +52,10 @@ PROFILES: dict[tuple[str, str], Profile] = {
         warmup_epochs=0.2,
         label_smoothing=0.0,
         augment="none",
-        train_images=8_000,
+        train_images=6_500,
         latency_sizes=QUICK_LATENCY_SIZES,
         latency_elements=2**18,
-        rounds=5,
+        rounds=4,
         threads=1,  # a net this small is slower on two, which wait for each other
     ),
     ("quick", "cifar100"): Profile(
@@ -72,7 +72,7 @@ PROFILES: dict[tuple[str, str], Profile] = {
         augment="none",  # five epochs of a small net underfit: results/experiments.md
         latency_sizes=QUICK_LATENCY_SIZES,
         latency_elements=2**18,
-        rounds=5,
+        rounds=4,
     ),
     ("full", "constellations"): Profile(
         image_size=32,
