@@ -172,7 +172,8 @@ def machine_name(environment: dict[str, Any]) -> str:
     """One machine in words, as captions and file names tell machines apart."""
     if environment["device"] != "cpu":
         return str(environment["device"])
-    return f"{environment['cpu']}, {environment['cores']} cores"
+    count = environment["cores"]
+    return f"{environment['cpu']}, {count} core{'' if count == 1 else 's'}"
 
 
 def machine_key(environment: dict[str, Any]) -> str:
