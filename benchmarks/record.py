@@ -169,11 +169,11 @@ def environment(trial: Trial) -> dict[str, Any]:
 
 
 def machine_name(environment: dict[str, Any]) -> str:
-    """One machine in words, as captions and file names tell machines apart."""
-    if environment["device"] != "cpu":
-        return str(environment["device"])
-    count = environment["cores"]
-    return f"{environment['cpu']}, {count} core{'' if count == 1 else 's'}"
+    """One machine in words, as captions and file names tell machines apart.
+
+    The processor, or the GPU; how many cores were free for a run says little, and the threads it used are in its trial.
+    """
+    return str(environment["cpu"] if environment["device"] == "cpu" else environment["device"])
 
 
 def machine_key(environment: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ STATUS_WORDS = {"oom": "out of memory", "error": "failed", "timeout": "timed out
 
 
 def caption(frame: pd.DataFrame, rows: pd.DataFrame, extra: str = "") -> str:
-    """ "constellations, quick profile, AMD EPYC, 2 cores, n = 3 seeds, 4 epochs.", of the rows shown."""
+    """ "constellations, quick profile, AMD EPYC, n = 3 seeds, 4 epochs.", of the rows shown."""
     first = frame.iloc[0]
     words = [first["dataset"], f"{first['profile']} profile", clean(first["machine"])]
     if "n" in rows:

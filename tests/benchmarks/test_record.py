@@ -171,12 +171,9 @@ def test_records_are_found_in_the_folder_or_its_records_in_the_order_of_their_na
 
 def test_the_key_of_a_machine_tells_processors_and_torch_versions_apart():
     here = environment(TRIAL)
-    assert machine_key(here) == machine_key(dict(here, threads=7, packages={}))
-    keys = {
-        machine_key(here | change)
-        for change in ({}, {"cpu": "other"}, {"cores": 99}, {"torch": "0"}, {"device": "GPU"})
-    }
-    assert len(keys) == 5
+    assert machine_key(here) == machine_key(dict(here, threads=7, cores=99, packages={}))
+    keys = {machine_key(here | change) for change in ({}, {"cpu": "other"}, {"torch": "0"}, {"device": "GPU"})}
+    assert len(keys) == 4
 
 
 def test_the_code_version_is_a_commit_or_a_release():

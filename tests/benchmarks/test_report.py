@@ -103,7 +103,7 @@ def test_failures_are_rows_and_no_part_of_a_mean(results):
     assert not (results / "tables" / "cifar100-quick" / "failures.csv").exists()
     text = (folder / "summary.md").read_text(encoding="utf-8")
     assert "unsupported: a \\| pipe and a line" in text
-    assert "AMD EPYC 9B14, 2 cores, torch 2.11.0" in text
+    assert "AMD EPYC 9B14, torch 2.11.0" in text
 
 
 def test_markdown_tables_are_rectangular(results):
@@ -153,7 +153,7 @@ def test_groups_do_not_mix(tmp_path):
             save_accuracy(tmp_path, "dct", top1 + seed, seed, environment=environment, lr=lr)
     save_accuracy(tmp_path, "dct", 10.0, 0, dataset="cifar100", train_images=None)
     write_report(tmp_path)
-    names = ["cifar100-quick", "constellations-quick-amd-epyc-9b14-2-cores", "constellations-quick-apple-m3-2-cores"]
+    names = ["cifar100-quick", "constellations-quick-amd-epyc-9b14", "constellations-quick-apple-m3"]
     assert sorted(p.name for p in (tmp_path / "tables").iterdir()) == names
     means = [
         [float(row["test_top1_percent_mean"]) for row in read(tmp_path / "tables" / name / "summary.csv")]
@@ -325,7 +325,7 @@ def test_load_results_is_a_row_a_record(results):
     frame = load_results(results)
     assert len(frame) == len(list((results / "records").iterdir()))
     row = frame[(frame["mixer"] == "random") & (frame["status"] == "oom")].iloc[0]
-    assert math.isnan(row["forward_ms"]) and row["tokens"] == 4096 and row["machine"] == "AMD EPYC 9B14, 2 cores"
+    assert math.isnan(row["forward_ms"]) and row["tokens"] == 4096 and row["machine"] == "AMD EPYC 9B14"
     assert row["history"] == []
 
 
