@@ -23,6 +23,7 @@ from mixers import MixerError
 log = logging.getLogger(__name__)
 
 PROBE_BATCH = 64
+PROBE_ENOUGH_S = 0.2
 LATENCY_ITEM_S = 0.05  # an item that is not slower than this takes about this long
 PROCESS_START_S = 6.0  # of a latency process
 
@@ -115,7 +116,7 @@ def _step_seconds_per_image(trial: Trial) -> float:
     """Seconds of forward and backward per image, on a small batch of at most PROBE_BATCH images."""
     torch.set_num_threads(trial.threads)
     net = build_net(trial, DATASETS[trial.dataset].num_classes).to(trial.device)
-    batch = max(1, min(PROBE_BATCH, 2**14 // trial.tokens))
+    batch = max(1, min(PROBE_BATCH, 2**12 // trial.tokens))
     images = torch.randn(batch, 3, *trial.size, device=trial.device)
     labels = torch.zeros(batch, dtype=torch.int64, device=trial.device)
     best = math.inf
@@ -126,4 +127,6 @@ def _step_seconds_per_image(trial: Trial) -> float:
         torch.autograd.grad(loss, list(net.parameters()))
         loss.item()
         best = min(best, time.perf_counter() - started)
+        if best > PROBE_ENOUGH_S:  # a long step is estimated well enough by its first run
+            break
     return best / batch
