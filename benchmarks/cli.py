@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from benchmarks.errors import UserError
 from benchmarks.trial import CHOICES
 from mixers.base import MixerError
+from mixers.blocks import HYBRID_NAMES
 from mixers.registry import list_mixers, mixer_entry, nearest
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def list_verb(options: argparse.Namespace) -> int:
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     for row in rows:
         print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]).rstrip())
+    print(f"\na mixer for each block: 6xfft_real+2xattention, or by FNet's names {', '.join(HYBRID_NAMES)}")
     return 0
 
 

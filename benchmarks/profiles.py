@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 
+# compared where no mixer is named; MIXER="*" takes every registered one
+CORE_MIXERS = ("attention", "conv1x1", "dct", "fft_complex", "fft_real", "hadamard", "random")
 QUICK_LATENCY_SIZES: tuple[int | str, ...] = (16, 32, 48, 64)
 FULL_LATENCY_SIZES: tuple[int | str, ...] = (16, "16x32", 32, 48, 64, 96, 128, 192, 256)
 

@@ -7,7 +7,7 @@ torch.Size([1, 128, 32, 32])
 """
 
 # a registry entry exists once its module is imported
-from mixers import attention, dense, local, separable, spectral  # noqa: F401
+from mixers import attention, dense, filters, local, mlp, separable, spectral  # noqa: F401
 from mixers.backbone import MixerNet
 from mixers.base import Mixer, MixerError, UnsupportedSize
 from mixers.register_with_timm import register_with_timm

@@ -42,39 +42,193 @@ class Attention(Mixer):
 
     def __init__(self, dim: int, size: tuple[int, int], heads: int | None = None, backend: str = "auto") -> None:
         super().__init__(dim, size)
-        if heads is None:
-            heads = dim // next((width for width in (32, 24, 16, 8) if dim % width == 0), dim)
-        if not isinstance(heads, int) or heads < 1 or dim % heads:
-            fits = [n for n in range(1, dim + 1) if dim % n == 0]
-            raise MixerError(
-                f"attention cannot split dim {dim} into {heads} heads; allowed: {', '.join(map(str, fits))}"
-            )
         if backend not in ("auto", "plain"):
             raise MixerError(f"attention has no backend {backend!r}; allowed: auto, plain")
-        self.heads = heads
+        self.heads = _heads("attention", dim, heads)
         self.backend = backend
         self.qkv = nn.Linear(dim, 3 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, dim, height, width = x.shape
-        tokens = x.permute(0, 2, 3, 1).reshape(batch, height * width, dim)  # a view of channels_last input
-        qkv = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [3, B, heads, N, d]
+        q, k, v = _project(self.qkv, x, self.heads)
         if self.backend == "plain":
             with sdpa_kernel(SDPBackend.MATH):
-                mixed = F.scaled_dot_product_attention(*qkv.unbind(0))
+                mixed = F.scaled_dot_product_attention(q, k, v)
         else:
-            mixed = F.scaled_dot_product_attention(*qkv.unbind(0))
-        return mixed.transpose(1, 2).reshape(batch, height, width, dim).permute(0, 3, 1, 2)
+            mixed = F.scaled_dot_product_attention(q, k, v)
+        return _image(mixed, x)
 
     def flops(self) -> int:
         n, c = self.tokens, self.dim
         return 6 * n * c**2 + 4 * n**2 * c
 
     def reference(self, x: Tensor) -> Tensor:
-        weight, bias = self.qkv.weight.to(torch.float64), self.qkv.bias.to(torch.float64)
-        tokens = x.to(torch.float64).flatten(2).mT  # [B, N, C]
-        q, k, v = (
-            part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (tokens @ weight.T + bias).chunk(3, 2)
-        )
+        q, k, v = _project_exactly(self.qkv, x, self.heads)
         weights = torch.softmax(q @ k.mT / math.sqrt(q.shape[-1]), dim=-1)  # [B, heads, N, N]
         return (weights @ v).transpose(1, 2).flatten(2).mT.unflatten(2, self.size)
+
+
+@register_mixer(
+    "linear_attention",
+    family="attention",
+    complexity="N C^2",
+    paper="Transformers are RNNs (https://arxiv.org/abs/2006.16236)",
+    year=2020,
+)
+class LinearAttention(Mixer):
+    """Attention with weights phi(q) . phi(k) in place of exp(q . k), phi(x) = elu(x) + 1, so that N^2 never appears.
+
+    Y_h = phi(Q_h) (phi(K_h)^T V_h) / (phi(Q_h) phi(K_h)^T 1) for each head h of width d. Complexity 6 N C^2 for the
+    projections, 4 N C d for the two products and 2 N C for the sums of the weights.
+
+    Args:
+        dim: channels.
+        size: (H, W) of the grid.
+        heads: number of heads, as for `attention`.
+
+    Raises:
+        MixerError: heads does not divide dim.
+    """
+
+    memory_format = torch.channels_last
+
+    def __init__(self, dim: int, size: tuple[int, int], heads: int | None = None) -> None:
+        super().__init__(dim, size)
+        self.heads = _heads("linear_attention", dim, heads)
+        self.qkv = nn.Linear(dim, 3 * dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = _project(self.qkv, x, self.heads)
+        return _image(_weigh(F.elu(q) + 1, F.elu(k) + 1, v), x)
+
+    def flops(self) -> int:
+        n, c = self.tokens, self.dim
+        return 6 * n * c**2 + 4 * n * c * (c // self.heads) + 2 * n * c
+
+    def reference(self, x: Tensor) -> Tensor:
+        q, k, v = _project_exactly(self.qkv, x, self.heads)
+        weights = (F.elu(q) + 1) @ (F.elu(k) + 1).mT  # [B, heads, N, N]
+        return (weights / weights.sum(-1, keepdim=True) @ v).transpose(1, 2).flatten(2).mT.unflatten(2, self.size)
+
+
+@register_mixer(
+    "performer",
+    family="attention",
+    complexity="N C^2 + N C features",
+    paper="Rethinking Attention with Performers (https://arxiv.org/abs/2009.14794)",
+    year=2020,
+)
+class Performer(Mixer):
+    """FAVOR+: softmax attention estimated by positive random features.
+
+    exp(q . k / sqrt(d)) is the mean over directions w of phi_w(q) phi_w(k), phi_w(x) = exp(w . x / d^(1/4) -
+    |x|^2 / (2 sqrt(d))); the directions are drawn once, orthogonal in blocks of d, with Gaussian lengths. Complexity
+    6 N C^2 for the projections, 8 N C m for m features, and 2 N m for each head's sums of the weights.
+
+    Differs from the paper's code in that the features are divided by their largest value exactly, direction by
+    direction, where that code adds a small number to them; and in that the directions are not drawn again.
+
+    Args:
+        dim: channels.
+        size: (H, W) of the grid.
+        heads: number of heads, as for `attention`.
+        features: m, directions for each head; by default d ln d.
+        seed: of the generator that draws the directions, which all heads share.
+
+    Raises:
+        MixerError: heads does not divide dim, or features is not positive.
+    """
+
+    memory_format = torch.channels_last
+    directions: Tensor
+
+    def __init__(
+        self, dim: int, size: tuple[int, int], heads: int | None = None, features: int | None = None, seed: int = 0
+    ) -> None:
+        super().__init__(dim, size)
+        self.heads = _heads("performer", dim, heads)
+        width = dim // self.heads
+        features = max(1, int(width * math.log(width))) if features is None else features
+        if not isinstance(features, int) or features < 1:
+            raise MixerError(f"performer: features is {features!r}; allowed: whole numbers from 1")
+        self.features = features
+        self.qkv = nn.Linear(dim, 3 * dim)
+        directions = _orthogonal_directions(features, width, torch.Generator().manual_seed(seed))
+        self.register_buffer("directions", directions.to(torch.get_default_dtype()), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = _project(self.qkv, x, self.heads)
+        dtype = v.dtype
+        if dtype in (torch.bfloat16, torch.float16):  # exponents need more digits than that
+            q, k, v = q.float(), k.float(), v.float()
+        with torch.autocast(x.device.type, enabled=False):
+            q, k = self._exponents(q), self._exponents(k)
+            # a factor for each direction, and one for each query, cancel in the quotient: nothing overflows, and no sum
+            # of weights is less than one
+            largest = k.amax(-2, keepdim=True).detach()
+            q = q + largest
+            q = torch.exp(q - q.amax(-1, keepdim=True).detach())
+            mixed = _weigh(q, torch.exp(k - largest), v)
+        return _image(mixed.to(dtype), x)
+
+    def _exponents(self, x: Tensor) -> Tensor:
+        """(..., N, d) -> (..., N, m), the exponents of the features."""
+        x = x * x.shape[-1] ** -0.25
+        return torch.matmul(x, self.directions.to(x.dtype).mT) - x.square().sum(-1, keepdim=True) / 2
+
+    def flops(self) -> int:
+        n, c, m = self.tokens, self.dim, self.features
+        return 6 * n * c**2 + 8 * n * c * m + 2 * n * m * self.heads
+
+    def reference(self, x: Tensor) -> Tensor:
+        q, k, v = _project_exactly(self.qkv, x, self.heads)
+        exponents = [
+            q_or_k @ self.directions.to(torch.float64).mT / q_or_k.shape[-1] ** 0.25
+            - q_or_k.square().sum(-1, keepdim=True) / (2 * math.sqrt(q_or_k.shape[-1]))
+            for q_or_k in (q, k)
+        ]
+        weights = exponents[0].exp() @ exponents[1].exp().mT  # [B, heads, N, N]
+        return (weights / weights.sum(-1, keepdim=True) @ v).transpose(1, 2).flatten(2).mT.unflatten(2, self.size)
+
+
+def _heads(name: str, dim: int, heads: int | None) -> int:
+    """The number of heads, checked; None: heads 32 wide, or the widest of 24, 16, 8 that divides dim."""
+    if heads is None:
+        return dim // next((width for width in (32, 24, 16, 8) if dim % width == 0), dim)
+    if not isinstance(heads, int) or heads < 1 or dim % heads:
+        fits = ", ".join(str(n) for n in range(1, dim + 1) if dim % n == 0)
+        raise MixerError(f"{name} cannot split dim {dim} into {heads} heads; allowed: {fits}")
+    return heads
+
+
+def _project(qkv: nn.Linear, x: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values, each (B, heads, N, d)."""
+    tokens = x.permute(0, 2, 3, 1).flatten(1, 2)  # a view of channels_last input
+    q, k, v = qkv(tokens).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    return q, k, v
+
+
+def _project_exactly(qkv: nn.Linear, x: Tensor, heads: int) -> tuple[Tensor, ...]:
+    weight, bias = qkv.weight.to(torch.float64), qkv.bias.to(torch.float64)
+    tokens = x.to(torch.float64).flatten(2).mT  # [B, N, C]
+    return tuple(part.unflatten(2, (heads, -1)).transpose(1, 2) for part in (tokens @ weight.T + bias).chunk(3, 2))
+
+
+def _image(mixed: Tensor, x: Tensor) -> Tensor:
+    """(B, heads, N, d) -> (B, C, H, W), the grid that of x."""
+    return mixed.transpose(1, 2).flatten(2).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+
+
+def _weigh(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Values (B, heads, N, d) weighed by q . k and divided by the sum of the weights, without N^2 of them."""
+    mixed = torch.matmul(q, torch.matmul(k.mT, v))
+    return mixed / torch.matmul(q, k.sum(-2)[..., None])
+
+
+def _orthogonal_directions(count: int, width: int, generator: torch.Generator) -> Tensor:
+    """(count, width): rows as long as Gaussian vectors, orthogonal within each block of `width` rows."""
+    blocks = [
+        torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))[0].mT
+        for _ in range(math.ceil(count / width))
+    ]
+    lengths = torch.randn(count, width, generator=generator, dtype=torch.float64).norm(dim=1)
+    return torch.cat(blocks)[:count] * lengths[:, None]

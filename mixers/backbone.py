@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mixers.base import Mixer, MixerError
+from mixers.blocks import mixer_of_each_block
 from mixers.registry import create_mixer, mixer_entry, mixer_options, parse_mixer
 
 NORMS = ("image", "token")
@@ -25,7 +26,8 @@ class MixerNet(nn.Module):
     with a scale per channel s1, s2 that starts at 0.1. The net runs in the memory format that the mixer declares.
 
     Args:
-        mixer: a mixer as `create_mixer` takes it.
+        mixer: a mixer as `create_mixer` takes it, or one for each block, such as "6xfft_real+2xattention" or
+            "hybrid_top".
         num_classes: outputs of the head; 0 leaves the head out.
         img_size: side of the image in pixels, or (H, W).
         patch_size: side of one token in pixels; 1 makes every pixel a token.
@@ -82,8 +84,8 @@ class MixerNet(nn.Module):
         self.num_features = self.head_hidden_size = dim
         self.stem = nn.Conv2d(in_chans, dim, patch_size, patch_size)
         blocks = [
-            Block(_create(mixer, dim, self.grid, layer, seed), mlp_ratio, norm, coordinates, layer_scale)
-            for layer in range(depth)
+            Block(_create(spec, dim, self.grid, layer, seed), mlp_ratio, norm, coordinates, layer_scale)
+            for layer, spec in enumerate(mixer_of_each_block(mixer, depth))
         ]
         self.blocks = nn.Sequential(*blocks)
         self.memory_format = blocks[0].mixer.memory_format if blocks else torch.contiguous_format
@@ -163,6 +165,7 @@ class Block(nn.Module):
         self.scale2 = nn.Parameter(torch.full((dim,), layer_scale))
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.contiguous(memory_format=self.mixer.memory_format)  # a copy only where the block before has another
         mixed = self.norm2(self.mixer(self.norm1(x)))
         x = x + scaled_conv1x1(self.proj, mixed, self.scale1)
         if self.coordinates is not None:

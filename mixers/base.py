@@ -44,6 +44,16 @@ class Mixer(nn.Module):
         """N = H W."""
         return self.size[0] * self.size[1]
 
+    def check_size(self, x: Tensor) -> None:
+        """For mixers whose weights fit one grid only.
+
+        Raises:
+            MixerError: x has another number of channels, rows or columns.
+        """
+        if x.shape[1:] != (self.dim, *self.size):
+            built, given = (" x ".join(map(str, shape)) for shape in ((self.dim, *self.size), x.shape[1:]))
+            raise MixerError(f"{type(self).__name__} was built for inputs of {built} (C x H x W), this one is {given}")
+
     def forward(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 

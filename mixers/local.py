@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from mixers.base import Mixer
+from mixers.base import Mixer, MixerError, UnsupportedSize
 from mixers.registry import register_mixer
 
 
@@ -32,3 +33,141 @@ class Conv1x1(Mixer):
 
     def reference(self, x: Tensor) -> Tensor:
         return x.to(torch.float64)
+
+
+@register_mixer(
+    "conv_mixer",
+    family="local",
+    complexity="k^2 C N",
+    paper="ConvMixer, Patches Are All You Need? (https://arxiv.org/abs/2201.09792)",
+    year=2022,
+)
+class ConvMixer(Mixer):
+    """Depthwise k x k convolution: each channel with its own kernel, zeros beyond the border.
+
+    Complexity 2 k^2 C N.
+
+    Args:
+        dim: channels.
+        size: (H, W) of the grid.
+        kernel: k, odd; 5 as in the paper's nets for small images.
+
+    Raises:
+        MixerError: kernel is even or not positive.
+    """
+
+    memory_format = torch.channels_last
+
+    def __init__(self, dim: int, size: tuple[int, int], kernel: int = 5) -> None:
+        super().__init__(dim, size)
+        self.kernel = _odd("conv_mixer", kernel)
+        self.conv = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+    def flops(self) -> int:
+        return 2 * self.kernel**2 * self.dim * self.tokens
+
+    def reference(self, x: Tensor) -> Tensor:
+        assert self.conv.bias is not None
+        weight, bias = self.conv.weight.to(torch.float64), self.conv.bias.to(torch.float64)
+        patches = F.unfold(x.to(torch.float64), self.kernel, padding=self.kernel // 2)
+        mixed = torch.einsum("bckn,ck->bcn", patches.unflatten(1, (self.dim, -1)), weight.flatten(1))
+        return (mixed + bias[:, None]).unflatten(2, x.shape[2:])
+
+
+@register_mixer(
+    "pool",
+    family="local",
+    complexity="k^2 C N",
+    paper="PoolFormer, MetaFormer Is Actually What You Need for Vision (https://arxiv.org/abs/2111.11418)",
+    year=2021,
+)
+class Pool(Mixer):
+    """Mean over k x k neighbours less the token itself, which the block's residual adds again.
+
+    Neighbours beyond the border do not count. No parameters; complexity k^2 C N additions. Zero, by its
+    definition, on a grid of one token.
+
+    Args:
+        dim: channels.
+        size: (H, W) of the grid.
+        kernel: k, odd and at least 3.
+
+    Raises:
+        MixerError: kernel is even or less than 3.
+    """
+
+    def __init__(self, dim: int, size: tuple[int, int], kernel: int = 3) -> None:
+        super().__init__(dim, size)
+        if _odd("pool", kernel) < 3:
+            raise MixerError("pool with kernel 1 is zero everywhere; allowed: odd numbers from 3")
+        self.kernel = kernel
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, self.kernel, 1, self.kernel // 2, count_include_pad=False) - x
+
+    def flops(self) -> int:
+        return self.kernel**2 * self.dim * self.tokens
+
+    def reference(self, x: Tensor) -> Tensor:
+        def sums(plane: Tensor) -> Tensor:
+            patches = F.unfold(plane, self.kernel, padding=self.kernel // 2)
+            return patches.unflatten(1, (plane.shape[1], -1)).sum(2).unflatten(2, x.shape[2:])
+
+        exact = x.to(torch.float64)
+        return sums(exact) / sums(torch.ones_like(exact)) - exact
+
+
+@register_mixer(
+    "shift",
+    family="local",
+    complexity="0",
+    paper="ShiftViT, When Shift Operation Meets Vision Transformer (https://arxiv.org/abs/2201.10801)",
+    year=2022,
+)
+class Shift(Mixer):
+    """Four groups of channels each moved by one token, left, right, up and down; the others stay.
+
+    Each group is a twelfth of the channels, at least one; what comes from beyond the border is zero. No parameters and
+    no FLOPs.
+
+    Raises:
+        UnsupportedSize: dim is less than 4.
+    """
+
+    def __init__(self, dim: int, size: tuple[int, int]) -> None:
+        super().__init__(dim, size)
+        if dim < 4:
+            raise UnsupportedSize(f"shift moves four groups of channels; dim is {dim}")
+        self.group = max(1, dim // 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        g = self.group
+        out = x.clone(memory_format=torch.contiguous_format)
+        out[:, 0:g, :, :-1], out[:, 0:g, :, -1] = x[:, 0:g, :, 1:], 0
+        out[:, g : 2 * g, :, 1:], out[:, g : 2 * g, :, 0] = x[:, g : 2 * g, :, :-1], 0
+        out[:, 2 * g : 3 * g, :-1], out[:, 2 * g : 3 * g, -1] = x[:, 2 * g : 3 * g, 1:], 0
+        out[:, 3 * g : 4 * g, 1:], out[:, 3 * g : 4 * g, 0] = x[:, 3 * g : 4 * g, :-1], 0
+        return out
+
+    def flops(self) -> int:
+        return 0
+
+    def reference(self, x: Tensor) -> Tensor:
+        exact = x.to(torch.float64)
+        moves = {(0, 1): 0, (0, -1): 1, (1, 0): 2, (-1, 0): 3}  # where a token of the group comes from
+        parts = [
+            F.pad(exact, (1, 1, 1, 1))[:, k * self.group : (k + 1) * self.group].roll((-down, -right), (2, 3))[
+                :, :, 1:-1, 1:-1
+            ]
+            for (down, right), k in moves.items()
+        ]
+        return torch.cat([*parts, exact[:, 4 * self.group :]], 1)
+
+
+def _odd(name: str, kernel: int) -> int:
+    if not isinstance(kernel, int) or kernel < 1 or kernel % 2 == 0:
+        raise MixerError(f"{name}: kernel is {kernel!r}; allowed: odd whole numbers")
+    return kernel

@@ -7,6 +7,8 @@ A mixer is written as
     pkg.module:MyMixer                a class in an importable module
     path/to/file.py:MyMixer           a class in a file
 
+and a net can take one for each block, see `mixers.blocks`.
+
 Packages can also register theirs by an entry point in the group `token_mixers`, whose value is a module that calls
 `register_mixer` or a Mixer class.
 """
@@ -31,6 +33,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mixers.base import Mixer, MixerError
+from mixers.blocks import HYBRID_NAMES, is_per_block, mixers_in
 
 ENTRY_POINT_GROUP = "token_mixers"
 MixerClass = TypeVar("MixerClass", bound=type[Mixer])
@@ -102,7 +105,9 @@ def mixer_entry(spec: str) -> Entry:
         return _load_plugin(name)
     _load_entry_points()
     if name not in _REGISTRY:
-        known = list_mixers()
+        if is_per_block(spec):
+            raise MixerError(f"{spec!r} names mixers for the blocks of a net; it is not one mixer")
+        known = [*list_mixers(), *HYBRID_NAMES]
         raise MixerError(f"unknown mixer {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
     return _REGISTRY[name]
 
@@ -157,7 +162,7 @@ def parse_mixer(spec: str) -> tuple[str, dict[str, Any]]:
 
 
 def split_mixers(text: str) -> list[str]:
-    """Splits a list of mixers at the commas outside parentheses and expands wildcards.
+    """Splits a list of mixers, or of mixers per block, at the commas outside parentheses and expands wildcards.
 
     >>> split_mixers("dct,attention(heads=4,backend=plain)")
     ['dct', 'attention(heads=4,backend=plain)']
@@ -168,12 +173,13 @@ def split_mixers(text: str) -> list[str]:
     names: list[str] = []
     for part in filter(None, (p.strip() for p in re.split(r",(?![^(]*\))", text))):
         if any(c in part for c in "*?[") and ":" not in part:
-            found = list_mixers(part)
+            found = list_mixers(part) or [name for name in HYBRID_NAMES if fnmatch.fnmatchcase(name, part)]
             if not found:
                 raise MixerError(f"no mixer matches {part!r}; known: {', '.join(list_mixers())}")
             names.extend(found)
         else:
-            mixer_entry(part)
+            for mixer in mixers_in(part):
+                mixer_entry(mixer)
             names.append(part)
     if not names:
         raise MixerError(f"no mixer given; known: {', '.join(list_mixers())}")

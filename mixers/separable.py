@@ -1,11 +1,11 @@
-"""Separable mixers: one fixed matrix along the rows, one along the columns, A X B^T on every image plane."""
+"""Separable mixers: one matrix along the rows, one along the columns, A X B^T on every image plane."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mixers.base import Mixer, UnsupportedSize
 from mixers.registry import register_mixer
@@ -25,7 +25,7 @@ class Separable(Mixer):
 
     def __init__(self, dim: int, size: tuple[int, int]) -> None:
         super().__init__(dim, size)
-        rows, columns = (self.matrix(n) for n in self.size)
+        rows, columns = self.matrices()
         self.dense = self.tokens <= DENSE_TOKENS
         dtype = torch.get_default_dtype()
         if self.dense:
@@ -34,9 +34,8 @@ class Separable(Mixer):
             self.register_buffer("rows", rows.to(dtype), persistent=False)
             self.register_buffer("columns", columns.to(dtype), persistent=False)
 
-    @staticmethod
-    def matrix(n: int) -> Tensor:
-        """The orthonormal (n, n) matrix along an axis of n tokens, float64."""
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """A and B in float64."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,7 +48,7 @@ class Separable(Mixer):
         return 2 * self.dim * self.tokens * (self.tokens if self.dense else height + width)
 
     def reference(self, x: Tensor) -> Tensor:
-        rows, columns = (self.matrix(n).to(x.device) for n in self.size)
+        rows, columns = (matrix.to(x.device) for matrix in self.matrices())
         return torch.einsum("ih,bchw,jw->bcij", rows, x.to(torch.float64), columns)
 
 
@@ -67,9 +66,8 @@ class DCT(Separable):
     2.5 C N log2 N through a real FFT; done here as matrix products, which are faster at image sizes.
     """
 
-    @staticmethod
-    def matrix(n: int) -> Tensor:
-        return dct_matrix(n)
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        return dct_matrix(self.size[0]), dct_matrix(self.size[1])
 
     def flops(self) -> int:
         return round(2.5 * self.dim * self.tokens * math.log2(self.tokens))
@@ -104,9 +102,8 @@ class Hadamard(Separable):
                 )
         super().__init__(dim, size)
 
-    @staticmethod
-    def matrix(n: int) -> Tensor:
-        return hadamard_matrix(n)
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        return hadamard_matrix(self.size[0]), hadamard_matrix(self.size[1])
 
     def flops(self) -> int:
         steps = 0
@@ -114,3 +111,67 @@ class Hadamard(Separable):
             k, m = hadamard_order(n) or (0, n)
             steps += k + m - 1
         return self.dim * self.tokens * steps
+
+
+@register_mixer(
+    "random_separable",
+    family="separable",
+    complexity="C N (H + W)",
+    paper="FNet's Random (https://arxiv.org/abs/2105.03824), along each axis of the image",
+    year=2021,
+)
+class RandomSeparable(Separable):
+    """A X B^T with two fixed Gaussian matrices, A (H, H) from N(0, 1/H) and B (W, W) from N(0, 1/W).
+
+    Complexity 2 C N (H + W). Made again from `seed`, not part of a checkpoint; the backbone gives each layer another.
+
+    Args:
+        dim: channels.
+        size: (H, W) of the grid.
+        seed: of the generator that draws the matrices.
+    """
+
+    def __init__(self, dim: int, size: tuple[int, int], seed: int = 0) -> None:
+        self.seed = seed
+        super().__init__(dim, size)
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(self.seed)
+        return _gaussian(self.size[0], generator), _gaussian(self.size[1], generator)
+
+    def flops(self) -> int:
+        return 2 * self.dim * self.tokens * sum(self.size)
+
+
+@register_mixer(
+    "linear_separable",
+    family="separable",
+    complexity="C N (H + W)",
+    paper="FNet's Linear (https://arxiv.org/abs/2105.03824), along each axis of the image",
+    year=2021,
+)
+class LinearSeparable(Mixer):
+    """A X B^T with two learned matrices, A (H, H) and B (W, W), shared by the channels.
+
+    They start as those of `random_separable` do. Complexity 2 C N (H + W); H^2 + W^2 parameters.
+    """
+
+    def __init__(self, dim: int, size: tuple[int, int]) -> None:
+        super().__init__(dim, size)
+        self.rows, self.columns = (nn.Parameter(_gaussian(n).to(torch.get_default_dtype())) for n in self.size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.check_size(x)
+        return separable(x, self.rows, self.columns)
+
+    def flops(self) -> int:
+        return 2 * self.dim * self.tokens * sum(self.size)
+
+    def reference(self, x: Tensor) -> Tensor:
+        rows, columns = self.rows.to(torch.float64), self.columns.to(torch.float64)
+        return torch.einsum("ih,bchw,jw->bcij", rows, x.to(torch.float64), columns)
+
+
+def _gaussian(n: int, generator: torch.Generator | None = None) -> Tensor:
+    """(n, n) in float64 from N(0, 1/n)."""
+    return torch.randn(n, n, generator=generator, dtype=torch.float64) / math.sqrt(n)

@@ -12,9 +12,9 @@ import math
 import torch
 from torch import Tensor
 
-from mixers.base import Mixer
+from mixers.base import Mixer, UnsupportedSize
 from mixers.registry import register_mixer
-from mixers.transforms import DENSE_TOKENS, dft2_matrices, dft_complex, dft_real
+from mixers.transforms import DENSE_TOKENS, dft2_matrices, dft_complex, dft_imaginary, dft_real, hartley
 
 
 @register_mixer(
@@ -53,7 +53,7 @@ class FFTComplex(Mixer):
         return _in_float(dft_complex, x)
 
     def flops(self) -> int:
-        return round(2.5 * self.dim * self.tokens * math.log2(self.tokens))
+        return _real_fft_flops(self.dim, self.tokens)
 
     def flops_executed(self) -> int:
         return 4 * self.dim * self.tokens**2 if self.dense else self.flops()
@@ -88,6 +88,257 @@ class FFTReal(Mixer):
 
     def reference(self, x: Tensor) -> Tensor:
         return torch.fft.fftn(x.to(torch.float64), dim=(1, 2, 3), norm="ortho").real
+
+
+class _OnePart(Mixer):
+    """A real symmetric function of the 2-D DFT of each channel, C -> C; a subclass says which.
+
+    Complexity 2.5 C N log2 N for the FFT of real input. Up to 64 tokens it is done as one matrix product.
+    """
+
+    part: Tensor
+
+    def __init__(self, dim: int, size: tuple[int, int]) -> None:
+        super().__init__(dim, size)
+        self.dense = self.tokens <= DENSE_TOKENS
+        if self.dense:
+            matrix = self.combine(*dft2_matrices(*self.size))
+            self.register_buffer("part", matrix.to(torch.get_default_dtype()), persistent=False)
+
+    @staticmethod
+    def combine(real: Tensor, imaginary: Tensor) -> Tensor:
+        """What is kept of the two parts."""
+        raise NotImplementedError
+
+    @staticmethod
+    def transform(x: Tensor) -> Tensor:
+        """The same through a real FFT."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.dense:
+            return torch.matmul(x.flatten(2), self.part).unflatten(2, self.size)
+        return _in_float(self.transform, x)
+
+    def flops(self) -> int:
+        return _real_fft_flops(self.dim, self.tokens)
+
+    def flops_executed(self) -> int:
+        return 2 * self.dim * self.tokens**2 if self.dense else self.flops()
+
+    def reference(self, x: Tensor) -> Tensor:
+        spectrum = torch.fft.fft2(x.to(torch.float64), norm="ortho")
+        return self.combine(spectrum.real, spectrum.imag)
+
+
+@register_mixer(
+    "fft_real_2d",
+    family="spectral",
+    complexity="C N log N",
+    paper="FNet (https://arxiv.org/abs/2105.03824), over the two axes of the image alone",
+    year=2021,
+)
+class FFTReal2d(_OnePart):
+    """Re F: the real part of the 2-D DFT of each channel.
+
+    It loses the odd half of the input: its rank is the number of frequencies up to sign, about N / 2. Complexity
+    2.5 C N log2 N.
+    """
+
+    @staticmethod
+    def combine(real: Tensor, imaginary: Tensor) -> Tensor:
+        return real
+
+    @staticmethod
+    def transform(x: Tensor) -> Tensor:
+        return dft_real(x)
+
+
+@register_mixer(
+    "fft_imag",
+    family="spectral",
+    complexity="C N log N",
+    paper="spectracles (https://github.com/mkaic/spectracles), the part that FNet leaves out",
+    year=2024,
+)
+class FFTImag(_OnePart):
+    """Im F: the imaginary part of the 2-D DFT of each channel.
+
+    Loses the even half of the input, the mean among it; the rank is N less the number of frequencies up to sign, and so
+    zero on grids of one or two tokens a side. Complexity 2.5 C N log2 N.
+    """
+
+    @staticmethod
+    def combine(real: Tensor, imaginary: Tensor) -> Tensor:
+        return imaginary
+
+    @staticmethod
+    def transform(x: Tensor) -> Tensor:
+        return dft_imaginary(x)
+
+
+@register_mixer(
+    "hartley",
+    family="spectral",
+    complexity="C N log N",
+    paper="A More Symmetrical Fourier Analysis Applied to Transmission Problems (Hartley)",
+    year=1942,
+)
+class Hartley(_OnePart):
+    """Re F - Im F: the 2-D discrete Hartley transform of each channel.
+
+    Real, orthonormal and its own inverse: the DFT made real with nothing lost and no channel added. Complexity
+    2.5 C N log2 N.
+    """
+
+    @staticmethod
+    def combine(real: Tensor, imaginary: Tensor) -> Tensor:
+        return real - imaginary
+
+    @staticmethod
+    def transform(x: Tensor) -> Tensor:
+        return hartley(x)
+
+
+@register_mixer(
+    "fft_pairs",
+    family="spectral",
+    complexity="C N log N",
+    paper="spectracles (https://github.com/mkaic/spectracles), with complex planes made of channel pairs",
+    year=2024,
+)
+class FFTPairs(Mixer):
+    """Channels 2k and 2k + 1 as real and imaginary part of one plane, its 2-D DFT, and back into two channels.
+
+    Y[2k] + i Y[2k + 1] = F(X[2k] + i X[2k + 1]): unitary, nothing lost, no channel added, and both parts of a frequency
+    at one token. Complexity 2.5 C N log2 N: half as many planes as channels, each a complex FFT.
+
+    Raises:
+        UnsupportedSize: dim is odd.
+    """
+
+    pair: Tensor
+
+    def __init__(self, dim: int, size: tuple[int, int]) -> None:
+        super().__init__(dim, size)
+        if dim % 2:
+            raise UnsupportedSize(f"fft_pairs takes channels in pairs; dim {dim} is odd")
+        self.dense = self.tokens <= DENSE_TOKENS
+        if self.dense:
+            real, imaginary = dft2_matrices(*self.size)  # symmetric, so they multiply from the right as well
+            pair = torch.cat([torch.cat([real, imaginary], 1), torch.cat([-imaginary, real], 1)])
+            self.register_buffer("pair", pair.to(torch.get_default_dtype()), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.dense:  # a pair of planes is one row of 2N numbers
+            return torch.matmul(x.reshape(len(x), self.dim // 2, 2 * self.tokens), self.pair).reshape(x.shape)
+        return _in_float(_transform_pairs, x)
+
+    def flops(self) -> int:
+        return _real_fft_flops(self.dim, self.tokens)
+
+    def flops_executed(self) -> int:
+        return 4 * self.dim * self.tokens**2 if self.dense else self.flops()
+
+    def reference(self, x: Tensor) -> Tensor:
+        planes = x.to(torch.float64).unflatten(1, (-1, 2))
+        spectrum = torch.fft.fft2(torch.complex(planes[:, :, 0], planes[:, :, 1]), norm="ortho")
+        return torch.stack([spectrum.real, spectrum.imag], 2).flatten(1, 2)
+
+
+@register_mixer(
+    "fft_magphase",
+    family="spectral",
+    complexity="C N log N",
+    paper="spectracles (https://github.com/mkaic/spectracles), in polar form",
+    year=2024,
+)
+class FFTMagPhase(Mixer):
+    """[abs F, angle F]: magnitude and phase of the 2-D DFT of each channel, as 2C channels.
+
+    Keeps everything, as `fft_complex` does, but not linearly. The magnitude does not move with a cyclic shift of the
+    image. Frequencies that are their own mirror image have a real transform; their imaginary part counts as +0, so that
+    their phase is 0 or pi. The phase lies in [-pi, pi] and jumps at its ends. Complexity 2.5 C N log2 N.
+    """
+
+    own_mirror: Tensor
+
+    def __init__(self, dim: int, size: tuple[int, int]) -> None:
+        super().__init__(dim, size)
+        self.out_channels = 2 * dim
+        height, width = self.size
+        rows, columns = torch.arange(height), torch.arange(width)
+        own = (2 * rows % height == 0)[:, None] & (2 * columns % width == 0)
+        self.register_buffer("own_mirror", own, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _in_float(self._polar, x)
+
+    def _polar(self, x: Tensor) -> Tensor:
+        width = x.shape[-1]
+        half = torch.fft.rfft2(x, norm="ortho")
+        kept = half.shape[-1]
+        imaginary = half.imag.masked_fill(self.own_mirror[:, :kept], 0.0)
+        half = torch.complex(half.real, imaginary)
+        magnitude, phase = half.abs(), half.angle()
+        return torch.cat([_mirrored(magnitude, magnitude, width), _mirrored(phase, -phase, width)], 1)
+
+    def flops(self) -> int:
+        return _real_fft_flops(self.dim, self.tokens)
+
+    def reference(self, x: Tensor) -> Tensor:
+        spectrum = torch.fft.fft2(x.to(torch.float64), norm="ortho")
+        imaginary = torch.where(self.own_mirror, 0.0, spectrum.imag)
+        spectrum = torch.complex(spectrum.real, imaginary)
+        return torch.cat([spectrum.abs(), spectrum.angle()], 1)
+
+
+@register_mixer(
+    "fft_scrambled",
+    family="spectral",
+    complexity="C N log N",
+    paper="spectracles (https://github.com/mkaic/spectracles), with its layout as first published",
+    year=2024,
+)
+class FFTScrambled(FFTComplex):
+    """`fft_complex` with the numbers in the places where the first source's code put them.
+
+    That code made channels of the complex planes by a reshape of (C, H, W, 2) to (2C, H, W): channel 2c holds the upper
+    half of the rows of plane c, channel 2c + 1 the lower, with real and imaginary parts alternating along the width. No
+    token holds both parts of a frequency in its channels. The same numbers as `fft_complex`, an isometry; complexity
+    2.5 C N log2 N.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _scramble(super().forward(x))
+
+    def reference(self, x: Tensor) -> Tensor:
+        batch, dim, height, width = x.shape
+        spectrum = torch.fft.fft2(x.to(torch.float64), norm="ortho")
+        return torch.view_as_real(spectrum).reshape(batch, 2 * dim, height, width)
+
+
+def _scramble(parts: Tensor) -> Tensor:
+    """[Re, Im] as (B, 2C, H, W), re-read as a reshape of (B, C, H, W, 2) would have it."""
+    return parts.unflatten(1, (2, -1)).movedim(1, -1).reshape(parts.shape)
+
+
+def _transform_pairs(x: Tensor) -> Tensor:
+    """The DFT of complex planes (B, 2K, H, W) -> (B, 2K, H, W), each two channels real and imaginary part."""
+    real, imaginary = x.unflatten(1, (-1, 2)).unbind(2)
+    spectrum = torch.fft.fft2(torch.complex(real, imaginary), norm="ortho")
+    return torch.stack([spectrum.real, spectrum.imag], 2).flatten(1, 2)
+
+
+def _mirrored(half: Tensor, conjugate: Tensor, width: int) -> Tensor:
+    """A function of the frequency on all `width` columns from its values on half, with those at -k in `conjugate`."""
+    kept = half.shape[-1]
+    mirrored = conjugate[..., 1 : width - kept + 1].flip(-2, -1).roll(1, -2)
+    return torch.cat([half, mirrored], -1)
+
+
+def _real_fft_flops(dim: int, tokens: int) -> int:
+    return round(2.5 * dim * tokens * math.log2(tokens))
 
 
 def _in_float(transform, x: Tensor) -> Tensor:

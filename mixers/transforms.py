@@ -96,10 +96,19 @@ def separable(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def dft_real(x: Tensor, axes: tuple[int, ...] = (-2, -1)) -> Tensor:
     """Real part of the orthonormal DFT of real `x` over `axes`, the last of which is the fastest; differentiable.
 
-    About half the work of a complex FFT: only the half spectrum is computed, and the rest filled in by
-    Re X[-k] = Re X[k]. The map is symmetric, so that its backward is itself.
+    About half the work of a complex FFT: only the half spectrum is computed, and the rest filled in by symmetry.
     """
-    return _RealPart.apply(x, tuple(axis % x.ndim for axis in axes))
+    return _SymmetricPart.apply(x, tuple(axis % x.ndim for axis in axes), "real")
+
+
+def dft_imaginary(x: Tensor, axes: tuple[int, ...] = (-2, -1)) -> Tensor:
+    """Imaginary part, as `dft_real`."""
+    return _SymmetricPart.apply(x, tuple(axis % x.ndim for axis in axes), "imaginary")
+
+
+def hartley(x: Tensor, axes: tuple[int, ...] = (-2, -1)) -> Tensor:
+    """Real part minus imaginary part, as `dft_real`: the orthonormal Hartley transform, its own inverse."""
+    return _SymmetricPart.apply(x, tuple(axis % x.ndim for axis in axes), "hartley")
 
 
 def dft_complex(x: Tensor) -> Tensor:
@@ -107,21 +116,28 @@ def dft_complex(x: Tensor) -> Tensor:
     return _BothParts.apply(x)
 
 
-class _RealPart(torch.autograd.Function):
+class _SymmetricPart(torch.autograd.Function):
+    """A part of the DFT of real input. Cosine and sine of j k are symmetric in j and k, so each is its own backward."""
+
     @staticmethod
-    def forward(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    def forward(x: Tensor, axes: tuple[int, ...], part: str) -> Tensor:
         half = torch.fft.rfftn(x, dim=axes, norm="ortho")
         out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-        _fill(out, half.real, axes)
+        if part == "real":
+            _fill(out, half.real, half.real, axes)
+        elif part == "imaginary":
+            _fill(out, half.imag, -half.imag, axes)
+        else:
+            _fill(out, half.real - half.imag, half.real + half.imag, axes)
         return out
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
-        ctx.axes = inputs[1]
+        _, ctx.axes, ctx.part = inputs
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        return _RealPart.apply(gradient, ctx.axes), None
+        return _SymmetricPart.apply(gradient, ctx.axes, ctx.part), None, None
 
 
 class _BothParts(torch.autograd.Function):
@@ -130,7 +146,8 @@ class _BothParts(torch.autograd.Function):
         batch, channels, height, width = x.shape
         half = torch.fft.rfft2(x, norm="ortho")
         out = torch.empty(batch, 2, channels, height, width, dtype=x.dtype, device=x.device)
-        _fill(out, torch.view_as_real(half).movedim(-1, 1), (3, 4))
+        parts = torch.view_as_real(half).movedim(-1, 1)
+        _fill(out, parts, parts, (3, 4))
         out[:, 1, ..., half.shape[-1] :].neg_()  # the imaginary part is odd
         return out.flatten(1, 2)
 
@@ -155,15 +172,18 @@ def _reversed(x: Tensor) -> Tensor:
     return x.flip(-2, -1).roll((1, 1), (-2, -1))
 
 
-def _fill(out: Tensor, half: Tensor, axes: tuple[int, ...]) -> None:
-    """Writes an even function of the frequency into `out` from its values `half` on half of the last axis."""
+def _fill(out: Tensor, half: Tensor, conjugate: Tensor, axes: tuple[int, ...]) -> None:
+    """Writes a function of the frequency into `out` from half of the last axis: at k from `half`, at -k `conjugate`.
+
+    The frequencies that have their mirror image inside the half are taken from `half`.
+    """
     last, others = axes[-1], axes[:-1]
     kept, width = half.shape[last], out.shape[last]
     out.narrow(last, 0, kept).copy_(half)
     if kept == width:
         return
     # frequencies that are 0 on an axis stay where they are; the others are mirrored, axis by axis
-    regions = [(out.narrow(last, kept, width - kept), out.narrow(last, 1, width - kept), [last])]
+    regions = [(out.narrow(last, kept, width - kept), conjugate.narrow(last, 1, width - kept), [last])]
     for axis in others:
         n = out.shape[axis]
         split = []

@@ -39,7 +39,7 @@ def count_flops(net: nn.Module, inputs: torch.Tensor) -> int:
 
 def _matmul(inputs: list[Any], outputs: list[Any]) -> float:
     """(..., m, k) @ (..., k, n) with broadcasting: every output number takes k multiply-adds."""
-    return 2 * math.prod(get_shape(outputs[0])) * get_shape(inputs[0])[-1]
+    return (8 if _is_complex(outputs[0]) else 2) * math.prod(get_shape(outputs[0])) * get_shape(inputs[0])[-1]
 
 
 def _addmm(inputs: list[Any], outputs: list[Any]) -> float:
@@ -61,6 +61,20 @@ def _attention(inputs: list[Any], outputs: list[Any]) -> float:
     return math.prod(heads) * 2 * queries * keys * (width + get_shape(inputs[2])[-1])
 
 
+def _multiply(inputs: list[Any], outputs: list[Any]) -> float:
+    """Counted for complex numbers alone, as the step of an algorithm; for real ones it is an activation or a scale."""
+    return 6 * math.prod(get_shape(outputs[0])) if _is_complex(outputs[0]) else 0
+
+
+def _average_pool(inputs: list[Any], outputs: list[Any]) -> float:
+    """As many additions as the window has places, for every output number."""
+    return math.prod(get_shape(outputs[0])) * math.prod(_constant(inputs[1]))
+
+
+def _is_complex(value: Any) -> bool:
+    return value.type().scalarType().startswith("Complex")
+
+
 def _real_dft(inputs: list[Any], outputs: list[Any]) -> float:
     """Our real-input DFT over the axes that the traced call names, or over H and W."""
     shape = get_shape(inputs[0])
@@ -70,7 +84,7 @@ def _real_dft(inputs: list[Any], outputs: list[Any]) -> float:
 
 def _fft(inputs: list[Any], outputs: list[Any]) -> float:
     """A plain torch.fft call: (input, n or s, dim, norm); half the work if either side is real."""
-    real = [value for value in (inputs[0], outputs[0]) if not value.type().scalarType().startswith("Complex")]
+    real = [value for value in (inputs[0], outputs[0]) if not _is_complex(value)]
     shape = get_shape(real[0] if real else inputs[0])
     axes = _constant(inputs[2])
     axes = range(len(shape)) if axes is None else [axes] if isinstance(axes, int) else axes
@@ -93,12 +107,14 @@ HANDLERS: dict[str, Callable[[list[Any], list[Any]], float]] = {
     "aten::mm": _matmul,
     "aten::bmm": _matmul,
     "aten::linear": _matmul,
+    "aten::mul": _multiply,
+    "aten::avg_pool2d": _average_pool,
     "aten::addmm": _addmm,
     "aten::baddbmm": _addmm,
     "aten::einsum": _einsum,
     "aten::_convolution": _convolution,
     "aten::scaled_dot_product_attention": _attention,
-    "prim::PythonOp._RealPart": _real_dft,
+    "prim::PythonOp._SymmetricPart": _real_dft,
     "prim::PythonOp._BothParts": _real_dft,
     **{f"aten::fft_{name}": _fft for name in FFTS},
     **dict.fromkeys(NOT_COUNTED, _none),

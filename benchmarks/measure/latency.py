@@ -30,6 +30,7 @@ from benchmarks.measure.memory import free_bytes, predict_peak_bytes
 from benchmarks.measure.train import build_net
 from benchmarks.trial import Trial
 from mixers import UnsupportedSize, create_mixer
+from mixers.blocks import is_per_block, mixers_in
 from mixers.registry import mixer_entry
 
 PLAN_VARIABLE = "TOKEN_MIXERS_LATENCY_PLAN"
@@ -116,6 +117,8 @@ def _items_that_fit(index: int, timing: Timing, num_classes: int) -> Iterator[It
     most = timing.metrics["peak_memory_bytes"] = needed("net", "forward_backward")
     everything_fits = trial.device != "cpu" or most <= free
     for target, mode in METRIC_OF:
+        if target == "mixer" and is_per_block(trial.mixer):
+            continue  # there is no one mixer to time
         if everything_fits or needed(target, mode) <= free:
             yield Item(index, target, mode)
     if not everything_fits:
@@ -147,10 +150,11 @@ def _run_process(trials: list[Trial], items: list[Item], num_classes: int):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         output, failures = folder / "benchmark.json", folder / "failures.jsonl"
+        mixers = dict.fromkeys(mixer for trial in trials for mixer in mixers_in(trial.mixer))
         plan = {
             "trials": [trial.to_dict() for trial in trials],
             "items": [item.to_dict() for item in items],
-            "plugins": [entry.origin for entry in map(mixer_entry, {t.mixer for t in trials}) if entry.origin],
+            "plugins": [entry.origin for entry in map(mixer_entry, mixers) if entry.origin],
             "num_classes": num_classes,
             "failures": str(failures),
         }

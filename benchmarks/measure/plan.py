@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from benchmarks.errors import UserError
 from benchmarks.measure import constellations
 from benchmarks.measure.match import matched
-from benchmarks.profiles import PROFILES, Profile
+from benchmarks.profiles import CORE_MIXERS, PROFILES, Profile
 from benchmarks.record import cores
 from benchmarks.trial import CHOICES, Trial, normal_size, parse_size
-from mixers import UnsupportedSize, create_mixer, list_mixers
+from mixers import UnsupportedSize, create_mixer
+from mixers.blocks import mixer_of_each_block, mixers_in
 from mixers.registry import mixer_entry, nearest, parse_mixer, split_mixers
 
 
@@ -65,7 +67,7 @@ class Plan:
         default = "cifar100" if self.profile_name == "full" else "constellations"
         self.dataset = _choice("dataset", request.dataset or default)
         self.profile: Profile = PROFILES[self.profile_name, self.dataset]
-        self.mixers = split_mixers(request.mixer) if request.mixer is not None else list_mixers()
+        self.mixers = split_mixers(request.mixer) if request.mixer is not None else list(CORE_MIXERS)
 
     def accuracy(self, all_seeds: bool = True) -> list[Trial]:
         """Seeds outermost, so that whatever has finished is a fair set; then the extra sizes, with the first seed.
@@ -156,7 +158,7 @@ class Plan:
         trial = Trial(
             kind=kind,
             mixer=_portable_name(mixer),
-            mixer_source=mixer_entry(mixer).source,
+            mixer_source=_source(mixer),
             dataset=self.dataset,
             image_size=normal_size(size),
             profile=self.profile_name,
@@ -166,25 +168,37 @@ class Plan:
             threads=_first(request.threads, self.profile.threads, cores()),
             **(own | fields),
         )
-        check_that_it_builds(mixer, trial.dim, trial.grid)
+        check_that_it_builds(mixer, trial.dim, trial.depth, trial.grid)
         return matched(trial) if trial.match != "width" else trial
 
 
 @functools.cache
-def check_that_it_builds(mixer: str, dim: int, grid: tuple[int, int]) -> None:
+def check_that_it_builds(mixer: str, dim: int, depth: int, grid: tuple[int, int]) -> None:
     """Tells a mistake in a mixer's options before anything runs; a size that does not exist is a result, not a mistake.
 
     Raises:
-        MixerError: the mixer has no such option, or not this value of it.
+        MixerError: the mixer has no such option, or not this value of it; or its blocks are not as many as `depth`.
     """
-    with FakeTensorMode(allow_non_fake_inputs=True), contextlib.suppress(UnsupportedSize):
-        create_mixer(mixer, dim, grid)
+    for spec in dict.fromkeys(mixer_of_each_block(mixer, depth)):
+        with FakeTensorMode(allow_non_fake_inputs=True), contextlib.suppress(UnsupportedSize):
+            create_mixer(spec, dim, grid)
+
+
+def _source(mixer: str) -> str | None:
+    """The hash of a plug-in's source; of several plug-ins in one net, of their hashes."""
+    sources = [entry.source for entry in map(mixer_entry, mixers_in(mixer)) if entry.source]
+    if len(sources) > 1:
+        return hashlib.sha256("".join(sources).encode()).hexdigest()
+    return sources[0] if sources else None
 
 
 def _portable_name(mixer: str) -> str:
     """The mixer as records keep it: for a plug-in in a file, the file's name without its folder."""
-    name, _ = parse_mixer(mixer)
-    return mixer.replace(name, mixer_entry(mixer).name, 1) if ":" in name else mixer.strip()
+    for part in mixers_in(mixer):
+        name, _ = parse_mixer(part)
+        if ":" in name:
+            mixer = mixer.replace(name, mixer_entry(part).name)
+    return mixer.strip()
 
 
 def _choice(name: str, value: str) -> str:

@@ -72,7 +72,7 @@ def mixer_family(mixer: str) -> str:
     name = mixer.partition("(")[0]
     if ":" in name:
         return PLUGIN_FAMILY
-    if "+" in name or re.match(r"\d+x", name):
+    if "+" in name or re.match(r"\d+x|hybrid_", name):
         return HYBRID_FAMILY
     try:
         return mixer_entry(mixer).family

@@ -1,0 +1,152 @@
+"""Filters in the frequency domain: there, a change, and back."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mixers.base import Mixer, MixerError
+from mixers.registry import register_mixer
+
+
+@register_mixer(
+    "global_filter",
+    family="filters",
+    complexity="C N log N",
+    paper="GFNet, Global Filter Networks for Image Classification (https://arxiv.org/abs/2107.00645)",
+    year=2021,
+)
+class GlobalFilter(Mixer):
+    """Each channel's 2-D DFT times a learned complex filter, and back: a cyclic convolution as large as the image.
+
+    Y = F^-1(K * F(X)), K (C, H, W // 2 + 1) complex, stored as real (..., 2), started from N(0, 0.02^2) as in the
+    paper. Complexity 5 C N log2 N for the two real FFTs and 3 C N for the products, 6 for each of N / 2 frequencies.
+    """
+
+    def __init__(self, dim: int, size: tuple[int, int]) -> None:
+        super().__init__(dim, size)
+        height, width = self.size
+        self.filter = nn.Parameter(0.02 * torch.randn(dim, height, width // 2 + 1, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.check_size(x)
+        real = _real(x)
+        spectrum = torch.fft.rfft2(real, norm="ortho") * torch.view_as_complex(self.filter.to(real.dtype))
+        return torch.fft.irfft2(spectrum, s=self.size, norm="ortho").to(x.dtype)
+
+    def flops(self) -> int:
+        return _two_ffts(self.dim, self.tokens) + 3 * self.dim * self.tokens
+
+    def flops_executed(self) -> int:
+        return _two_ffts(self.dim, self.tokens) + 6 * self.dim * _kept(self.size)
+
+    def reference(self, x: Tensor) -> Tensor:
+        return _back(self, torch.view_as_complex(self.filter.to(torch.float64)) * _there(x))
+
+
+@register_mixer(
+    "afno",
+    family="filters",
+    complexity="C^2 N / blocks + C N log N",
+    paper="AFNO, Adaptive Fourier Neural Operators (https://arxiv.org/abs/2111.13587)",
+    year=2021,
+)
+class AFNO(Mixer):
+    """A two-layer perceptron over the channels of every frequency, soft shrinkage, and back, plus the input.
+
+    Y = X + F^-1(S(W2 relu(W1 F(X) + b1) + b2)): complex weights in `blocks` blocks on the diagonal, shared by all
+    frequencies, stored as real (..., 2); relu and S (soft shrinkage by `shrink`) on real and imaginary parts. The
+    residual is the paper's own. Complexity 5 C N log2 N + 8 N C^2 / blocks.
+
+    Args:
+        dim: channels.
+        size: (H, W) of the grid.
+        blocks: a divisor of dim.
+        shrink: what the shrinkage takes off.
+
+    Raises:
+        MixerError: blocks does not divide dim, or shrink is negative.
+    """
+
+    def __init__(self, dim: int, size: tuple[int, int], blocks: int = 8, shrink: float = 0.01) -> None:
+        super().__init__(dim, size)
+        if not isinstance(blocks, int) or blocks < 1 or dim % blocks:
+            fits = ", ".join(str(n) for n in range(1, dim + 1) if dim % n == 0)
+            raise MixerError(f"afno cannot split dim {dim} into {blocks!r} blocks; allowed: {fits}")
+        if not isinstance(shrink, (int, float)) or not 0 <= shrink < math.inf:
+            raise MixerError(f"afno: shrink is {shrink!r}; allowed: numbers from 0")
+        self.blocks, self.shrink = blocks, float(shrink)
+        width = dim // blocks
+        self.weight1 = nn.Parameter(0.02 * torch.randn(blocks, width, width, 2))
+        self.bias1 = nn.Parameter(0.02 * torch.randn(dim, 2))
+        self.weight2 = nn.Parameter(0.02 * torch.randn(blocks, width, width, 2))
+        self.bias2 = nn.Parameter(0.02 * torch.randn(dim, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.check_size(x)
+        real = _real(x)
+        spectrum = torch.fft.rfft2(real, norm="ortho").flatten(2)
+        hidden = torch.view_as_real(self._layer(spectrum, self.weight1, self.bias1)).relu()
+        out = torch.view_as_real(self._layer(torch.view_as_complex(hidden), self.weight2, self.bias2))
+        shrunk = torch.view_as_complex(F.softshrink(out, self.shrink))
+        shrunk = shrunk.unflatten(2, (self.size[0], -1))
+        return x + torch.fft.irfft2(shrunk, s=self.size, norm="ortho").to(x.dtype)
+
+    def _layer(self, spectrum: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """(B, C, frequencies) -> the same, complex."""
+        real = torch.float64 if spectrum.dtype == torch.complex128 else torch.float32
+        weight, bias = torch.view_as_complex(weight.to(real)), torch.view_as_complex(bias.to(real))
+        return torch.matmul(weight, spectrum.unflatten(1, (self.blocks, -1))).flatten(1, 2) + bias[:, None]
+
+    def flops(self) -> int:
+        return _two_ffts(self.dim, self.tokens) + 8 * self.tokens * self.dim**2 // self.blocks
+
+    def flops_executed(self) -> int:
+        return _two_ffts(self.dim, self.tokens) + 16 * self.dim**2 // self.blocks * _kept(self.size)
+
+    def reference(self, x: Tensor) -> Tensor:
+        weights = {n: torch.view_as_complex(p.to(torch.float64)) for n, p in self.named_parameters()}
+        dense1, dense2 = torch.block_diag(*weights["weight1"]), torch.block_diag(*weights["weight2"])
+        hidden = torch.einsum("ij,bjhw->bihw", dense1, _there(x)) + weights["bias1"][:, None, None]
+        hidden = torch.complex(hidden.real.clamp(min=0), hidden.imag.clamp(min=0))
+        out = torch.view_as_real(torch.einsum("ij,bjhw->bihw", dense2, hidden) + weights["bias2"][:, None, None])
+        shrunk = torch.where(out.abs() > self.shrink, out - self.shrink * out.sign(), 0.0)
+        return x.to(torch.float64) + _back(self, torch.view_as_complex(shrunk))
+
+
+def _real(x: Tensor) -> Tensor:
+    """In float32 where the input is in half precision, which FFT libraries lack or restrict."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def _two_ffts(dim: int, tokens: int) -> int:
+    return round(5 * dim * tokens * math.log2(tokens))
+
+
+def _kept(size: tuple[int, int]) -> int:
+    """Frequencies in the half spectrum of a real FFT."""
+    height, width = size
+    return height * (width // 2 + 1)
+
+
+def _there(x: Tensor) -> Tensor:
+    """The kept half of the spectrum, cut out of the whole."""
+    return torch.fft.fft2(x.to(torch.float64), norm="ortho")[..., : x.shape[-1] // 2 + 1]
+
+
+def _back(mixer: Mixer, half: Tensor) -> Tensor:
+    """The real image whose spectrum has this kept half, as a sum of cosines and sines; see `torch.fft.irfft2`.
+
+    After the inverse transform of the columns, the columns of frequency 0 and W / 2 count once and by their real part,
+    the others twice.
+    """
+    width = mixer.size[1]
+    columns = torch.fft.ifft(half, dim=-2, norm="ortho")
+    k = torch.arange(half.shape[-1], dtype=torch.float64, device=half.device)
+    j = torch.arange(width, dtype=torch.float64, device=half.device)
+    angle = 2 * math.pi / width * torch.outer(k, j)
+    count = torch.where((2 * k) % width == 0, 1.0, 2.0).to(torch.float64)[:, None] / math.sqrt(width)
+    return columns.real @ (count * angle.cos()) - columns.imag @ (count * angle.sin())
