@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mixers.base import Mixer, MixerError
 from mixers.registry import register_mixer
+from mixers.transforms import random_orthogonal_matrix
 
 
 @register_mixer(
@@ -226,9 +227,6 @@ def _weigh(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def _orthogonal_directions(count: int, width: int, generator: torch.Generator) -> Tensor:
     """(count, width): rows as long as Gaussian vectors, orthogonal within each block of `width` rows."""
-    blocks = [
-        torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))[0].mT
-        for _ in range(math.ceil(count / width))
-    ]
+    blocks = [random_orthogonal_matrix(width, generator) for _ in range(math.ceil(count / width))]
     lengths = torch.randn(count, width, generator=generator, dtype=torch.float64).norm(dim=1)
     return torch.cat(blocks)[:count] * lengths[:, None]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mixers.base import Mixer
 from mixers.registry import register_mixer
+from mixers.transforms import random_orthogonal_matrix
 
 
 @register_mixer(
@@ -71,8 +72,7 @@ class RandomOrthogonal(Random):
 
     @staticmethod
     def draw(n: int, generator: torch.Generator) -> Tensor:
-        matrix, triangle = torch.linalg.qr(torch.randn(n, n, generator=generator, dtype=torch.float32))
-        return matrix * triangle.diagonal().sgn()  # without the signs the measure is not uniform
+        return random_orthogonal_matrix(n, generator, torch.float32)
 
 
 @register_mixer(

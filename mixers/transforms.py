@@ -88,6 +88,16 @@ def _paley(m: int) -> Tensor:
     return torch.kron(border, plus) + torch.kron(eye, zero)
 
 
+def random_orthogonal_matrix(n: int, generator: torch.Generator, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Orthogonal matrix (n, n), uniform by Haar's measure.
+
+    Mezzadri, "How to generate random matrices from the classical compact groups", 2007: the factor Q of a Gaussian
+    matrix is uniform only after its columns get the signs of the diagonal of R.
+    """
+    matrix, triangle = torch.linalg.qr(torch.randn(n, n, generator=generator, dtype=dtype))
+    return matrix * triangle.diagonal().sgn()
+
+
 def separable(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """rows X columns^T for every plane X of `x`: (..., H, W) -> (..., H', W')."""
     return torch.matmul(rows, torch.matmul(x, columns.mT))

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mixers import create_mixer, list_mixers
 from mixers.transforms import DENSE_TOKENS
 
+HEAD = {8: 8, 16: 16, 24: 24, 64: 32, 128: 32}  # width of a head by dim
 # of C channels and N tokens; 2 per multiply-add
 CLOSED_FORMS: dict[str, Callable[[int, int], float]] = {
     "fft_complex": lambda c, n: 2.5 * c * n * math.log2(n),
@@ -21,6 +22,23 @@ CLOSED_FORMS: dict[str, Callable[[int, int], float]] = {
     "random": lambda c, n: 2 * c * n * n,
     "attention": lambda c, n: 6 * n * c * c + 4 * n * n * c,
     "conv1x1": lambda c, n: 0,
+    "shift": lambda c, n: 0,
+    "conv_mixer": lambda c, n: 2 * 25 * c * n,
+    "pool": lambda c, n: 9 * c * n,
+    "linear": lambda c, n: 2 * c * n * n,
+    "random_orthogonal": lambda c, n: 2 * c * n * n,
+    "mlp_mixer": lambda c, n: 2 * c * c * n,
+    "gmlp": lambda c, n: c * n * n,
+    "global_filter": lambda c, n: 5 * c * n * math.log2(n) + 3 * c * n,
+    "afno": lambda c, n: 5 * c * n * math.log2(n) + n * c * c,
+    "linear_attention": lambda c, n: 6 * n * c * c + 4 * n * c * HEAD[c] + 2 * n * c,
+    "performer": lambda c, n: (
+        6 * n * c * c + (8 * n * c + 2 * n * c // HEAD[c]) * max(1, int(HEAD[c] * math.log(HEAD[c])))
+    ),
+    **dict.fromkeys(
+        ("fft_real_2d", "fft_imag", "hartley", "fft_pairs", "fft_magphase", "fft_scrambled"),
+        lambda c, n: 2.5 * c * n * math.log2(n),
+    ),
 }
 closed_forms = pytest.mark.parametrize("name", CLOSED_FORMS)
 every_mixer = pytest.mark.parametrize("name", list_mixers())
@@ -33,6 +51,14 @@ GROWTH_WITH_TOKENS = {
     "hadamard": 4 * 12 / 10,
     "random": 16,
     "attention": (4 * 6 * 64 + 16 * 4 * 1024) / (6 * 64 + 4 * 1024),
+    "linear": 16,
+    "gmlp": 16,
+    "random_separable": 8,
+    "linear_separable": 8,
+    "fft_pairs": 4 * 12 / 10,
+    "linear_attention": 4,
+    "performer": 4,
+    "conv_mixer": 4,
 }
 GROWTH_WITH_CHANNELS = {
     "fft_complex": 2,
@@ -41,6 +67,14 @@ GROWTH_WITH_CHANNELS = {
     "hadamard": 2,
     "random": 2,
     "attention": (4 * 6 * 64 + 2 * 4 * 1024) / (6 * 64 + 4 * 1024),
+    "linear": 2,
+    "gmlp": 2,
+    "random_separable": 2,
+    "linear_separable": 2,
+    "fft_pairs": 2,
+    "linear_attention": (4 * 6 * 64 + 2 * (4 * 32 + 2)) / (6 * 64 + 4 * 32 + 2),
+    "performer": (4 * 6 * 64 + 2 * (8 + 2 / 32) * 110) / (6 * 64 + (8 + 2 / 32) * 110),
+    "conv_mixer": 2,
 }
 
 
@@ -104,12 +138,22 @@ def test_flops_executed_of_spectral_transforms(size: tuple[int, int]) -> None:
     assert real.flops_executed() == real.flops()
 
 
+@pytest.mark.parametrize("name", ["random_separable", "linear_separable"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 12), (16, 40)])
+def test_flops_of_two_matrices(name: str, size: tuple[int, int]) -> None:
+    assert create_mixer(name, 16, size).flops() == 2 * 16 * math.prod(size) * sum(size)
+
+
 # its counter sees no FFT: fft_complex only where it is a matrix product
 @pytest.mark.parametrize(
     ("spec", "size"),
     [
         (spec, size)
-        for spec in ("dct", "hadamard", "random", "attention(backend=plain)", "conv1x1", "fft_complex")
+        for spec in (
+            *("dct", "hadamard", "random", "attention(backend=plain)", "conv1x1", "fft_complex"),
+            *("random_separable", "linear_separable", "random_orthogonal", "linear", "mlp_mixer", "gmlp"),
+            *("linear_attention", "performer", "conv_mixer", "shift"),
+        )
         for size in ((1, 4), (4, 8), (8, 8), (12, 16))
         if spec != "fft_complex" or math.prod(size) <= DENSE_TOKENS
     ],
