@@ -1,12 +1,14 @@
 """The two profiles: every number of a run that nobody set on the command line.
 
 `quick` shows the whole line in minutes on two cores; `full` is a comparison to cite, for a GPU. Everything a profile
-sets is the same for all mixers.
+sets is the same for all mixers but the learning rate, which each gets from the same sweep on held-out images.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from dataclasses import field
 
 # compared where no mixer is named; MIXER="*" takes every registered one
 CORE_MIXERS = ("attention", "conv1x1", "dct", "fft_complex", "fft_real", "hadamard", "random")
@@ -26,7 +28,8 @@ class Profile:
     seeds: tuple[int, ...]
     epochs: int
     batch_size: int
-    lr: float  # one for all mixers, chosen on held-out images; results/experiments.md has the sweep
+    lr: float  # of mixers that `lr_of` does not name
+    lr_of: Mapping[str, float] = field(default_factory=dict)  # where the sweep of results/experiments.md chose another
     weight_decay: float = 0.05
     warmup_epochs: float
     label_smoothing: float = 0.1
@@ -70,6 +73,7 @@ PROFILES: dict[tuple[str, str], Profile] = {
         epochs=5,
         batch_size=64,
         lr=8e-3,
+        lr_of={"attention": 3e-3},
         warmup_epochs=0.5,
         augment="none",  # five epochs of a small net underfit: results/experiments.md
         latency_sizes=QUICK_LATENCY_SIZES,

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from benchmarks.errors import UserError
 from benchmarks.measure import constellations
 from benchmarks.measure.match import matched
+from benchmarks.measure.plugins import check_plugin, is_plugin
 from benchmarks.profiles import CORE_MIXERS, PROFILES, Profile
 from benchmarks.record import cores
 from benchmarks.trial import CHOICES, Trial, normal_size, parse_size
-from mixers import UnsupportedSize, create_mixer
-from mixers.blocks import mixer_of_each_block, mixers_in
+from mixers import MixerError, UnsupportedSize, create_mixer
+from mixers.blocks import is_per_block, mixer_of_each_block, mixers_in
 from mixers.registry import mixer_entry, nearest, parse_mixer, split_mixers
+
+log = logging.getLogger("benchmarks")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,26 @@ class Plan:
         self.dataset = _choice("dataset", request.dataset or default)
         self.profile: Profile = PROFILES[self.profile_name, self.dataset]
         self.mixers = split_mixers(request.mixer) if request.mixer is not None else list(CORE_MIXERS)
+        self.mixers = [mixer for mixer in self.mixers if self._is_sound(mixer)]
+
+    def _is_sound(self, mixer: str) -> bool:
+        """Looks at the plug-ins in a mixer; a broken one that only a wildcard brought in is left out with a warning.
+
+        Raises:
+            MixerError: a plug-in that was asked for by name is broken.
+        """
+        size = parse_size((self.request.image_size or (self.profile.image_size,))[0])
+        patch = _first(self.request.patch_size, self.profile.patch_size)
+        grid = (max(1, size[0] // max(1, patch)), max(1, size[1] // max(1, patch)))
+        for plugin in filter(is_plugin, mixers_in(mixer)):
+            try:
+                check_plugin(plugin, _first(self.request.dim, self.profile.dim), grid)
+            except MixerError as error:
+                if plugin in (self.request.mixer or ""):
+                    raise
+                log.warning("left out: %s", error)
+                return False
+        return True
 
     def accuracy(self, all_seeds: bool = True) -> list[Trial]:
         """Seeds outermost, so that whatever has finished is a fair set; then the extra sizes, with the first seed.
@@ -85,7 +109,6 @@ class Plan:
         settings = [(size, seed) for seed in seeds for size in sizes] + [(size, seeds[0]) for size in extra]
         recipe = {
             "epochs": _first(request.epochs, profile.epochs),
-            "lr": _first(request.lr, profile.lr),
             "weight_decay": _first(request.weight_decay, profile.weight_decay),
             "batch_size": _first(request.batch_size, profile.batch_size),
             "warmup_epochs": profile.warmup_epochs,
@@ -96,10 +119,15 @@ class Plan:
         if self.dataset == "cifar100" and request.train_images is not None:
             raise UserError("--train-images is for procedural data sets; cifar100 trains on its whole training split")
         return [
-            self._trial("accuracy", mixer, size, seed=seed, **recipe)
+            self._trial("accuracy", mixer, size, seed=seed, lr=self._lr(mixer), **recipe)
             for size, seed in settings
             for mixer in self.mixers
         ]
+
+    def _lr(self, mixer: str) -> float:
+        """What was asked for, else what the sweep chose for this mixer; its options change nothing."""
+        chosen = None if is_per_block(mixer) else self.profile.lr_of.get(parse_mixer(mixer)[0])
+        return _first(self.request.lr, chosen, self.profile.lr)
 
     def cost(self) -> list[Trial]:
         """One trial for every net that `accuracy` trains."""
