@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 
 # glibc gives large blocks back to the system at once and takes new ones, whose pages must then be touched again: from
 # 64 px on this doubles the time of memory-bound work on a CPU. It reads these settings when a process starts.
@@ -21,4 +22,6 @@ if __name__ == "__main__":
 
     from benchmarks.cli import main
 
+    # a warning, such as of a plug-in that does not load, is one line too
+    warnings.formatwarning = lambda message, *_, **__: f"token-mixers: {' '.join(str(message).split())}\n"
     sys.exit(main())
