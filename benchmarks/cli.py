@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from benchmarks.errors import UserError
-from benchmarks.trial import CHOICES
+from benchmarks.trial import CHOICES, flag
 from mixers.base import MixerError
 from mixers.blocks import HYBRID_NAMES
 from mixers.registry import list_mixers, mixer_entry, nearest
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"there is no verb {verb!r}.{nearest(verb, VERBS)} Verbs: {', '.join(VERBS)}.")
         options, unknown = _parser().parse_known_args(arguments)
         if unknown:
-            flags = [flag for action in _parser()._actions for flag in action.option_strings]
+            flags = [name for action in _parser()._actions for name in action.option_strings]
             raise UserError(f"unknown option {unknown[0]!r}.{nearest(unknown[0].split('=')[0], flags)}")
         return VERBS[verb](options)
     except (UserError, MixerError) as error:
@@ -101,6 +101,26 @@ def speed(options: argparse.Namespace) -> int:
     return 0
 
 
+def spectracles(options: argparse.Namespace) -> int:
+    """The first source's own net, its published log run again in both layouts; resumes."""
+    from benchmarks.measure.plan import Request
+    from benchmarks.measure.spectracles import measure, plan_runs
+    from benchmarks.report.spectracles import write_tables
+
+    _only(options, SPECTRACLES_OPTIONS)
+    runs = plan_runs(Request(**{name: value for name, value in vars(options).items() if name != "verb"}))
+    _log_to_stdout()
+    entries: list[dict[str, Any]] = []
+    for entries in measure(runs, options.results, options.data_dir, retry=options.retry == "failed"):
+        written = write_tables(options.results, entries)
+    print(f"written to {' and '.join(map(str, written))}")
+    wanted = [run.settings() for run in runs]
+    failed = [entry for entry in entries if entry["settings"] in wanted and entry["status"] != "ok"]
+    if failed:
+        print(f"{len(failed)} of {len(runs)} runs failed; to try them again, add --retry failed")
+    return 1 if failed else 0
+
+
 def list_verb(options: argparse.Namespace) -> int:
     """The mixers with family, complexity, paper and year."""
     rows = [("mixer", "family", "complexity", "year", "paper")]
@@ -124,7 +144,21 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": report,
     "list": list_verb,
     "speed": speed,
+    "spectracles": spectracles,
 }
+
+
+def _only(options: argparse.Namespace, allowed: Sequence[str]) -> None:
+    """For a verb with a recipe of its own.
+
+    Raises:
+        UserError: an option is given that the verb has no use for.
+    """
+    usual = vars(_parser().parse_args([options.verb]))
+    for name, value in vars(options).items():
+        if name not in ("verb", *allowed) and value != usual[name]:
+            flags = ", ".join(flag(other) for other in allowed)
+            raise UserError(f"{options.verb} has no use for {flag(name)}; it takes {flags}")
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -193,6 +227,10 @@ def _log_to_stdout() -> None:
     log.propagate = False
 
 
+SPECTRACLES_OPTIONS = [
+    *("dim", "depth", "seed", "epochs", "train_images", "dataset", "data_dir"),
+    *("results", "device", "threads", "retry"),
+]
 CHOICES_OF_RETRY: dict[str | None, tuple[str, ...]] = {
     None: (),
     "failed": ("oom", "diverged", "timeout", "error"),
@@ -205,7 +243,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    verbs = "\n".join(f"  {name:10} {(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items())
+    verbs = "\n".join(f"  {name:11} {(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items())
     parser = _Parser(
         prog="python -m benchmarks",
         usage="python -m benchmarks VERB [options]",
@@ -228,7 +266,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--weight-decay", type=_number(float))
     add("--batch-size", type=_number(int))
     add("--augment", help=" | ".join(CHOICES["augment"]))
-    add("--train-images", type=_number(int), help="of a procedural data set")
+    add("--train-images", type=_number(int), help="of a procedural data set; spectracles: of the training split")
     add("--norm", default="image", help="image: statistics per image; token: per token")
     add("--no-coordinates", dest="coordinates", action="store_false", help="leave the coordinate channels out")
     add("--match", default="width", help="hold equal: width | params | flops")

@@ -12,7 +12,17 @@ from mixers.backbone import MixerNet
 from mixers.base import Mixer, MixerError, UnsupportedSize
 from mixers.register_with_timm import register_with_timm
 from mixers.registry import create_mixer, list_mixers, register_mixer
+from mixers.spectracles import Spectracles
 
-__all__ = ["Mixer", "MixerError", "MixerNet", "UnsupportedSize", "create_mixer", "list_mixers", "register_mixer"]
+__all__ = [
+    "Mixer",
+    "MixerError",
+    "MixerNet",
+    "Spectracles",
+    "UnsupportedSize",
+    "create_mixer",
+    "list_mixers",
+    "register_mixer",
+]
 
 register_with_timm()

@@ -310,7 +310,7 @@ class FFTScrambled(FFTComplex):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return _scramble(super().forward(x))
+        return scramble(super().forward(x))
 
     def reference(self, x: Tensor) -> Tensor:
         batch, dim, height, width = x.shape
@@ -318,7 +318,7 @@ class FFTScrambled(FFTComplex):
         return torch.view_as_real(spectrum).reshape(batch, 2 * dim, height, width)
 
 
-def _scramble(parts: Tensor) -> Tensor:
+def scramble(parts: Tensor) -> Tensor:
     """[Re, Im] as (B, 2C, H, W), re-read as a reshape of (B, C, H, W, 2) would have it."""
     return parts.unflatten(1, (2, -1)).movedim(1, -1).reshape(parts.shape)
 

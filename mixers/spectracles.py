@@ -1,0 +1,187 @@
+"""The net of the source that this suite began from, so that its published log can be run again.
+
+spectracles (mkaic, 2024, https://github.com/mkaic/spectracles), as its code stood when the log was written: an FFT per
+block, no inverse transform, and, by an accident of layout, channels that never hold both parts of one frequency.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mixers.base import MixerError
+from mixers.spectral import scramble
+from mixers.transforms import dft_complex
+
+CHOICES = {
+    "standardize": ("chw", "c", "none"),
+    "layout": ("right", "scrambled"),
+    "standardize_at": ("after", "before"),
+}
+STANDARDIZE_AXES = {"chw": (1, 2, 3), "c": (1,)}
+EPSILON = 1e-6  # added to the standard deviation, not to the variance
+
+
+class Spectracles(nn.Module):
+    """One block in_chans -> width, `depth` more with residual, average pooling, linear: (B, in_chans, H, W) -> (B, K).
+
+    Every pixel is a token; images are in [0, 1], of any size. A block is
+
+        y = standardize(channels(fft2(x)))            2C channels, the transform unnormalised
+        y = conv1x1([y, row, column])                 row / (H - 1) and column / (W - 1), both in [0, 1]
+        y = conv1x1([relu(y), row, column])           n_linear times
+        x = relu(x + y), or relu(y) in the first block and without residual
+
+    and standardize(y) = (y - mean) / (std + 1e-6), nothing learned; std divides by n - 1, as `torch.std` does unless
+    told otherwise. A side of one pixel has the coordinate 0. 12,164 parameters at 32 x 4 with 100 classes and 17,764
+    with n_linear=1. Float32 or float64, as FFTs are.
+
+    Args:
+        width: channels.
+        depth: blocks after the first.
+        n_linear: further 1x1 convolutions in every block.
+        standardize: "chw" takes mean and std per image, "c" per position over the channels, "none" leaves it out.
+        layout: "scrambled" makes channels as the published log's code did, by a reshape of (C, H, W, 2) to
+            (2C, H, W); "right" keeps both parts of a frequency at its place.
+        num_classes: outputs, K.
+        in_chans: channels of the image.
+        residual: whether the blocks after the first have one.
+        standardize_at: "after" the transform, or "before" it, as the source had it from its next commit on.
+
+    Raises:
+        MixerError: an argument is not allowed.
+    """
+
+    def __init__(
+        self,
+        width: int = 32,
+        depth: int = 4,
+        n_linear: int = 0,
+        standardize: str = "chw",
+        layout: str = "right",
+        num_classes: int = 100,
+        *,
+        in_chans: int = 3,
+        residual: bool = True,
+        standardize_at: str = "after",
+    ) -> None:
+        super().__init__()
+        _check_count("width", width, 1)
+        _check_count("depth", depth, 0)
+        _check_count("n_linear", n_linear, 0)
+        _check_count("num_classes", num_classes, 1)
+        _check_count("in_chans", in_chans, 1)
+        given: dict[str, Any] = {"standardize": standardize, "layout": layout, "standardize_at": standardize_at}
+        for name, value in given.items():
+            if value not in CHOICES[name]:
+                raise MixerError(f"{name} is {value!r}; allowed: {', '.join(CHOICES[name])}")
+        if standardize == "c" and standardize_at == "before" and min(in_chans, width) < 2:
+            raise MixerError(
+                f"in_chans is {in_chans} and width {width}; allowed: from 2, since one channel alone has no standard "
+                'deviation for standardize="c" before the transform'
+            )
+        self.num_classes = num_classes
+        self.in_chans = in_chans
+        self.blocks = nn.ModuleList(
+            SpectraclesBlock(width if layer else in_chans, width, n_linear, residual=residual and layer > 0, **given)
+            for layer in range(depth + 1)
+        )
+        self.head = nn.Linear(width, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 4 or x.shape[1] != self.in_chans:
+            shape = " x ".join(map(str, x.shape))
+            raise MixerError(f"the input is {shape}; allowed: B x {self.in_chans} x H x W")
+        coordinates = unit_coordinates(x)
+        for block in self.blocks:
+            x = block(x, coordinates)
+        return self.head(x.mean((2, 3)))
+
+
+class SpectraclesBlock(nn.Module):
+    """Transform, standardisation, 1x1 convolutions with coordinates, ReLU; see `Spectracles`."""
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        n_linear: int,
+        *,
+        standardize: str,
+        layout: str,
+        standardize_at: str,
+        residual: bool,
+    ) -> None:
+        super().__init__()
+        self.standardize = standardize
+        self.standardize_at = standardize_at
+        self.scrambled = layout == "scrambled"
+        self.residual = residual
+        self.proj = nn.Conv2d(2 * channels + 2, width, 1)
+        self.linears = nn.ModuleList(nn.Conv2d(width + 2, width, 1) for _ in range(n_linear))
+
+    def forward(self, x: Tensor, coordinates: Tensor) -> Tensor:
+        """(B, channels, H, W) and (2, H, W) -> (B, width, H, W)."""
+        y = conv1x1(self.proj, *self._spectrum(x), coordinates)
+        for linear in self.linears:
+            y = conv1x1(linear, F.relu(y), None, coordinates)
+        return F.relu(x + y if self.residual else y)
+
+    def _spectrum(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The block's channels (B, 2C, H, W), and what is still to be subtracted from them: (B, 1, 1, 1), or None."""
+        after = self.standardize if self.standardize_at == "after" else "none"
+        if self.standardize_at == "before" and self.standardize != "none":
+            x = standardized(x, STANDARDIZE_AXES[self.standardize])
+        shift: Tensor | None = None
+        factor: float | Tensor = math.sqrt(x.shape[-2] * x.shape[-1])  # dft_complex is orthonormal
+        if after == "chw":
+            # mean and std of the transform follow from the image, which is half as large, and go through it as factors
+            mean, std = spectrum_statistics(x)
+            factor, shift = factor / (std + EPSILON), mean / (std + EPSILON)
+        y = dft_complex(x * factor)
+        if self.scrambled:
+            y = scramble(y)
+        return (standardized(y, STANDARDIZE_AXES["c"]) if after == "c" else y), shift
+
+
+def standardized(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """(x - mean) / (std + 1e-6) over `axes`."""
+    std, mean = torch.std_mean(x, axes, keepdim=True)
+    return (x - mean) / (std + EPSILON)
+
+
+def spectrum_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and std, each (B, 1, 1, 1), of both parts of fft2 of real x (B, C, H, W), without the transform.
+
+    Over all frequencies the real parts sum to H W x[0, 0], the imaginary ones to 0, and by Parseval the squares to
+    H W times those of x.
+    """
+    _, channels, height, width = x.shape
+    pixels, count = height * width, 2 * channels * height * width
+    mean = x[:, :, :1, :1].mean(1, keepdim=True) / 2
+    variance = (x.square().sum((1, 2, 3), keepdim=True) * pixels - count * mean.square()) / (count - 1)
+    # a std of 0 has no derivative; torch.std passes none on either
+    return mean, variance.clamp_min(torch.finfo(x.dtype).tiny).sqrt()
+
+
+def conv1x1(conv: nn.Module, x: Tensor, shift: Tensor | None, coordinates: Tensor) -> Tensor:
+    """conv([x - shift, row, column]) of x (B, C, H, W), shift (B, 1, 1, 1) and coordinates (2, H, W)."""
+    assert isinstance(conv, nn.Conv2d)
+    weight, place = conv.weight.split([x.shape[1], 2], 1)
+    y = F.conv2d(x, weight) + F.conv2d(coordinates, place, conv.bias)  # a bias per position
+    return y if shift is None else y - shift * weight.sum(1)
+
+
+def unit_coordinates(x: Tensor) -> Tensor:
+    """Row and column of every position of (B, C, H, W), each from 0 to 1: (2, H, W)."""
+    places = [torch.linspace(0, 1, n, dtype=x.dtype, device=x.device) for n in x.shape[-2:]]
+    return torch.stack(torch.meshgrid(*places, indexing="ij"))
+
+
+def _check_count(name: str, value: int, lowest: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
+        raise MixerError(f"{name} is {value!r}; allowed: whole numbers from {lowest}")
