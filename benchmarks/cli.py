@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from benchmarks.errors import UserError
-from benchmarks.trial import CHOICES
+from benchmarks.trial import CHOICES, parse_size
 from mixers.base import MixerError
 from mixers.blocks import HYBRID_NAMES
 from mixers.registry import list_mixers, mixer_entry, nearest
@@ -101,6 +101,31 @@ def speed(options: argparse.Namespace) -> int:
     return 0
 
 
+def bench_peers(options: argparse.Namespace) -> int:
+    """Ratios: each mixer beside the best public implementation that installs from PyPI."""
+    from benchmarks.measure.peers_files import write_peers
+    from benchmarks.measure.peers_run import IMAGE_SIZES, ROUNDS, CheckFailed, compare_with_peers
+
+    _only(options, "mixer", "image_size", "threads", "rounds", "results")
+    options.results.mkdir(parents=True, exist_ok=True)
+    _log_to_stdout()
+    sizes = [parse_size(size) for size in options.image_size] if options.image_size else IMAGE_SIZES
+    rounds, threads = (ROUNDS if options.rounds is None else options.rounds), options.threads
+    try:
+        outcome = compare_with_peers(options.mixer, sizes, rounds, 1 if threads is None else threads)
+    except CheckFailed as error:
+        print(f"token-mixers: {error}", file=sys.stderr)
+        return 1
+    for c in outcome.comparisons:
+        mode, other = c.mode.replace("_", " + "), "" if c.same_function else "; not the same function"
+        spread = f"{c.ratio_low:.3f} to {c.ratio_high:.3f}, n = {c.rounds}"
+        print(f"{c.what} / {c.package} {c.beside}: {c.ratio:.3f} ({spread}), {c.image_size} px, {mode}{other}")
+    for line in outcome.left_out:
+        print(line)
+    print(f"written to {', '.join(map(str, write_peers(options.results, outcome)))}")
+    return 0
+
+
 def list_verb(options: argparse.Namespace) -> int:
     """The mixers with family, complexity, paper and year."""
     rows = [("mixer", "family", "complexity", "year", "paper")]
@@ -124,7 +149,21 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": report,
     "list": list_verb,
     "speed": speed,
+    "bench-peers": bench_peers,
 }
+
+
+def _only(options: argparse.Namespace, *taken: str) -> None:
+    """For verbs that take few of the flags.
+
+    Raises:
+        UserError: another one was given.
+    """
+    unset = _parser().parse_args([options.verb])
+    flags = {action.dest: action.option_strings[-1] for action in _parser()._actions if action.option_strings}
+    for name, value in vars(options).items():
+        if name not in taken and value != getattr(unset, name):
+            raise UserError(f"{options.verb} takes no {flags[name]}; it takes {', '.join(flags[n] for n in taken)}")
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -205,7 +244,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    verbs = "\n".join(f"  {name:10} {(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items())
+    verbs = "\n".join(f"  {name:11} {(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items())
     parser = _Parser(
         prog="python -m benchmarks",
         usage="python -m benchmarks VERB [options]",
