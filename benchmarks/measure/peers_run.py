@@ -16,7 +16,6 @@ import itertools
 import logging
 import math
 import random
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -294,8 +293,7 @@ def _timed(rivals: list[_Rivals], size: tuple[int, int], rounds: int, threads: i
             output_error=rival.errors[0] if rival.errors else None,
             gradient_error=rival.errors[1] if rival.errors else None,
         )
-    both = [sum(map(statistics.median, (times[key], times[*key[:2], False]))) for key in calls if key[2]]
-    log.info("%s px: %d comparisons, %.1f s a round", _words(size), len(calls) // 2, sum(both) / 1000)
+    log.info("%s px: %d comparisons timed", _words(size), len(calls) // 2)
 
 
 def _pools(rivals: list[_Rivals], shape: tuple[int, ...]) -> dict[Any, list[Tensor]]:
