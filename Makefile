@@ -9,9 +9,11 @@ STAMP := $(VENV)/.installed
 ifeq ($(origin PYTHON),command line)
 PY := $(PYTHON)
 READY :=
+PEERS_READY :=
 else
 PY := $(VENV)/bin/python
 READY := $(STAMP)
+PEERS_READY := $(VENV)/.peers_installed
 endif
 
 # Variables given on make's command line become flags; those of the environment do not, so that nothing slips in.
@@ -21,12 +23,12 @@ lower = $(subst _,-,$(shell echo '$(1)' | tr 'A-Z' 'a-z'))
 quote = '$(subst ','\'',$(1))'
 FLAGS = $(foreach v,$(VARIABLES),$(if $(findstring command,$(origin $(v))),--$(call lower,$(v))=$(call quote,$($(v))))) $(ARGS)
 
-.PHONY: help bench-all train latency cost report list speed test test-all lint format
+.PHONY: help bench-all train latency cost report list speed bench-peers test test-all lint format
 
 help: ## this page
 	@echo 'usage: make VERB [VARIABLE=value ...]'
 	@echo
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-10s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-11s %s\n", $$1, $$2 }'
 	@echo
 	@echo 'variables: $(wordlist 1,12,$(VARIABLES))'
 	@echo '           $(wordlist 13,99,$(VARIABLES))'
@@ -41,7 +43,8 @@ cost: $(READY) ## parameters, FLOPs and peak memory
 report: $(READY) ## tables and plots again, from the records alone
 list: $(READY) ## the mixers, with family, complexity, paper and year
 speed: $(READY) ## ratios promised in the README: transforms against torch.fft, training against a DataLoader
-bench-all train latency cost report list speed:
+bench-peers: $(READY) $(PEERS_READY) ## ratios: each mixer beside the best public implementation, forward and backward
+bench-all train latency cost report list speed bench-peers:
 	@$(PY) -m benchmarks $@ $(FLAGS)
 
 test: $(READY) ## the tests, without those marked slow
@@ -69,5 +72,14 @@ $(STAMP): pyproject.toml
 	  uv venv --quiet --allow-existing --python python3 $(VENV) && uv pip install --quiet --python $(VENV) -e '.[dev]'; \
 	else \
 	  python3 -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	fi
+	@touch $@
+
+$(VENV)/.peers_installed: $(STAMP)
+	@echo 'installing the peers into $(VENV) (once)'
+	@if command -v uv >/dev/null; then \
+	  uv pip install --quiet --python $(VENV) -e '.[peers]'; \
+	else \
+	  $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[peers]'; \
 	fi
 	@touch $@

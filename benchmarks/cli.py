@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from benchmarks.errors import UserError
-from benchmarks.trial import CHOICES, flag
+from benchmarks.trial import CHOICES, flag, parse_size
 from mixers.base import MixerError
 from mixers.blocks import HYBRID_NAMES
 from mixers.registry import list_mixers, mixer_entry, nearest
@@ -121,6 +121,31 @@ def spectracles(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def bench_peers(options: argparse.Namespace) -> int:
+    """Ratios: each mixer beside the best public implementation that installs from PyPI."""
+    from benchmarks.measure.peers_files import write_peers
+    from benchmarks.measure.peers_run import IMAGE_SIZES, ROUNDS, CheckFailed, compare_with_peers
+
+    _only(options, ("mixer", "image_size", "threads", "rounds", "results"))
+    options.results.mkdir(parents=True, exist_ok=True)
+    _log_to_stdout()
+    sizes = [parse_size(size) for size in options.image_size] if options.image_size else IMAGE_SIZES
+    rounds, threads = (ROUNDS if options.rounds is None else options.rounds), options.threads
+    try:
+        outcome = compare_with_peers(options.mixer, sizes, rounds, 1 if threads is None else threads)
+    except CheckFailed as error:
+        print(f"token-mixers: {error}", file=sys.stderr)
+        return 1
+    for c in outcome.comparisons:
+        mode, other = c.mode.replace("_", " + "), "" if c.same_function else "; not the same function"
+        spread = f"{c.ratio_low:.3f} to {c.ratio_high:.3f}, n = {c.rounds}"
+        print(f"{c.what} / {c.package} {c.beside}: {c.ratio:.3f} ({spread}), {c.image_size} px, {mode}{other}")
+    for line in outcome.left_out:
+        print(line)
+    print(f"written to {', '.join(map(str, write_peers(options.results, outcome)))}")
+    return 0
+
+
 def list_verb(options: argparse.Namespace) -> int:
     """The mixers with family, complexity, paper and year."""
     rows = [("mixer", "family", "complexity", "year", "paper")]
@@ -145,6 +170,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "list": list_verb,
     "speed": speed,
     "spectracles": spectracles,
+    "bench-peers": bench_peers,
 }
 
 

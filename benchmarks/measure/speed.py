@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from benchmarks.measure.augment import Augment
+from benchmarks.measure.compare import Comparison, compare, interleaved
 from benchmarks.measure.data import DATASETS, batches
 from benchmarks.measure.train import build_net, make_optimizer
 from benchmarks.record import atomic_write, code_version, environment, machine_name
@@ -39,22 +39,6 @@ PEERS: dict[str, tuple[str, Callable[[Tensor], Any]]] = {
     "fft_complex": ("fft2 and a concatenation", lambda x: torch.cat(_parts(torch.fft.fft2(x)), 1)),
     "fft_real": ("fftn and its real part", lambda x: torch.fft.fftn(x, dim=(1, 2, 3)).real.contiguous()),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Ours over theirs: a median over rounds, with its range; below 1 ours takes less time."""
-
-    what: str
-    beside: str
-    setting: str
-    ours: float
-    theirs: float
-    unit: str
-    ratio: float
-    ratio_low: float
-    ratio_high: float
-    rounds: int
 
 
 def compare_transforms() -> list[Comparison]:
@@ -77,9 +61,9 @@ def compare_transforms() -> list[Comparison]:
     with torch.no_grad():
         calls: dict[str, Callable[[], Any]] = {name: functools.partial(mixer, x) for name, mixer in mixers.items()}
         calls |= {peer: functools.partial(function, x) for peer, function in PEERS.values()}
-        times = _interleaved(calls, TRANSFORM_ROUNDS)
+        times = interleaved(calls, TRANSFORM_ROUNDS)
     setting = f"{list(SHAPE)} float32, forward, 1 thread"
-    return [_compare(name, peer, setting, times[name], times[peer], "ms") for name, (peer, _) in PEERS.items()]
+    return [compare(name, peer, setting, times[name], times[peer], "ms") for name, (peer, _) in PEERS.items()]
 
 
 def compare_loops(mixer: str, threads: int) -> list[Comparison]:
@@ -116,14 +100,14 @@ def compare_loops(mixer: str, threads: int) -> list[Comparison]:
         "ours": lambda: outside.append(_epoch(net, optimizer, ours())),
         "DataLoader": lambda: _epoch(net, optimizer, iter(loader)),
     }
-    times = _interleaved(calls, LOOP_ROUNDS)
+    times = interleaved(calls, LOOP_ROUNDS)
     per_image = {name: [ms / len(images) for ms in values] for name, values in times.items()}
     mine, plain = per_image.values()
     setting = f"{mixer}, dim 64, depth 4, 32 px, patch 4, batch 128, crop and flip, {threads} threads"
     total = [ms / 1000 for ms in times["ours"]]
     return [
-        _compare("training loop", "DataLoader, per-image transforms", setting, mine, plain, "ms per image"),
-        _compare("step outside the net", "whole step", setting, outside[1:], total, "s"),
+        compare("training loop", "DataLoader, per-image transforms", setting, mine, plain, "ms per image"),
+        compare("step outside the net", "whole step", setting, outside[1:], total, "s"),
     ]
 
 
@@ -187,26 +171,6 @@ def _epoch(net: nn.Module, optimizer: torch.optim.Optimizer, loader: Iterator[tu
         optimizer.step()
         mark = time.perf_counter()
     return waiting
-
-
-def _interleaved(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each call in each round; the calls take turns, and first calls are not counted."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(rounds + 1):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            if number:
-                times[name].append(1000 * (time.perf_counter() - started))
-    return times
-
-
-def _compare(what: str, beside: str, setting: str, ours: list[float], theirs: list[float], unit: str) -> Comparison:
-    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-    medians = statistics.median(ours), statistics.median(theirs), statistics.median(ratios)
-    return Comparison(
-        what, beside, setting, medians[0], medians[1], unit, medians[2], min(ratios), max(ratios), len(ratios)
-    )
 
 
 def _parts(spectrum: Tensor) -> list[Tensor]:

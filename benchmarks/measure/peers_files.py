@@ -1,0 +1,70 @@
+"""`peers.json`, `peers.csv` and `peers.md`: comparisons with public implementations, written down."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+from benchmarks.measure.peers_run import Outcome, PeerComparison
+from benchmarks.record import atomic_write, code_version, environment, machine_name, now
+
+
+def write_peers(folder: Path, outcome: Outcome) -> list[Path]:
+    """Writes the outcome into `folder`; returns the files."""
+    where = environment(outcome.trial)
+    peers = {row.package: row.version for row in outcome.comparisons}
+    where["packages"] = where["packages"] | peers
+    rows = [dataclasses.asdict(row) for row in outcome.comparisons]
+    content = {
+        "environment": where,
+        "code": code_version(),
+        "ended": now(),
+        "comparisons": rows,
+        "left_out": outcome.left_out,
+    }
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    machine = f"{machine_name(where)}, torch {where['torch']}, threads: {where['threads']}"
+    texts = {
+        "peers.json": json.dumps(content, indent=1) + "\n",
+        "peers.csv": table.getvalue(),
+        "peers.md": _page(outcome, machine),
+    }
+    for name, text in texts.items():
+        with atomic_write(folder / name) as file:
+            file.write(text.encode())
+    return [folder / name for name in texts]
+
+
+def _page(outcome: Outcome, machine: str) -> str:
+    rounds = outcome.comparisons[0].rounds
+    lines = [
+        "# Beside public implementations, as ratios within one run",
+        "",
+        f"{machine}, float32, dim {outcome.comparisons[0].dim}, pixels as tokens, {rounds} rounds.",
+        "Ratio: our time over theirs, the median over rounds and their range; below 1 ours takes less time.",
+        "Where both compute one function, outputs and input gradients were compared first.",
+        "",
+        "| mixer | beside | pixels | mode | ours | theirs | ratio (range) | n | same function |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(_row(row) for row in outcome.comparisons),
+        "",
+    ]
+    notes = {f"{row.what} beside {row.package} {row.beside}: {row.note}." for row in outcome.comparisons if row.note}
+    lines += [f"- {note}" for note in sorted(notes)]
+    lines += [f"- {line}." for line in outcome.left_out]
+    return "\n".join(lines) + "\n"
+
+
+def _row(row: PeerComparison) -> str:
+    peer = f"{row.package} {row.version}: {row.beside}"
+    mode = row.mode.replace("_", " + ")
+    ratio = f"{row.ratio:.3f} ({row.ratio_low:.3f} to {row.ratio_high:.3f})"
+    same = f"yes, to {row.output_error:.0e}" if row.same_function else f"no: {row.note.partition(': ')[2]}"
+    cells = (row.what, peer, row.image_size, mode, f"{row.ours:.3g} ms", f"{row.theirs:.3g} ms", ratio, row.rounds)
+    return f"| {' | '.join(map(str, cells))} | {same} |"
