@@ -74,7 +74,7 @@ def people(entries: Sequence[Entry]) -> str:
         "epoch, and they differ in epochs among themselves.",
         "Both layouts start from the same weights and see the same order of images, so these two columns can be held "
         "against each other. ± is half of the 95 % Student-t interval over seeds, their number in parentheses; one "
-        "seed has no interval. Chance is 1 %.",
+        "seed has no interval. Chance is 1 %, and near it a difference says nothing.",
     ]
     table = markdown_table(HEADER, [row(group) for group in ordered], 4)
     return "# The first source's net, its log run again\n\n" + "\n\n".join(lines) + "\n\n" + table
@@ -97,7 +97,7 @@ def row(group: Sequence[Entry]) -> list[str]:
         " / ".join(percent(line["top1_percent"]) for line in published),
         str(settings["epochs"]),
         *(accuracy_cell(group, layout) for layout in LAYOUTS),
-        NOTHING if gain is None else mean_text(gain.value, gain.half, gain.n),
+        NOTHING if gain is None else mean_text(round(gain.value, 1) + 0.0, gain.half, gain.n),  # no -0.0
     ]
 
 
