@@ -242,7 +242,7 @@ PAIRS = (
     ),
     Pair("mlp_mixer", "Mlp on transposed tokens", "timm", _timm_mlp, layout="tokens"),
     Pair("gmlp", "SpatialGatingUnit", "timm", _timm_gating, layout="tokens"),
-    Pair("conv_mixer", "SepConv's depthwise part", "timm", _timm_depthwise, note="5 x 5, with bias"),
+    Pair("conv_mixer", "SepConv's depthwise part", "timm", _timm_depthwise, note="our kernel size, with bias"),
     Pair("pool", "Pooling", "timm", _timm_pooling),
     Pair("shift", "ShiftViT's formula", "torch", plain.ShiftViT),
 )

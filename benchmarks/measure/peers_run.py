@@ -228,8 +228,8 @@ def checked(
 
 
 def _difference(theirs: Tensor, ours: Tensor) -> float:
-    scale = torch.linalg.vector_norm(ours)
-    return float(torch.linalg.vector_norm(theirs - ours) / (scale if scale > 0 else 1.0))
+    difference, scale = (float(torch.linalg.vector_norm(x.detach())) for x in (theirs - ours, ours))
+    return difference / scale if scale > 0 else difference
 
 
 def _broken(pair: Pair, error: Exception) -> CheckFailed:
