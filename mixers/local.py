@@ -144,13 +144,12 @@ class Shift(Mixer):
         self.group = max(1, dim // 12)
 
     def forward(self, x: Tensor) -> Tensor:
-        g = self.group
-        out = x.clone(memory_format=torch.contiguous_format)
-        out[:, 0:g, :, :-1], out[:, 0:g, :, -1] = x[:, 0:g, :, 1:], 0
-        out[:, g : 2 * g, :, 1:], out[:, g : 2 * g, :, 0] = x[:, g : 2 * g, :, :-1], 0
-        out[:, 2 * g : 3 * g, :-1], out[:, 2 * g : 3 * g, -1] = x[:, 2 * g : 3 * g, 1:], 0
-        out[:, 3 * g : 4 * g, 1:], out[:, 3 * g : 4 * g, 0] = x[:, 3 * g : 4 * g, :-1], 0
-        return out
+        left, right, up, down, rest = x.split([*[self.group] * 4, self.dim - 4 * self.group], 1)
+        moved = [
+            *(F.pad(left[:, :, :, 1:], (0, 1)), F.pad(right[:, :, :, :-1], (1, 0))),
+            *(F.pad(up[:, :, 1:], (0, 0, 0, 1)), F.pad(down[:, :, :-1], (0, 0, 1, 0))),
+        ]
+        return torch.cat([*moved, rest], 1)
 
     def flops(self) -> int:
         return 0

@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mixers.base import MixerError
-from mixers.spectral import scramble
-from mixers.transforms import dft_complex
+from mixers.transforms import dft_complex, dft_interleaved
 
 CHOICES = {
     "standardize": ("chw", "c", "none"),
@@ -142,9 +141,7 @@ class SpectraclesBlock(nn.Module):
             # mean and std of the transform follow from the image, which is half as large, and go through it as factors
             mean, std = spectrum_statistics(x)
             factor, shift = factor / (std + EPSILON), mean / (std + EPSILON)
-        y = dft_complex(x * factor)
-        if self.scrambled:
-            y = scramble(y)
+        y = dft_interleaved(x * factor).reshape(len(x), -1, *x.shape[2:]) if self.scrambled else dft_complex(x * factor)
         return (standardized(y, STANDARDIZE_AXES["c"]) if after == "c" else y), shift
 
 

@@ -14,7 +14,15 @@ from torch import Tensor
 
 from mixers.base import Mixer, UnsupportedSize
 from mixers.registry import register_mixer
-from mixers.transforms import DENSE_TOKENS, dft2_matrices, dft_complex, dft_imaginary, dft_real, hartley
+from mixers.transforms import (
+    DENSE_TOKENS,
+    dft2_matrices,
+    dft_complex,
+    dft_imaginary,
+    dft_interleaved,
+    dft_real,
+    hartley,
+)
 
 
 @register_mixer(
@@ -300,7 +308,7 @@ class FFTMagPhase(Mixer):
     paper="spectracles (https://github.com/mkaic/spectracles), with its layout as first published",
     year=2024,
 )
-class FFTScrambled(FFTComplex):
+class FFTScrambled(Mixer):
     """`fft_complex` with the numbers in the places where the first source's code put them.
 
     That code made channels of the complex planes by a reshape of (C, H, W, 2) to (2C, H, W): channel 2c holds the upper
@@ -309,18 +317,32 @@ class FFTScrambled(FFTComplex):
     2.5 C N log2 N.
     """
 
+    interleaved: Tensor
+
+    def __init__(self, dim: int, size: tuple[int, int]) -> None:
+        super().__init__(dim, size)
+        self.out_channels = 2 * dim
+        self.dense = self.tokens <= DENSE_TOKENS
+        if self.dense:
+            matrix = torch.stack(dft2_matrices(*self.size), -1).flatten(1).to(torch.get_default_dtype())
+            self.register_buffer("interleaved", matrix, persistent=False)
+
     def forward(self, x: Tensor) -> Tensor:
-        return scramble(super().forward(x))
+        shape = (len(x), self.out_channels, *self.size)
+        if self.dense:
+            return torch.matmul(x.flatten(2), self.interleaved).reshape(shape)
+        return _in_float(dft_interleaved, x).reshape(shape)
+
+    def flops(self) -> int:
+        return _real_fft_flops(self.dim, self.tokens)
+
+    def flops_executed(self) -> int:
+        return 4 * self.dim * self.tokens**2 if self.dense else self.flops()
 
     def reference(self, x: Tensor) -> Tensor:
         batch, dim, height, width = x.shape
         spectrum = torch.fft.fft2(x.to(torch.float64), norm="ortho")
         return torch.view_as_real(spectrum).reshape(batch, 2 * dim, height, width)
-
-
-def scramble(parts: Tensor) -> Tensor:
-    """[Re, Im] as (B, 2C, H, W), re-read as a reshape of (B, C, H, W, 2) would have it."""
-    return parts.unflatten(1, (2, -1)).movedim(1, -1).reshape(parts.shape)
 
 
 def _transform_pairs(x: Tensor) -> Tensor:

@@ -123,7 +123,12 @@ def hartley(x: Tensor, axes: tuple[int, ...] = (-2, -1)) -> Tensor:
 
 def dft_complex(x: Tensor) -> Tensor:
     """Real and imaginary part of the orthonormal 2-D DFT of real `x` as channels: (B, C, H, W) -> (B, 2C, H, W)."""
-    return _BothParts.apply(x)
+    return _BothParts.apply(x, False)
+
+
+def dft_interleaved(x: Tensor) -> Tensor:
+    """The same numbers as `dft_complex`, real and imaginary part side by side: (B, C, H, W) -> (B, C, H, W, 2)."""
+    return _BothParts.apply(x, True)
 
 
 class _SymmetricPart(torch.autograd.Function):
@@ -152,29 +157,34 @@ class _SymmetricPart(torch.autograd.Function):
 
 class _BothParts(torch.autograd.Function):
     @staticmethod
-    def forward(x: Tensor) -> Tensor:
+    def forward(x: Tensor, interleaved: bool) -> Tensor:
         batch, channels, height, width = x.shape
         half = torch.fft.rfft2(x, norm="ortho")
-        out = torch.empty(batch, 2, channels, height, width, dtype=x.dtype, device=x.device)
+        if interleaved:
+            whole = torch.empty(batch, channels, height, width, 2, dtype=x.dtype, device=x.device)
+            out = whole.movedim(-1, 1)
+        else:
+            whole = torch.empty(batch, 2 * channels, height, width, dtype=x.dtype, device=x.device)
+            out = whole.unflatten(1, (2, -1))
         parts = torch.view_as_real(half).movedim(-1, 1)
         _fill(out, parts, parts, (3, 4))
         out[:, 1, ..., half.shape[-1] :].neg_()  # the imaginary part is odd
-        return out.flatten(1, 2)
+        return whole
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
-        pass
+        ctx.interleaved = inputs[1]
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        real, imaginary = gradient.unflatten(1, (2, -1)).unbind(1)
+    def backward(ctx, gradient: Tensor):
+        real, imaginary = gradient.unbind(-1) if ctx.interleaved else gradient.unflatten(1, (2, -1)).unbind(1)
         # transposed map: Re F g_re + Im F g_im = F s, with s the Hermitian part of g_re - i g_im; s has a real
         # transform, so its half spectrum is enough
-        width = gradient.shape[-1]
+        width = real.shape[-1]
         keep = slice(0, width // 2 + 1)
         even = real[..., keep] + _reversed(real)[..., keep]
         odd = imaginary[..., keep] - _reversed(imaginary)[..., keep]
-        return torch.fft.irfft2(torch.complex(even, odd) / 2, s=gradient.shape[-2:], norm="ortho")
+        return torch.fft.irfft2(torch.complex(even, odd) / 2, s=real.shape[-2:], norm="ortho"), None
 
 
 def _reversed(x: Tensor) -> Tensor:

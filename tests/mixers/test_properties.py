@@ -469,7 +469,9 @@ class _WholeTurn(FFTMagPhase):
 
 class _Unscrambled(FFTScrambled):
     def forward(self, x: Tensor) -> Tensor:
-        return super(FFTScrambled, self).forward(x)
+        return (
+            super().forward(x).reshape(len(x), self.dim, *self.size, 2).movedim(-1, 1).reshape(len(x), -1, *self.size)
+        )
 
 
 class _Turned(RandomSeparable):
