@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mixers.base import Mixer, MixerError
 from mixers.blocks import mixer_of_each_block
 from mixers.registry import create_mixer, mixer_entry, mixer_options, parse_mixer
 
 NORMS = ("image", "token")
+POOLS = ("avg", "")
 
 
 class MixerNet(nn.Module):
@@ -24,6 +27,9 @@ class MixerNet(nn.Module):
         x = x + s2 * conv1x1(gelu(conv1x1(norm(x))))
 
     with a scale per channel s1, s2 that starts at 0.1. The net runs in the memory format that the mixer declares.
+
+    It has the methods that timm's scripts call on a model, and its features are the outputs of the blocks; the names
+    under which `timm.create_model` builds it are in `mixers.timm_models`. torch.jit.script is refused.
 
     Args:
         mixer: a mixer as `create_mixer` takes it, or one for each block, such as "6xfft_real+2xattention" or
@@ -39,6 +45,9 @@ class MixerNet(nn.Module):
         coordinates: whether the two coordinate channels stand after every mixing layer.
         layer_scale: where s1 and s2 start.
         seed: of fixed random mixers; each block gets another one from it.
+        drop_rate: dropout in front of the head.
+        drop_path_rate: stochastic depth (Huang et al., 2016) of the last block, rising linearly from 0 in the first.
+        global_pool: "avg"; or "" for a net without a head, whose output is then (B, dim, rows, columns).
 
     Raises:
         MixerError: an argument is not allowed, or the mixer is unknown or does not exist at this size.
@@ -59,37 +68,36 @@ class MixerNet(nn.Module):
         coordinates: bool = True,
         layer_scale: float = 0.1,
         seed: int = 0,
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        global_pool: str = "avg",
     ) -> None:
         super().__init__()
-        sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
-        if len(sides) != 2 or patch_size < 1 or any(side < 1 or side % patch_size for side in sides):
-            given = " x ".join(map(str, sides))
-            raise MixerError(f"image size {given} is not a multiple of patch size {patch_size}")
-        height, width = sides
-        if norm not in NORMS:
-            raise MixerError(f"norm is {norm!r}; allowed: {', '.join(NORMS)}")
-        if dim < 8 or dim % 8:
-            raise MixerError(f"dim is {dim}; allowed: multiples of 8")
-        if depth < 0 or in_chans < 1 or num_classes < 0 or int(dim * mlp_ratio) < 1:
-            raise MixerError(
-                f"depth is {depth}, in_chans {in_chans}, num_classes {num_classes}, mlp_ratio {mlp_ratio}; "
-                "allowed: depth and num_classes from 0, in_chans from 1, mlp_ratio that leaves a hidden channel"
-            )
+        height, width = _sides(img_size, patch_size)
+        _check_arguments(norm, dim, depth, in_chans, num_classes, mlp_ratio, drop_rate, drop_path_rate)
+        _check_pool(global_pool, num_classes)
         self.mixer = mixer
         self.num_classes = num_classes
         self.img_size = (height, width)
         self.patch_size = patch_size
         self.grid = (height // patch_size, width // patch_size)
         self.in_chans = in_chans
+        self.global_pool = global_pool
+        self.grad_checkpointing = False
         self.num_features = self.head_hidden_size = dim
         self.stem = nn.Conv2d(in_chans, dim, patch_size, patch_size)
-        blocks = [
-            Block(_create(spec, dim, self.grid, layer, seed), mlp_ratio, norm, coordinates, layer_scale)
-            for layer, spec in enumerate(mixer_of_each_block(mixer, depth))
-        ]
+        blocks = []
+        for layer, spec in enumerate(mixer_of_each_block(mixer, depth)):
+            drop_path = drop_path_rate * layer / max(depth - 1, 1)
+            own = create_mixer_of_layer(spec, dim, self.grid, layer, seed)
+            blocks.append(Block(own, mlp_ratio, norm, coordinates, layer_scale, drop_path))
         self.blocks = nn.Sequential(*blocks)
         self.memory_format = blocks[0].mixer.memory_format if blocks else torch.contiguous_format
+        self.feature_info = [
+            {"num_chs": dim, "reduction": patch_size, "module": f"blocks.{layer}"} for layer in range(depth)
+        ]
         self.norm = make_norm(norm, dim, self.memory_format)
+        self.head_drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
 
     @property
@@ -102,30 +110,103 @@ class MixerNet(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_chans, H, W) -> (B, dim, rows, columns)."""
-        if x.shape[1:] != (self.in_chans, *self.img_size):
-            want = (self.in_chans, *self.img_size)
-            raise MixerError(f"the net was built for images of {want}, the input has {tuple(x.shape[1:])}")
-        x = self.stem(x.contiguous(memory_format=self.memory_format)).contiguous(memory_format=self.memory_format)
-        return self.norm(self.blocks(x))
+        x = self._tokens(x)
+        if not self.grad_checkpointing:
+            return self.norm(self.blocks(x))
+        for block in self.blocks:
+            x = checkpoint(block, x, use_reentrant=False)
+        return self.norm(x)
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        check_image(x, (self.in_chans, *self.img_size))
+        return self.stem(x.contiguous(memory_format=self.memory_format)).contiguous(memory_format=self.memory_format)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """(B, dim, rows, columns) -> (B, num_classes), or (B, dim) where pre_logits is set."""
-        x = x.mean((2, 3))
+        """(B, dim, rows, columns) -> (B, num_classes), or what the head would get where pre_logits is set."""
+        if self.global_pool == "avg":
+            x = x.mean((2, 3))
+        x = self.head_drop(x)
         return x if pre_logits else self.head(x)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))
 
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """The outputs of some blocks, as timm's nets give them, and unless `intermediates_only` the features before.
+
+        Args:
+            x: (B, in_chans, H, W).
+            indices: blocks, negative ones from the end; a number takes that many last ones, None all.
+            norm: whether the final norm is applied to each.
+            stop_early: whether the blocks after the last wanted one are left out, from the features too.
+            output_fmt: "NCHW" for (B, dim, rows, columns), "NLC" for (B, tokens, dim).
+            intermediates_only: whether to return the list alone.
+
+        Raises:
+            MixerError: another output_fmt.
+            AssertionError: there is no such block (timm's own check).
+        """
+        if output_fmt not in ("NCHW", "NLC"):
+            raise MixerError(f"output_fmt is {output_fmt!r}; allowed: NCHW, NLC")
+        wanted, last = _take_indices(len(self.blocks), indices)
+        taken = []
+        x = self._tokens(x)
+        for i, block in enumerate(self.blocks[: last + 1] if stop_early else self.blocks):
+            x = checkpoint(block, x, use_reentrant=False) if self.grad_checkpointing else block(x)
+            if i in wanted:
+                taken.append(self.norm(x) if norm else x)
+        if output_fmt == "NLC":
+            taken = [y.flatten(2).transpose(1, 2) for y in taken]
+        return taken if intermediates_only else (self.norm(x), taken)
+
+    def prune_intermediate_layers(
+        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Removes the blocks after the last of `indices`, and norm and head if asked; returns the indices from 0."""
+        wanted, last = _take_indices(len(self.blocks), indices)
+        self.blocks = self.blocks[: last + 1]
+        if prune_norm:
+            self.norm = nn.Identity()
+        if prune_head:
+            self.reset_classifier(0, "")
+        return wanted
+
     def get_classifier(self) -> nn.Module:
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Puts a new head in place, or none for 0 classes; `global_pool` can only be the average."""
-        if global_pool not in (None, "avg"):
-            raise MixerError(f"global_pool is {global_pool!r}; allowed: avg")
-        self.num_classes = num_classes
+        """Puts a new head in place, or none for 0 classes; the pooling stays as it is where None is given."""
+        global_pool = self.global_pool if global_pool is None else global_pool
+        _check_pool(global_pool, num_classes)
+        self.num_classes, self.global_pool = num_classes, global_pool
         self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
-        self.head.to(self.stem.weight.device, self.stem.weight.dtype)
+        self.head.to(self.stem.weight.device, self.stem.weight.dtype).train(self.training)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Whether blocks are computed again in the backward pass instead of keeping what they computed."""
+        self.grad_checkpointing = enable
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """The layers for layer-wise learning rates: stem, each block (the last with the final norm), head."""
+        return {"stem": r"^stem", "blocks": [(r"^blocks\.(\d+)", None), (r"^norm", (99999,))]}
+
+    def no_weight_decay(self) -> set[str]:
+        """None by name: biases, gains and layer scales have one axis, and timm never decays those.
+
+        The weights of the coordinates are two input channels of a 1x1 convolution, and decay as its others do.
+        """
+        return set()
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        raise MixerError("MixerNet cannot be scripted by torch.jit.script; use torch.compile or torch.export")
 
     def flops(self) -> int:
         """Real FLOPs of the algorithm for one image, forward; 2 per multiply-add.
@@ -149,7 +230,15 @@ class MixerNet(nn.Module):
 class Block(nn.Module):
     """One mixing layer and one two-layer perceptron per token, each with norm, scale and residual."""
 
-    def __init__(self, mixer: Mixer, mlp_ratio: float, norm: str, coordinates: bool, layer_scale: float) -> None:
+    def __init__(
+        self,
+        mixer: Mixer,
+        mlp_ratio: float,
+        norm: str,
+        coordinates: bool,
+        layer_scale: float,
+        drop_path: float = 0.0,
+    ) -> None:
         super().__init__()
         dim = mixer.dim
         self.hidden = int(dim * mlp_ratio)
@@ -163,15 +252,24 @@ class Block(nn.Module):
         self.expand = nn.Conv2d(dim, self.hidden, 1)
         self.contract = nn.Conv2d(self.hidden, dim, 1)
         self.scale2 = nn.Parameter(torch.full((dim,), layer_scale))
+        self.drop_path = drop_path
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.contiguous(memory_format=self.mixer.memory_format)  # a copy only where the block before has another
         mixed = self.norm2(self.mixer(self.norm1(x)))
-        x = x + scaled_conv1x1(self.proj, mixed, self.scale1)
+        kept = self._kept(x)
+        x = x + _times(scaled_conv1x1(self.proj, mixed, self.scale1), kept)
         if self.coordinates is not None:
-            x = x + self.coordinates(self.scale1)
+            x = x + _times(self.coordinates(self.scale1), kept)
         hidden = F.gelu(self.expand(self.norm3(x)))
-        return x + scaled_conv1x1(self.contract, hidden, self.scale2)
+        return x + _times(scaled_conv1x1(self.contract, hidden, self.scale2), self._kept(x))
+
+    def _kept(self, x: Tensor) -> Tensor | None:
+        """Stochastic depth: 0 for the images whose branch is left out, 1 / (1 - rate) for the others; None for none."""
+        if not (self.training and self.drop_path):
+            return None
+        keep = 1 - self.drop_path
+        return x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(keep) / keep
 
 
 class Coordinates(nn.Module):
@@ -220,7 +318,17 @@ def scaled_conv1x1(conv: nn.Conv2d, x: Tensor, scale: Tensor) -> Tensor:
     return F.conv2d(x, conv.weight * scale[:, None, None, None], conv.bias * scale)
 
 
-def _create(mixer: str, dim: int, size: tuple[int, int], layer: int, seed: int) -> Mixer:
+def check_image(x: Tensor, shape: tuple[int, int, int]) -> None:
+    """Holds a batch of images to (C, H, W).
+
+    Raises:
+        MixerError: it has another shape.
+    """
+    if x.shape[1:] != shape:
+        raise MixerError(f"the net was built for images of {shape}, the input has {tuple(x.shape[1:])}")
+
+
+def create_mixer_of_layer(mixer: str, dim: int, size: tuple[int, int], layer: int, seed: int) -> Mixer:
     """The mixer of one block; one that draws something fixed gets a seed per layer, from its option or the net's."""
     options: dict[str, Any] = {}
     if "seed" in mixer_options(mixer_entry(mixer).cls):
@@ -229,3 +337,51 @@ def _create(mixer: str, dim: int, size: tuple[int, int], layer: int, seed: int) 
             raise MixerError(f"mixer {mixer!r}: seed is {base!r}; allowed: whole numbers from 0 to {2**31 - 1}")
         options["seed"] = base * 1000 + layer
     return create_mixer(mixer, dim, size, **options)
+
+
+def _times(branch: Tensor, kept: Tensor | None) -> Tensor:
+    return branch if kept is None else branch * kept
+
+
+def _take_indices(blocks: int, indices: int | Sequence[int] | None) -> tuple[list[int], int]:
+    """The wanted blocks from 0 and the last of them."""
+    from timm.models._features import feature_take_indices  # importing timm takes seconds, and only its users come here
+
+    return feature_take_indices(blocks, indices if indices is None or isinstance(indices, int) else list(indices))
+
+
+def _sides(img_size: int | tuple[int, int], patch_size: int) -> tuple[int, int]:
+    sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+    if len(sides) != 2 or patch_size < 1 or any(side < 1 or side % patch_size for side in sides):
+        given = " x ".join(map(str, sides))
+        raise MixerError(f"image size {given} is not a multiple of patch size {patch_size}")
+    return sides
+
+
+def _check_arguments(
+    norm: str,
+    dim: int,
+    depth: int,
+    in_chans: int,
+    num_classes: int,
+    mlp_ratio: float,
+    drop_rate: float,
+    drop_path_rate: float,
+) -> None:
+    if norm not in NORMS:
+        raise MixerError(f"norm is {norm!r}; allowed: {', '.join(NORMS)}")
+    if dim < 8 or dim % 8:
+        raise MixerError(f"dim is {dim}; allowed: multiples of 8")
+    if depth < 0 or in_chans < 1 or num_classes < 0 or int(dim * mlp_ratio) < 1:
+        raise MixerError(
+            f"depth is {depth}, in_chans {in_chans}, num_classes {num_classes}, mlp_ratio {mlp_ratio}; "
+            "allowed: depth and num_classes from 0, in_chans from 1, mlp_ratio that leaves a hidden channel"
+        )
+    for name, rate in (("drop_rate", drop_rate), ("drop_path_rate", drop_path_rate)):
+        if not 0 <= rate < 1:
+            raise MixerError(f"{name} is {rate}; allowed: from 0 to below 1")
+
+
+def _check_pool(global_pool: str, num_classes: int) -> None:
+    if global_pool not in POOLS or (num_classes and not global_pool):
+        raise MixerError(f"global_pool is {global_pool!r}; allowed: 'avg', or '' with num_classes=0")

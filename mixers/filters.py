@@ -34,7 +34,7 @@ class GlobalFilter(Mixer):
     def forward(self, x: Tensor) -> Tensor:
         self.check_size(x)
         real = _real(x)
-        spectrum = torch.fft.rfft2(real, norm="ortho") * torch.view_as_complex(self.filter.to(real.dtype))
+        spectrum = torch.fft.rfft2(real, norm="ortho") * _complex(self.filter, real.dtype)
         return torch.fft.irfft2(spectrum, s=self.size, norm="ortho").to(x.dtype)
 
     def flops(self) -> int:
@@ -44,7 +44,7 @@ class GlobalFilter(Mixer):
         return _two_ffts(self.dim, self.tokens) + 6 * self.dim * _kept(self.size)
 
     def reference(self, x: Tensor) -> Tensor:
-        return _back(self, torch.view_as_complex(self.filter.to(torch.float64)) * _there(x))
+        return _back(self, _complex(self.filter, torch.float64) * _there(x))
 
 
 @register_mixer(
@@ -98,7 +98,7 @@ class AFNO(Mixer):
     def _layer(self, spectrum: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """(B, C, frequencies) -> the same, complex."""
         real = torch.float64 if spectrum.dtype == torch.complex128 else torch.float32
-        weight, bias = torch.view_as_complex(weight.to(real)), torch.view_as_complex(bias.to(real))
+        weight, bias = _complex(weight, real), _complex(bias, real)
         return torch.matmul(weight, spectrum.unflatten(1, (self.blocks, -1))).flatten(1, 2) + bias[:, None]
 
     def flops(self) -> int:
@@ -108,7 +108,7 @@ class AFNO(Mixer):
         return _two_ffts(self.dim, self.tokens) + 16 * self.dim**2 // self.blocks * _kept(self.size)
 
     def reference(self, x: Tensor) -> Tensor:
-        weights = {n: torch.view_as_complex(p.to(torch.float64)) for n, p in self.named_parameters()}
+        weights = {n: _complex(p, torch.float64) for n, p in self.named_parameters()}
         dense1, dense2 = torch.block_diag(*weights["weight1"]), torch.block_diag(*weights["weight2"])
         hidden = torch.einsum("ij,bjhw->bihw", dense1, _there(x)) + weights["bias1"][:, None, None]
         hidden = torch.complex(hidden.real.clamp(min=0), hidden.imag.clamp(min=0))
@@ -120,6 +120,11 @@ class AFNO(Mixer):
 def _real(x: Tensor) -> Tensor:
     """In float32 where the input is in half precision, which FFT libraries lack or restrict."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def _complex(weight: Tensor, real: torch.dtype) -> Tensor:
+    """Weights (..., 2) as complex numbers; a net moved to channels_last has taken the last axis apart in memory."""
+    return torch.view_as_complex(weight.to(real).contiguous())
 
 
 def _two_ffts(dim: int, tokens: int) -> int:

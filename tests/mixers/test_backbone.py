@@ -8,8 +8,6 @@ import math
 from itertools import combinations
 
 import pytest
-import timm
-import timm.data
 import torch
 import torch.nn.functional as F
 from mixer_checks import default_dtype
@@ -442,76 +440,3 @@ def test_bfloat16_autocast_is_near_float32(name: str) -> None:
         features = net.forward_features(x)
     assert (features - expected).norm() < 0.03 * expected.norm()
     net(x).sum().backward()
-
-
-# timm
-
-
-def _timm_net(name: str, **options) -> MixerNet:
-    net = timm.create_model(name, **options)
-    assert type(net) is MixerNet
-    return net
-
-
-def test_timm_creates_the_net() -> None:
-    model = _timm_net("mixernet_tiny", mixer="dct", num_classes=10).eval()
-    assert (model.num_features, len(model.blocks), model.patch_size, model.mixer) == (192, 8, 4, "dct")
-    x = torch.randn(2, 3, 32, 32)
-    with torch.no_grad():
-        features = model.forward_features(x)
-        assert features.shape == (2, 192, 8, 8)
-        assert model(x).shape == (2, 10)
-        assert model.forward_head(features, pre_logits=True).shape == (2, 192)
-        assert torch.equal(model.forward_head(features), model(x))
-
-
-def test_timm_gives_and_takes_the_head() -> None:
-    model = _timm_net("mixernet_nano", num_classes=10)
-    assert model.get_classifier() is model.head
-    flops = model.flops()
-    model.reset_classifier(7)
-    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 7)
-    assert model.num_classes == 7
-    assert model.flops() == flops - 2 * 64 * 3
-    model.reset_classifier(0, "avg")
-    assert isinstance(model.head, torch.nn.Identity)
-    assert model(torch.randn(2, 3, 32, 32)).shape == (2, model.num_features)
-    model.double().reset_classifier(3)
-    assert model.head.weight.dtype == torch.float64
-    with pytest.raises(MixerError, match="global_pool is 'max'; allowed: avg"):
-        model.reset_classifier(3, "max")
-
-
-@pytest.mark.parametrize(
-    ("name", "dim", "depth"), [("mixernet_nano", 64, 4), ("mixernet_tiny", 192, 8), ("mixernet_small", 384, 12)]
-)
-def test_timm_knows_the_variants(name: str, dim: int, depth: int) -> None:
-    assert name in timm.list_models("mixernet*", module="timm_models")
-    with torch.device("meta"):
-        model = _timm_net(name, mixer="conv1x1")
-    assert (model.num_features, len(model.blocks), model.num_classes, model.img_size) == (dim, depth, 100, (32, 32))
-    for cfg in (model.default_cfg, model.pretrained_cfg):
-        assert cfg["input_size"] == (3, 32, 32)
-        assert cfg["num_classes"] == 100
-        assert cfg["first_conv"] == "stem"
-        assert cfg["classifier"] == "head"
-    data = timm.data.resolve_model_data_config(model)
-    assert data["input_size"] == (3, 32, 32)
-    assert data["mean"] == pytest.approx((0.5071, 0.4865, 0.4409))
-
-
-def test_timm_passes_every_option_on() -> None:
-    model = _timm_net(
-        "mixernet_nano", mixer="random", img_size=(8, 16), patch_size=2, in_chans=1, depth=1, norm="token", seed=3
-    )
-    assert model(torch.randn(2, 1, 8, 16)).shape == (2, 100)
-    assert torch.equal(model.mixers[0].matrix, create_mixer("random", 64, (4, 8), seed=3000).matrix)
-    with pytest.raises(TypeError, match="no_such_option"):
-        _timm_net("mixernet_nano", no_such_option=1)
-    with pytest.raises(MixerError, match="Did you mean 'dct'"):
-        _timm_net("mixernet_nano", mixer="dctt")
-
-
-def test_timm_refuses_weights_that_do_not_exist() -> None:
-    with pytest.raises(RuntimeError, match=r"[Nn]o pretrained weights"):
-        _timm_net("mixernet_nano", pretrained=True)
