@@ -21,7 +21,7 @@ lower = $(subst _,-,$(shell echo '$(1)' | tr 'A-Z' 'a-z'))
 quote = '$(subst ','\'',$(1))'
 FLAGS = $(foreach v,$(VARIABLES),$(if $(findstring command,$(origin $(v))),--$(call lower,$(v))=$(call quote,$($(v))))) $(ARGS)
 
-.PHONY: help bench-all train latency cost report list speed test test-all lint format
+.PHONY: help bench-all train latency cost report list speed atlas test test-all lint format
 
 help: ## this page
 	@echo 'usage: make VERB [VARIABLE=value ...]'
@@ -41,7 +41,8 @@ cost: $(READY) ## parameters, FLOPs and peak memory
 report: $(READY) ## tables and plots again, from the records alone
 list: $(READY) ## the mixers, with family, complexity, paper and year
 speed: $(READY) ## ratios promised in the README: transforms against torch.fft, training against a DataLoader
-bench-all train latency cost report list speed:
+atlas: $(READY) ## what each mixer does: maps of one token's influence, before and after training
+bench-all train latency cost report list speed atlas:
 	@$(PY) -m benchmarks $@ $(FLAGS)
 
 test: $(READY) ## the tests, without those marked slow
