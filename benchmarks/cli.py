@@ -97,7 +97,6 @@ def atlas(options: argparse.Namespace) -> int:
     from benchmarks.report.atlas import write_atlas
 
     _log_to_stdout()
-    options.norm = options.norm or "token"  # see benchmarks.measure.atlas
     with logging_redirect_tqdm([log]):
         records = measure_atlas(_request(options), CHOICES_OF_RETRY[options.retry])
     wrong = [record for record in records if record.status != "ok"]
@@ -158,7 +157,7 @@ def _plan(options: argparse.Namespace) -> Plan:
 def _request(options: argparse.Namespace) -> Request:
     from benchmarks.measure.plan import Request
 
-    return Request(**{name: value for name, value in vars(options).items() if name != "verb" and value is not None})
+    return Request(**{name: value for name, value in vars(options).items() if name != "verb"})
 
 
 def _run(options: argparse.Namespace, trials: list[Trial], report: bool = True) -> int:
@@ -256,7 +255,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch-size", type=_number(int))
     add("--augment", help=" | ".join(CHOICES["augment"]))
     add("--train-images", type=_number(int), help="of a procedural data set")
-    add("--norm", help="image: statistics per image; token: per token (the atlas's own)")
+    add("--norm", default="image", help="image: statistics per image; token: per token")
     add("--no-coordinates", dest="coordinates", action="store_false", help="leave the coordinate channels out")
     add("--match", default="width", help="hold equal: width | params | flops")
     add("--device", help=" | ".join(CHOICES["device"]))

@@ -24,24 +24,27 @@ Reach and evenness are means over several tokens i; rank and orthogonality are o
 whose S_i sums to less than 1e-9, which is float32's rounding, has no influence: its map is zero, and it has no part in
 the means. Im F has such tokens.
 
-Nets of the atlas have their norm per token unless it is asked for otherwise: statistics over an image would carry a
-trace of every token to every other, whatever the mixer does.
+The nets are those of the benchmark, whose norm takes its statistics over the image. These carry a trace of every token
+to every other whatever the mixer does, so in the maps of the net they are held fixed, at what they are for the image:
+mean and variance count as constants of d f. What a map shows then came through the mixers. The norms inside a mixer are
+its own and are differentiated as they are.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.atlas_record import FOLDER, SCHEMA_VERSION, AtlasRecord
@@ -226,7 +229,8 @@ def look(net: MixerNet, images: Tensor, sources: Sequence[int]) -> dict[str, tup
     }
     seen: dict[str, tuple[Tensor, dict[str, float | None]]] = {}
     for name, (function, x) in functions.items():
-        squared = squared_influence(function, x, sources)
+        with fixed_statistics(net):
+            squared = squared_influence(function, x, sources)
         if not squared.isfinite().all():
             raise ValueError(f"an influence of the {name} is not finite")
         pairs = list(zip(squared, sources, strict=True))
@@ -242,6 +246,27 @@ def look(net: MixerNet, images: Tensor, sources: Sequence[int]) -> dict[str, tup
             numbers |= {"rank": rank, "orthogonality": _mean([orthogonality])}
         seen[name] = squared[0].sqrt(), numbers
     return seen
+
+
+@contextlib.contextmanager
+def fixed_statistics(net: MixerNet) -> Iterator[None]:
+    """While active, no derivative goes through the statistics over the image of the backbone's norms."""
+    own = {module for mixer in net.mixers for module in mixer.modules()}
+    norms = [module for module in net.modules() if isinstance(module, nn.GroupNorm) and module not in own]
+    hooks = [norm.register_forward_hook(_with_constant_statistics) for norm in norms]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _with_constant_statistics(norm: nn.GroupNorm, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+    """What a norm over (C, H, W) puts out, its mean and variance cut out of the graph."""
+    (x,) = inputs
+    variance, mean = torch.var_mean(x.detach(), (1, 2, 3), correction=0, keepdim=True)
+    normed = (x - mean) * torch.rsqrt(variance + norm.eps)
+    return normed * norm.weight[:, None, None] + norm.bias[:, None, None]
 
 
 def _measure(trial: Trial, trained: Record, weights: Path, images: Tensor) -> AtlasRecord:

@@ -120,10 +120,7 @@ def caption(page: Sequence[AtlasRecord]) -> str:
     dims = {record.trial.dim for record in page}
     tangents = f"all {dims.pop()} unit tangents" if len(dims) == 1 else "all unit tangents"
     counted = f"{trial.train_images:,} images drawn, " if trial.train_images is not None else ""
-    norm = {
-        "token": "norm per token, so that only mixers carry anything from token to token",
-        "image": "norm per image, whose statistics carry a trace of every token to all others",
-    }[trial.norm]
+    norm = {"token": "norm per token", "image": "norm per image, its statistics held fixed in the maps"}[trial.norm]
     return clean(
         f"{trial.dataset}, {trial.image_size} px, patch {trial.patch_size} px, dim {trial.dim}, depth {trial.depth}, "
         f"{norm}. Influence of the token in row {row + 1}, column {column + 1} of {rows} x {columns} on every token: "

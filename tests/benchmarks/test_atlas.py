@@ -143,12 +143,53 @@ def test_the_imaginary_part_of_its_own_mirror_image_is_no_influence():
     assert numbers["evenness"] == pytest.approx(atlas.evenness(influence("fft_imag", [5])[0]), rel=1e-4)
 
 
-@pytest.mark.parametrize(("norm", "leaks"), [("token", False), ("image", True)])
-def test_without_mixing_only_the_norm_over_the_image_leaks(norm, leaks):
+@pytest.mark.parametrize("norm", ["token", "image"])
+def test_without_mixing_nothing_reaches_another_token_once_the_statistics_are_fixed(norm):
     net = MixerNet("conv1x1", 10, 16, 4, 8, 2, norm=norm).eval()
-    found, numbers = atlas.look(net, torch.randn(1, 3, 16, 16), [5])["net"]
-    assert (found.count_nonzero() > 1) == leaks
-    assert (numbers["reach"] != 0) == leaks
+    x = torch.randn(1, 3, 16, 16)
+    found, numbers = atlas.look(net, x, [5])["net"]
+    assert found.count_nonzero() == 1 and numbers["reach"] == 0
+    leaking = atlas.squared_influence(lambda y: net.norm(net.blocks(y)), net.stem(x).detach(), [5])[0]
+    assert (leaking.count_nonzero() > 1) == (norm == "image")
+
+
+def test_fixed_statistics_change_no_output_and_are_those_of_the_image():
+    net = MixerNet("dct", 10, 16, 4, 8, 2).double().eval()
+    x = torch.randn(1, 8, 4, 4, dtype=torch.float64)
+
+    def features(y: torch.Tensor) -> torch.Tensor:
+        return net.norm(net.blocks(y))
+
+    with atlas.fixed_statistics(net):
+        found = atlas.squared_influence(features, x, [6])[0]
+        out = features(x)
+    torch.testing.assert_close(features(x), out)
+    # an independent way: every norm replaced by the affine map that it is at x
+    recorded = {}
+    norms = {name: module for name, module in net.named_modules() if isinstance(module, torch.nn.GroupNorm)}
+    hooks = [m.register_forward_hook(lambda m, i, o: recorded.update({m: i[0].detach()})) for m in norms.values()]
+    features(x)
+    for hook in hooks:
+        hook.remove()
+    for name, module in norms.items():
+        parent, _, child = name.rpartition(".")
+        setattr(net.get_submodule(parent), child, Affine(recorded[module], module))
+    step = 1e-5 * atlas.unit_tangents(8, (4, 4), [6]).double()
+    with torch.no_grad():
+        change = (features(x + step) - features(x - step)) / 2e-5
+    torch.testing.assert_close(found, change.square().sum((0, 1)), rtol=1e-5, atol=1e-9)
+
+
+class Affine(torch.nn.Module):
+    """x -> (x - mean) / sqrt(variance + eps) * weight + bias with the statistics of one image."""
+
+    def __init__(self, image: torch.Tensor, norm: torch.nn.GroupNorm) -> None:
+        super().__init__()
+        self.scale = norm.weight[:, None, None] / (image.var(correction=0) + norm.eps).sqrt()
+        self.shift = norm.bias[:, None, None] - image.mean() * self.scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.scale + self.shift
 
 
 def test_sources_begin_near_the_centre_and_are_drawn_from_the_seed():
@@ -159,7 +200,7 @@ def test_sources_begin_near_the_centre_and_are_drawn_from_the_seed():
 
 
 def test_an_atlas_takes_one_seed_and_all_mixers_unless_told():
-    request = Request(device="cpu", norm="token")
+    request = Request(device="cpu")
     assert [trial.mixer for trial in atlas.atlas_trials(request)] == list_mixers()
     with pytest.raises(UserError, match="takes one, such as 3"):
         atlas.atlas_trials(dataclasses.replace(request, seed=(3, 4)))
