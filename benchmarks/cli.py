@@ -21,7 +21,7 @@ from mixers.blocks import HYBRID_NAMES
 from mixers.registry import list_mixers, mixer_entry, nearest
 
 if TYPE_CHECKING:
-    from benchmarks.measure.plan import Plan
+    from benchmarks.measure.plan import Plan, Request
     from benchmarks.measure.run import Result
     from benchmarks.trial import Trial
 
@@ -82,10 +82,30 @@ def latency(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Tables and plots again, from the records alone."""
+    from benchmarks.report.atlas import write_atlas
     from benchmarks.report.build import write_report
 
-    _say_where(write_report(options.results))
+    _say_where([*write_atlas(options.results), *write_report(options.results)])
     return 0
+
+
+def atlas(options: argparse.Namespace) -> int:
+    """What each mixer does: maps of one token's influence, before and after training."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from benchmarks.measure.atlas import measure_atlas
+    from benchmarks.report.atlas import write_atlas
+
+    _log_to_stdout()
+    with logging_redirect_tqdm([log]):
+        records = measure_atlas(_request(options), CHOICES_OF_RETRY[options.retry])
+    wrong = [record for record in records if record.status != "ok"]
+    if len(records) == 1 and wrong and wrong[0].status == "unsupported":
+        raise UserError(wrong[0].reason or "unsupported")
+    _say_where(write_atlas(options.results))
+    for record in wrong:
+        print(f"{record.status}: {record.trial.mixer}: {record.reason}")
+    return 1 if any(record.status != "unsupported" for record in wrong) else 0
 
 
 def speed(options: argparse.Namespace) -> int:
@@ -171,6 +191,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "speed": speed,
     "spectracles": spectracles,
     "bench-peers": bench_peers,
+    "atlas": atlas,
 }
 
 
@@ -188,10 +209,15 @@ def _only(options: argparse.Namespace, allowed: Sequence[str]) -> None:
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    from benchmarks.measure.plan import Plan, Request
+    from benchmarks.measure.plan import Plan
 
-    given = {name: value for name, value in vars(options).items() if name not in ("verb",)}
-    return Plan(Request(**given))
+    return Plan(_request(options))
+
+
+def _request(options: argparse.Namespace) -> Request:
+    from benchmarks.measure.plan import Request
+
+    return Request(**{name: value for name, value in vars(options).items() if name != "verb"})
 
 
 def _run(options: argparse.Namespace, trials: list[Trial], report: bool = True) -> int:
