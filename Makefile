@@ -48,11 +48,14 @@ atlas: $(READY) ## what each mixer does: maps of one token's influence, before a
 bench-all train latency cost report list speed bench-peers atlas:
 	@$(PY) -m benchmarks $@ $(FLAGS)
 
+# side by side, a core for each, where pytest-xdist is installed
+PYTEST = $(PY) -m pytest $$($(PY) -c 'import xdist' 2>/dev/null && echo '-n auto --dist worksteal')
+
 test: $(READY) ## the tests, without those marked slow
-	$(PY) -m pytest -m 'not slow' $(ARGS)
+	$(PYTEST) -m 'not slow' $(ARGS)
 
 test-all: $(READY) ## all tests
-	$(PY) -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 lint: $(READY) ## ruff and mypy
 	$(PY) -m ruff check .
