@@ -163,13 +163,13 @@ def test_bench_all_ends_with_tables_and_plots_and_does_nothing_twice(capsys, tmp
     ]
     assert cli.main(command) == 0
     said = capsys.readouterr().out
-    assert "plan: 4 cost, 4 accuracy, 18 latency" in said and "about" in said
+    assert "plan: 2 cost, 2 accuracy, 15 latency" in said and "about" in said
     written = {path.name for path in tmp_path.rglob("*") if path.parent.name == "constellations-quick"}
     assert {"summary.md", "summary.csv", "latency.md", "scaling.md", "cost.md"} <= written
     assert {"accuracy-vs-flops.png", "latency-vs-image-size.svg", "learning-curves.png"} <= written
     records = {path: path.read_bytes() for path in (tmp_path / "records").iterdir()}
     assert cli.main(command) == 0
-    assert "26 measured earlier" in capsys.readouterr().out
+    assert "19 measured earlier" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in (tmp_path / "records").iterdir()} == records
 
 
