@@ -141,7 +141,7 @@ class _SymmetricPart(torch.autograd.Function):
         if part == "real":
             _fill(out, half.real, half.real, axes)
         elif part == "imaginary":
-            _fill(out, half.imag, -half.imag, axes)
+            _fill(out, half.imag, half.imag, axes, odd=True)
         else:
             _fill(out, half.real - half.imag, half.real + half.imag, axes)
         return out
@@ -166,9 +166,8 @@ class _BothParts(torch.autograd.Function):
         else:
             whole = torch.empty(batch, 2 * channels, height, width, dtype=x.dtype, device=x.device)
             out = whole.unflatten(1, (2, -1))
-        parts = torch.view_as_real(half).movedim(-1, 1)
-        _fill(out, parts, parts, (3, 4))
-        out[:, 1, ..., half.shape[-1] :].neg_()  # the imaginary part is odd
+        _fill(out[:, 0], half.real, half.real, (2, 3))
+        _fill(out[:, 1], half.imag, half.imag, (2, 3), odd=True)
         return whole
 
     @staticmethod
@@ -192,10 +191,10 @@ def _reversed(x: Tensor) -> Tensor:
     return x.flip(-2, -1).roll((1, 1), (-2, -1))
 
 
-def _fill(out: Tensor, half: Tensor, conjugate: Tensor, axes: tuple[int, ...]) -> None:
-    """Writes a function of the frequency into `out` from half of the last axis: at k from `half`, at -k `conjugate`.
+def _fill(out: Tensor, half: Tensor, conjugate: Tensor, axes: tuple[int, ...], odd: bool = False) -> None:
+    """Writes a function of the frequency into `out` from half of the last axis: at k `half`, at -k `conjugate`.
 
-    The frequencies that have their mirror image inside the half are taken from `half`.
+    With `odd`, at -k its negative. Frequencies that have their mirror image inside the half are taken from `half`.
     """
     last, others = axes[-1], axes[:-1]
     kept, width = half.shape[last], out.shape[last]
@@ -213,4 +212,7 @@ def _fill(out: Tensor, half: Tensor, conjugate: Tensor, axes: tuple[int, ...]) -
                 split.append((target.narrow(axis, 1, n - 1), source.narrow(axis, 1, n - 1), [*flips, axis]))
         regions = split
     for target, source, flips in regions:
-        target.copy_(source.flip(flips))
+        if odd:
+            torch.neg(source.flip(flips), out=target)
+        else:
+            target.copy_(source.flip(flips))
