@@ -144,12 +144,7 @@ class Shift(Mixer):
         self.group = max(1, dim // 12)
 
     def forward(self, x: Tensor) -> Tensor:
-        left, right, up, down, rest = x.split([*[self.group] * 4, self.dim - 4 * self.group], 1)
-        moved = [
-            *(F.pad(left[:, :, :, 1:], (0, 1)), F.pad(right[:, :, :, :-1], (1, 0))),
-            *(F.pad(up[:, :, 1:], (0, 0, 0, 1)), F.pad(down[:, :, :-1], (0, 0, 1, 0))),
-        ]
-        return torch.cat([*moved, rest], 1)
+        return _Moved.apply(x, self.group, 1)
 
     def flops(self) -> int:
         return 0
@@ -164,6 +159,29 @@ class Shift(Mixer):
             for (down, right), k in moves.items()
         ]
         return torch.cat([*parts, exact[:, 4 * self.group :]], 1)
+
+
+class _Moved(torch.autograd.Function):
+    """The four groups moved by `step` = 1, or back by -1, which is the backward of it."""
+
+    @staticmethod
+    def forward(x: Tensor, group: int, step: int) -> Tensor:
+        out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+        for k, (axis, direction) in enumerate(((3, -1), (3, 1), (2, -1), (2, 1))):
+            source, target = (y.narrow(1, k * group, group) for y in (x, out))
+            n, forwards = x.shape[axis], direction * step > 0
+            target.narrow(axis, int(forwards), n - 1).copy_(source.narrow(axis, int(not forwards), n - 1))
+            target.select(axis, 0 if forwards else n - 1).zero_()
+        out[:, 4 * group :].copy_(x[:, 4 * group :])
+        return out
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        _, ctx.group, ctx.step = inputs
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return _Moved.apply(gradient, ctx.group, -ctx.step), None, None
 
 
 def _odd(name: str, kernel: int) -> int:

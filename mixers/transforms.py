@@ -123,12 +123,12 @@ def hartley(x: Tensor, axes: tuple[int, ...] = (-2, -1)) -> Tensor:
 
 def dft_complex(x: Tensor) -> Tensor:
     """Real and imaginary part of the orthonormal 2-D DFT of real `x` as channels: (B, C, H, W) -> (B, 2C, H, W)."""
-    return _BothParts.apply(x, False)
+    return _BothParts.apply(x)
 
 
 def dft_interleaved(x: Tensor) -> Tensor:
     """The same numbers as `dft_complex`, real and imaginary part side by side: (B, C, H, W) -> (B, C, H, W, 2)."""
-    return _BothParts.apply(x, True)
+    return torch.view_as_real(torch.fft.fft2(x, norm="ortho"))
 
 
 class _SymmetricPart(torch.autograd.Function):
@@ -157,38 +157,22 @@ class _SymmetricPart(torch.autograd.Function):
 
 class _BothParts(torch.autograd.Function):
     @staticmethod
-    def forward(x: Tensor, interleaved: bool) -> Tensor:
-        batch, channels, height, width = x.shape
+    def forward(x: Tensor) -> Tensor:
         half = torch.fft.rfft2(x, norm="ortho")
-        if interleaved:
-            whole = torch.empty(batch, channels, height, width, 2, dtype=x.dtype, device=x.device)
-            out = whole.movedim(-1, 1)
-        else:
-            whole = torch.empty(batch, 2 * channels, height, width, dtype=x.dtype, device=x.device)
-            out = whole.unflatten(1, (2, -1))
+        out = torch.empty(len(x), 2, *x.shape[1:], dtype=x.dtype, device=x.device)
         _fill(out[:, 0], half.real, half.real, (2, 3))
         _fill(out[:, 1], half.imag, half.imag, (2, 3), odd=True)
-        return whole
+        return out.flatten(1, 2)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
-        ctx.interleaved = inputs[1]
+        pass
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):
-        real, imaginary = gradient.unbind(-1) if ctx.interleaved else gradient.unflatten(1, (2, -1)).unbind(1)
-        # transposed map: Re F g_re + Im F g_im = F s, with s the Hermitian part of g_re - i g_im; s has a real
-        # transform, so its half spectrum is enough
-        width = real.shape[-1]
-        keep = slice(0, width // 2 + 1)
-        even = real[..., keep] + _reversed(real)[..., keep]
-        odd = imaginary[..., keep] - _reversed(imaginary)[..., keep]
-        return torch.fft.irfft2(torch.complex(even, odd) / 2, s=real.shape[-2:], norm="ortho"), None
-
-
-def _reversed(x: Tensor) -> Tensor:
-    """x[-h, -w], indices modulo the size, over the last two axes."""
-    return x.flip(-2, -1).roll((1, 1), (-2, -1))
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        real, imaginary = gradient.unflatten(1, (2, -1)).unbind(1)
+        # the transposed map is Re F g_re + Im F g_im, which is the real part of F (g_re - i g_im)
+        return torch.fft.fft2(torch.complex(real, -imaginary), norm="ortho").real
 
 
 def _fill(out: Tensor, half: Tensor, conjugate: Tensor, axes: tuple[int, ...], odd: bool = False) -> None:

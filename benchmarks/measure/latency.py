@@ -165,7 +165,9 @@ def _run_process(trials: list[Trial], items: list[Item], num_classes: int):
             *("-c", str(folder / "pytest.ini"), "-p", "pytest_benchmark.plugin", "-p", "no:cacheprovider"),
             *("--benchmark-only", "--benchmark-disable-gc", f"--benchmark-json={output}"),
         ]
-        environment = os.environ | {PLAN_VARIABLE: str(folder / "plan.json"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        # settings of a pytest that runs around this one are not meant for it
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        environment |= {PLAN_VARIABLE: str(folder / "plan.json"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)  # plug-ins are found there too
         end = None
         try:

