@@ -167,11 +167,11 @@ class _Moved(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, group: int, step: int) -> Tensor:
         out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+        out[:, : 4 * group].zero_()
         for k, (axis, direction) in enumerate(((3, -1), (3, 1), (2, -1), (2, 1))):
             source, target = (y.narrow(1, k * group, group) for y in (x, out))
             n, forwards = x.shape[axis], direction * step > 0
             target.narrow(axis, int(forwards), n - 1).copy_(source.narrow(axis, int(not forwards), n - 1))
-            target.select(axis, 0 if forwards else n - 1).zero_()
         out[:, 4 * group :].copy_(x[:, 4 * group :])
         return out
 
