@@ -190,12 +190,10 @@ def code_version() -> dict[str, Any]:
         done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
-    try:
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):  # no git here, or no checkout
         if Path(git("rev-parse", "--show-toplevel")).resolve() == root:
             dirty = git("status", "--porcelain", "--", "mixers", "benchmarks", "pyproject.toml")
             return {"commit": git("rev-parse", "HEAD"), "dirty": bool(dirty)}
-    except (OSError, subprocess.CalledProcessError):
-        pass
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return {"commit": f"v{importlib.metadata.version('token-mixers')}", "dirty": False}
     return {"commit": None, "dirty": None}

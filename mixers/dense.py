@@ -12,6 +12,23 @@ from mixers.registry import register_mixer
 from mixers.transforms import random_orthogonal_matrix
 
 
+class Dense(Mixer):
+    """y_i = sum_j A[i, j] x_j over all tokens, shared by the channels; a subclass makes `matrix`, A (N, N)."""
+
+    matrix: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.check_size(x)
+        return torch.matmul(x.flatten(2), self.matrix.mT).unflatten(2, self.size)
+
+    def flops(self) -> int:
+        return 2 * self.dim * self.tokens**2
+
+    def reference(self, x: Tensor) -> Tensor:
+        tokens = x.to(torch.float64).flatten(2)
+        return torch.einsum("ij,bcj->bci", self.matrix.to(torch.float64), tokens).unflatten(2, self.size)
+
+
 @register_mixer(
     "random",
     family="dense",
@@ -19,7 +36,7 @@ from mixers.transforms import random_orthogonal_matrix
     paper="FNet's Random (https://arxiv.org/abs/2105.03824)",
     year=2021,
 )
-class Random(Mixer):
+class Random(Dense):
     """One fixed Gaussian matrix over all tokens.
 
     y_i = sum_j A[i, j] x_j with A[i, j] drawn from N(0, 1/N), shared by the channels. Complexity 2 C N^2. The matrix is
@@ -33,8 +50,6 @@ class Random(Mixer):
         seed: of the generator that draws the matrix.
     """
 
-    matrix: Tensor
-
     def __init__(self, dim: int, size: tuple[int, int], seed: int = 0) -> None:
         super().__init__(dim, size)
         matrix = self.draw(self.tokens, torch.Generator().manual_seed(seed))
@@ -44,17 +59,6 @@ class Random(Mixer):
     def draw(n: int, generator: torch.Generator) -> Tensor:
         """The (n, n) matrix."""
         return torch.randn(n, n, generator=generator, dtype=torch.float32).div_(math.sqrt(n))
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.check_size(x)
-        return torch.matmul(x.flatten(2), self.matrix.mT).unflatten(2, self.size)
-
-    def flops(self) -> int:
-        return 2 * self.dim * self.tokens**2
-
-    def reference(self, x: Tensor) -> Tensor:
-        tokens = x.to(torch.float64).flatten(2)
-        return torch.einsum("ij,bcj->bci", self.matrix.to(torch.float64), tokens).unflatten(2, self.size)
 
 
 @register_mixer(
@@ -82,7 +86,7 @@ class RandomOrthogonal(Random):
     paper="FNet's Linear (https://arxiv.org/abs/2105.03824)",
     year=2021,
 )
-class Linear(Mixer):
+class Linear(Dense):
     """One learned matrix over all tokens, shared by the channels.
 
     y_i = sum_j A[i, j] x_j. A starts from N(0, 1/N), as `random` stays. Complexity 2 C N^2; N^2 parameters.
@@ -93,14 +97,3 @@ class Linear(Mixer):
     def __init__(self, dim: int, size: tuple[int, int]) -> None:
         super().__init__(dim, size)
         self.matrix = nn.Parameter(torch.randn(self.tokens, self.tokens) / math.sqrt(self.tokens))
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.check_size(x)
-        return torch.matmul(x.flatten(2), self.matrix.mT).unflatten(2, self.size)
-
-    def flops(self) -> int:
-        return 2 * self.dim * self.tokens**2
-
-    def reference(self, x: Tensor) -> Tensor:
-        tokens = x.to(torch.float64).flatten(2)
-        return torch.einsum("ij,bcj->bci", self.matrix.to(torch.float64), tokens).unflatten(2, self.size)
