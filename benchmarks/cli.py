@@ -80,6 +80,18 @@ def latency(options: argparse.Namespace) -> int:
     return _run(options, _plan(options).latency(trained=options.image_size is None))
 
 
+def tune(options: argparse.Namespace) -> int:
+    """The learning-rate and weight-decay sweep, on held-out training images; resumes."""
+    for name in ("lr", "weight_decay"):
+        if getattr(options, name) is not None:
+            raise UserError(
+                f"tune has no use for {flag(name)}: it tries the profile's own grid, the same for all mixers"
+            )
+    plan = _plan(options)
+    code = _run(options, plan.tuning(), report=False)
+    return max(code, _run(options, plan.tuning()))  # now with the weight decays at each best rate
+
+
 def report(options: argparse.Namespace) -> int:
     """Tables and plots again, from the records alone."""
     from benchmarks.report.atlas import write_atlas
@@ -186,6 +198,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "train": train,
     "latency": latency,
     "cost": cost,
+    "tune": tune,
     "report": report,
     "list": list_verb,
     "speed": speed,

@@ -13,6 +13,7 @@ from dataclasses import field
 # compared where no mixer is named; MIXER="*" takes every registered one
 CORE_MIXERS = ("attention", "conv1x1", "dct", "fft_complex", "fft_real", "hadamard", "random")
 QUICK_LATENCY_SIZES: tuple[int | str, ...] = (16, 32, 48, 64)
+QUICK_TUNED_LRS = (1e-3, 3e-3, 8e-3, 2e-2)
 FULL_LATENCY_SIZES: tuple[int | str, ...] = (16, "16x32", 32, 48, 64, 96, 128, 192, 256)
 
 
@@ -29,7 +30,9 @@ class Profile:
     epochs: int
     batch_size: int
     lr: float  # of mixers that `lr_of` does not name
-    lr_of: Mapping[str, float] = field(default_factory=dict)  # where the sweep of results/experiments.md chose another
+    lr_of: Mapping[str, float] = field(default_factory=dict)  # where the published sweep chose another
+    tuned_lrs: tuple[float, ...] = (5e-4, 1e-3, 2e-3, 4e-3)  # what `tune` tries
+    tuned_weight_decays: tuple[float, ...] = (0.05, 0.2)  # the first with every rate, the others with the best one
     weight_decay: float = 0.05
     warmup_epochs: float
     label_smoothing: float = 0.1
@@ -54,6 +57,7 @@ PROFILES: dict[tuple[str, str], Profile] = {
         epochs=2,
         batch_size=32,
         lr=8e-3,
+        tuned_lrs=QUICK_TUNED_LRS,
         warmup_epochs=0.2,
         label_smoothing=0.0,
         augment="none",
@@ -74,6 +78,7 @@ PROFILES: dict[tuple[str, str], Profile] = {
         batch_size=64,
         lr=8e-3,
         lr_of={"attention": 3e-3},
+        tuned_lrs=QUICK_TUNED_LRS,
         warmup_epochs=0.5,
         augment="none",  # five epochs of a small net underfit: results/experiments.md
         latency_sizes=QUICK_LATENCY_SIZES,

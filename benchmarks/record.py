@@ -80,8 +80,11 @@ class Record:
         return record
 
 
-def load_records(folder: Path) -> list[Record]:
-    """All records of a results folder, or of its `records/`, in the order of their file names.
+def load_records(folder: Path, pattern: str = "*.json") -> list[Record]:
+    """The records of a results folder, or of its `records/`, in the order of their file names.
+
+    Args:
+        pattern: of the file names to read.
 
     Raises:
         UserError: the folder does not exist, or a file in it is not a record.
@@ -91,7 +94,7 @@ def load_records(folder: Path) -> list[Record]:
         raise UserError(f"{folder} is not a folder; --results names the folder that holds records/")
     if (folder / "records").is_dir():
         folder = folder / "records"
-    return [Record.load(path) for path in sorted(folder.glob("*.json"))]
+    return [Record.load(path) for path in sorted(folder.glob(pattern))]
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from mixers.registry import nearest
 
 RESULTS_VERSION = "0.1"  # records of one results version are comparable with each other; see CHANGELOG.md
 
-KINDS = ("accuracy", "cost", "latency")
+KINDS = ("accuracy", "cost", "latency", "tuning")  # tuning: an accuracy trial that never reads the test split
 CHOICES = {
     "kind": KINDS,
     "dataset": ("cifar100", "constellations"),
@@ -57,7 +57,7 @@ class Trial:
         UserError: a value is outside what is allowed.
     """
 
-    kind: str  # accuracy, cost or latency
+    kind: str  # accuracy, cost, latency or tuning
     mixer: str  # as on the command line: a registered name, options in parentheses, or a plug-in
     dataset: str
     image_size: int | str  # pixels; "HxW" where not square
@@ -79,7 +79,7 @@ class Trial:
 
     batch_size: int | None = None  # accuracy, latency, and the training step of cost
 
-    epochs: int | None = None  # accuracy only, from here on
+    epochs: int | None = None  # accuracy and tuning only, from here on
     lr: float | None = None  # peak learning rate
     weight_decay: float | None = None
     warmup_epochs: float | None = None
@@ -158,6 +158,8 @@ class Trial:
         words = [self.kind, self.mixer, f"{self.image_size} px", f"patch {self.patch_size}"]
         if self.kind == "accuracy":
             words.append(f"seed {self.seed}")
+        if self.kind == "tuning":
+            words += [f"lr {self.lr:g}", f"weight decay {self.weight_decay:g}"]
         if self.kind == "latency" and self.compiled:
             words.append("compiled")
         if self.kind == "latency" and self.precision != "float32":

@@ -14,11 +14,11 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.errors import UserError
-from benchmarks.measure import constellations
+from benchmarks.measure import constellations, tune
 from benchmarks.measure.match import matched
 from benchmarks.measure.plugins import check_plugin, is_plugin
 from benchmarks.profiles import CORE_MIXERS, PROFILES, Profile
-from benchmarks.record import cores
+from benchmarks.record import Record, cores
 from benchmarks.trial import CHOICES, Trial, normal_size, parse_size
 from mixers import MixerError, UnsupportedSize, create_mixer
 from mixers.blocks import is_per_block, mixer_of_each_block, mixers_in
@@ -73,6 +73,10 @@ class Plan:
         self.profile: Profile = PROFILES[self.profile_name, self.dataset]
         self.mixers = split_mixers(request.mixer) if request.mixer is not None else list(CORE_MIXERS)
         self.mixers = [mixer for mixer in self.mixers if self._is_sound(mixer)]
+        self.tuned = tune.choices(self._tuning_records(), self.profile)
+
+    def _tuning_records(self) -> list[Record]:
+        return tune.tuning_records(self.request.results, self.dataset, self.profile_name)
 
     def _is_sound(self, mixer: str) -> bool:
         """Looks at the plug-ins in a mixer; a broken one that only a wildcard brought in is left out with a warning.
@@ -107,27 +111,62 @@ class Plan:
             for size in sizes:
                 constellations.check_size(parse_size(size))
         settings = [(size, seed) for seed in seeds for size in sizes] + [(size, seeds[0]) for size in extra]
-        recipe = {
+        recipe = self._recipe()
+        return [
+            self._trial("accuracy", mixer, size, seed=seed, **recipe, **self._tuned(mixer))
+            for size, seed in settings
+            for mixer in self.mixers
+        ]
+
+    def tuning(self) -> list[Trial]:
+        """What the sweep has still to try, or has tried: every rate, then every weight decay at the best of them.
+
+        The second part is there for mixers whose first is done, so the caller asks again after measuring.
+        """
+        profile, request = self.profile, self.request
+        size = (request.image_size or (profile.image_size,))[0]
+        seeds = request.seed or profile.seeds[:1]
+        first, *others = profile.tuned_weight_decays
+        cells = [(mixer, lr, first) for lr in profile.tuned_lrs for mixer in self.mixers]
+        best = tune.learning_rates_done(self._tuning_records(), profile)
+        cells += [
+            (mixer, best[_portable_name(mixer)].lr, decay)
+            for decay in others
+            for mixer in self.mixers
+            if _portable_name(mixer) in best
+        ]
+        recipe = self._recipe()
+        return [
+            self._trial("tuning", mixer, size, seed=seed, lr=lr, weight_decay=decay, **recipe)
+            for seed in seeds
+            for mixer, lr, decay in cells
+        ]
+
+    def _recipe(self) -> dict[str, Any]:
+        """How every mixer is trained, but for what is tuned."""
+        profile, request = self.profile, self.request
+        if self.dataset == "cifar100" and request.train_images is not None:
+            raise UserError("--train-images is for procedural data sets; cifar100 trains on its whole training split")
+        return {
             "epochs": _first(request.epochs, profile.epochs),
-            "weight_decay": _first(request.weight_decay, profile.weight_decay),
             "batch_size": _first(request.batch_size, profile.batch_size),
             "warmup_epochs": profile.warmup_epochs,
             "label_smoothing": profile.label_smoothing,
             "augment": _first(request.augment, profile.augment),
             "train_images": _first(request.train_images, profile.train_images),
         }
-        if self.dataset == "cifar100" and request.train_images is not None:
-            raise UserError("--train-images is for procedural data sets; cifar100 trains on its whole training split")
-        return [
-            self._trial("accuracy", mixer, size, seed=seed, lr=self._lr(mixer), **recipe)
-            for size, seed in settings
-            for mixer in self.mixers
-        ]
 
-    def _lr(self, mixer: str) -> float:
-        """What was asked for, else what the sweep chose for this mixer; its options change nothing."""
-        chosen = None if is_per_block(mixer) else self.profile.lr_of.get(parse_mixer(mixer)[0])
-        return _first(self.request.lr, chosen, self.profile.lr)
+    def _tuned(self, mixer: str) -> dict[str, float]:
+        """What was asked for, else what a sweep in the results folder chose, else the profile's choice.
+
+        Options of a mixer change nothing where they have no sweep of their own.
+        """
+        name = mixer if is_per_block(mixer) else parse_mixer(mixer)[0]
+        here = self.tuned.get(_portable_name(mixer)) or self.tuned.get(name)
+        return {
+            "lr": _first(self.request.lr, here and here.lr, self.profile.lr_of.get(name), self.profile.lr),
+            "weight_decay": _first(self.request.weight_decay, here and here.weight_decay, self.profile.weight_decay),
+        }
 
     def cost(self) -> list[Trial]:
         """One trial for every net that `accuracy` trains."""

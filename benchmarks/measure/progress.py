@@ -67,6 +67,8 @@ def outcome_line(record: Record) -> str:
     metrics = record.metrics
     if record.kind == "accuracy":
         return f"test top-1 {metrics['test_top1_percent']:.2f} %, top-5 {metrics['test_top5_percent']:.2f} %"
+    if record.kind == "tuning":
+        return f"held-out top-1 {metrics['val_top1_percent']:.2f} %"
     if record.kind == "cost":
         return f"{metrics['params']:,} parameters, {float(metrics['flops'] or 0) / 1e6:.2f} MFLOPs"
     return f"{metrics['forward_ms']:.2f} ms forward for {metrics['latency_batch_size']} images"
@@ -102,7 +104,7 @@ def estimate_seconds(trial: Trial) -> float:
         per_image = _step_seconds_per_image(probe)
     except (MixerError, RuntimeError):
         return 0.0
-    if trial.kind == "accuracy":
+    if trial.kind in ("accuracy", "tuning"):
         images = trial.train_images or DATASETS[trial.dataset].train_images or 0
         return (trial.epochs or 0) * images * per_image * 1.1 + 2
     step = per_image * trial.batch_size

@@ -20,7 +20,7 @@ from benchmarks.measure.data import load_data
 from benchmarks.measure.latency import measure_latency
 from benchmarks.measure.memory import free_bytes
 from benchmarks.measure.progress import Progress
-from benchmarks.measure.train import Outcome, train, training_step_bytes
+from benchmarks.measure.train import train, training_step_bytes
 from benchmarks.record import Record, atomic_write, code_version, environment, machine_key, now
 from benchmarks.trial import Trial
 from mixers import UnsupportedSize
@@ -87,8 +87,9 @@ class Runner:
         """Measures every trial that has no record, after saying what there is to do and how long it may take."""
         found = {trial: self.find(trial) for trial in trials}
         todo = [trial for trial in trials if found[trial] is None]
-        if any(trial.kind == "accuracy" for trial in todo):
-            load_data(next(t for t in todo if t.kind == "accuracy"), self.data_dir, "cpu")  # fail before the plan
+        trained = [trial for trial in todo if trial.kind in ("accuracy", "tuning")]
+        if trained:
+            load_data(trained[0], self.data_dir, "cpu")  # fail before the plan
         progress = Progress(trials, todo)
         results = [Result(record, False) for record in found.values() if record is not None]
         for _, same in groupby(todo, key=_process_of):
@@ -110,14 +111,15 @@ class Runner:
         return results
 
     def _measure(self, trial: Trial) -> Measured:
-        """Measures one accuracy or cost trial; what goes wrong becomes a status and a reason."""
+        """Measures one accuracy, tuning or cost trial; what goes wrong becomes a status and a reason."""
         try:
             refuse_if_too_large(trial)
             if trial.kind == "cost":
                 return Measured(metrics=measure_cost(trial))
-            checkpoint = self.checkpoints / f"accuracy-{trial.id()}.pt"
+            checkpoint = self.checkpoints / f"{trial.kind}-{trial.id()}.pt"
             outcome = train(trial, load_data(trial, self.data_dir, trial.device), checkpoint)
-            self._save_predictions(trial, outcome)
+            if outcome.predictions is not None:
+                self._save_predictions(trial, outcome.predictions)
             checkpoint.unlink(missing_ok=True)
             return Measured(metrics=outcome.metrics, history=outcome.history)
         except UserError:
@@ -134,9 +136,9 @@ class Runner:
             log.debug("%s", traceback.format_exc())
             return Measured("error", f"{type(error).__name__}: {one_line(error)} ({_place(error)})")
 
-    def _save_predictions(self, trial: Trial, outcome: Outcome) -> None:
+    def _save_predictions(self, trial: Trial, predictions: np.ndarray) -> None:
         with atomic_write(self.records / f"accuracy-{trial.id()}.npy") as file:
-            np.save(file, outcome.predictions, allow_pickle=False)
+            np.save(file, predictions, allow_pickle=False)
 
     def _record(self, trial: Trial, outcome: Measured, started: str) -> Record:
         where = environment(trial)

@@ -43,7 +43,7 @@ class Outcome:
 
     metrics: dict[str, Any]
     history: list[dict[str, Any]]
-    predictions: np.ndarray  # uint8 (test images,), the most probable class of each
+    predictions: np.ndarray | None  # uint8 (test images,), the most probable class of each; None where not read
 
 
 def build_net(trial: Trial, num_classes: int) -> MixerNet:
@@ -77,9 +77,10 @@ def training_step_bytes(trial: Trial) -> int:
 
 
 def train(trial: Trial, data: ImageData, checkpoint: Path) -> Outcome:
-    """Trains, going on from `checkpoint` where that exists, and evaluates on the test split.
+    """Trains, going on from `checkpoint` where that exists, and evaluates on the test split, once.
 
-    Leaves the final weights beside the checkpoint as `.safetensors`.
+    Leaves the final weights beside the checkpoint as `.safetensors`. A tuning trial does neither: what is chosen from
+    it is chosen on held-out images.
 
     Raises:
         Diverged: the loss is not finite.
@@ -109,11 +110,14 @@ def train(trial: Trial, data: ImageData, checkpoint: Path) -> Outcome:
         )
         _save(trial, checkpoint, net, optimizer, history, train_s, overhead_s)
 
-    test_images, test_labels = data.read_test()
-    scores, predictions = evaluate(net, test_images, test_labels, augment, trial)
-    weights = {name: tensor.contiguous().cpu() for name, tensor in net.state_dict().items()}
-    with atomic_write(checkpoint.with_suffix(".safetensors")) as file:
-        file.write(safetensors.torch.save(weights))
+    scores: dict[str, float] = {}
+    predictions = None
+    if trial.kind == "accuracy":
+        test_images, test_labels = data.read_test()
+        scores, predictions = evaluate(net, test_images, test_labels, augment, trial)
+        weights = {name: tensor.contiguous().cpu() for name, tensor in net.state_dict().items()}
+        with atomic_write(checkpoint.with_suffix(".safetensors")) as file:
+            file.write(safetensors.torch.save(weights))
     on_cpu = trial.device == "cpu"
     metrics = {
         **{f"test_{name}": value for name, value in scores.items()},
