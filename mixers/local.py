@@ -144,7 +144,9 @@ class Shift(Mixer):
         self.group = max(1, dim // 12)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _Moved.apply(x, self.group, 1)
+        if torch.is_grad_enabled() and x.requires_grad:
+            return _Moved.apply(x, self.group, 1)
+        return _moved(x, self.group, 1)  # without what autograd costs on a small input
 
     def flops(self) -> int:
         return 0
@@ -161,19 +163,28 @@ class Shift(Mixer):
         return torch.cat([*parts, exact[:, 4 * self.group :]], 1)
 
 
+def _moved(x: Tensor, group: int, step: int) -> Tensor:
+    """The four groups moved by `step` = 1, or back by -1."""
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    out[:, 4 * group :].copy_(x[:, 4 * group :])
+    rows, columns = x.shape[2:]
+    flat_x, flat_out = x.flatten(2), out.flatten(2)
+    for k, (axis, direction) in enumerate(((3, -1), (3, 1), (2, -1), (2, 1))):
+        source, target = (y.narrow(1, k * group, group) for y in (flat_x, flat_out))
+        distance, forwards = columns if axis == 2 else 1, direction * step > 0
+        n = rows * columns - distance
+        target.narrow(2, distance if forwards else 0, n).copy_(source.narrow(2, 0 if forwards else distance, n))
+        # what came over the edge of a row, or was not written at all
+        out.narrow(1, k * group, group).select(axis, 0 if forwards else -1).zero_()
+    return out
+
+
 class _Moved(torch.autograd.Function):
-    """The four groups moved by `step` = 1, or back by -1, which is the backward of it."""
+    """Moving back is the backward of moving."""
 
     @staticmethod
     def forward(x: Tensor, group: int, step: int) -> Tensor:
-        out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-        out[:, : 4 * group].zero_()
-        for k, (axis, direction) in enumerate(((3, -1), (3, 1), (2, -1), (2, 1))):
-            source, target = (y.narrow(1, k * group, group) for y in (x, out))
-            n, forwards = x.shape[axis], direction * step > 0
-            target.narrow(axis, int(forwards), n - 1).copy_(source.narrow(axis, int(not forwards), n - 1))
-        out[:, 4 * group :].copy_(x[:, 4 * group :])
-        return out
+        return _moved(x, group, step)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
