@@ -133,6 +133,21 @@ def speed(options: argparse.Namespace) -> int:
     return 0
 
 
+def crossovers(options: argparse.Namespace) -> int:
+    """Which method of a mixer is fastest from how many tokens on: the table behind method=auto."""
+    from benchmarks.measure.crossovers import ROUNDS, measure_crossovers, write_crossovers
+    from benchmarks.measure.plan import Plan, Request
+
+    _only(options, ("device", "threads", "precision", "rounds", "results"))
+    device = Plan(Request(dataset="cifar100", device=options.device)).device
+    precision = options.precision or ("bfloat16" if device == "cuda" else "float32")
+    threads = 1 if options.threads is None else options.threads
+    _log_to_stdout()
+    cells = measure_crossovers(device, threads, precision, ROUNDS if options.rounds is None else options.rounds)
+    print(f"written to {', '.join(map(str, write_crossovers(options.results, cells, device, threads, precision)))}")
+    return 0
+
+
 def spectracles(options: argparse.Namespace) -> int:
     """The first source's own net, its published log run again in both layouts; resumes."""
     from benchmarks.measure.plan import Request
@@ -202,6 +217,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": report,
     "list": list_verb,
     "speed": speed,
+    "crossovers": crossovers,
     "spectracles": spectracles,
     "bench-peers": bench_peers,
     "atlas": atlas,

@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.measure.data import DATASETS
 from benchmarks.measure.memory import free_bytes, predict_peak_bytes
-from benchmarks.measure.train import build_net
+from benchmarks.measure.train import build_net, method_of
 from benchmarks.trial import Trial
 from mixers import UnsupportedSize, create_mixer
 from mixers.blocks import is_per_block, mixers_in
@@ -84,6 +85,8 @@ def measure_latency(trials: list[Trial]) -> list[Timing]:
         timing = Timing(trial, "ok", None, {"latency_batch_size": trial.batch_size}, [])
         timings.append(timing)
         try:
+            with FakeTensorMode():
+                timing.metrics["method"] = method_of(build_net(trial, num_classes), trial)
             own = list(_items_that_fit(index, timing, num_classes))
         except UnsupportedSize as error:
             timing.status, timing.reason = "unsupported", str(error)

@@ -62,6 +62,11 @@ def build_net(trial: Trial, num_classes: int) -> MixerNet:
     )
 
 
+def method_of(net: MixerNet, trial: Trial) -> str:
+    """Which implementation of its mixers runs in this trial."""
+    return net.method_on(trial.device, torch.bfloat16 if trial.precision == "bfloat16" else torch.float32)
+
+
 def training_step_bytes(trial: Trial) -> int:
     """Predicted peak of a training step's tensors, without the optimizer's, in bytes; nothing is computed."""
     assert trial.batch_size is not None
@@ -110,23 +115,24 @@ def train(trial: Trial, data: ImageData, checkpoint: Path) -> Outcome:
         )
         _save(trial, checkpoint, net, optimizer, history, train_s, overhead_s)
 
-    scores: dict[str, float] = {}
+    test_scores: dict[str, float] = {}
     predictions = None
     if trial.kind == "accuracy":
         test_images, test_labels = data.read_test()
-        scores, predictions = evaluate(net, test_images, test_labels, augment, trial)
+        test_scores, predictions = evaluate(net, test_images, test_labels, augment, trial)
         weights = {name: tensor.contiguous().cpu() for name, tensor in net.state_dict().items()}
         with atomic_write(checkpoint.with_suffix(".safetensors")) as file:
             file.write(safetensors.torch.save(weights))
     on_cpu = trial.device == "cpu"
     metrics = {
-        **{f"test_{name}": value for name, value in scores.items()},
+        **{f"test_{name}": value for name, value in test_scores.items()},
         "val_top1_percent": history[-1]["val_top1_percent"],
         "train_loss": history[-1]["train_loss"],
         "train_s": train_s,
         "train_images_per_s": trial.epochs * len(data.train_labels) / train_s,
         "overhead_percent": 100 * overhead_s / train_s if on_cpu else None,
         "params": sum(p.numel() for p in net.parameters()),
+        "method": method_of(net, trial),
     }
     return Outcome(metrics, history, predictions)
 
