@@ -42,7 +42,7 @@ latency: $(READY) ## time per image size, each mixer alone and in the backbone
 cost: $(READY) ## parameters, FLOPs and peak memory
 report: $(READY) ## tables and plots again, from the records alone
 list: $(READY) ## the mixers, with family, complexity, paper and year
-speed: $(READY) ## ratios quoted in the README: transforms against torch.fft, training against a DataLoader
+speed: $(READY) ## ratios quoted in the README: transforms against naive forms, training against timm's loop
 profile: $(READY) ## where the time of a training step goes, and a trace of it: make profile MIXER=dct,attention
 bench-peers: $(READY) $(PEERS_READY) ## ratios: each mixer beside the best public implementation, forward and backward
 atlas: $(READY) ## what each mixer does: maps of one token's influence, before and after training

@@ -121,12 +121,13 @@ def atlas(options: argparse.Namespace) -> int:
 
 
 def speed(options: argparse.Namespace) -> int:
-    """Ratios: our transforms beside torch.fft, our training loop beside a DataLoader's."""
+    """Ratios: our transforms beside torch.fft and naive forms, our training loop beside timm's."""
     from benchmarks.measure.speed import write_speed
+    from benchmarks.profiles import CORE_MIXERS
     from benchmarks.record import cores
 
     options.results.mkdir(parents=True, exist_ok=True)
-    for c in write_speed(options.results, ["conv1x1", "fft_complex", "attention"], options.threads or cores()):
+    for c in write_speed(options.results, list(CORE_MIXERS), options.threads or cores(), options.data_dir):
         spread = f"{c.ratio_low:.3f} to {c.ratio_high:.3f}, n = {c.rounds}"
         print(f"{c.what} / {c.beside}: {c.ratio:.3f} ({spread}), {c.setting}")
     print(f"written to {options.results / 'speed.md'}")
