@@ -28,7 +28,7 @@ from mixers import create_mixer
 SHAPE = (32, 192, 32, 32)
 TRANSFORM_ROUNDS = 15
 # (images, channels, rows, columns); fewer images where planes are large, all of them larger than the caches
-FORM_SHAPES = [(32, 192, 16, 16), (16, 192, 32, 32), (8, 192, 64, 64), (4, 192, 128, 128)]
+FORM_SHAPES: list[tuple[int, ...]] = [(32, 192, 16, 16), (16, 192, 32, 32), (8, 192, 64, 64), (4, 192, 128, 128)]
 FORM_ROUNDS = 7
 TURN_MS = 15.0  # of one form in one round
 LARGEST_ERROR = 1e-5  # relative, of an output that is timed
@@ -106,11 +106,12 @@ def _compare_forms(name: str, x: Tensor, rounds: int) -> FormComparison:
     mixer = create_mixer(name, x.shape[1], (height, width))
     forms = naive_forms(name, height, width)
     wanted = mixer.reference(x[:1])
-    for what, call in {"ours": mixer, **forms}.items():
+    functions: dict[str, Callable[[Tensor], Tensor]] = {"ours": mixer, **forms}
+    for what, call in functions.items():
         difference = torch.linalg.norm(call(x[:1]) - wanted) / torch.linalg.norm(wanted) if what != YARDSTICK else 0
         if not difference < LARGEST_ERROR:
             raise RuntimeError(f"{name}, {what}, differs from its definition by {difference:.1e}; not timed")
-    calls = {what: functools.partial(call, x) for what, call in {"ours": mixer, **forms}.items()}
+    calls: dict[str, Callable[[], Any]] = {what: functools.partial(call, x) for what, call in functions.items()}
     times = interleaved(calls, rounds, turn_ms=TURN_MS)
     medians = {what: statistics.median(times[what]) for what in forms}
     best = min((what for what in forms if what != YARDSTICK), key=medians.__getitem__)

@@ -14,6 +14,7 @@ import itertools
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -79,8 +80,9 @@ class TimmLoop:
         assert trial.batch_size is not None and trial.lr is not None
         info = data.info
         self.net = build_net(trial, info.num_classes).train()
+        dataset: Any = _PilImages(data.train_images, data.train_labels)  # any Dataset with a transform does
         self.loader = create_loader(
-            _PilImages(data.train_images, data.train_labels),
+            dataset,
             input_size=(3, *trial.size),
             batch_size=trial.batch_size,
             is_training=True,
