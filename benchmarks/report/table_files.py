@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ WORDS = {
     "image_size": "image (px)", "patch_size": "patch (px)", "train_images": "training images", "lr": "learning rate",
     "warmup_epochs": "warm-up epochs", "match": "equal", "image_sizes_px": "sizes (px)",
 }  # fmt: skip
+SAME_TIMED = ["mixer", "label", "family", "tokens", "batch_size", "mixer_source", *COMPARED]  # eager beside compiled
+SAME_COMPILED = ("tokens", "batch", "moves (MB)", "FLOPs", "drift")  # columns that compiling does not change
 WRONG = {"oom": "out of memory"}  # statuses that a reader may not know
 
 
@@ -74,8 +77,12 @@ def table_files(frame: pd.DataFrame, folder: Path) -> tuple[dict[str, pd.DataFra
 def people(name: str, table: pd.DataFrame, frame: pd.DataFrame) -> str:
     """One table in Markdown: a title, a caption with what all rows share, the rows."""
     title, fields, text_cells, number_cells, note = VIEWS[name]
-    varying = [f for f in fields if table[f].map(str).nunique() > 1]
     rows: list[Row] = [{str(k): plain(v) for k, v in row.items()} for row in table.to_dict("records")]
+    if name == "latency" and table["compiled"].nunique() > 1:
+        rows = beside_compiled(rows)
+        fields = [f for f in fields if f != "compiled"]
+        number_cells = with_compiled_columns(number_cells)
+    varying = [f for f in fields if table[f].map(str).nunique() > 1]
     header = [*text_cells, *(WORDS.get(f, f) for f in varying), *number_cells]
     cells: list[Cell] = [*text_cells.values(), *(setting_cell(f) for f in varying), *number_cells.values()]
     body = [[cell(row) for cell in cells] for row in rows]
@@ -92,6 +99,37 @@ def people(name: str, table: pd.DataFrame, frame: pd.DataFrame) -> str:
         + "\n\n"
         + markdown_table(header, body, len(text_cells))
     )
+
+
+def beside_compiled(rows: list[Row]) -> list[Row]:
+    """Latency rows with eager and compiled times of one setting in one: an eager row holds the other as `beside`.
+
+    What was only measured compiled is a row whose eager cells are empty.
+    """
+    joined: dict[tuple[Any, ...], Row] = {}
+    for row in sorted(rows, key=lambda row: bool(row["compiled"])):
+        key = tuple(row[name] for name in SAME_TIMED)
+        if not row["compiled"]:
+            joined[key] = row | {"beside": None}
+        else:
+            empty = {name: value if name in SAME_TIMED else None for name, value in row.items()}
+            joined.setdefault(key, empty)["beside"] = row
+    places = {tuple(row[name] for name in SAME_TIMED): place for place, row in reversed(list(enumerate(rows)))}
+    return [joined[key] for key in sorted(joined, key=places.__getitem__)]
+
+
+def with_compiled_columns(number_cells: dict[str, Cell]) -> dict[str, Cell]:
+    """Every column that compiling may change, followed by the same of the compiled trial."""
+    columns = {}
+    for header, cell in number_cells.items():
+        columns[header] = cell
+        if header not in SAME_COMPILED:
+            columns[f"compiled: {header}"] = partial(compiled_cell, cell)
+    return columns
+
+
+def compiled_cell(cell: Cell, row: Row) -> str:
+    return NOTHING if row["beside"] is None else cell(row["beside"])
 
 
 def caption(name: str, frame: pd.DataFrame) -> str:
@@ -127,6 +165,15 @@ def status_cell(row: Row) -> str:
     if row["status"] == "ok":
         return "ok"
     return markdown(f"{WRONG.get(row['status'], row['status'])}: {row['reason'] or 'no reason given'}")
+
+
+def latency_status_cell(row: Row) -> str:
+    """The status; where eager and compiled share a row and one failed, which."""
+    both = {"eager": row, "compiled": row.get("beside")}
+    texts = {how: status_cell(one) for how, one in both.items() if one is not None and one["status"] is not None}
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"{how} {text}" for how, text in texts.items())
 
 
 def joined(column: str, status: str, show: Callable[[Any], str] | None = None) -> Cell:
@@ -197,16 +244,21 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
     "latency": (
         "Latency",
         [*COMPARED, "compiled"],
-        MIXER | {"status": status_cell},
+        MIXER | {"status": latency_status_cell},
         {
             "tokens": shown("tokens", lambda value: f"{value:,}"),
             "batch": shown("batch_size", lambda value: f"{value:,}"),
+            "moves (MB)": shown("mixer_bytes"),
+            "FLOPs": shown("mixer_batch_flops", count),
+            "copy (ms)": shown("copy_ms", significant),
+            "floor (ms)": shown("floor_ms", significant),
             "mixer fwd (ms)": shown("mixer_forward_ms", significant),
             "mixer fwd + bwd (ms)": shown("mixer_forward_backward_ms", significant),
             "net fwd (ms)": shown("net_forward_ms", significant),
             "net fwd (ms/image)": shown("net_forward_ms_per_image", significant),
             "net fwd + bwd (ms)": shown("net_forward_backward_ms", significant),
             "mixer fwd over copy": with_range("mixer_forward_over_copy"),
+            "mixer fwd over floor": with_range("mixer_forward_over_floor"),
             "mixer fwd over attention": against_attention("mixer_forward_over_attention"),
             "net fwd over attention": against_attention("net_forward_over_attention"),
             "net fwd + bwd over attention": against_attention("net_forward_backward_over_attention"),
@@ -214,7 +266,10 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "drift": shown("drift_ratio"),
         },
         "Times are medians over rounds, per batch unless it says per image. Ratios are taken within each round, per "
-        "image; shown is their median (lowest-highest). † attention was timed at another time, so machine drift is "
+        "image; shown is their median (lowest-highest). A mixer moves its input, output and parameters once each; its "
+        "FLOPs are the algorithm's, per batch. Its floor is the longer of the time for these bytes at the bandwidth of "
+        "the copy of its input and the time for these FLOPs at the rate of one large matrix product, both of the same "
+        "round; a mixer that returns its input has none. † attention was timed at another time, so machine drift is "
         "part of this ratio.",
     ),
     "scaling": (

@@ -100,7 +100,7 @@ def latency_columns(timed: pd.Series | None) -> dict[str, Any]:
 
 
 def latency_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per latency record: times, and the ratios to a copy and to attention, each taken within a round."""
+    """One row per latency record: times, and the ratios to copy, floor and attention, each taken within a round."""
     timed = frame[frame["kind"] == "latency"]
     rows = []
     for _, record in timed.iterrows():
@@ -111,6 +111,9 @@ def latency_table(frame: pd.DataFrame) -> pd.DataFrame:
             row[f"{name}_ms_per_image"] = per_image(record, record[column])
         row["copy_ms"] = plain(record["copy_ms"])
         row |= ratio_columns("mixer_forward_over_copy", ratios(record, record, "mixer_forward_ms", "copy_ms"))
+        row |= {name: whole(record[name]) for name in ("mixer_bytes", "mixer_batch_flops", "matmul_flops_per_s")}
+        row["floor_ms"] = plain(record["floor_ms"])
+        row |= ratio_columns("mixer_forward_over_floor", ratios(record, record, "mixer_forward_ms", "floor_ms"))
         rival = attention_beside(timed, record)
         for column, name in TIMES.items():
             pairs = {} if rival is None or rival["id"] == record["id"] else ratios(record, rival, column, column)
