@@ -18,7 +18,8 @@ def write_report(results: Path) -> list[Path]:
     """Makes all tables, plots and the page from the records in `results`, in place of those of an earlier report.
 
     Records of each data set, profile and machine have folders of their own: `tables/<dataset>-<profile>/` and
-    `plots/<dataset>-<profile>/`; the page, `index.html`, has a section for each. The same records make the same files byte for byte.
+    `plots/<dataset>-<profile>/`; the page, `index.html`, has a part for each. The same records make the same files byte
+    for byte.
 
     Returns:
         The paths written, in order.

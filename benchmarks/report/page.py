@@ -10,7 +10,7 @@ import base64
 import dataclasses
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from benchmarks.report import atlas
 from benchmarks.report.commands import train_command
 from benchmarks.report.frame import comparisons, plain
 from benchmarks.report.page_answers import PASSES, answers, headlines, mean_with_interval
-from benchmarks.report.page_charts import latency_sweeps, patch_sweeps, seeds_of, setting_title, settings
+from benchmarks.report.page_charts import latency_sweeps, patch_sweeps, seeds_of, settings
 from benchmarks.report.style import family_colour
 from benchmarks.report.table_files import VIEWS, WORDS, WRONG, caption
 from benchmarks.report.tables import TRAINED_ALIKE
@@ -126,16 +126,16 @@ def group_content(key: str, group: Group) -> dict[str, Any]:
         "name": group.name,
         "title": clean(f"{first['dataset']}, {first['profile']} profile, {first['machine']}"),
         "caption": caption("summary", frame),
-        "headlines": headlines(frame, tables),
+        "headlines": headlines(frame, tables, group.paired),
         "attention": attention_text(charts["settings"]),
-        "answers": answers(frame, tables, patches, group.verdicts),
+        "answers": answers(frame, tables, patches, group.verdicts, group.paired),
         "charts": charts,
         "ranked": ranked_table(f"{key}-ranked", tables["summary"]),
         "statistics": [
             frame_table(f"{key}-{name}", caption, table)
             for name, caption, table in (
-                ("paired", "Differences between mixers trained with the same seeds", group.paired),
-                ("intervals", "Accuracy, seeds and test images resampled together", group.intervals),
+                ("paired", "Differences between mixers trained with the same seeds.", group.paired),
+                ("intervals", "Accuracy, seeds and test images resampled together.", group.intervals),
             )
             if table is not None and len(table)
         ],
@@ -161,50 +161,43 @@ def ranked_table(key: str, summary: pd.DataFrame) -> Table | None:
     """The summary, best first within each setting."""
     if summary.empty:
         return None
-    header = ["rank", "mixer", "family", "top-1 (%) [95 % interval], seeds", "top-5 (%)", "parameters", "FLOPs"]
-    header += [
-        "forward (ms/image)",
-        "training step (ms/image)",
-        "images/s",
-        "peak memory (MB)",
-        "learning rate",
-        "again",
-    ]
+    numbers: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "top-5 (%)": ("test_top5_percent_mean", percent),
+        "parameters": ("params", count),
+        "FLOPs": ("flops", count),
+        "forward (ms/image)": ("net_forward_ms_per_image", significant),
+        "training step (ms/image)": ("net_forward_backward_ms_per_image", significant),
+        "peak memory (MB)": ("peak_memory_bytes", lambda value: metric("peak_memory_bytes", value)),
+        "learning rate": ("lr", lambda value: f"{value:g}"),
+    }
     rows, families, keys = [], [], []
     for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
         for rank, row in enumerate(part.to_dict("records"), 1):
-            mean = plain(row["test_top1_percent_mean"])
-            accuracy = (
-                mean_with_interval(pd.Series(row)).replace(" %", "") + f", {row['n']}" if mean is not None else ""
-            )
-            wrong = (
-                ""
-                if row["status"] == "ok"
-                else f"{WRONG.get(row['status'], row['status'])}: {row['reason'] or NOTHING}"
-            )
-            partly = f" ({row['failed']})" if row["status"] == "ok" and plain(row["failed"]) else ""
-            numbers = [
-                ("test_top5_percent_mean", percent), ("params", count), ("flops", count),
-                ("net_forward_ms_per_image", significant), ("net_forward_backward_ms_per_image", significant),
-                ("images_per_s", significant), ("peak_memory_bytes", lambda v: metric("peak_memory_bytes", v)),
-                ("lr", lambda v: f"{v:g}"),
-            ]  # fmt: skip
             rows.append(
                 [
                     Cell(str(rank), rank),
                     Cell(clean(row["label"]), colour=family_colour(row["family"])),
                     Cell(clean(row["family"])),
-                    Cell(clean((accuracy or wrong) + partly), -1.0 if mean is None else mean),
-                    *(Cell(show(plain(row[name])), order_of(row[name])) for name, show in numbers),
+                    Cell(outcome(row), order_of(row["test_top1_percent_mean"])),
+                    *(Cell(show(plain(row[name])), order_of(row[name])) for name, show in numbers.values()),
                     Cell("command", command=train_command(row, seeds_of(row))),
                 ]
             )
             families.append(clean(row["family"]))
             keys.append(suffix)
-    caption = (
+    header = ["rank", "mixer", "family", "top-1 (%) [95 % interval], seeds", *numbers, "again"]
+    words = (
         "Mixers by accuracy: mean over seeds with its 95 % Student-t interval. Times and memory are of the whole net."
     )
-    return Table(key, caption, header, rows, 3, families, keys)
+    return Table(key, words, header, rows, 3, families, keys)
+
+
+def outcome(row: Mapping[Any, Any]) -> str:
+    """ "31.3 [29.4, 33.3], 3", and what failed."""
+    if row["status"] != "ok":
+        return clean(f"{WRONG.get(row['status'], row['status'])}: {row['reason'] or 'no reason given'}")
+    partly = f" ({row['failed']})" if plain(row["failed"]) else ""
+    return clean(f"{mean_with_interval(pd.Series(dict(row)), unit='')}, {row['n']}{partly}")
 
 
 def order_of(value: Any) -> float:
@@ -225,8 +218,8 @@ def view_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
     ]
     varying = [field for field in fields if table[field].map(str).nunique() > 1]
     rows = []
-    for row in table.to_dict("records"):
-        row = {str(column): plain(value) for column, value in row.items()}
+    for found in table.to_dict("records"):
+        row = {str(column): plain(value) for column, value in found.items()}
         numbers = [show(row) for show in number_cells.values()]
         rows.append(
             [
@@ -264,19 +257,21 @@ def sort_key(text: str) -> float | str:
 
 
 def frame_table(key: str, caption: str, table: pd.DataFrame) -> Table:
-    """A table as it comes, its columns' underscores made spaces."""
-    left = next((i for i, name in enumerate(table.columns) if is_number(table[name])), len(table.columns))
+    """A table as it comes: texts before numbers, and what all rows share in the caption."""
+    shared = [name for name in table.columns if len(table) > 1 and name != "n" and table[name].map(str).nunique() == 1]
+    words = [
+        f"{str(n).replace('_', ' ')} {clean(table[n].iloc[0])}" for n in shared if plain(table[n].iloc[0]) is not None
+    ]
+    numbers = [name for name in table.columns if name not in shared and is_number(table[name])]
+    texts = [name for name in table.columns if name not in shared and name not in numbers]
     rows = [
-        [
-            Cell(significant(v), order_of(v))
-            if is_number(table[name])
-            else Cell(NOTHING if plain(v) is None else clean(v))
-            for name, v in zip(table.columns, line, strict=True)
-        ]
-        for line in table.itertuples(index=False)
+        [Cell(NOTHING if plain(row[name]) is None else clean(row[name])) for name in texts]
+        + [Cell(significant(row[name]), order_of(row[name])) for name in numbers]
+        for row in table.to_dict("records")
     ]
     families = [clean(family) for family in table["family"]] if "family" in table else ()
-    return Table(key, caption, [str(name).replace("_", " ") for name in table.columns], rows, left, families)
+    caption += f" All rows: {'; '.join(words)}." if words else ""
+    return Table(key, caption, [str(name).replace("_", " ") for name in (*texts, *numbers)], rows, len(texts), families)
 
 
 def is_number(column: pd.Series) -> bool:
@@ -314,6 +309,7 @@ def provenance_table(key: str, frame: pd.DataFrame) -> Table:
     rows = []
     for values, part in frame.groupby(fields, dropna=False, sort=False):
         texts = [NOTHING if plain(value) is None else clean(value) for value in values]
+        texts[-2] = texts[-2][:12]
         texts[-1] = "changed" if texts[-1] == "True" else "as committed"
         first, last = min(part["started"]), max(part["ended"])
         rows.append([*texts, listing(sorted(part["label"])), f"{first[:10]} to {last[:10]}", str(len(part))])

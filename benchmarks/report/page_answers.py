@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -59,8 +61,15 @@ def row_of(rows: pd.DataFrame, label: str) -> pd.Series | None:
     return None if found.empty else found.iloc[0]
 
 
-def paired_gap(frame: pd.DataFrame, row: pd.Series, other: pd.Series) -> Estimate | None:
-    """Difference in top-1 over the seeds that both have, with its Student-t interval."""
+def paired_gap(
+    frame: pd.DataFrame, row: pd.Series, other: pd.Series, paired: pd.DataFrame | None = None
+) -> Estimate | None:
+    """Difference in top-1: as `paired` has it, else over the seeds that both have, with its Student-t interval."""
+    if paired is not None and len(paired):
+        known = paired[same_rows(paired, row, ["label", *ACCURACY_SETTING]) & (paired["reference"] == other["label"])]
+        for _, found in known.iterrows():
+            low, high = (plain(found[f"difference_points_{end}"]) for end in ("low", "high"))
+            return Estimate(float(found["difference_points"]), low, high, int(found["n"]))
     trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
     mine, theirs = (
         {
@@ -81,14 +90,16 @@ def gap_text(gap: Estimate | None) -> str:
     return f"{gap.value:+.1f} points{between}, n = {gap.n}"
 
 
-def mean_with_interval(row: pd.Series) -> str:
+def mean_with_interval(row: pd.Series, unit: str = " %") -> str:
     mean, low, high = (plain(row[f"test_top1_percent_{end}"]) for end in ("mean", "low", "high"))
     if mean is None:
         return NOTHING
-    return f"{mean:.1f} %" + ("" if low is None else f" [{low:.1f}, {high:.1f}]")
+    return f"{mean:.1f}{unit}" + ("" if low is None else f" [{low:.1f}, {high:.1f}]")
 
 
-def headlines(frame: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> list[Headline]:
+def headlines(
+    frame: pd.DataFrame, tables: dict[str, pd.DataFrame], paired: pd.DataFrame | None = None
+) -> list[Headline]:
     """Every mixer beside attention, by accuracy: from where it is cheaper, and what that costs."""
     rows, latency = main_rows(tables["summary"]), tables["latency"]
     swept = next(iter(sweeps(latency).values()), None)
@@ -104,13 +115,13 @@ def headlines(frame: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> list[Head
         row = trained.get(label)
         known = swept is not None and label in set(swept["label"])
         scaling = scaling_row(label, tables["scaling"], swept) if known and swept is not None else None
-        gap = paired_gap(frame, row, trained[ATTENTION]) if row is not None and ATTENTION in trained else None
+        gap = paired_gap(frame, row, trained[ATTENTION], paired) if row is not None and ATTENTION in trained else None
         found.append(
             Headline(
                 label=clean(label),
                 family=clean(families[label]),
                 crossings={
-                    name: plain(None if scaling is None else scaling[f"{name}_overtakes_attention"]) or NOTHING
+                    name: NOTHING if scaling is None else crossing_text(scaling[f"{name}_overtakes_attention"])
                     for name in PASSES
                 },
                 ratios={name: trained_ratio(latency, row, name) for name in PASSES},
@@ -138,24 +149,33 @@ def trained_ratio(latency: pd.DataFrame, row: pd.Series | None, name: str) -> st
     return ranged(first[column], first[f"{column}_low"], first[f"{column}_high"])
 
 
+def crossing_text(crossing: Any) -> str:
+    """ "faster at every measured size (256-4,096)" as the cell of a column that says what is faster."""
+    crossing = plain(crossing)
+    if crossing is None:
+        return NOTHING
+    return re.sub(r"faster at every measured size \((.*)\)", r"at every size, \1", str(crossing))
+
+
 def answers(
     frame: pd.DataFrame,
     tables: dict[str, pd.DataFrame],
     patches: Sequence[dict[str, Any]],
-    verdicts: Sequence[Any] | None,
+    verdicts: Sequence[Any] | None = None,
+    paired: pd.DataFrame | None = None,
 ) -> list[Answer]:
     """The five questions."""
     rows = main_rows(tables["summary"])
     return [
-        Answer("Which mixer is best at a given latency?", best_at_latency(rows)),
-        Answer("Does the imaginary part matter?", imaginary_part(frame, rows)),
-        Answer("Is it the patches or the mixing?", patches_or_mixing(frame, rows, patches)),
-        Answer("Where does the FFT overtake attention?", overtaking(tables)),
+        Answer("Which mixer is best at a given latency?", best_at_latency(frame, rows, paired)),
+        Answer("Does the imaginary part matter?", imaginary_part(frame, rows, paired)),
+        Answer("Is it the patches or the mixing?", patches_or_mixing(frame, rows, patches, paired)),
+        Answer("Where does the FFT overtake attention?", overtaking(tables, rows)),
         Answer("Which published claims hold here?", claims_held(verdicts)),
     ]
 
 
-def best_at_latency(rows: pd.DataFrame) -> list[str]:
+def best_at_latency(frame: pd.DataFrame, rows: pd.DataFrame, paired: pd.DataFrame | None) -> list[str]:
     column = "net_forward_ms_per_image"
     ready = [
         row
@@ -166,38 +186,41 @@ def best_at_latency(rows: pd.DataFrame) -> list[str]:
         return ["Not measured: no mixer has both an accuracy and a latency in the same net."]
     points = [(float(row[column]), float(row["test_top1_percent_mean"])) for row in ready]
     front = [ready[i] for i in pareto_front(points)]
-    lines = [
-        f"From {significant(r[column])} ms per image: {clean(r['label'])}, {mean_with_interval(r)}." for r in front
+    times = [significant(row[column]) for row in front]
+    spans = [f"{low} to {high}" for low, high in pairwise(times)] + [f"from {times[-1]}"]
+    steps = [
+        f"{span} ms per image: {clean(row['label'])}, {mean_with_interval(row)}"
+        for span, row in zip(spans, front, strict=True)
     ]
-    first = front[0]
+    first, best = front[0], front[-1]
     where = f"{first['image_size']} px, patch {first['patch_size']} px, whole net, forward"
-    best = front[-1]
-    lead = f"{clean(best['label'])} is the most accurate at any latency of {significant(best[column])} ms per image or more"
-    cheaper = (
-        f"; below that, {listing([r['label'] for r in reversed(front[:-1])])}, as listed" if len(front) > 1 else ""
-    )
-    return [f"{lead}{cheaper} ({where}).", *lines]
+    lead = f"{clean(best['label'])}, where there are {significant(best[column])} ms per image to spend"
+    if len(front) == 1:
+        return [f"{lead}: the fastest is the most accurate, too ({where}).", *steps]
+    lead += f"; below that {listing([row['label'] for row in reversed(front[:-1])])}, as listed ({where})."
+    gap = paired_gap(frame, front[-2], best, paired)
+    return [lead, *steps, f"{clean(front[-2]['label'])} minus {clean(best['label'])}: {gap_text(gap)}"]
 
 
-def imaginary_part(frame: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
+def imaginary_part(frame: pd.DataFrame, rows: pd.DataFrame, paired: pd.DataFrame | None) -> list[str]:
     found = []
     for keeps, loses in IMAGINARY:
         with_it, without = row_of(rows, keeps), row_of(rows, loses)
-        gap = None if with_it is None or without is None else paired_gap(frame, with_it, without)
+        gap = None if with_it is None or without is None else paired_gap(frame, with_it, without, paired)
         if gap is not None:
             found.append((keeps, loses, gap))
     if not found:
         return ["Not measured: it takes fft_complex or fft_pairs beside fft_real, fft_real_2d or fft_imag."]
     told = {sign(gap) for _, _, gap in found}
     if told == {0}:
-        lead = "Cannot be told from these runs: every interval of the difference holds zero."
+        lead = "Too few runs to tell: the interval of every difference holds zero."
     elif told <= {0, 1}:
         lead = "Yes: keeping it helps in some comparisons and hurts in none." if 0 in told else "Yes: keeping it helps."
     elif told <= {0, -1}:
         lead = "No: keeping it helps nowhere, and costs accuracy in some comparisons." if 0 in told else "No: it hurts."
     else:
         lead = "It depends on the comparison."
-    return [lead, *(f"{keeps} minus {loses}: {gap_text(gap)}." for keeps, loses, gap in found)]
+    return [lead, *(f"{keeps} minus {loses}: {gap_text(gap)}" for keeps, loses, gap in found)]
 
 
 def sign(gap: Estimate) -> int:
@@ -207,7 +230,9 @@ def sign(gap: Estimate) -> int:
     return 1 if gap.low > 0 else -1 if gap.high < 0 else 0
 
 
-def patches_or_mixing(frame: pd.DataFrame, rows: pd.DataFrame, patches: Sequence[dict[str, Any]]) -> list[str]:
+def patches_or_mixing(
+    frame: pd.DataFrame, rows: pd.DataFrame, patches: Sequence[dict[str, Any]], paired: pd.DataFrame | None
+) -> list[str]:
     if patches:
         lines = {line["label"]: line for line in patches[0]["lines"]}
         named = [name for name in (NO_MIXING, LEARNED, ATTENTION) if name in lines]
@@ -222,12 +247,12 @@ def patches_or_mixing(frame: pd.DataFrame, rows: pd.DataFrame, patches: Sequence
     none, best = row_of(rows, NO_MIXING), None if rows.empty else rows.sort_values("test_top1_percent_mean").iloc[-1]
     if none is None or best is None or best["label"] == NO_MIXING:
         return ["Not measured: it takes conv1x1, which mixes nothing, beside other mixers."]
-    gap = paired_gap(frame, best, none)
+    gap = paired_gap(frame, best, none, paired)
     share = 100 * none["test_top1_percent_mean"] / best["test_top1_percent_mean"]
     return [
         f"At patch {none['patch_size']} px the patches alone get most of the way: without any mixing (conv1x1) the net "
         f"reaches {share:.0f} % of the accuracy of the best mixer, {clean(best['label'])}.",
-        f"{clean(best['label'])} minus conv1x1: {gap_text(gap)}.",
+        f"{clean(best['label'])} minus conv1x1: {gap_text(gap)}",
         "Other patch sizes are not among these records; PATCH_SIZE=1, 2 and 8 would tell how this changes.",
     ]
 
@@ -251,27 +276,32 @@ def patch_lead(lines: dict[str, dict[str, Any]]) -> str:
     return "What the best mixer adds to a net that mixes nothing: " + "; ".join(gains.values()) + "."
 
 
-def overtaking(tables: dict[str, pd.DataFrame]) -> list[str]:
+def overtaking(tables: dict[str, pd.DataFrame], rows: pd.DataFrame) -> list[str]:
     swept = next(iter(sweeps(tables["latency"]).values()), None)
     if swept is None or ATTENTION not in set(swept["label"]):
         return ["Not measured: it takes attention and an FFT mixer timed at several image sizes."]
-    lines = []
-    for label in sorted(set(swept["label"])):
-        if not label.startswith("fft_"):
-            continue
+    by_text: dict[str, list[str]] = {}  # where mixers overtake alike, they share a line
+    labels = [label for label in sorted(set(swept["label"])) if label.startswith("fft_")]
+    for label in labels:
         row = scaling_row(label, tables["scaling"], swept)
         if row is not None:
-            crossings = {words: plain(row[f"{name}_overtakes_attention"]) or NOTHING for name, words in PASSES.items()}
-            alone = plain(row["mixer_forward_overtakes_attention"]) or NOTHING
-            parts = [f"{words} {text}" for words, text in {**crossings, "mixer alone, forward": alone}.items()]
-            lines.append(f"{label}: {'; '.join(parts)}.")
+            columns = {**PASSES, "mixer_forward": "mixer alone, forward"}
+            texts = {words: crossing_text(row[f"{name}_overtakes_attention"]) for name, words in columns.items()}
+            words = "; ".join(f"{words}: {text}" for words, text in texts.items())
+            if len(set(texts.values())) == 1:
+                words = f"{next(iter(texts.values()))} tokens: forward, in a training step, and the mixer alone"
+            by_text.setdefault(words, []).append(clean(label))
+    lines = [f"{listing(names)}: {words}." for words, names in by_text.items()]
     if not lines:
         return ["Not measured: no FFT mixer was timed at several image sizes."]
-    same = {line.partition(": ")[2] for line in lines}
-    names = [line.partition(": ")[0] for line in lines]
-    if len(same) == 1:
-        return [f"{' and '.join(names)}: {same.pop()}"]
-    return [lines[0], *lines[1:]]
+    for label in labels:
+        trained = row_of(rows, label)
+        ratio = trained_ratio(tables["latency"], trained, "net_forward")
+        if trained is not None and ratio != NOTHING:
+            lines.append(
+                f"{clean(label)} in the trained net, {trained['tokens']:,} tokens: {ratio} of attention's time"
+            )
+    return lines
 
 
 def claims_held(verdicts: Sequence[Any] | None) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.report.commands import latency_command, train_command
-from benchmarks.report.frame import comparisons, plain, size_order, square_ones
+from benchmarks.report.frame import comparisons, plain, size_order
 from benchmarks.report.metrics import METRICS
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots_accuracy import best_learning_rates

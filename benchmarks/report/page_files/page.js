@@ -64,16 +64,18 @@
     const ink = dark ? "#e6edf3" : "#1b1f24", grid = dark ? "#30363d" : "#e2e5e9";
     const axis = (own) => ({ gridcolor: grid, linecolor: grid, zerolinecolor: grid, automargin: false, ...own });
     const { xaxis, yaxis, ...rest } = more;
+    for (const own of [xaxis, yaxis]) own.title.font = { size: narrow() ? 11 : 13 };
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 13 },
-      margin: { l: 62, r: 14, t: 12, b: 58 }, hovermode: "closest",
+      margin: { l: 62, r: 14, t: 34, b: 58 }, modebar: { bgcolor: "rgba(0,0,0,0)", color: dark ? "#8b949e" : "#8a9199", activecolor: ink }, hovermode: "closest",
       hoverlabel: { align: "left", bgcolor: dark ? "#161b22" : "#ffffff", bordercolor: grid, font: { color: ink, size: 12 } },
       dragmode: window.matchMedia("(pointer: coarse)").matches ? false : "zoom",
       legend: narrow() ? { orientation: "h", y: -0.22, font: { size: 11 } } : { font: { size: 12 } },
       xaxis: axis(xaxis), yaxis: axis(yaxis), ...rest,
     };
   };
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
+  // the button that would send a chart to plotly is left out
+  const config = { responsive: true, displaylogo: false, plotlyServerURL: "", modeBarButtonsToRemove: ["sendChartToCloud", "lasso2d", "select2d", "autoScale2d"] };
   const draw = (id, traces, shape) => Plotly.react(byId(`${id}-plot`), traces, layout(shape), config);
   const menu = (id, label, choices, value, changed) => {
     const outer = document.createElement("label"), select = document.createElement("select");
@@ -110,7 +112,7 @@
     if (!log) return Math.max(...values) >= 10000 ? ticks : {};
     // on a short log axis plotly would write "2" and "5" without their decade
     const [low, high] = [Math.min(...values) / 1.4, Math.max(...values) * 1.4];
-    const steps = high / low > 300 ? [1] : high / low > 50 ? [1, 3] : high / low > 6 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 7];
+    const steps = high / low > 300 ? [1] : high / low > 50 ? [1, 3] : high / low > 6 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 6, 7, 8];
     const found = [];
     for (let e = Math.floor(Math.log10(low)); e <= Math.log10(high); e++)
       for (const s of steps) found.push(Number((s * 10 ** e).toPrecision(3)));
@@ -127,9 +129,9 @@
     return points.map((p, i) => {
       const w = p.label.length * 6.7 + 4, h = 15;
       const spots = {
+        "top right": [p.px + 4, p.py - h - 4], "bottom right": [p.px + 4, p.py + 4],
         "middle right": [p.px + 8, p.py - h / 2], "top center": [p.px - w / 2, p.py - h - 7],
         "bottom center": [p.px - w / 2, p.py + 7], "middle left": [p.px - 8 - w, p.py - h / 2],
-        "top right": [p.px + 4, p.py - h - 4], "bottom right": [p.px + 4, p.py + 4],
         "top left": [p.px - 4 - w, p.py - h - 4], "bottom left": [p.px - 4 - w, p.py + 4],
       };
       for (const [name, [x, y]] of Object.entries(spots)) {
@@ -185,7 +187,7 @@
         ? values.concat(points.flatMap((p) => [p.low, p.high]).filter((v) => v !== null)) : values;
       const [lx, ly] = [log(x, xs), log(y, ys)];
       const rx = points.length ? span(reach(x, xs), lx, 0.1) : [0, 1], ry = points.length ? span(reach(y, ys), ly, 0.07) : [0, 1];
-      const width = byId(`${id}-plot`).clientWidth - 76, height = byId(`${id}-plot`).clientHeight - 70;
+      const width = byId(`${id}-plot`).clientWidth - 76, height = byId(`${id}-plot`).clientHeight - 92;
       const at = (v, l, r) => ((l ? Math.log10(v) : v) - r[0]) / (r[1] - r[0]);
       const texts = placed(points.map((p) => ({ label: p.label, px: at(p.x, lx, rx) * width, py: (1 - at(p.y, ly, ry)) * height })), width, height);
       const traces = [];
@@ -272,8 +274,8 @@
       const values = traces.flatMap((t) => t.y);
       draw(id, traces, {
         xaxis: { type: "log", title: { text: "image size (px), tokens below" }, tickvals: tick, ticktext: tick.map((s) => `${s}<br>${sweep.sizes[s]}`) },
-        yaxis: { type: "log", title: { text: quantity.label, font: { size: narrow() ? 11 : 13 } }, ...numberTicks(values.length ? values : [1], true) },
-        margin: { l: 62, r: 14, t: 12, b: 70 },
+        yaxis: { type: "log", title: { text: quantity.label }, ...numberTicks(values.length ? values : [1], true) },
+        margin: { l: 62, r: 14, t: 34, b: 70 },
       });
       byId(`${id}-caption`).textContent = sweep.caption + (ratio ? " Below the dotted line a mixer is cheaper than attention." : "");
     };
