@@ -153,15 +153,13 @@ def latency_sweeps(frame: pd.DataFrame, latency: pd.DataFrame) -> list[dict[str,
         ]
         ready = rows[rows["status"] == "ok"].sort_values(["label", "tokens"], kind="stable")
         ready = ready.drop_duplicates(["label", "image_size"])
-        quantities = [
+        quantities: list[dict[str, Any]] = [
             {"key": f"{name}_ms_per_image", "label": TIME_LABELS[name], "scale": 1.0} for name in TIMES.values()
         ]
         each = ready["batch_size"].nunique() > 1
         memory = "peak memory of the net, forward + backward (MB" + (" per image of the batch)" if each else ")")
-        ready = ready.assign(memory=[
-            None if plain(b) is None else b * 1e-6 / (n if each else 1)
-            for b, n in zip(ready["peak_memory_bytes"], ready["batch_size"], strict=True)
-        ])  # fmt: skip
+        images = pd.to_numeric(ready["batch_size"]) if each else 1
+        ready = ready.assign(memory=pd.to_numeric(ready["peak_memory_bytes"]) * 1e-6 / images)
         quantities.append({"key": "memory", "label": memory, "scale": 1.0})
         quantities += [
             {"key": f"{name}_over_attention", "label": TIME_LABELS[name].replace("(ms per image)", "over attention's")}
