@@ -36,11 +36,11 @@ help: ## this page
 	@echo '  ARGS="--no-coordinates" passes anything else; python -m benchmarks help explains every flag'
 	@echo '  PYTHON=python3 uses an interpreter that has the packages (conda, an NGC container) instead of .venv'
 
-bench-all: $(READY) ## everything: train, cost, latency, tables, plots; running it again goes on where it was
+bench-all: $(READY) ## everything: train, cost, latency, tables, plots, page; running it again goes on where it was
 train: $(READY) ## one training run: make train MIXER=fft_complex
 latency: $(READY) ## time per image size, each mixer alone and in the backbone
 cost: $(READY) ## parameters, FLOPs and peak memory
-report: $(READY) ## tables and plots again, from the records alone
+report: $(READY) ## tables, plots and the page again, from the records alone
 list: $(READY) ## the mixers, with family, complexity, paper and year
 speed: $(READY) ## ratios quoted in the README: transforms against naive forms, training against timm's loop
 profile: $(READY) ## where the time of a training step goes, and a trace of it: make profile MIXER=dct,attention

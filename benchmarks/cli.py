@@ -93,7 +93,7 @@ def tune(options: argparse.Namespace) -> int:
 
 
 def report(options: argparse.Namespace) -> int:
-    """Tables and plots again, from the records alone."""
+    """Tables, plots and the page again, from the records alone."""
     from benchmarks.report.atlas import write_atlas
     from benchmarks.report.build import write_report
 

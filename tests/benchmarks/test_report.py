@@ -222,6 +222,7 @@ def test_attention_timed_at_another_time_is_marked(tmp_path):
 
 def digests(folder: Path) -> dict[str, str]:
     paths = [path for room in ("tables", "plots") for path in (folder / room).rglob("*") if path.is_file()]
+    paths.append(folder / "index.html")
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
@@ -237,7 +238,7 @@ def test_same_records_make_the_same_bytes_and_stale_files_go(tmp_path):
     for path in (stale, *kept):
         path.parent.mkdir(parents=True)
         path.touch()
-    assert {path.suffix for path in write_report(folders[0])} == {".csv", ".md", ".png", ".svg"}
+    assert {path.suffix for path in write_report(folders[0])} == {".csv", ".md", ".png", ".svg", ".html"}
     written = write_report(folders[1])
     assert not stale.parent.exists() and all(path.exists() for path in kept)
     for path in kept:
