@@ -110,7 +110,7 @@ def train(trial: Trial, data: ImageData, checkpoint: Path) -> Outcome:
         )
         _save(trial, checkpoint, net, optimizer, history, train_s, overhead_s)
 
-    scores: dict[str, float] = {}
+    scores = {}
     predictions = None
     if trial.kind == "accuracy":
         test_images, test_labels = data.read_test()

@@ -30,7 +30,7 @@ def write_report(results: Path) -> list[Path]:
     clear(results)
     paths: list[Path] = []
     for name, group in split_groups(frame).items():
-        tables, written = table_files(group, results / "tables" / name)
+        tables, written = table_files(group, results / "tables" / name, results)
         paths += written + make_plots(tables, group, results / "plots" / name)
     return paths
 
