@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from benchmarks.report.claims import write_claims
 from benchmarks.report.frame import load_results, split_groups
 from benchmarks.report.plots import make_plots
 from benchmarks.report.table_files import table_files
@@ -19,6 +20,8 @@ def write_report(results: Path) -> list[Path]:
     Records of each data set, profile and machine have folders of their own: `tables/<dataset>-<profile>/` and
     `plots/<dataset>-<profile>/`. The same records make the same files byte for byte.
 
+    What the records say to the literature's claims goes into `claims.csv` and `claims.md`.
+
     Returns:
         The paths written, in order.
 
@@ -32,7 +35,7 @@ def write_report(results: Path) -> list[Path]:
     for name, group in split_groups(frame).items():
         tables, written = table_files(group, results / "tables" / name, results)
         paths += written + make_plots(tables, group, results / "plots" / name)
-    return paths
+    return paths + write_claims(results)[1]
 
 
 def clear(results: Path) -> None:

@@ -222,8 +222,8 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
         },
         "Top-1 is the mean over seeds ± half of its 95 % Student-t interval, the number of seeds in parentheses; "
         "one seed has no interval. The interval over seeds and images is a bootstrap that draws both together: other "
-        "test images count as well. Noise: how much one run's top-1 varies, in points, by its seed (0 where chance over "
-        "the images explains all of it) and by the choice of test images. Times, throughput and memory are of the "
+        "test images count as well. Noise: how much one run's top-1 varies, in points, by its seed (0 where chance "
+        "over the images explains all of it) and by the choice of test images. Times, throughput and memory are of the "
         "whole net, from the latency sweep; images/s is forward only.",
     ),
     "differences": (
