@@ -1,8 +1,8 @@
 """How a claim is held against records: each rule finds its effects, with intervals, in one group of records.
 
 An effect supports a claim if its interval lies wholly inside the claimed range, and contradicts it if wholly outside.
-Where a claim needs several comparisons, all must support it, each at 95 %; one contradicts it, and since one of many may
-do so by chance, by an interval widened for their number (Bonferroni).
+Where a claim needs several comparisons, all must support it, each at 95 %. One of them contradicts it, by an interval
+widened for their number (Bonferroni), since one of many may lie outside by chance.
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ class MemoryFirst:
         ratio, smallest, largest = peaks[max(peaks)], min(peaks), max(peaks)
         note = f"none ran out; {peaks[smallest]:.1f} times at {smallest:,} tokens"
         what = f"peak memory of {self.rival} over {self.mixer}, {largest:,} tokens"
-        part = Part(what, ratio, ratio, ratio, len(peaks), (self.times, INFINITE), (0, 1), note)
+        part = Part(what, ratio, ratio, ratio, len(peaks), (self.times, INFINITE), (0, 1), note=note)
         return Finding((part,), (), setting, "times", "sizes")
 
 

@@ -40,11 +40,10 @@ from benchmarks.report.frame import load_results, split_groups
 from benchmarks.report.predictions import Folders, folders
 from benchmarks.report.text import NOTHING, markdown, markdown_table, signed, significant
 
+MOST_NAMED = 4  # of what is missing for a verdict
 PATCHES = (1, 2, 4, 8)
 SPECTRACLES = "spectracles README (mkaic/spectracles), 2024"
-SPECTRACLES_ON = (
-    "CIFAR-100, 32 px, every pixel a token, width 32 to 64, depth 4 to 8, one run each, test split read every epoch"
-)
+SPECTRACLES_ON = "CIFAR-100, 32 px, every pixel a token, width 32 to 64, depth 4 to 8, single runs of 30 to 150 epochs"
 FNET = "FNet (Lee-Thorp et al., arXiv 2105.03824), 2021"
 FNET_ON = "text: GLUE after pre-training, 512 tokens, FNet-Base beside BERT-Base, GPUs (V100) and TPUs"
 SEEDS = "DATASET=cifar100 SEED=0,1,2,3,4,5,6,7"
@@ -194,7 +193,7 @@ CLAIMS: tuple[Claim, ...] = (
             ),
             condition=_pair("attention", "fft_real"),
         ),
-    ),  # fmt: skip
+    ),
     Claim(
         id="any-mixing-beats-none",
         text="Any mixing of tokens beats none.",
@@ -225,10 +224,11 @@ CLAIMS: tuple[Claim, ...] = (
         text="Mixing is worth something at every patch size.",
         source="against 'Patches Are All You Need?' (ConvMixer, arXiv 2201.09792), 2022",
         made_on="ConvMixer: ImageNet, and CIFAR-10",
-        measurement="test top-1 of linear, fft_real and attention less that of conv1x1 at the same patch size: 1, 2, 4, 8",
+        measurement="test top-1 of linear, fft_real and attention less that of conv1x1 at patch 1, 2, 4 and 8",
         threshold="every difference above 0 points",
         trials=_accuracy("linear", "fft_real", "attention", "conv1x1", patch_size=PATCHES),
-        command=f"for p in 1 2 4 8; do make bench-all MIXER=linear,fft_real,attention,conv1x1 PATCH_SIZE=$p {SEEDS}; done",
+        command="for p in 1 2 4 8; do "
+        f"make bench-all MIXER=linear,fft_real,attention,conv1x1 PATCH_SIZE=$p {SEEDS}; done",
         rule=Accuracies(
             tuple(
                 Contrast((_at(mixer, p), _at("conv1x1", p)), (0, INFINITE))
@@ -265,7 +265,7 @@ CLAIMS: tuple[Claim, ...] = (
         text="Without normalisation a deep spectral net fails.",
         source=f"{SPECTRACLES}: at depth 8, 2.1 % without and 29.1 % with it",
         made_on=SPECTRACLES_ON,
-        measurement="the first source's own net at depth 8: test top-1 without standardisation as a share of that with it",
+        measurement="the first source's own net at depth 8: test top-1 without standardisation over that with it",
         threshold="below 50 % ('fails', our reading)",
         trials={"verb": "spectracles", "depth": 8, "standardize": ("none", "chw")},
         command="python -m benchmarks spectracles --depth 8 --seed 0,1,2",
@@ -298,9 +298,9 @@ CLAIMS: tuple[Claim, ...] = (
         text="Attention runs out of memory before the FFT does.",
         source=f"{FNET}: at 8,192 tokens attention runs out of memory, FNet does not",
         made_on=FNET_ON,
-        measurement="statuses of the latency sweep, attention(backend=plain) beside fft_real; where none ran out, peak memory "
-        "of the net's forward and backward at the largest size",
-        threshold="attention alone runs out; or asks for more than twice the memory, one doubling of the batch earlier",
+        measurement="statuses of the latency sweep, attention(backend=plain) beside fft_real; where none ran out, peak "
+        "memory of the net's forward and backward at the largest size",
+        threshold="attention alone runs out; or asks for over twice the memory (contradicted: for less)",
         trials={"kind": "latency", "mixer": ("fft_real", "attention(backend=plain)"), "patch_size": 1},
         command="make latency MIXER=fft_real,attention IMAGE_SIZE=64,96,128,192,256",
         rule=MemoryFirst("fft_real", "attention(backend=plain)", 2),
@@ -310,8 +310,8 @@ CLAIMS: tuple[Claim, ...] = (
         text="Attention through today's fused kernel (SDPA) still runs out of memory before the FFT does.",
         source=f"{FNET}, whose attention was not fused",
         made_on=FNET_ON,
-        measurement="the same with attention (SDPA), whose memory grows as the FFT's does",
-        threshold="attention alone runs out; or asks for more than twice the memory, one doubling of the batch earlier",
+        measurement="the same with attention (SDPA)",
+        threshold="attention alone runs out; or asks for over twice the memory (contradicted: for less)",
         trials={"kind": "latency", "mixer": ("fft_real", "attention"), "patch_size": 1},
         command="make latency MIXER=fft_real,attention IMAGE_SIZE=64,96,128,192,256",
         rule=MemoryFirst("fft_real", "attention", 2),
@@ -355,7 +355,7 @@ def _verdict(claim: Claim, finding: Finding) -> Verdict:
     against = [part for part in parts if part.outcome == CONTRADICTED]
     open_ = [part for part in parts if part.outcome == UNDECIDED]
     deciding = min(against or open_ or parts, key=lambda part: part.margin)
-    many = f" ({len(parts)} comparisons, intervals widened to hold together)" if len(parts) > 1 else ""
+    many = f" ({len(parts)} comparisons; shown is the one that decides)" if len(parts) > 1 else ""
     if against:
         outcome, reason = CONTRADICTED, f"the interval lies wholly on the other side of the threshold{many}"
     elif open_ or finding.missing:
@@ -364,6 +364,8 @@ def _verdict(claim: Claim, finding: Finding) -> Verdict:
         outcome, reason = SUPPORTED, f"the interval lies wholly on the claimed side of the threshold{many}"
     if deciding.decided is not None:
         reason = deciding.what
+    elif outcome != UNDECIDED and deciding.low == deciding.high:
+        reason = reason.replace("the interval lies wholly", "the figure lies")
     if deciding.note and outcome != UNDECIDED:
         reason += f"; {deciding.note}"
     return Verdict(
@@ -375,13 +377,15 @@ def _verdict(claim: Claim, finding: Finding) -> Verdict:
 def _why_open(part: Part, finding: Finding, still_open: int) -> list[str]:
     reasons = []
     if finding.missing:
-        reasons.append(f"not measured: {', '.join(finding.missing)}")
+        more = len(finding.missing) - MOST_NAMED
+        named = ", ".join(finding.missing[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        reasons.append(f"not measured: {named}")
     if still_open:
         n = f"{part.n} {finding.counted if part.n != 1 else finding.counted.removesuffix('s')}"
         if part.low is None:
             reasons.append(f"{n}: there is no gap beyond doubt, {part.note}" if part.note else f"{n}: no interval")
         elif part.low == part.high:
-            reasons.append("between the two thresholds")
+            reasons.append("more than the mixer asks for, but less than the threshold")
         else:
             reasons.append(f"{n}; the interval includes the threshold")
         if len(finding.parts) > 1:
@@ -434,9 +438,10 @@ def people(verdicts: Sequence[Verdict]) -> str:
     lines = [
         "# Claims of the literature, held against these records",
         "Supported: the 95 % interval lies wholly where the claim says. Contradicted: wholly outside of it. Undecided: "
-        "anything else, and why stands beside it. A verdict is about the setting in which it was measured here, which is "
-        "not the one that the claim was made on. Where a claim needs several comparisons, all must hold, and the one "
-        "shown is the one that decides. Intervals of accuracies are over seeds and test images, of times over rounds.",
+        "anything else; why, and what would decide it, stands under each claim below. A verdict is about the setting in "
+        "which it was measured here, not the one that the claim was made on. Where a claim needs several comparisons, "
+        "all must support it; one contradicts it, by an interval widened for their number. Shown is the one that "
+        "decides. Intervals of accuracies are over seeds and test images, of times over rounds.",
         _glance(verdicts),
     ]
     for claim in dict.fromkeys(v.claim.id for v in verdicts):
@@ -490,7 +495,8 @@ def _story(verdicts: Sequence[Verdict]) -> list[str]:
     ]
     for v in verdicts:
         where = f" {markdown(v.setting)}:" if v.setting else ""
-        lines.append(f"**{v.outcome.capitalize()}.**{where} {markdown(v.reason)}.")
+        why = markdown(v.reason) if v.n else "nothing of it is measured here yet"
+        lines.append(f"**{v.outcome.capitalize()}.**{where} {why}.")
         if v.parts:
             rows = [[markdown(p.what), effect_text(p, v.unit), str(p.n), p.outcome] for p in v.parts]
             lines.append(markdown_table(["comparison", "effect (interval)", f"n ({v.counted})", "alone"], rows, 1))
