@@ -108,7 +108,7 @@ def claims(options: argparse.Namespace) -> int:
     _only(options, ("results",))
     verdicts, written = write_claims([Path(part.strip()) for part in str(options.results).split(",") if part.strip()])
     for v in verdicts:
-        effect = f" {v.compared}: {effect_text(v, v.unit)}, n = {v.n} {v.counted}; {v.setting};" if v.n else ""
+        effect = f" {v.compared}: {effect_text(v, v.unit)}, n = {v.n_text}; {v.setting};" if v.n else ""
         print(f"{v.outcome}: {v.claim.text}{effect} {v.reason}")
     print(f"written to {' and '.join(map(str, written))}")
     return 0

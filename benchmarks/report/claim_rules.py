@@ -354,14 +354,14 @@ def paired_sizes(
     """
     timed = frame[(frame["kind"] == "latency") & (frame["patch_size"] == 1)]
     statuses = ("ok", "oom") if failed else ("ok",)
-    timed = timed[[status in statuses for status in timed["status"]]]
+    timed = timed[timed["status"].isin(statuses)]
     mine, theirs = (timed[timed["mixer"] == name] for name in (mixer, rival))
     beside: dict[Any, pd.Series] = {}
     for _, other in theirs.iterrows():
         beside.setdefault(tuple(plain(other[f]) for f in (*TIMED_ALIKE, "batch_size")), other)
     both = [tuple(plain(row[f]) for f in (*TIMED_ALIKE, "batch_size")) in beside for _, row in mine.iterrows()]
     pairs = {}
-    for _, row in one_setting(mine[both]).iterrows():
+    for _, row in one_setting(mine[pd.Series(both, index=mine.index, dtype=bool)]).iterrows():
         pairs[int(row["tokens"])] = (row, beside[tuple(plain(row[f]) for f in (*TIMED_ALIKE, "batch_size"))])
     return dict(sorted(pairs.items()))
 

@@ -38,7 +38,7 @@ from benchmarks.report.claim_rules import (
 )
 from benchmarks.report.frame import load_results, split_groups
 from benchmarks.report.predictions import Folders, folders
-from benchmarks.report.text import NOTHING, markdown, markdown_table, signed, significant
+from benchmarks.report.text import NOTHING, markdown, markdown_table, signed, significant, span_of
 
 MOST_NAMED = 4  # of what is missing for a verdict
 PATCHES = (1, 2, 4, 8)
@@ -88,6 +88,11 @@ class Verdict:
     compared: str = ""  # the comparison that decides
     counted: str = "seeds"  # what n counts
     parts: tuple[Part, ...] = ()  # every comparison of the claim
+
+    @property
+    def n_text(self) -> str:
+        """ "3 seeds", "4 rounds"."""
+        return span_of([self.n], self.counted.removesuffix("s"))
 
 
 def _pair(a: str, b: str, low: float = 0, high: float = INFINITE) -> Contrast:
@@ -381,7 +386,7 @@ def _why_open(part: Part, finding: Finding, still_open: int) -> list[str]:
         named = ", ".join(finding.missing[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
         reasons.append(f"not measured: {named}")
     if still_open:
-        n = f"{part.n} {finding.counted if part.n != 1 else finding.counted.removesuffix('s')}"
+        n = span_of([part.n], finding.counted.removesuffix("s"))
         if part.low is None:
             reasons.append(f"{n}: there is no gap beyond doubt, {part.note}" if part.note else f"{n}: no interval")
         elif part.low == part.high:
@@ -438,10 +443,10 @@ def people(verdicts: Sequence[Verdict]) -> str:
     lines = [
         "# Claims of the literature, held against these records",
         "Supported: the 95 % interval lies wholly where the claim says. Contradicted: wholly outside of it. Undecided: "
-        "anything else; why, and what would decide it, stands under each claim below. A verdict is about the setting in "
-        "which it was measured here, not the one that the claim was made on. Where a claim needs several comparisons, "
-        "all must support it; one contradicts it, by an interval widened for their number. Shown is the one that "
-        "decides. Intervals of accuracies are over seeds and test images, of times over rounds.",
+        "anything else; why, and what would decide it, stands under each claim below. A verdict is about the setting "
+        "in which it was measured here, not the one that the claim was made on. Where a claim needs several "
+        "comparisons, all must support it; one contradicts it, by an interval widened for their number. Shown is the "
+        "one that decides. Intervals of accuracies are over seeds and test images, of times over rounds.",
         _glance(verdicts),
     ]
     for claim in dict.fromkeys(v.claim.id for v in verdicts):
@@ -470,7 +475,7 @@ def _glance(verdicts: Sequence[Verdict]) -> str:
     rows = [
         [
             markdown(v.claim.text), f"**{v.outcome}**", markdown(v.compared) or NOTHING, effect_text(v, v.unit),
-            markdown(v.claim.threshold), f"{v.n} {v.counted}" if v.n else NOTHING, markdown(v.setting) or NOTHING,
+            markdown(v.claim.threshold), v.n_text if v.n else NOTHING, markdown(v.setting) or NOTHING,
         ]
         for v in verdicts
     ]  # fmt: skip
