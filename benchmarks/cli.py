@@ -101,6 +101,19 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
+def claims(options: argparse.Namespace) -> int:
+    """The literature's claims, judged from records alone; --results A,B reads several folders."""
+    from benchmarks.report.claims import effect_text, write_claims
+
+    _only(options, ("results",))
+    verdicts, written = write_claims([Path(part.strip()) for part in str(options.results).split(",") if part.strip()])
+    for v in verdicts:
+        effect = f" {v.compared}: {effect_text(v, v.unit)}, n = {v.n_text}; {v.setting};" if v.n else ""
+        print(f"{v.outcome}: {v.claim.text}{effect} {v.reason}")
+    print(f"written to {' and '.join(map(str, written))}")
+    return 0
+
+
 def atlas(options: argparse.Namespace) -> int:
     """What each mixer does: maps of one token's influence, before and after training."""
     from tqdm.contrib.logging import logging_redirect_tqdm
@@ -241,6 +254,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "cost": cost,
     "tune": tune,
     "report": report,
+    "claims": claims,
     "list": list_verb,
     "speed": speed,
     "crossovers": crossovers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from benchmarks.report.claims import judge, write_claims
 from benchmarks.report.frame import load_results, split_groups
 from benchmarks.report.page import Group, write_page
 from benchmarks.report.plots import make_plots
@@ -21,6 +22,8 @@ def write_report(results: Path) -> list[Path]:
     `plots/<dataset>-<profile>/`; the page, `index.html`, has a part for each. The same records make the same files byte
     for byte.
 
+    What the records say to the literature's claims goes into `claims.csv` and `claims.md`.
+
     Returns:
         The paths written, in order.
 
@@ -33,10 +36,10 @@ def write_report(results: Path) -> list[Path]:
     paths: list[Path] = []
     groups = []
     for name, group in split_groups(frame).items():
-        tables, written = table_files(group, results / "tables" / name)
+        tables, written = table_files(group, results / "tables" / name, results)
         paths += written + make_plots(tables, group, results / "plots" / name)
-        groups.append(Group(name, group, tables))
-    return [*paths, write_page(results, groups)]
+        groups.append(Group(name, group, tables, judge(group, results), tables["differences"]))
+    return [*paths, *write_claims(results)[1], write_page(results, groups)]
 
 
 def clear(results: Path) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from benchmarks.record import atomic_write
 from benchmarks.report.frame import plain
+from benchmarks.report.paired import OVER_BOTH, SIGNIFICANT, accuracy_intervals, paired_table
 from benchmarks.report.tables import (
     ACCURACY_SETTING,
     COMPARED,
@@ -20,6 +21,7 @@ from benchmarks.report.tables import (
     latency_table,
     scaling_table,
     summary_table,
+    with_intervals,
 )  # fmt: skip
 from benchmarks.report.text import (
     NOTHING,
@@ -30,11 +32,14 @@ from benchmarks.report.text import (
     markdown_table,
     mean_text,
     metric,
+    p_text,
     percent,
     ranged,
+    signed,
     significant,
     span_of,
 )  # fmt: skip
+from benchmarks.report.tuning import tuning_table
 
 Row = dict[str, Any]
 Cell = Callable[[Row], str]
@@ -48,15 +53,22 @@ SAME_COMPILED = ("tokens", "batch", "moves (MB)", "FLOPs", "drift")  # columns t
 WRONG = {"oom": "out of memory"}  # statuses that a reader may not know
 
 
-def table_files(frame: pd.DataFrame, folder: Path) -> tuple[dict[str, pd.DataFrame], list[Path]]:
+def table_files(frame: pd.DataFrame, folder: Path, results: Path) -> tuple[dict[str, pd.DataFrame], list[Path]]:
     """Writes all tables of one group into `folder`.
+
+    Args:
+        frame: the group's records.
+        folder: where the files go.
+        results: the folder of the records, where predictions lie beside them.
 
     Returns:
         The tables by name, those without rows included, and the paths written.
     """
     latency = latency_table(frame)
     tables = {
-        "summary": summary_table(frame),
+        "summary": with_intervals(summary_table(frame), accuracy_intervals(frame, results)),
+        "differences": paired_table(frame, results),
+        "tuning": tuning_table(frame),
         "latency": latency,
         "scaling": scaling_table(latency, frame),
         "cost": cost_table(frame),
@@ -176,6 +188,21 @@ def latency_status_cell(row: Row) -> str:
     return "; ".join(f"{how} {text}" for how, text in texts.items())
 
 
+def resampled_cell(row: Row) -> str:
+    low, high = row["test_top1_percent_resampled_low"], row["test_top1_percent_resampled_high"]
+    return NOTHING if low is None or row["interval_over"] != OVER_BOTH else f"{low:.1f} to {high:.1f}"
+
+
+def difference_cell(row: Row) -> str:
+    low, high = row["difference_points_low"], row["difference_points_high"]
+    star = "" if row["interval_over"] == OVER_BOTH else " \\*"
+    return NOTHING if low is None else f"{signed(low)} to {signed(high)}{star}"
+
+
+def sd(column: str) -> Cell:
+    return lambda row: NOTHING if row[column] is None else f"{row[column]:.2f}"
+
+
 def joined(column: str, status: str, show: Callable[[Any], str] | None = None) -> Cell:
     """A number from a joined record, or what went wrong with that record."""
 
@@ -223,10 +250,13 @@ MIXER: dict[str, Cell] = {"mixer": mixer_cell, "family": lambda row: markdown(ro
 VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str]] = {
     "summary": (
         "Accuracy and cost",
-        [*TRAINED_ALIKE, "lr"],
+        [*TRAINED_ALIKE, "lr", "weight_decay"],
         MIXER | {"failed": trouble_cell},
         {
             "test top-1 (%)": accuracy("test_top1_percent"),
+            "95 % over seeds and images": resampled_cell,
+            "seed noise (sd)": sd("seed_sd_points"),
+            "test-set noise (sd)": sd("test_sd_points"),
             "test top-5 (%)": lambda row: percent(row["test_top5_percent_mean"]),
             "parameters": shown("params", count),
             "FLOPs": joined("flops", "cost_status", count),
@@ -238,8 +268,52 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "mixer over copy": joined("copy_ratio", "latency_status"),
         },
         "Top-1 is the mean over seeds ± half of its 95 % Student-t interval, the number of seeds in parentheses; "
-        "one seed has no interval. Times, throughput and memory are of the whole net, from the latency sweep; images/s "
-        "is forward only.",
+        "one seed has no interval. The interval over seeds and images is a bootstrap that draws both together: other "
+        "test images count as well. Noise: how much one run's top-1 varies, in points, by its seed (0 where chance "
+        "over the images explains all of it) and by the choice of test images. Times, throughput and memory are of the "
+        "whole net, from the latency sweep; images/s is forward only.",
+    ),
+    "differences": (
+        "Mixers compared, seed by seed",
+        TRAINED_ALIKE,
+        {
+            "mixer": mixer_cell,
+            "against": lambda row: markdown(row["reference"]),
+            "verdict": lambda row: row["verdict"],
+        },
+        {
+            "difference (points)": lambda row: signed(row["difference_points"]),
+            "95 % interval": difference_cell,
+            "seeds": lambda row: str(row["n"]),
+            "chance to be better": lambda row: f"{100 * row['probability_of_improvement']:.0f} %",
+            "p, sign flips": lambda row: p_text(row["sign_flip_p"]),
+            "p, Holm": lambda row: p_text(row["holm_p"]),
+            "seed noise (sd)": sd("seed_sd_points"),
+            "test-set noise (sd)": sd("test_sd_points"),
+        },
+        "Difference: test top-1 of the mixer less that of the one it is held against, the same seeds, the same test "
+        "images. Its interval is a bootstrap that draws seeds and images together, as wide for few seeds as Student's "
+        "t; with a star, seeds alone, since predictions are missing. Chance to be better: share of pairs of one run of "
+        "each that the mixer wins. p: exact test over all flips of the seeds' signs, which n seeds cannot bring under "
+        "2 / 2^n (0.25 for three, 0.0078 for eight), and the same with Holm's correction for the number of mixers held "
+        f"against the same one. Verdict: higher or lower where the interval leaves out 0 and the corrected p is under "
+        f"{SIGNIFICANT}; likely where only the interval says so; else too few to tell. Noise: how much the difference "
+        "of two single runs varies, in points, by the seed and by the choice of test images.",
+    ),
+    "tuning": (
+        "Tuning",
+        [name for name in TRAINED_ALIKE if name != "weight_decay"],
+        MIXER | {"status": status_cell, "choice": lambda row: row["choice"] or ""},
+        {
+            "learning rate": lambda row: f"{row['lr']:g}",
+            "weight decay": lambda row: f"{row['weight_decay']:g}",
+            "held-out top-1 (%)": lambda row: percent(row["val_top1_percent"]),
+            "seeds": lambda row: str(row["n"]),
+            "training time (s)": shown("train_s", significant),
+        },
+        "The same sweep for every mixer: all learning rates at the first weight decay, then the other weight decays at "
+        "the best of them. Chosen is the best top-1 on images held out from the training split; no tuning run reads "
+        "the test split. Where the choice is the lowest or highest rate tried, a wider sweep might choose otherwise.",
     ),
     "latency": (
         "Latency",

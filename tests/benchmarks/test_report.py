@@ -221,8 +221,8 @@ def test_attention_timed_at_another_time_is_marked(tmp_path):
 
 
 def digests(folder: Path) -> dict[str, str]:
-    paths = [path for room in ("tables", "plots") for path in (folder / room).rglob("*") if path.is_file()]
-    paths.append(folder / "index.html")
+    made = [*folder.glob("claims.*"), *(path for room in ("tables", "plots") for path in (folder / room).rglob("*"))]
+    paths = [*(path for path in made if path.is_file()), folder / "index.html"]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
