@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from benchmarks.errors import UserError
+from benchmarks.measure.allocator import keep_memory
 from benchmarks.trial import CHOICES, flag, parse_size
 from mixers.base import MixerError
 from mixers.blocks import HYBRID_NAMES
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if unknown:
             flags = [name for action in _parser()._actions for name in action.option_strings]
             raise UserError(f"unknown option {unknown[0]!r}.{nearest(unknown[0].split('=')[0], flags)}")
+        keep_memory()
         return VERBS[verb](options)
     except (UserError, MixerError) as error:
         print(f"token-mixers: {' '.join(str(error).split())}", file=sys.stderr)
