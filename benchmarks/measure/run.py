@@ -162,7 +162,21 @@ class Runner:
     def measure(self, trial: Trial) -> Record:
         """Measures one trial now, whatever record it has, and writes its record; the caller holds its lock."""
         started = now()
-        record = self._record(trial, self._measure(trial), started)
+        return self.write(trial, self._measure(trial), started)
+
+    def write(self, trial: Trial, outcome: Measured, started: str | None = None) -> Record:
+        """Writes the record of what was measured, or of why nothing was."""
+        where = environment(trial)
+        record = Record(
+            id=trial.id(machine_key(where) if trial.kind == "latency" else None),
+            kind=trial.kind,
+            trial=trial,
+            environment=where,
+            code=code_version(),
+            started=started or now(),
+            ended=now(),
+            **dataclasses.asdict(outcome),
+        )
         record.save(self.records)
         return record
 
@@ -191,7 +205,7 @@ class Runner:
                     progress.finish(trial, record)
                     results.append(Result(record, False))
             for trial in todo:
-                self._remove_leftovers(trial)
+                self.remove_leftovers(trial)
                 progress.start(trial)
             if not todo:
                 return results
@@ -213,12 +227,7 @@ class Runner:
             for trial in trials:
                 stack.enter_context(Heartbeat(self.checkpoints, _name(trial), trial, LATENCY_HEARTBEAT_S))
             timings = measure_latency(trials)
-        records = []
-        for timing in timings:
-            measured = Measured(timing.status, timing.reason, timing.metrics, timing.history)
-            records.append(self._record(timing.trial, measured, started))
-            records[-1].save(self.records)
-        return records
+        return [self.write(t.trial, Measured(t.status, t.reason, t.metrics, t.history), started) for t in timings]
 
     def _measure(self, trial: Trial) -> Measured:
         """Measures one accuracy, tuning or cost trial; what goes wrong becomes a status and a reason."""
@@ -239,24 +248,11 @@ class Runner:
         finally:
             heartbeat_path(self.checkpoints, _name(trial)).unlink(missing_ok=True)
 
-    def _remove_leftovers(self, trial: Trial) -> None:
+    def remove_leftovers(self, trial: Trial) -> None:
         """Removes the temporary files of a run that was killed while it wrote; the caller holds the trial's lock."""
         for folder in (self.records, self.checkpoints):
             for path in folder.glob(f".{_name(trial)}.*"):
                 path.unlink(missing_ok=True)
-
-    def _record(self, trial: Trial, outcome: Measured, started: str) -> Record:
-        where = environment(trial)
-        return Record(
-            id=trial.id(machine_key(where) if trial.kind == "latency" else None),
-            kind=trial.kind,
-            trial=trial,
-            environment=where,
-            code=code_version(),
-            started=started,
-            ended=now(),
-            **dataclasses.asdict(outcome),
-        )
 
 
 def measure_in_process(plugins: list[str], trial: Trial, *folders: Path) -> Measured:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -223,24 +224,19 @@ def test_a_file_that_is_no_record_is_set_aside_by_a_run_and_skipped_by_a_report(
     assert len(list((records / "set-aside").iterdir())) == 3
 
 
-SWEEP = ["train", "--mixer", "dct,conv1x1,random", "--profile", "quick", "--device", "cpu", "--threads", "1"]
-SWEEP += ["--dim", "8", "--depth", "1", "--epochs", "1", "--train-images", "300", "--seed", "0,1"]
+def run_here(trials: list[Trial], results: Path) -> int:
+    """How many of the trials were measured by this run."""
+    done = Runner(results, results, own_process=False).run(trials)
+    assert [r.record.status for r in done] == ["ok"] * len(trials)
+    return sum(r.measured_now for r in done)
 
 
 @pytest.mark.parametrize("runs", [3, pytest.param(8, marks=pytest.mark.slow)])
 def test_runs_in_one_folder_measure_every_trial_once(tmp_path, runs):
-    command = [sys.executable, "-m", "benchmarks", *SWEEP, "--results", str(tmp_path)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for _ in range(runs)
-    ]
-    said = [process.communicate(timeout=500)[0] for process in started]
-    assert [process.returncode for process in started] == [0] * runs, said
-    ends = [text.strip().splitlines()[-1] for text in said]
-    earlier = [int(end.split("; ")[1].split()[0]) for end in ends]
-    assert all(end.startswith("6 trials: 6 ok") for end in ends)
-    assert sum(6 - n for n in earlier) == 6, ends  # none twice
+    trials = Plan(Request(mixer="dct,conv1x1,random", **(SMALL | dict(epochs=1, seed=(0, 1))))).accuracy()  # type: ignore[arg-type]
+    with ThreadPoolExecutor(runs) as pool:
+        measured = list(pool.map(lambda _: in_own_process(run_here, trials, tmp_path), range(runs)))
+    assert sum(measured) == len(trials) == 6, measured  # none twice
     assert len(load_records(tmp_path)) == 6
     assert not list(tmp_path.rglob(".*")) and not list(tmp_path.rglob("*.heartbeat.json"))
 
