@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 import uuid
 from collections.abc import Iterable
@@ -28,6 +29,7 @@ from mixers.registry import mixer_entry
 
 MAX_RETRIES = 10  # of one trial, each after the death of a worker or a node
 LOOK_EVERY_S = 1.0
+ANSWER_TIMEOUT_S = 30
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +65,15 @@ def _connect(address: str) -> Any:
         import ray
     except ImportError as error:
         raise UserError("RAY= needs Ray, which is not installed; type: pip install 'token-mixers[ray]'") from error
+    status = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
     try:
+        if not address.startswith("ray://"):  # Ray itself asks a cluster that has gone again and again, for minutes
+            subprocess.run(status, capture_output=True, check=True, timeout=ANSWER_TIMEOUT_S)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace="token-mixers")
     except Exception as error:  # Ray has many, and no common one
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"no Ray cluster answers at {address!r} ({reason}); start one by `ray start --head`, or give its address"
+            f"no Ray cluster answers at {address!r} ({type(error).__name__}); start one by `ray start --head`, or give "
+            "its address"
         ) from error
     return ray
 

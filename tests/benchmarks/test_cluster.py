@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -58,7 +57,7 @@ def test_a_record_that_a_lost_task_wrote_is_not_measured_again(tmp_path, monkeyp
     assert measure_on_node(*arguments, record.started) == (None, True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster():
     """Three nodes of one core each, as processes on this machine."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'token-mixers[ray]'")
@@ -69,6 +68,40 @@ def cluster():
     cluster.spare = [cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20) for _ in range(2)]
     yield cluster
     cluster.shutdown()
+
+
+def same(record) -> tuple:
+    """What of a record does not depend on when it was measured."""
+    timed = ("_s", "overhead_percent", "seconds")
+    metrics = {name: value for name, value in record.metrics.items() if not name.endswith(timed)}
+    history = [{name: value for name, value in row.items() if not name.endswith(timed)} for row in record.history]
+    return record.trial, record.status, metrics, history, record.environment, record.code
+
+
+@pytest.mark.slow
+def test_a_crash_on_the_cluster_is_a_record_and_the_others_go_on(cluster, tmp_path):
+    plugin = tmp_path / "crash.py"
+    plugin.write_text(
+        "import os, signal\nfrom mixers import Mixer\n\n\nclass Crash(Mixer):\n"
+        "    def forward(self, x):\n        if self.training and len(x) == 32:\n"
+        "            os.kill(os.getpid(), signal.SIGSEGV)\n        return x * 1\n\n"
+        "    def flops(self):\n        return 0\n"
+    )
+    trials = trials_of(f"{plugin}:Crash,conv1x1", 1)
+    done = run_on_cluster(cluster.address, trials, tmp_path / "results", tmp_path)
+    by_mixer = {r.record.trial.mixer: r.record for r in done}
+    assert by_mixer["conv1x1"].status == "ok"
+    assert by_mixer["crash:Crash"].status == "error" and "SIGSEGV" in str(by_mixer["crash:Crash"].reason)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("address", ["auto", "127.0.0.1:1"])
+def test_where_no_cluster_answers_one_line_says_so(tmp_path, monkeypatch, address):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'token-mixers[ray]'")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(UserError, match=f"no Ray cluster answers at '{address}'.*ray start --head"):
+        run_on_cluster(address, trials_of("conv1x1", 1), tmp_path, tmp_path)
 
 
 @pytest.mark.slow
@@ -99,29 +132,3 @@ def test_a_node_killed_in_the_middle_of_24_trials_loses_nothing(cluster, tmp_pat
     assert not left
     again = run_on_cluster(cluster.address, trials, results, tmp_path)
     assert not any(r.measured_now for r in again)
-
-
-def same(record) -> tuple:
-    """What of a record does not depend on when it was measured."""
-    timed = ("_s", "overhead_percent", "seconds")
-    metrics = {name: value for name, value in record.metrics.items() if not name.endswith(timed)}
-    history = [{name: value for name, value in row.items() if not name.endswith(timed)} for row in record.history]
-    return record.trial, record.status, metrics, history, record.environment, record.code
-
-
-@pytest.mark.slow
-def test_a_crash_on_the_cluster_is_a_record_and_mistakes_are_told(cluster, tmp_path):
-    plugin = tmp_path / "crash.py"
-    plugin.write_text(
-        "import os, signal\nfrom mixers import Mixer\n\n\nclass Crash(Mixer):\n"
-        "    def forward(self, x):\n        if self.training and len(x) == 32:\n"
-        "            os.kill(os.getpid(), signal.SIGSEGV)\n        return x * 1\n\n"
-        "    def flops(self):\n        return 0\n"
-    )
-    trials = trials_of(f"{plugin}:Crash,conv1x1", 1)
-    done = run_on_cluster(cluster.address, trials, tmp_path / "results", tmp_path)
-    by_mixer = {r.record.trial.mixer: r.record for r in done}
-    assert by_mixer["conv1x1"].status == "ok"
-    assert by_mixer["crash:Crash"].status == "error" and "SIGSEGV" in str(by_mixer["crash:Crash"].reason)
-    with pytest.raises(UserError, match="no Ray cluster answers at '127.0.0.1:1'"):
-        run_on_cluster("127.0.0.1:1", trials, Path(tmp_path / "other"), tmp_path)
