@@ -45,7 +45,7 @@ def test_each_file_of_a_trial_that_finds_no_room_is_told_and_made_later(tmp_path
     before = {p: p.read_bytes() for p in runner.records.iterdir()}
     real = tempfile.mkstemp
 
-    def full(dir, prefix):  # noqa: A002
+    def full(dir, prefix):
         name = prefix.removesuffix(".")
         if name.endswith(suffix) and "heartbeat" not in name:
             return os.open("/dev/full", os.O_WRONLY), str(dir / "no-such-file")
