@@ -23,7 +23,7 @@ lower = $(subst _,-,$(shell echo '$(1)' | tr 'A-Z' 'a-z'))
 quote = '$(subst ','\'',$(1))'
 FLAGS = $(foreach v,$(VARIABLES),$(if $(findstring command,$(origin $(v))),--$(call lower,$(v))=$(call quote,$($(v))))) $(ARGS)
 
-.PHONY: help bench-all train latency cost report list speed bench-peers atlas test test-all lint format
+.PHONY: help bench-all train latency cost report list speed profile bench-peers atlas test test-all lint format
 
 help: ## this page
 	@echo 'usage: make VERB [VARIABLE=value ...]'
@@ -36,16 +36,17 @@ help: ## this page
 	@echo '  ARGS="--no-coordinates" passes anything else; python -m benchmarks help explains every flag'
 	@echo '  PYTHON=python3 uses an interpreter that has the packages (conda, an NGC container) instead of .venv'
 
-bench-all: $(READY) ## everything: train, cost, latency, tables, plots; running it again goes on where it was
+bench-all: $(READY) ## everything: train, cost, latency, tables, plots, page; running it again goes on where it was
 train: $(READY) ## one training run: make train MIXER=fft_complex
 latency: $(READY) ## time per image size, each mixer alone and in the backbone
 cost: $(READY) ## parameters, FLOPs and peak memory
-report: $(READY) ## tables and plots again, from the records alone
+report: $(READY) ## tables, plots and the page again, from the records alone
 list: $(READY) ## the mixers, with family, complexity, paper and year
-speed: $(READY) ## ratios quoted in the README: transforms against torch.fft, training against a DataLoader
+speed: $(READY) ## ratios quoted in the README: transforms against naive forms, training against timm's loop
+profile: $(READY) ## where the time of a training step goes, and a trace of it: make profile MIXER=dct,attention
 bench-peers: $(READY) $(PEERS_READY) ## ratios: each mixer beside the best public implementation, forward and backward
 atlas: $(READY) ## what each mixer does: maps of one token's influence, before and after training
-bench-all train latency cost report list speed bench-peers atlas:
+bench-all train latency cost report list speed profile bench-peers atlas:
 	@$(PY) -m benchmarks $@ $(FLAGS)
 
 # side by side, a core for each, where pytest-xdist is installed

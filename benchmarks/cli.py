@@ -93,11 +93,24 @@ def tune(options: argparse.Namespace) -> int:
 
 
 def report(options: argparse.Namespace) -> int:
-    """Tables and plots again, from the records alone."""
+    """Tables, plots and the page again, from the records alone."""
     from benchmarks.report.atlas import write_atlas
     from benchmarks.report.build import write_report
 
     _say_where([*write_atlas(options.results), *write_report(options.results)])
+    return 0
+
+
+def claims(options: argparse.Namespace) -> int:
+    """The literature's claims, judged from records alone; --results A,B reads several folders."""
+    from benchmarks.report.claims import effect_text, write_claims
+
+    _only(options, ("results",))
+    verdicts, written = write_claims([Path(part.strip()) for part in str(options.results).split(",") if part.strip()])
+    for v in verdicts:
+        effect = f" {v.compared}: {effect_text(v, v.unit)}, n = {v.n_text}; {v.setting};" if v.n else ""
+        print(f"{v.outcome}: {v.claim.text}{effect} {v.reason}")
+    print(f"written to {' and '.join(map(str, written))}")
     return 0
 
 
@@ -121,16 +134,57 @@ def atlas(options: argparse.Namespace) -> int:
 
 
 def speed(options: argparse.Namespace) -> int:
-    """Ratios: our transforms beside torch.fft, our training loop beside a DataLoader's."""
+    """Ratios: our transforms beside torch.fft and naive forms, our training loop beside timm's."""
     from benchmarks.measure.speed import write_speed
+    from benchmarks.profiles import CORE_MIXERS
     from benchmarks.record import cores
 
     options.results.mkdir(parents=True, exist_ok=True)
-    for c in write_speed(options.results, ["conv1x1", "fft_complex", "attention"], options.threads or cores()):
+    for c in write_speed(options.results, list(CORE_MIXERS), options.threads or cores(), options.data_dir):
         spread = f"{c.ratio_low:.3f} to {c.ratio_high:.3f}, n = {c.rounds}"
         print(f"{c.what} / {c.beside}: {c.ratio:.3f} ({spread}), {c.setting}")
     print(f"written to {options.results / 'speed.md'}")
     return 0
+
+
+def crossovers(options: argparse.Namespace) -> int:
+    """Which method of a mixer is fastest from how many tokens on: the table behind method=auto."""
+    from benchmarks.measure.crossovers import ROUNDS, measure_crossovers, write_crossovers
+    from benchmarks.measure.plan import Plan, Request
+
+    _only(options, ("device", "threads", "precision", "rounds", "results"))
+    device = Plan(Request(dataset="cifar100", device=options.device)).device
+    precision = options.precision or ("bfloat16" if device == "cuda" else "float32")
+    threads = 1 if options.threads is None else options.threads
+    _log_to_stdout()
+    cells = measure_crossovers(device, threads, precision, ROUNDS if options.rounds is None else options.rounds)
+    print(f"written to {', '.join(map(str, write_crossovers(options.results, cells, device, threads, precision)))}")
+    return 0
+
+
+def profile(options: argparse.Namespace) -> int:
+    """Where the time of a training step goes, by part of the net, and a trace of it."""
+    from benchmarks.measure.step_profile import STEPS, profile_trials, trace_name, write_profiles
+
+    if options.seed is not None and len(options.seed) > 1:
+        raise UserError(f"--seed lists {len(options.seed)} seeds; a profile takes one")
+    if options.rounds is not None and not 1 <= options.rounds <= 1000:
+        raise UserError(f"--rounds is {options.rounds}; allowed for the steps of a profile: 1 to 1000")
+    trials = _plan(options).accuracy(all_seeds=False)
+    options.results.mkdir(parents=True, exist_ok=True)
+    results = []
+    for result in profile_trials(trials, options.data_dir, options.results, options.rounds or STEPS):
+        if result.status == "unsupported" and len(trials) == 1:
+            raise UserError(result.reason or "unsupported")
+        results.append(result)
+        where = ", ".join(f"{part} {shares[0]:.1f} %" for part, shares in result.part_percent.items())
+        step = f"{result.step_ms or 0:.1f} ms a step: {where}"
+        print(f"{result.trial.describe()}: {step if result.status == 'ok' else f'{result.status}: {result.reason}'}")
+    print(f"written to {', '.join(map(str, write_profiles(options.results, results)))}")
+    several_sizes = len({trial.image_size for trial in trials}) > 1
+    traces = [options.results / trace_name(r.trial, several_sizes) for r in results if r.status == "ok"]
+    print(f"to look into a step, open in ui.perfetto.dev: {', '.join(map(str, traces)) or 'no trace was made'}")
+    return 1 if any(result.status not in ("ok", "unsupported") for result in results) else 0
 
 
 def spectracles(options: argparse.Namespace) -> int:
@@ -199,8 +253,11 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "cost": cost,
     "tune": tune,
     "report": report,
+    "claims": claims,
     "list": list_verb,
     "speed": speed,
+    "crossovers": crossovers,
+    "profile": profile,
     "spectracles": spectracles,
     "bench-peers": bench_peers,
     "atlas": atlas,
@@ -342,7 +399,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", help=" | ".join(CHOICES["device"]))
     add("--precision", help=" | ".join(CHOICES["precision"]))
     add("--threads", type=_number(int), help="on the CPU (all cores)")
-    add("--rounds", type=_number(int), help="of the latency sweep")
+    add("--rounds", type=_number(int), help="of the latency sweep; steps of a profile")
     add("--profile", help="quick (without a GPU) | full (with one)")
     add("--results", type=Path, default=Path("results"), help="folder of records, tables and plots (results)")
     add("--retry", choices=["failed"], help="measure failed trials again")

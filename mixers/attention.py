@@ -10,8 +10,16 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mixers.base import Mixer, MixerError
+from mixers.methods import fastest
 from mixers.registry import register_mixer
 from mixers.transforms import random_orthogonal_matrix
+
+BACKENDS = {
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "plain": SDPBackend.MATH,
+}
 
 
 @register_mixer(
@@ -33,7 +41,8 @@ class Attention(Mixer):
         dim: channels.
         size: (H, W) of the grid.
         heads: number of heads; by default heads are 32 wide, or the widest of 24, 16, 8 that divides dim.
-        backend: "auto" lets PyTorch choose; "plain" forms the N x N weights in memory, as was usual in 2021.
+        backend: of PyTorch's operator. "plain" forms the N x N weights in memory, as was usual in 2021; "flash",
+            "efficient" and "cudnn" do not; "torch" is what PyTorch chooses; "auto" the fastest by crossovers.json.
 
     Raises:
         MixerError: heads does not divide dim, or backend is unknown.
@@ -43,20 +52,33 @@ class Attention(Mixer):
 
     def __init__(self, dim: int, size: tuple[int, int], heads: int | None = None, backend: str = "auto") -> None:
         super().__init__(dim, size)
-        if backend not in ("auto", "plain"):
-            raise MixerError(f"attention has no backend {backend!r}; allowed: auto, plain")
+        if backend not in ("auto", "torch", *BACKENDS):
+            raise MixerError(f"attention has no backend {backend!r}; allowed: auto, torch, {', '.join(BACKENDS)}")
         self.heads = _heads("attention", dim, heads)
         self.backend = backend
         self.qkv = nn.Linear(dim, 3 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = _project(self.qkv, x, self.heads)
-        if self.backend == "plain":
-            with sdpa_kernel(SDPBackend.MATH):
-                mixed = F.scaled_dot_product_attention(q, k, v)
-        else:
-            mixed = F.scaled_dot_product_attention(q, k, v)
-        return _image(mixed, x)
+        backend = self._backend_on(x.device.type)
+        if backend == "torch":
+            return _image(F.scaled_dot_product_attention(q, k, v), x)
+        wanted = [BACKENDS[backend]]
+        if self.backend == "auto":  # what the table names may lack this dtype or width
+            wanted += [other for other in BACKENDS.values() if other not in wanted]
+        with sdpa_kernel(wanted, set_priority=True):
+            return _image(F.scaled_dot_product_attention(q, k, v), x)
+
+    def _backend_on(self, device: str) -> str:
+        return fastest("attention", device, self.tokens) if self.backend == "auto" else self.backend
+
+    def method_on(self, device: str, dtype: torch.dtype = torch.float32) -> str:
+        backend = self._backend_on(device)
+        if backend == "torch" and (device == "cpu" or torch.cuda.is_available()):
+            q = torch.empty(1, self.heads, self.tokens, self.dim // self.heads, device=device, dtype=dtype)
+            chosen = SDPBackend(torch._fused_sdp_choice(q, q, q))
+            backend = next((name for name, value in BACKENDS.items() if value == chosen), chosen.name.lower())
+        return f"sdpa-{backend}"
 
     def flops(self) -> int:
         n, c = self.tokens, self.dim

@@ -215,6 +215,10 @@ class MixerNet(nn.Module):
         """
         return self._flops([mixer.flops() for mixer in self.mixers])
 
+    def method_on(self, device: str, dtype: torch.dtype = torch.float32) -> str:
+        """Which implementation of the mixers runs on this type of device; of several, all, in their order."""
+        return "+".join(dict.fromkeys(mixer.method_on(device, dtype) for mixer in self.mixers))
+
     def flops_executed(self) -> int:
         """The same with what the mixers' implementations really do."""
         return self._flops([mixer.flops_executed() for mixer in self.mixers])

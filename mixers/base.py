@@ -61,6 +61,10 @@ class Mixer(nn.Module):
         """Real floating-point operations of the algorithm for one image, forward, 2 per multiply-add."""
         raise NotImplementedError
 
+    def method_on(self, device: str, dtype: torch.dtype = torch.float32) -> str:
+        """Which implementation runs on this type of device for input of this dtype, as records name it."""
+        return "plain"
+
     def flops_executed(self) -> int:
         """Operations that this implementation really does for one image."""
         return self.flops()

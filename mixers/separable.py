@@ -7,48 +7,25 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mixers.base import Mixer, UnsupportedSize
+from mixers.base import UnsupportedSize
+from mixers.planes import PlaneTransform
 from mixers.registry import register_mixer
-from mixers.transforms import DENSE_TOKENS, dct_matrix, hadamard_matrix, hadamard_order, separable
+from mixers.transforms import dct_matrix, hadamard_matrix, hadamard_order
 
 
-class Separable(Mixer):
-    """A X B^T with fixed A (H, H) and B (W, W); a subclass says which.
-
-    Two matrix products, 2 C N (H + W) operations executed; up to 64 tokens one product with the Kronecker product of
-    the two, which is faster there though it is more arithmetic.
-    """
-
-    rows: Tensor
-    columns: Tensor
-    tokens_matrix: Tensor
-
-    def __init__(self, dim: int, size: tuple[int, int]) -> None:
-        super().__init__(dim, size)
-        rows, columns = self.matrices()
-        self.dense = self.tokens <= DENSE_TOKENS
-        dtype = torch.get_default_dtype()
-        if self.dense:
-            self.register_buffer("tokens_matrix", torch.kron(rows, columns).mT.contiguous().to(dtype), persistent=False)
-        else:
-            self.register_buffer("rows", rows.to(dtype), persistent=False)
-            self.register_buffer("columns", columns.to(dtype), persistent=False)
+class Separable(PlaneTransform):
+    """A X B^T with fixed A (H, H) and B (W, W); a subclass says which. Options as those of `PlaneTransform`."""
 
     def matrices(self) -> tuple[Tensor, Tensor]:
+        rows, columns = self.two_matrices()
+        return rows[None, None, None], columns[None]
+
+    def two_matrices(self) -> tuple[Tensor, Tensor]:
         """A and B in float64."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.dense:
-            return torch.matmul(x.flatten(2), self.tokens_matrix).unflatten(2, self.size)
-        return separable(x, self.rows, self.columns)
-
-    def flops_executed(self) -> int:
-        height, width = self.size
-        return 2 * self.dim * self.tokens * (self.tokens if self.dense else height + width)
-
     def reference(self, x: Tensor) -> Tensor:
-        rows, columns = (matrix.to(x.device) for matrix in self.matrices())
+        rows, columns = (matrix.to(x.device) for matrix in self.two_matrices())
         return torch.einsum("ih,bchw,jw->bcij", rows, x.to(torch.float64), columns)
 
 
@@ -66,7 +43,7 @@ class DCT(Separable):
     2.5 C N log2 N through a real FFT; done here as matrix products, which are faster at image sizes.
     """
 
-    def matrices(self) -> tuple[Tensor, Tensor]:
+    def two_matrices(self) -> tuple[Tensor, Tensor]:
         return dct_matrix(self.size[0]), dct_matrix(self.size[1])
 
     def flops(self) -> int:
@@ -91,7 +68,7 @@ class Hadamard(Separable):
         UnsupportedSize: there is no such matrix for a side of the grid.
     """
 
-    def __init__(self, dim: int, size: tuple[int, int]) -> None:
+    def __init__(self, dim: int, size: tuple[int, int], method: str = "auto") -> None:
         for n in size:
             if n >= 1 and hadamard_order(n) is None:
                 below = next(k for k in range(n - 1, 0, -1) if hadamard_order(k))
@@ -100,9 +77,9 @@ class Hadamard(Separable):
                     f"hadamard has no matrix for a side of {n} tokens, only for 2^k, 12 2^k, 20 2^k and 28 2^k; "
                     f"the nearest that work are {below} and {above}"
                 )
-        super().__init__(dim, size)
+        super().__init__(dim, size, method)
 
-    def matrices(self) -> tuple[Tensor, Tensor]:
+    def two_matrices(self) -> tuple[Tensor, Tensor]:
         return hadamard_matrix(self.size[0]), hadamard_matrix(self.size[1])
 
     def flops(self) -> int:
@@ -129,13 +106,14 @@ class RandomSeparable(Separable):
         dim: channels.
         size: (H, W) of the grid.
         seed: of the generator that draws the matrices.
+        method: as for `PlaneTransform`.
     """
 
-    def __init__(self, dim: int, size: tuple[int, int], seed: int = 0) -> None:
+    def __init__(self, dim: int, size: tuple[int, int], seed: int = 0, method: str = "auto") -> None:
         self.seed = seed
-        super().__init__(dim, size)
+        super().__init__(dim, size, method)
 
-    def matrices(self) -> tuple[Tensor, Tensor]:
+    def two_matrices(self) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(self.seed)
         return _gaussian(self.size[0], generator), _gaussian(self.size[1], generator)
 
@@ -150,19 +128,30 @@ class RandomSeparable(Separable):
     paper="FNet's Linear (https://arxiv.org/abs/2105.03824), along each axis of the image",
     year=2021,
 )
-class LinearSeparable(Mixer):
+class LinearSeparable(PlaneTransform):
     """A X B^T with two learned matrices, A (H, H) and B (W, W), shared by the channels.
 
-    They start as those of `random_separable` do. Complexity 2 C N (H + W); H^2 + W^2 parameters.
+    They start as those of `random_separable` do. Complexity 2 C N (H + W); H^2 + W^2 parameters. Options as those of
+    `PlaneTransform`, but for "dense", which there is not.
     """
 
-    def __init__(self, dim: int, size: tuple[int, int]) -> None:
-        super().__init__(dim, size)
-        self.rows, self.columns = (nn.Parameter(_gaussian(n).to(torch.get_default_dtype())) for n in self.size)
+    kind = "learned_separable"
+    has_dense = False
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        return _gaussian(self.size[0])[None, None, None], _gaussian(self.size[1])[None]
+
+    def keep_matrices(self, left: Tensor, right: Tensor) -> None:
+        dtype = torch.get_default_dtype()
+        self.rows = nn.Parameter(left[0, 0, 0].to(dtype))
+        self.columns = nn.Parameter(right[0].to(dtype))
+
+    def plane_matrices(self) -> tuple[Tensor, Tensor]:
+        return self.rows[None, None, None], self.columns[None]
 
     def forward(self, x: Tensor) -> Tensor:
         self.check_size(x)
-        return separable(x, self.rows, self.columns)
+        return super().forward(x)
 
     def flops(self) -> int:
         return 2 * self.dim * self.tokens * sum(self.size)

@@ -13,16 +13,32 @@ import torch
 from torch import Tensor
 
 from mixers.base import Mixer, UnsupportedSize
+from mixers.planes import PlaneTransform
 from mixers.registry import register_mixer
 from mixers.transforms import (
-    DENSE_TOKENS,
-    dft2_matrices,
     dft_complex,
     dft_imaginary,
     dft_interleaved,
+    dft_matrices,
     dft_real,
     hartley,
 )
+
+
+class _BothParts(PlaneTransform):
+    """Real and imaginary part of the 2-D DFT of each channel, [all real parts, all imaginary parts]."""
+
+    kind = "both_parts"
+    has_fft = True
+    parts_first = True
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        (re_h, im_h), (re_w, im_w) = map(dft_matrices, self.size)
+        real, imaginary = torch.stack([re_h, -im_h]), torch.stack([im_h, re_h])
+        return torch.stack([real, imaginary])[:, None], torch.stack([re_w, im_w])
+
+    def by_fft(self, x: Tensor) -> Tensor:
+        return _in_float(dft_complex, x)
 
 
 @register_mixer(
@@ -32,39 +48,18 @@ from mixers.transforms import (
     paper="spectracles (https://github.com/mkaic/spectracles)",
     year=2024,
 )
-class FFTComplex(Mixer):
+class FFTComplex(_BothParts):
     """[Re F, Im F]: both parts of the 2-D DFT of each channel, as 2C channels.
 
     Y[b, c] = Re F(X[b, c]), Y[b, C + c] = Im F(X[b, c]), with F orthonormal over H and W. An isometry: nothing is lost.
-    Complexity 2.5 C N log2 N for the FFT of real input. Up to 64 tokens it is done as one matrix product.
+    Complexity 2.5 C N log2 N for the FFT of real input. Options as those of `PlaneTransform`.
 
     Differs from the first source, which left the transform unscaled and, by an accident of layout, interleaved the two
     parts along the width.
     """
 
-    real: Tensor
-    imaginary: Tensor
-
-    def __init__(self, dim: int, size: tuple[int, int]) -> None:
-        super().__init__(dim, size)
-        self.out_channels = 2 * dim
-        self.dense = self.tokens <= DENSE_TOKENS
-        if self.dense:
-            for name, matrix in zip(("real", "imaginary"), dft2_matrices(*self.size), strict=True):
-                self.register_buffer(name, matrix.to(torch.get_default_dtype()), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.dense:
-            tokens = x.flatten(2)
-            parts = [torch.matmul(tokens, self.real), torch.matmul(tokens, self.imaginary)]  # the DFT is symmetric
-            return torch.cat(parts, 1).unflatten(2, self.size)
-        return _in_float(dft_complex, x)
-
     def flops(self) -> int:
         return _real_fft_flops(self.dim, self.tokens)
-
-    def flops_executed(self) -> int:
-        return 4 * self.dim * self.tokens**2 if self.dense else self.flops()
 
     def reference(self, x: Tensor) -> Tensor:
         spectrum = torch.fft.fft2(x.to(torch.float64), norm="ortho")
@@ -78,17 +73,40 @@ class FFTComplex(Mixer):
     paper="FNet (https://arxiv.org/abs/2105.03824)",
     year=2021,
 )
-class FFTReal(Mixer):
+class FFTReal(_BothParts):
     """Re of the DFT over channels and both axes: FNet's mixer on a grid.
 
     Y = Re F_C F_H F_W X, orthonormal. It mixes channels as well as tokens, has no parameters, and loses the odd half of
     the input: its rank is about C N / 2. Complexity 2.5 C N log2(C N).
 
     Differs from FNet in that the transform is scaled, and that tokens lie on a grid with two axes instead of one.
+
+    Options as those of `PlaneTransform`; by any method but "fft" it is both parts over H and W, and then one product
+    along the channels.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    kind = "channels_too"
+    channels: Tensor
+
+    def __init__(self, dim: int, size: tuple[int, int], method: str = "auto") -> None:
+        super().__init__(dim, size, method)
+        self.out_channels = dim
+        real, imaginary = dft_matrices(dim)
+        channels = torch.cat([real, -imaginary], 1).to(torch.get_default_dtype())
+        self.register_buffer("channels", channels, persistent=False)
+
+    def by_fft(self, x: Tensor) -> Tensor:
         return _in_float(lambda real: dft_real(real, (1, 2, 3)), x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.method_on(x.device.type, x.dtype) == "fft":
+            return self.by_fft(x)
+        return torch.matmul(self.channels, self.planes(x).flatten(2)).unflatten(2, self.size)
+
+    def flops_executed(self) -> int:
+        if self.method_on(self.channels.device.type) == "fft":
+            return self.flops()
+        return super().flops_executed() + 4 * self.dim**2 * self.tokens
 
     def flops(self) -> int:
         n = self.dim * self.tokens
@@ -98,20 +116,11 @@ class FFTReal(Mixer):
         return torch.fft.fftn(x.to(torch.float64), dim=(1, 2, 3), norm="ortho").real
 
 
-class _OnePart(Mixer):
-    """A real symmetric function of the 2-D DFT of each channel, C -> C; a subclass says which.
+class _OnePart(PlaneTransform):
+    """A real function of the 2-D DFT of each channel, C -> C; a subclass says which. Complexity 2.5 C N log2 N."""
 
-    Complexity 2.5 C N log2 N for the FFT of real input. Up to 64 tokens it is done as one matrix product.
-    """
-
-    part: Tensor
-
-    def __init__(self, dim: int, size: tuple[int, int]) -> None:
-        super().__init__(dim, size)
-        self.dense = self.tokens <= DENSE_TOKENS
-        if self.dense:
-            matrix = self.combine(*dft2_matrices(*self.size))
-            self.register_buffer("part", matrix.to(torch.get_default_dtype()), persistent=False)
+    kind = "one_part"
+    has_fft = True
 
     @staticmethod
     def combine(real: Tensor, imaginary: Tensor) -> Tensor:
@@ -123,16 +132,11 @@ class _OnePart(Mixer):
         """The same through a real FFT."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.dense:
-            return torch.matmul(x.flatten(2), self.part).unflatten(2, self.size)
+    def by_fft(self, x: Tensor) -> Tensor:
         return _in_float(self.transform, x)
 
     def flops(self) -> int:
         return _real_fft_flops(self.dim, self.tokens)
-
-    def flops_executed(self) -> int:
-        return 2 * self.dim * self.tokens**2 if self.dense else self.flops()
 
     def reference(self, x: Tensor) -> Tensor:
         spectrum = torch.fft.fft2(x.to(torch.float64), norm="ortho")
@@ -152,6 +156,11 @@ class FFTReal2d(_OnePart):
     It loses the odd half of the input: its rank is the number of frequencies up to sign, about N / 2. Complexity
     2.5 C N log2 N.
     """
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        (re_h, im_h), (re_w, im_w) = map(dft_matrices, self.size)
+        left, right = torch.stack([re_h, -im_h]), torch.stack([re_w, im_w])
+        return left[None, None], right
 
     @staticmethod
     def combine(real: Tensor, imaginary: Tensor) -> Tensor:
@@ -176,6 +185,11 @@ class FFTImag(_OnePart):
     zero on grids of one or two tokens a side. Complexity 2.5 C N log2 N.
     """
 
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        (re_h, im_h), (re_w, im_w) = map(dft_matrices, self.size)
+        left, right = torch.stack([re_h, im_h]), torch.stack([im_w, re_w])
+        return left[None, None], right
+
     @staticmethod
     def combine(real: Tensor, imaginary: Tensor) -> Tensor:
         return imaginary
@@ -199,6 +213,11 @@ class Hartley(_OnePart):
     2.5 C N log2 N.
     """
 
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        (re_h, im_h), (re_w, im_w) = map(dft_matrices, self.size)
+        left, right = torch.stack([re_h, -im_h]), torch.stack([re_w - im_w, re_w + im_w])
+        return left[None, None], right
+
     @staticmethod
     def combine(real: Tensor, imaginary: Tensor) -> Tensor:
         return real - imaginary
@@ -215,7 +234,7 @@ class Hartley(_OnePart):
     paper="spectracles (https://github.com/mkaic/spectracles), with complex planes made of channel pairs",
     year=2024,
 )
-class FFTPairs(Mixer):
+class FFTPairs(PlaneTransform):
     """Channels 2k and 2k + 1 as real and imaginary part of one plane, its 2-D DFT, and back into two channels.
 
     Y[2k] + i Y[2k + 1] = F(X[2k] + i X[2k + 1]): unitary, nothing lost, no channel added, and both parts of a frequency
@@ -225,28 +244,25 @@ class FFTPairs(Mixer):
         UnsupportedSize: dim is odd.
     """
 
-    pair: Tensor
+    kind = "pairs"
+    has_fft = True
 
-    def __init__(self, dim: int, size: tuple[int, int]) -> None:
-        super().__init__(dim, size)
+    def __init__(self, dim: int, size: tuple[int, int], method: str = "auto") -> None:
         if dim % 2:
             raise UnsupportedSize(f"fft_pairs takes channels in pairs; dim {dim} is odd")
-        self.dense = self.tokens <= DENSE_TOKENS
-        if self.dense:
-            real, imaginary = dft2_matrices(*self.size)  # symmetric, so they multiply from the right as well
-            pair = torch.cat([torch.cat([real, imaginary], 1), torch.cat([-imaginary, real], 1)])
-            self.register_buffer("pair", pair.to(torch.get_default_dtype()), persistent=False)
+        super().__init__(dim, size, method)
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.dense:  # a pair of planes is one row of 2N numbers
-            return torch.matmul(x.reshape(len(x), self.dim // 2, 2 * self.tokens), self.pair).reshape(x.shape)
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        (re_h, im_h), (re_w, im_w) = map(dft_matrices, self.size)
+        real, imaginary = torch.stack([re_h, -im_h]), torch.stack([im_h, re_h])
+        left = torch.stack([torch.stack([real, -imaginary]), torch.stack([imaginary, real])])
+        return left, torch.stack([re_w, im_w])
+
+    def by_fft(self, x: Tensor) -> Tensor:
         return _in_float(_transform_pairs, x)
 
     def flops(self) -> int:
         return _real_fft_flops(self.dim, self.tokens)
-
-    def flops_executed(self) -> int:
-        return 4 * self.dim * self.tokens**2 if self.dense else self.flops()
 
     def reference(self, x: Tensor) -> Tensor:
         planes = x.to(torch.float64).unflatten(1, (-1, 2))
@@ -308,7 +324,7 @@ class FFTMagPhase(Mixer):
     paper="spectracles (https://github.com/mkaic/spectracles), with its layout as first published",
     year=2024,
 )
-class FFTScrambled(Mixer):
+class FFTScrambled(PlaneTransform):
     """`fft_complex` with the numbers in the places where the first source's code put them.
 
     That code made channels of the complex planes by a reshape of (C, H, W, 2) to (2C, H, W): channel 2c holds the upper
@@ -317,27 +333,24 @@ class FFTScrambled(Mixer):
     2.5 C N log2 N.
     """
 
-    interleaved: Tensor
+    kind = "interleaved"
+    has_fft = True
 
-    def __init__(self, dim: int, size: tuple[int, int]) -> None:
-        super().__init__(dim, size)
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        (re_h, im_h), (re_w, im_w) = map(dft_matrices, self.size)
+        # columns of the result alternate between the parts, twice as many as those of the input
+        right = torch.stack([torch.stack([re_w, im_w], 1), torch.stack([-im_w, re_w], 1)]).flatten(1, 2)
+        return torch.stack([re_h, im_h])[None, None], right
+
+    def __init__(self, dim: int, size: tuple[int, int], method: str = "auto") -> None:
+        super().__init__(dim, size, method)
         self.out_channels = 2 * dim
-        self.dense = self.tokens <= DENSE_TOKENS
-        if self.dense:
-            matrix = torch.stack(dft2_matrices(*self.size), -1).flatten(1).to(torch.get_default_dtype())
-            self.register_buffer("interleaved", matrix, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        shape = (len(x), self.out_channels, *self.size)
-        if self.dense:
-            return torch.matmul(x.flatten(2), self.interleaved).reshape(shape)
-        return _in_float(dft_interleaved, x).reshape(shape)
+    def by_fft(self, x: Tensor) -> Tensor:
+        return _in_float(dft_interleaved, x).reshape(len(x), self.out_channels, *self.size)
 
     def flops(self) -> int:
         return _real_fft_flops(self.dim, self.tokens)
-
-    def flops_executed(self) -> int:
-        return 4 * self.dim * self.tokens**2 if self.dense else self.flops()
 
     def reference(self, x: Tensor) -> Tensor:
         batch, dim, height, width = x.shape

@@ -54,7 +54,7 @@ def test_imports_go_one_way(folder, forbidden):
 
 
 def test_both_wings_stand_on_trial_and_record_which_know_neither():
-    for name in ("trial.py", "record.py", "errors.py", "profiles.py"):
+    for name in ("trial.py", "record.py", "errors.py", "profiles.py", "tuning.py"):
         wrong = {
             n for n in imported(ROOT / "benchmarks" / name) if n.startswith(("benchmarks.measure", "benchmarks.report"))
         }

@@ -11,7 +11,7 @@ from benchmarks.measure.data import DATASETS
 from benchmarks.measure.flops import count_flops
 from benchmarks.measure.match import match_ratio
 from benchmarks.measure.memory import peak_bytes
-from benchmarks.measure.train import autocast, build_net, make_optimizer
+from benchmarks.measure.train import autocast, build_net, make_optimizer, method_of
 from benchmarks.trial import Trial
 
 
@@ -44,6 +44,7 @@ def measure_cost(trial: Trial) -> dict[str, Any]:
         "flops": net.flops(),
         "mixer_flops": sum(mixer.flops() for mixer in net.mixers),
         "flops_executed": net.flops_executed(),
+        "method": method_of(net, trial),
         "flops_counted": counted,
         "forward_peak_bytes": peak_bytes(forward, alive, trial.device),
         "train_peak_bytes": peak_bytes(step, alive, trial.device),

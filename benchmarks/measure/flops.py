@@ -51,6 +51,14 @@ def _convolution(inputs: list[Any], outputs: list[Any]) -> float:
     return 2 * math.prod(get_shape(outputs[0])) * math.prod(get_shape(inputs[1])[1:])
 
 
+def _plane_transform(inputs: list[Any], outputs: list[Any]) -> float:
+    """For every input plane and term a product from the right, and from each a product from the left per result."""
+    batch, groups, given, height, width = get_shape(inputs[0])
+    results, _, terms, new_height, _ = get_shape(inputs[1])
+    new_width = get_shape(inputs[2])[1]
+    return 2 * batch * groups * given * terms * height * new_width * (width + results * new_height)
+
+
 def _einsum(inputs: list[Any], outputs: list[Any]) -> float:
     return 2 * einsum_flop_jit(inputs, outputs)
 
@@ -114,6 +122,7 @@ HANDLERS: dict[str, Callable[[list[Any], list[Any]], float]] = {
     "aten::einsum": _einsum,
     "aten::_convolution": _convolution,
     "aten::scaled_dot_product_attention": _attention,
+    "token_mixers::plane_transform": _plane_transform,
     "prim::PythonOp._SymmetricPart": _real_dft,
     "prim::PythonOp._BothParts": _real_dft,
     **{f"aten::fft_{name}": _fft for name in FFTS},

@@ -3,9 +3,10 @@
 Methodology. One process per image size. In it, one item is one (round, net, target, mode), in shuffled order within a
 round, so that rounds interleave the mixers; every ratio is taken within a round. The device is synchronised inside the
 clock. Inputs are random and rotate through more memory than the caches hold. First calls are not counted. Beside each
-mixer stands the copy of its input tensor in the same round, the memory floor. The first item is repeated at the end:
-its ratio says how far the machine drifted. What is predicted not to fit into memory is not started on a CPU, where the
-kernel would kill the process; on a GPU the allocator says so.
+mixer stands its floor in the same round: the bytes that it must move at the bandwidth of a copy of its input, or its
+FLOPs at the rate of one large matrix product, whichever takes longer. The first item is repeated at the end: its ratio
+says how far the machine drifted. What is predicted not to fit into memory is not started on a CPU, where the kernel
+would kill the process; on a GPU the allocator says so.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.measure.data import DATASETS
 from benchmarks.measure.memory import free_bytes, predict_peak_bytes
-from benchmarks.measure.train import build_net
+from benchmarks.measure.train import build_net, method_of
 from benchmarks.trial import Trial
 from mixers import UnsupportedSize, create_mixer
 from mixers.blocks import is_per_block, mixers_in
@@ -38,6 +40,8 @@ DRIFT_ROUND = -1
 MODES = ("forward", "forward_backward")
 TIMEOUT_S = 3600  # for one image size
 FREE_SHARE = 0.8  # of the free memory may be asked for on a CPU
+MATMUL_SIDE = {"cpu": 1024, "cuda": 8192}  # of the square matrices whose product shows the machine's rate
+MATMUL = ("matmul", "forward")
 METRIC_OF = {
     ("net", "forward"): "forward_ms",
     ("net", "forward_backward"): "forward_backward_ms",
@@ -51,7 +55,7 @@ class Item:
     """One thing timed in one round."""
 
     trial: int  # index into the plan's trials
-    target: str  # copy, mixer or net
+    target: str  # copy, matmul, mixer or net
     mode: str
     round: int = 0
 
@@ -84,6 +88,8 @@ def measure_latency(trials: list[Trial]) -> list[Timing]:
         timing = Timing(trial, "ok", None, {"latency_batch_size": trial.batch_size}, [])
         timings.append(timing)
         try:
+            with FakeTensorMode():
+                timing.metrics["method"] = method_of(build_net(trial, num_classes), trial)
             own = list(_items_that_fit(index, timing, num_classes))
         except UnsupportedSize as error:
             timing.status, timing.reason = "unsupported", str(error)
@@ -94,6 +100,8 @@ def measure_latency(trials: list[Trial]) -> list[Timing]:
         items += own
     copies = {_copied(trial): index for index, trial in reversed(list(enumerate(trials)))}
     items += [Item(index, "copy", "forward") for index in copies.values()]
+    if items:
+        items.append(Item(0, *MATMUL))  # trials of one process share device and precision
     results, failures, end = _run_process(trials, items, num_classes)
     for index, timing in enumerate(timings):
         if timing.status not in ("unsupported", "error"):
@@ -115,6 +123,8 @@ def _items_that_fit(index: int, timing: Timing, num_classes: int) -> Iterator[It
         return predict_peak_bytes(functools.partial(_dry_run, trial, target, mode, num_classes))
 
     most = timing.metrics["peak_memory_bytes"] = needed("net", "forward_backward")
+    if not is_per_block(trial.mixer):
+        timing.metrics |= mixer_work(trial)
     everything_fits = trial.device != "cpu" or most <= free
     for target, mode in METRIC_OF:
         if target == "mixer" and is_per_block(trial.mixer):
@@ -124,6 +134,29 @@ def _items_that_fit(index: int, timing: Timing, num_classes: int) -> Iterator[It
     if not everything_fits:
         timing.status = "oom"
         timing.reason = f"forward + backward of the net asks for {most:,} bytes, {free:,.0f} are free"
+
+
+def mixer_work(trial: Trial) -> dict[str, int]:
+    """The bytes that one mixing layer must move for one batch, and the FLOPs of its algorithm; nothing is computed.
+
+    Input, output and parameters count once each; none of them for a layer that returns its input. Fixed matrices do not
+    count, since they could be made on the way.
+    """
+    assert trial.batch_size is not None
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        mixer = create_mixer(trial.mixer, trial.dim, trial.grid)
+        x = torch.randn(trial.batch_size, trial.dim, *trial.grid)
+        y = mixer(x)
+        moved = _input_bytes(trial) * (x.numel() + y.numel()) // x.numel()
+        moved += sum(p.numel() * p.element_size() for p in mixer.parameters())
+        flops = trial.batch_size * mixer.flops()
+    return {"mixer_bytes": 0 if y is x else moved, "mixer_batch_flops": flops}
+
+
+def _input_bytes(trial: Trial) -> int:
+    """Of the mixer's input for one batch."""
+    assert trial.batch_size is not None
+    return trial.batch_size * trial.dim * trial.tokens * (2 if trial.precision == "bfloat16" else 4)
 
 
 def _dry_run(trial: Trial, target: str, mode: str, num_classes: int):
@@ -219,6 +252,8 @@ def _summarise(timing: Timing, index: int, copy_index: int, results, failures, e
 
     for number in range(trial.rounds or 1):
         row: dict[str, Any] = {"round": number, "copy_ms": ms(Item(copy_index, "copy", "forward", number))}
+        row["matmul_ms"] = ms(Item(0, *MATMUL, number))
+        row["floor_ms"] = _floor_ms(trial, metrics, row)
         for (target, mode), name in METRIC_OF.items():
             item = Item(index, target, mode, number)
             row[name] = ms(item)
@@ -226,20 +261,40 @@ def _summarise(timing: Timing, index: int, copy_index: int, results, failures, e
                 "peak_memory_bytes"
             ]
         timing.history.append(row)
-    for name in ("copy_ms", *METRIC_OF.values()):
+    for name in ("copy_ms", "floor_ms", *METRIC_OF.values()):
         metrics[name] = _median(row[name] for row in timing.history)
-    pairs = [(row["mixer_forward_ms"], row["copy_ms"]) for row in timing.history]
-    metrics["copy_ratio"] = _median(mixer / copy for mixer, copy in pairs if mixer is not None and copy)
+    metrics["copy_ratio"] = _median(_ratios(timing.history, "copy_ms"))
+    metrics["floor_ratio"] = _median(_ratios(timing.history, "floor_ms"))
+    matmul_ms = _median(row["matmul_ms"] for row in timing.history)
+    metrics["matmul_flops_per_s"] = _matmul_flops(trial) / (matmul_ms / 1000) if matmul_ms else None
     for rate, time_ms in (("images_per_s", "forward_ms"), ("train_step_images_per_s", "forward_backward_ms")):
         metrics[rate] = 1000 * trial.batch_size / metrics[time_ms] if metrics[time_ms] else None
     metrics["drift_ratio"] = _drift(results)
-    own_failures = [what for item, what in failures.items() if item.trial == index and item.target != "copy"]
+    own_failures = [what for item, what in failures.items() if item.trial == index and item.target in ("mixer", "net")]
     if own_failures:
         error, message = own_failures[0]
         timing.status = "oom" if "OutOfMemory" in error or "can't allocate memory" in message else "error"
         timing.reason = f"{error}: {_tail(message)}"
     elif end is not None:
         timing.status, timing.reason = end
+
+
+def _floor_ms(trial: Trial, metrics: dict[str, Any], row: dict[str, Any]) -> float | None:
+    """The least time of one forward of the mixer by what this round's copy and matrix product took."""
+    if not metrics.get("mixer_bytes") or row["copy_ms"] is None or row["matmul_ms"] is None:
+        return None
+    by_bytes = row["copy_ms"] * metrics["mixer_bytes"] / (2 * _input_bytes(trial))  # a copy reads and writes
+    return max(by_bytes, row["matmul_ms"] * metrics["mixer_batch_flops"] / _matmul_flops(trial))
+
+
+def _matmul_flops(trial: Trial) -> int:
+    return 2 * MATMUL_SIDE[trial.device] ** 3
+
+
+def _ratios(history: list[dict[str, Any]], least: str) -> list[float]:
+    """The mixer's forward over another column, in the rounds that have both."""
+    pairs = [(row["mixer_forward_ms"], row[least]) for row in history]
+    return [time_ms / least_ms for time_ms, least_ms in pairs if time_ms is not None and least_ms]
 
 
 def _median(values) -> float | None:

@@ -22,7 +22,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.measure.latency import DRIFT_ROUND, PLAN_VARIABLE, Item
+from benchmarks.measure.latency import DRIFT_ROUND, MATMUL_SIDE, PLAN_VARIABLE, Item
 from benchmarks.measure.memory import peak_bytes
 from benchmarks.measure.train import autocast, build_net
 from benchmarks.trial import Trial
@@ -58,6 +58,8 @@ def prepared(trial_index: int, target: str, mode: str) -> tuple[Callable[[], Any
     trial = TRIALS[trial_index]
     if target == "copy":
         run = _copy(trial)
+    elif target == "matmul":
+        run = _matmul(trial)
     elif target == "mixer":
         run = _run(trial, _mixer(trial), (trial.dim, *trial.grid), mode, input_gradient=True)
     else:
@@ -94,11 +96,22 @@ def _net(trial: Trial) -> MixerNet:
 def _pool(trial: Trial, shape: tuple[int, ...], memory_format: torch.memory_format) -> list[Tensor]:
     """Random inputs (batch, *shape), enough of them to be larger than the caches."""
     assert trial.batch_size is not None
-    dtype = torch.bfloat16 if trial.precision == "bfloat16" and shape[0] != 3 else torch.float32
+    dtype = _dtype(trial) if shape[0] != 3 else torch.float32
     first = torch.randn(trial.batch_size, *shape, device=trial.device, dtype=dtype)
     count = min(MAX_POOL, POOL_BYTES // (first.numel() * first.element_size()) + 1)
     pool = [first, *(torch.randn_like(first) for _ in range(count - 1))]
     return [x.contiguous(memory_format=memory_format) for x in pool]
+
+
+def _dtype(trial: Trial) -> torch.dtype:
+    return torch.bfloat16 if trial.precision == "bfloat16" else torch.float32
+
+
+def _matmul(trial: Trial) -> Callable[[], Any]:
+    side = MATMUL_SIDE[trial.device]
+    a, b = (torch.randn(side, side, device=trial.device, dtype=_dtype(trial)) for _ in range(2))
+    product = torch.empty_like(a)
+    return lambda: torch.mm(a, b, out=product)
 
 
 def _copy(trial: Trial) -> Callable[[], Any]:

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from benchmarks import tuning
 from benchmarks.errors import UserError
-from benchmarks.measure import constellations, tune
+from benchmarks.measure import constellations
 from benchmarks.measure.match import matched
 from benchmarks.measure.plugins import check_plugin, is_plugin
 from benchmarks.profiles import CORE_MIXERS, PROFILES, Profile
@@ -73,10 +74,10 @@ class Plan:
         self.profile: Profile = PROFILES[self.profile_name, self.dataset]
         self.mixers = split_mixers(request.mixer) if request.mixer is not None else list(CORE_MIXERS)
         self.mixers = [mixer for mixer in self.mixers if self._is_sound(mixer)]
-        self.tuned = tune.choices(self._tuning_records(), self.profile)
+        self.tuned = tuning.choices(self._tuning_records(), self.profile)
 
     def _tuning_records(self) -> list[Record]:
-        return tune.tuning_records(self.request.results, self.dataset, self.profile_name)
+        return tuning.tuning_records(self.request.results, self.dataset, self.profile_name)
 
     def _is_sound(self, mixer: str) -> bool:
         """Looks at the plug-ins in a mixer; a broken one that only a wildcard brought in is left out with a warning.
@@ -128,7 +129,7 @@ class Plan:
         seeds = request.seed or profile.seeds[:1]
         first, *others = profile.tuned_weight_decays
         cells = [(mixer, lr, first) for lr in profile.tuned_lrs for mixer in self.mixers]
-        best = tune.learning_rates_done(self._tuning_records(), profile)
+        best = tuning.learning_rates_done(self._tuning_records(), profile)
         cells += [
             (mixer, best[_portable_name(mixer)].lr, decay)
             for decay in others

@@ -1,8 +1,8 @@
 """Speed that this suite answers for itself, as ratios within one run.
 
-Transforms: our mixers beside the torch.fft calls that they replace, on one thread, rounds interleaved, outputs checked
-against the plain definition first. Training: images per second of our loop beside the same net fed by a DataLoader
-with per-image transforms, and the share of our step that is not the net.
+Transforms: our mixers beside the torch.fft calls that they replace, and beside the naive forms of `naive_forms`, on one
+thread, rounds interleaved, outputs checked against the plain definition first. Training: our loop beside timm's, see
+`timm_loop`.
 """
 
 from __future__ import annotations
@@ -10,29 +10,28 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import time
-from collections.abc import Callable, Iterator
+import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import v2
+from torch import Tensor
 
-from benchmarks.measure.augment import Augment
 from benchmarks.measure.compare import Comparison, compare, interleaved
-from benchmarks.measure.data import DATASETS, batches
-from benchmarks.measure.train import build_net, make_optimizer
+from benchmarks.measure.naive_forms import NAIVE_FORMS, YARDSTICK, naive_forms
+from benchmarks.measure.timm_loop import compare_loops
 from benchmarks.record import atomic_write, code_version, environment, machine_name
 from benchmarks.trial import Trial
 from mixers import create_mixer
 
 SHAPE = (32, 192, 32, 32)
 TRANSFORM_ROUNDS = 15
-LOOP_ROUNDS = 5
-LOOP_STEPS = 8
+# (images, channels, rows, columns); fewer images where planes are large, all of them larger than the caches
+FORM_SHAPES: list[tuple[int, ...]] = [(32, 192, 16, 16), (16, 192, 32, 32), (8, 192, 64, 64), (4, 192, 128, 128)]
+FORM_ROUNDS = 7
+TURN_MS = 15.0  # of one form in one round
+LARGEST_ERROR = 1e-5  # relative, of an output that is timed
 PEERS: dict[str, tuple[str, Callable[[Tensor], Any]]] = {
     "dct": ("rfft2", torch.fft.rfft2),
     "hadamard": ("rfft2", torch.fft.rfft2),
@@ -66,56 +65,68 @@ def compare_transforms() -> list[Comparison]:
     return [compare(name, peer, setting, times[name], times[peer], "ms") for name, (peer, _) in PEERS.items()]
 
 
-def compare_loops(mixer: str, threads: int) -> list[Comparison]:
-    """Training time per image of our loop beside a DataLoader's, and the share of a step outside the net."""
-    trial = Trial(
-        kind="accuracy",
-        mixer=mixer,
-        dataset="cifar100",
-        image_size=32,
-        patch_size=4,
-        dim=64,
-        depth=4,
-        threads=threads,
-        batch_size=128,
-        lr=1e-3,
-        weight_decay=0.05,
-    )
-    torch.set_num_threads(threads)
-    info = DATASETS["cifar100"]
-    images = torch.randint(0, 256, (LOOP_STEPS * 128, 3, 32, 32), dtype=torch.uint8)
-    labels = torch.randint(0, 100, (len(images),))
-    outside: list[float] = []
+@dataclasses.dataclass(frozen=True)
+class FormComparison:
+    """One mixer beside the naive forms of the same function at one size."""
 
-    def ours() -> Iterator[tuple[Tensor, Tensor]]:
-        augment = Augment("light", info, label_smoothing=0.1, memory_format=net.memory_format)
-        generator = torch.Generator().manual_seed(0)
-        for index in batches(len(images), 128, generator, "cpu"):
-            yield augment(images[index], labels[index], generator)
-
-    net = build_net(trial, 100)
-    optimizer = make_optimizer(net, trial)
-    loader = DataLoader(_PerImage(images, labels, info), batch_size=128, shuffle=True)
-    calls = {
-        "ours": lambda: outside.append(_epoch(net, optimizer, ours())),
-        "DataLoader": lambda: _epoch(net, optimizer, iter(loader)),
-    }
-    times = interleaved(calls, LOOP_ROUNDS)
-    per_image = {name: [ms / len(images) for ms in values] for name, values in times.items()}
-    mine, plain = per_image.values()
-    setting = f"{mixer}, dim 64, depth 4, 32 px, patch 4, batch 128, crop and flip, {threads} threads"
-    total = [ms / 1000 for ms in times["ours"]]
-    return [
-        compare("training loop", "DataLoader, per-image transforms", setting, mine, plain, "ms per image"),
-        compare("step outside the net", "whole step", setting, outside[1:], total, "s"),
-    ]
+    mixer: str
+    image_size: int
+    shape: tuple[int, ...]
+    ours_ms: float
+    best: str  # the naive form with the smallest median
+    best_ms: float
+    ratio: float  # ours over the best, median over rounds
+    ratio_low: float
+    ratio_high: float
+    rounds: int
+    form_ms: dict[str, float]  # of every form, the yardstick included
 
 
-def write_speed(folder: Path, mixers: list[str], threads: int) -> list[Comparison]:
-    """Makes all comparisons and writes them to `speed.json` in `folder`, and as a table to `speed.md`."""
+def compare_forms(
+    shapes: list[tuple[int, ...]] = FORM_SHAPES, rounds: int = FORM_ROUNDS, names: tuple[str, ...] = NAIVE_FORMS
+) -> list[FormComparison]:
+    """Each mixer beside the naive ways to compute the same function, forward, on one thread.
+
+    Raises:
+        RuntimeError: an output differs from the plain definition; nothing is timed then.
+    """
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    found = []
+    for shape in shapes:
+        x = torch.randn(shape)
+        for name in names:
+            with torch.no_grad():
+                found.append(_compare_forms(name, x, rounds))
+    return found
+
+
+def _compare_forms(name: str, x: Tensor, rounds: int) -> FormComparison:
+    height, width = x.shape[2:]
+    mixer = create_mixer(name, x.shape[1], (height, width))
+    forms = naive_forms(name, height, width)
+    wanted = mixer.reference(x[:1])
+    functions: dict[str, Callable[[Tensor], Tensor]] = {"ours": mixer, **forms}
+    for what, call in functions.items():
+        difference = torch.linalg.norm(call(x[:1]) - wanted) / torch.linalg.norm(wanted) if what != YARDSTICK else 0
+        if not difference < LARGEST_ERROR:
+            raise RuntimeError(f"{name}, {what}, differs from its definition by {difference:.1e}; not timed")
+    calls: dict[str, Callable[[], Any]] = {what: functools.partial(call, x) for what, call in functions.items()}
+    times = interleaved(calls, rounds, turn_ms=TURN_MS)
+    medians = {what: statistics.median(times[what]) for what in forms}
+    best = min((what for what in forms if what != YARDSTICK), key=medians.__getitem__)
+    c = compare(name, best, "", times["ours"], times[best], "ms")
+    return FormComparison(
+        mixer=name, image_size=width, shape=tuple(x.shape), ours_ms=c.ours, best=best, best_ms=c.theirs,
+        ratio=c.ratio, ratio_low=c.ratio_low, ratio_high=c.ratio_high, rounds=rounds, form_ms=medians,
+    )  # fmt: skip
+
+
+def write_speed(folder: Path, mixers: list[str], threads: int, data_dir: Path) -> list[Comparison]:
+    """Makes all comparisons and writes them to `speed.json` in `folder`, and as tables to `speed.md`."""
     comparisons = compare_transforms()
-    for mixer in mixers:
-        comparisons += compare_loops(mixer, threads)
+    forms = compare_forms()
+    comparisons += compare_loops(mixers, threads, data_dir)
     where = environment(
         Trial(kind="cost", mixer="dct", dataset="cifar100", image_size=32, patch_size=4, dim=64, depth=4)
     )
@@ -123,6 +134,7 @@ def write_speed(folder: Path, mixers: list[str], threads: int) -> list[Compariso
         "environment": where | {"threads": threads},
         "code": code_version(),
         "comparisons": [dataclasses.asdict(comparison) for comparison in comparisons],
+        "naive_forms": [dataclasses.asdict(form) for form in forms],
     }
     with atomic_write(folder / "speed.json") as file:
         file.write(json.dumps(content, indent=1).encode() + b"\n")
@@ -134,43 +146,29 @@ def write_speed(folder: Path, mixers: list[str], threads: int) -> list[Compariso
             f"| {c.ratio:.3f} ({c.ratio_low:.3f} to {c.ratio_high:.3f}) | {c.rounds} |"
         )
     with atomic_write(folder / "speed.md") as file:
-        file.write(("\n".join(lines) + "\n").encode())
+        file.write(("\n".join([*lines, "", *form_lines(forms)]) + "\n").encode())
     return comparisons
 
 
-class _PerImage(Dataset):
-    """CIFAR as a plain training script has it: one image at a time, transformed by torchvision."""
-
-    def __init__(self, images: Tensor, labels: Tensor, info) -> None:
-        self.images, self.labels = images, labels
-        self.transform = v2.Compose(
-            [
-                v2.RandomCrop(32, padding=4),
-                v2.RandomHorizontalFlip(),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize(info.mean, info.std),
-            ]
-        )
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.transform(self.images[index]), self.labels[index]
-
-
-def _epoch(net: nn.Module, optimizer: torch.optim.Optimizer, loader: Iterator[tuple[Tensor, Tensor]]) -> float:
-    """Trains on all batches; returns the seconds spent waiting for them."""
-    waiting, mark = 0.0, time.perf_counter()
-    for images, targets in loader:
-        waiting += time.perf_counter() - mark
-        loss = F.cross_entropy(net(images), targets, label_smoothing=0.1 if targets.ndim == 1 else 0.0)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        mark = time.perf_counter()
-    return waiting
+def form_lines(forms: list[FormComparison]) -> list[str]:
+    """The comparison with naive forms as a Markdown table."""
+    every = list(dict.fromkeys(what for form in forms for what in form.form_ms))
+    lines = [
+        "## Beside the best naive form of the same function",
+        "",
+        f"float32, forward, 1 thread, {forms[0].rounds} rounds; milliseconds are medians, the ratio is ours over the "
+        "best naive form, the median over rounds and their range. Beside dct and hadamard stands the time of rfft2 "
+        "alone, which computes something else and only says what an FFT costs; it is never the best form.",
+        "",
+        f"| mixer | px | tensor | ours (ms) | best naive form | ours / best (range) | {' | '.join(every)} |",
+        "|---|---:|---|---:|---|---:|" + "---:|" * len(every),
+    ]
+    for f in forms:
+        cells = [f"{f.form_ms[what]:.3g}" if what in f.form_ms else "–" for what in every]
+        ratio = f"{f.ratio:.3f} ({f.ratio_low:.3f} to {f.ratio_high:.3f})"
+        cells = [f.mixer, str(f.image_size), str(list(f.shape)), f"{f.ours_ms:.3g}", f.best, ratio, *cells]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def _parts(spectrum: Tensor) -> list[Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import io
 import logging
 import math
@@ -29,6 +30,7 @@ from benchmarks.errors import Diverged, UserError
 from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import DATASETS, ImageData, batches
 from benchmarks.measure.memory import predict_peak_bytes
+from benchmarks.measure.step import TrainingStep, cuda_graph
 from benchmarks.record import atomic_write, set_aside
 from benchmarks.trial import RESULTS_VERSION, Trial
 from mixers import MixerNet
@@ -62,6 +64,11 @@ def build_net(trial: Trial, num_classes: int) -> MixerNet:
         coordinates=trial.coordinates,
         seed=trial.seed,
     )
+
+
+def method_of(net: MixerNet, trial: Trial) -> str:
+    """Which implementation of its mixers runs in this trial."""
+    return net.method_on(trial.device, torch.bfloat16 if trial.precision == "bfloat16" else torch.float32)
 
 
 def training_step_bytes(trial: Trial) -> int:
@@ -116,10 +123,19 @@ def train(
         memory_format=net.memory_format,
     )
 
+    step = TrainingStep(
+        net,
+        optimizer,
+        data,
+        augment,
+        functools.partial(autocast, trial),
+        torch.Generator(trial.device),
+        cuda_graph if trial.device == "cuda" else None,
+    )
     for epoch in range(len(history), trial.epochs):
-        row, epoch_overhead_s = _train_epoch(trial, net, optimizer, data, augment, epoch)
+        row = _train_epoch(trial, step, epoch)
         train_s += row["seconds"]
-        overhead_s += epoch_overhead_s
+        overhead_s += row.pop("overhead_s")
         scores, _ = evaluate(net, data.val_images, data.val_labels, augment, trial)
         row |= {"val_top1_percent": scores["top1_percent"], "val_loss": scores["loss"]}
         history.append(row)
@@ -130,79 +146,71 @@ def train(
         _save(trial, checkpoint, net, optimizer, history, train_s, overhead_s)
         on_epoch(epoch + 1, row["images_per_s"])
 
-    scores: dict[str, float] = {}
+    test_scores: dict[str, float] = {}
     predictions = None
     if trial.kind == "accuracy":
         test_images, test_labels = data.read_test()
-        scores, predictions = evaluate(net, test_images, test_labels, augment, trial)
+        test_scores, predictions = evaluate(net, test_images, test_labels, augment, trial)
         weights = {name: tensor.contiguous().cpu() for name, tensor in net.state_dict().items()}
         with atomic_write(checkpoint.with_suffix(".safetensors")) as file:
             file.write(safetensors.torch.save(weights))
     on_cpu = trial.device == "cpu"
     metrics = {
-        **{f"test_{name}": value for name, value in scores.items()},
+        **{f"test_{name}": value for name, value in test_scores.items()},
         "val_top1_percent": history[-1]["val_top1_percent"],
         "train_loss": history[-1]["train_loss"],
         "train_s": train_s,
         "train_images_per_s": trial.epochs * len(data.train_labels) / train_s,
         "overhead_percent": 100 * overhead_s / train_s if on_cpu else None,
         "params": sum(p.numel() for p in net.parameters()),
+        "method": method_of(net, trial),
+        "step": step.kind,
+        "compile_s": step.compile_s if trial.device == "cuda" else None,
     }
     return Outcome(metrics, history, predictions)
 
 
-def _train_epoch(
-    trial: Trial, net: MixerNet, optimizer: torch.optim.Optimizer, data: ImageData, augment: Augment, epoch: int
-) -> tuple[dict[str, Any], float]:
-    """One pass over the training images; returns its row of the history and the seconds spent outside the net."""
+def _train_epoch(trial: Trial, step: TrainingStep, epoch: int) -> dict[str, Any]:
+    """One pass over the training images; returns its row of the history, and `overhead_s` outside the net in it."""
     assert trial.epochs is not None and trial.batch_size is not None
-    # one generator for the order and one for the augmentation, both made again from (seed, epoch)
+    # one generator for the order and one for the augmentation, both seeded anew from (seed, epoch)
     seed = trial.seed * 100_003 + epoch
     order = torch.Generator(trial.device).manual_seed(2 * seed)
-    noise = torch.Generator(trial.device).manual_seed(2 * seed + 1)
+    step.generator.manual_seed(2 * seed + 1)
     torch.manual_seed(seed)
-    net.train()
-    schedule = list(batches(len(data.train_labels), trial.batch_size, order, trial.device))
+    step.net.train()
+    count = len(step.data.train_labels)
+    schedule = list(batches(count, trial.batch_size, order, trial.device))
     images_seen, steps = 0, len(schedule)
     loss_sum, last_finite = torch.zeros((), device=trial.device), math.nan
-    overhead_s, started = 0.0, time.perf_counter()
-    bar = tqdm(total=len(data.train_labels), unit="image", disable=None, leave=False, dynamic_ncols=True)
+    overhead_before, compile_before, started = step.overhead_s, step.compile_s, time.perf_counter()
+    bar = tqdm(total=count, unit="image", disable=None, leave=False, dynamic_ncols=True)
     bar.set_description(f"{trial.mixer} epoch {epoch + 1}/{trial.epochs}")
-    mark = time.perf_counter()
-    for step, index in enumerate(schedule):
-        images, targets = augment(data.train_images.index_select(0, index), data.train_labels[index], noise)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(trial, epoch + step / steps)
-        overhead_s += time.perf_counter() - mark
-
-        with autocast(trial):
-            loss = F.cross_entropy(net(images), targets)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-
-        mark = time.perf_counter()
-        loss_sum += loss.detach() * len(index)
+    lr = 0.0
+    for number, index in enumerate(schedule):
+        lr = learning_rate(trial, epoch + number / steps)
+        loss_sum += step(index, lr) * len(index)
         images_seen += len(index)
         bar.update(len(index))
-        if step % CHECK_EVERY_STEPS == 0 or step == steps - 1:
+        if number % CHECK_EVERY_STEPS == 0 or number == steps - 1:
             mean_loss = loss_sum.item() / images_seen
             if not math.isfinite(mean_loss):
                 bar.close()
-                raise Diverged(f"the loss is not finite by step {step} of epoch {epoch + 1}; before: {last_finite:.4g}")
+                raise Diverged(
+                    f"the loss is not finite by step {number} of epoch {epoch + 1}; before: {last_finite:.4g}"
+                )
             last_finite = mean_loss
             bar.set_postfix(loss=f"{mean_loss:.3f}")
     bar.close()
-    seconds = time.perf_counter() - started
-    row = {
+    seconds = time.perf_counter() - started - (step.compile_s - compile_before)
+    return {
         "epoch": epoch + 1,
         "train_loss": last_finite,
-        "lr": optimizer.param_groups[0]["lr"],
+        "lr": lr,
         "images_per_s": images_seen / seconds,
         "seconds": seconds,
+        "overhead_s": step.overhead_s - overhead_before,
     }
-    return row, overhead_s
 
 
 @torch.no_grad()
@@ -234,6 +242,9 @@ def make_optimizer(net: nn.Module, trial: Trial) -> torch.optim.AdamW:
         {"params": matrices, "weight_decay": trial.weight_decay or 0.0},
         {"params": vectors, "weight_decay": 0.0},
     ]
+    if trial.device == "cuda":  # a captured step reads its rate from the device
+        rate = torch.tensor(trial.lr or 0.0, device="cuda")
+        return torch.optim.AdamW(groups, lr=rate, fused=True, capturable=True)
     return torch.optim.AdamW(groups, lr=trial.lr or 0.0, fused=True)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from benchmarks.report.claims import judge, write_claims
 from benchmarks.report.frame import load_results, split_groups
+from benchmarks.report.page import Group, write_page
 from benchmarks.report.plots import make_plots
 from benchmarks.report.table_files import table_files
 from benchmarks.trial import CHOICES
@@ -14,10 +16,13 @@ OWNED = {"tables": (".csv", ".md"), "plots": (".png", ".svg")}  # what this repo
 
 
 def write_report(results: Path) -> list[Path]:
-    """Makes all tables and plots from the records in `results`, in place of those of an earlier report.
+    """Makes all tables, plots and the page from the records in `results`, in place of those of an earlier report.
 
     Records of each data set, profile and machine have folders of their own: `tables/<dataset>-<profile>/` and
-    `plots/<dataset>-<profile>/`. The same records make the same files byte for byte.
+    `plots/<dataset>-<profile>/`; the page, `index.html`, has a part for each. The same records make the same files byte
+    for byte.
+
+    What the records say to the literature's claims goes into `claims.csv` and `claims.md`.
 
     Returns:
         The paths written, in order.
@@ -29,10 +34,12 @@ def write_report(results: Path) -> list[Path]:
     frame = load_results(results)
     clear(results)
     paths: list[Path] = []
+    groups = []
     for name, group in split_groups(frame).items():
-        tables, written = table_files(group, results / "tables" / name)
+        tables, written = table_files(group, results / "tables" / name, results)
         paths += written + make_plots(tables, group, results / "plots" / name)
-    return paths
+        groups.append(Group(name, group, tables, judge(group, results), tables["differences"]))
+    return [*paths, *write_claims(results)[1], write_page(results, groups)]
 
 
 def clear(results: Path) -> None:

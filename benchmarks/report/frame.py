@@ -28,7 +28,8 @@ def load_results(folder: Path | str) -> pd.DataFrame:
     """A results folder as a table with one row a record, in the order of the records' file names.
 
     Columns are the fields of the trial, `id`, `status`, `reason`, all of METRICS (NaN where not measured), `label` (the
-    mixer's name in tables and plots), `family`, `tokens`, `machine`, `torch`, `commit`, `dirty`, `started`, `ended` and
+    mixer's name in tables and plots), `family`, `tokens`, `method`, `machine`, `torch`, `commit`,
+    `dirty`, `started`, `ended` and
     `history` (a list of dicts: a row an epoch or a round).
 
     Raises:
@@ -51,6 +52,7 @@ def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     columns["label"] = mixer_labels(records)
     columns["family"] = [mixer_family(record.trial.mixer) for record in records]
     columns["tokens"] = [record.trial.tokens for record in records]
+    columns["method"] = [record.metrics.get("method") for record in records]
     columns["machine"] = [machine_name(record.environment) for record in records]
     columns["torch"] = [record.environment.get("torch") for record in records]
     columns["commit"] = [record.code.get("commit") for record in records]

@@ -82,13 +82,17 @@ def scaling_exponent(latency: Mapping[int, Mapping[int, float]]) -> Estimate | N
     Returns:
         None with fewer than two token counts or without a round that all of them have.
     """
+    return median_range(slopes(latency))
+
+
+def slopes(latency: Mapping[int, Mapping[int, float]]) -> list[float]:
+    """The slope of `scaling_exponent` in each round."""
     sizes = sorted(latency)
     if len(sizes) < 2:
-        return None
+        return []
     rounds = sorted(set.intersection(*(set(latency[size]) for size in sizes)))
     log_tokens = np.log(sizes)
-    slopes = [np.polyfit(log_tokens, np.log([latency[size][r] for size in sizes]), 1)[0] for r in rounds]
-    return median_range(slopes)
+    return [float(np.polyfit(log_tokens, np.log([latency[size][r] for size in sizes]), 1)[0]) for r in rounds]
 
 
 def find_crossing(ratios: Mapping[int, float]) -> Crossing | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from benchmarks.record import atomic_write
 from benchmarks.report.frame import plain
+from benchmarks.report.paired import OVER_BOTH, SIGNIFICANT, accuracy_intervals, paired_table
 from benchmarks.report.tables import (
     ACCURACY_SETTING,
     COMPARED,
@@ -19,6 +21,7 @@ from benchmarks.report.tables import (
     latency_table,
     scaling_table,
     summary_table,
+    with_intervals,
 )  # fmt: skip
 from benchmarks.report.text import (
     NOTHING,
@@ -29,11 +32,14 @@ from benchmarks.report.text import (
     markdown_table,
     mean_text,
     metric,
+    p_text,
     percent,
     ranged,
+    signed,
     significant,
     span_of,
 )  # fmt: skip
+from benchmarks.report.tuning import tuning_table
 
 Row = dict[str, Any]
 Cell = Callable[[Row], str]
@@ -42,18 +48,27 @@ WORDS = {
     "image_size": "image (px)", "patch_size": "patch (px)", "train_images": "training images", "lr": "learning rate",
     "warmup_epochs": "warm-up epochs", "match": "equal", "image_sizes_px": "sizes (px)",
 }  # fmt: skip
+SAME_TIMED = ["mixer", "label", "family", "tokens", "batch_size", "mixer_source", *COMPARED]  # eager beside compiled
+SAME_COMPILED = ("tokens", "batch", "moves (MB)", "FLOPs", "drift")  # columns that compiling does not change
 WRONG = {"oom": "out of memory"}  # statuses that a reader may not know
 
 
-def table_files(frame: pd.DataFrame, folder: Path) -> tuple[dict[str, pd.DataFrame], list[Path]]:
+def table_files(frame: pd.DataFrame, folder: Path, results: Path) -> tuple[dict[str, pd.DataFrame], list[Path]]:
     """Writes all tables of one group into `folder`.
+
+    Args:
+        frame: the group's records.
+        folder: where the files go.
+        results: the folder of the records, where predictions lie beside them.
 
     Returns:
         The tables by name, those without rows included, and the paths written.
     """
     latency = latency_table(frame)
     tables = {
-        "summary": summary_table(frame),
+        "summary": with_intervals(summary_table(frame), accuracy_intervals(frame, results)),
+        "differences": paired_table(frame, results),
+        "tuning": tuning_table(frame),
         "latency": latency,
         "scaling": scaling_table(latency, frame),
         "cost": cost_table(frame),
@@ -74,8 +89,12 @@ def table_files(frame: pd.DataFrame, folder: Path) -> tuple[dict[str, pd.DataFra
 def people(name: str, table: pd.DataFrame, frame: pd.DataFrame) -> str:
     """One table in Markdown: a title, a caption with what all rows share, the rows."""
     title, fields, text_cells, number_cells, note = VIEWS[name]
-    varying = [f for f in fields if table[f].map(str).nunique() > 1]
     rows: list[Row] = [{str(k): plain(v) for k, v in row.items()} for row in table.to_dict("records")]
+    if name == "latency" and table["compiled"].nunique() > 1:
+        rows = beside_compiled(rows)
+        fields = [f for f in fields if f != "compiled"]
+        number_cells = with_compiled_columns(number_cells)
+    varying = [f for f in fields if table[f].map(str).nunique() > 1]
     header = [*text_cells, *(WORDS.get(f, f) for f in varying), *number_cells]
     cells: list[Cell] = [*text_cells.values(), *(setting_cell(f) for f in varying), *number_cells.values()]
     body = [[cell(row) for cell in cells] for row in rows]
@@ -92,6 +111,37 @@ def people(name: str, table: pd.DataFrame, frame: pd.DataFrame) -> str:
         + "\n\n"
         + markdown_table(header, body, len(text_cells))
     )
+
+
+def beside_compiled(rows: list[Row]) -> list[Row]:
+    """Latency rows with eager and compiled times of one setting in one: an eager row holds the other as `beside`.
+
+    What was only measured compiled is a row whose eager cells are empty.
+    """
+    joined: dict[tuple[Any, ...], Row] = {}
+    for row in sorted(rows, key=lambda row: bool(row["compiled"])):
+        key = tuple(row[name] for name in SAME_TIMED)
+        if not row["compiled"]:
+            joined[key] = row | {"beside": None}
+        else:
+            empty = {name: value if name in SAME_TIMED else None for name, value in row.items()}
+            joined.setdefault(key, empty)["beside"] = row
+    places = {tuple(row[name] for name in SAME_TIMED): place for place, row in reversed(list(enumerate(rows)))}
+    return [joined[key] for key in sorted(joined, key=places.__getitem__)]
+
+
+def with_compiled_columns(number_cells: dict[str, Cell]) -> dict[str, Cell]:
+    """Every column that compiling may change, followed by the same of the compiled trial."""
+    columns = {}
+    for header, cell in number_cells.items():
+        columns[header] = cell
+        if header not in SAME_COMPILED:
+            columns[f"compiled: {header}"] = partial(compiled_cell, cell)
+    return columns
+
+
+def compiled_cell(cell: Cell, row: Row) -> str:
+    return NOTHING if row["beside"] is None else cell(row["beside"])
 
 
 def caption(name: str, frame: pd.DataFrame) -> str:
@@ -127,6 +177,30 @@ def status_cell(row: Row) -> str:
     if row["status"] == "ok":
         return "ok"
     return markdown(f"{WRONG.get(row['status'], row['status'])}: {row['reason'] or 'no reason given'}")
+
+
+def latency_status_cell(row: Row) -> str:
+    """The status; where eager and compiled share a row and one failed, which."""
+    both = {"eager": row, "compiled": row.get("beside")}
+    texts = {how: status_cell(one) for how, one in both.items() if one is not None and one["status"] is not None}
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"{how} {text}" for how, text in texts.items())
+
+
+def resampled_cell(row: Row) -> str:
+    low, high = row["test_top1_percent_resampled_low"], row["test_top1_percent_resampled_high"]
+    return NOTHING if low is None or row["interval_over"] != OVER_BOTH else f"{low:.1f} to {high:.1f}"
+
+
+def difference_cell(row: Row) -> str:
+    low, high = row["difference_points_low"], row["difference_points_high"]
+    star = "" if row["interval_over"] == OVER_BOTH else " \\*"
+    return NOTHING if low is None else f"{signed(low)} to {signed(high)}{star}"
+
+
+def sd(column: str) -> Cell:
+    return lambda row: NOTHING if row[column] is None else f"{row[column]:.2f}"
 
 
 def joined(column: str, status: str, show: Callable[[Any], str] | None = None) -> Cell:
@@ -176,10 +250,13 @@ MIXER: dict[str, Cell] = {"mixer": mixer_cell, "family": lambda row: markdown(ro
 VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str]] = {
     "summary": (
         "Accuracy and cost",
-        [*TRAINED_ALIKE, "lr"],
+        [*TRAINED_ALIKE, "lr", "weight_decay"],
         MIXER | {"failed": trouble_cell},
         {
             "test top-1 (%)": accuracy("test_top1_percent"),
+            "95 % over seeds and images": resampled_cell,
+            "seed noise (sd)": sd("seed_sd_points"),
+            "test-set noise (sd)": sd("test_sd_points"),
             "test top-5 (%)": lambda row: percent(row["test_top5_percent_mean"]),
             "parameters": shown("params", count),
             "FLOPs": joined("flops", "cost_status", count),
@@ -191,22 +268,71 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "mixer over copy": joined("copy_ratio", "latency_status"),
         },
         "Top-1 is the mean over seeds ± half of its 95 % Student-t interval, the number of seeds in parentheses; "
-        "one seed has no interval. Times, throughput and memory are of the whole net, from the latency sweep; images/s "
-        "is forward only.",
+        "one seed has no interval. The interval over seeds and images is a bootstrap that draws both together: other "
+        "test images count as well. Noise: how much one run's top-1 varies, in points, by its seed (0 where chance "
+        "over the images explains all of it) and by the choice of test images. Times, throughput and memory are of the "
+        "whole net, from the latency sweep; images/s is forward only.",
+    ),
+    "differences": (
+        "Mixers compared, seed by seed",
+        TRAINED_ALIKE,
+        {
+            "mixer": mixer_cell,
+            "against": lambda row: markdown(row["reference"]),
+            "verdict": lambda row: row["verdict"],
+        },
+        {
+            "difference (points)": lambda row: signed(row["difference_points"]),
+            "95 % interval": difference_cell,
+            "seeds": lambda row: str(row["n"]),
+            "chance to be better": lambda row: f"{100 * row['probability_of_improvement']:.0f} %",
+            "p, sign flips": lambda row: p_text(row["sign_flip_p"]),
+            "p, Holm": lambda row: p_text(row["holm_p"]),
+            "seed noise (sd)": sd("seed_sd_points"),
+            "test-set noise (sd)": sd("test_sd_points"),
+        },
+        "Difference: test top-1 of the mixer less that of the one it is held against, the same seeds, the same test "
+        "images. Its interval is a bootstrap that draws seeds and images together, as wide for few seeds as Student's "
+        "t; with a star, seeds alone, since predictions are missing. Chance to be better: share of pairs of one run of "
+        "each that the mixer wins. p: exact test over all flips of the seeds' signs, which n seeds cannot bring under "
+        "2 / 2^n (0.25 for three, 0.0078 for eight), and the same with Holm's correction for the number of mixers held "
+        f"against the same one. Verdict: higher or lower where the interval leaves out 0 and the corrected p is under "
+        f"{SIGNIFICANT}; likely where only the interval says so; else too few to tell. Noise: how much the difference "
+        "of two single runs varies, in points, by the seed and by the choice of test images.",
+    ),
+    "tuning": (
+        "Tuning",
+        [name for name in TRAINED_ALIKE if name != "weight_decay"],
+        MIXER | {"status": status_cell, "choice": lambda row: row["choice"] or ""},
+        {
+            "learning rate": lambda row: f"{row['lr']:g}",
+            "weight decay": lambda row: f"{row['weight_decay']:g}",
+            "held-out top-1 (%)": lambda row: percent(row["val_top1_percent"]),
+            "seeds": lambda row: str(row["n"]),
+            "training time (s)": shown("train_s", significant),
+        },
+        "The same sweep for every mixer: all learning rates at the first weight decay, then the other weight decays at "
+        "the best of them. Chosen is the best top-1 on images held out from the training split; no tuning run reads "
+        "the test split. Where the choice is the lowest or highest rate tried, a wider sweep might choose otherwise.",
     ),
     "latency": (
         "Latency",
         [*COMPARED, "compiled"],
-        MIXER | {"status": status_cell},
+        MIXER | {"status": latency_status_cell},
         {
             "tokens": shown("tokens", lambda value: f"{value:,}"),
             "batch": shown("batch_size", lambda value: f"{value:,}"),
+            "moves (MB)": shown("mixer_bytes"),
+            "FLOPs": shown("mixer_batch_flops", count),
+            "copy (ms)": shown("copy_ms", significant),
+            "floor (ms)": shown("floor_ms", significant),
             "mixer fwd (ms)": shown("mixer_forward_ms", significant),
             "mixer fwd + bwd (ms)": shown("mixer_forward_backward_ms", significant),
             "net fwd (ms)": shown("net_forward_ms", significant),
             "net fwd (ms/image)": shown("net_forward_ms_per_image", significant),
             "net fwd + bwd (ms)": shown("net_forward_backward_ms", significant),
             "mixer fwd over copy": with_range("mixer_forward_over_copy"),
+            "mixer fwd over floor": with_range("mixer_forward_over_floor"),
             "mixer fwd over attention": against_attention("mixer_forward_over_attention"),
             "net fwd over attention": against_attention("net_forward_over_attention"),
             "net fwd + bwd over attention": against_attention("net_forward_backward_over_attention"),
@@ -214,7 +340,10 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "drift": shown("drift_ratio"),
         },
         "Times are medians over rounds, per batch unless it says per image. Ratios are taken within each round, per "
-        "image; shown is their median (lowest-highest). † attention was timed at another time, so machine drift is "
+        "image; shown is their median (lowest-highest). A mixer moves its input, output and parameters once each; its "
+        "FLOPs are the algorithm's, per batch. Its floor is the longer of the time for these bytes at the bandwidth of "
+        "the copy of its input and the time for these FLOPs at the rate of one large matrix product, both of the same "
+        "round; a mixer that returns its input has none. † attention was timed at another time, so machine drift is "
         "part of this ratio.",
     ),
     "scaling": (

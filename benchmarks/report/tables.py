@@ -28,11 +28,15 @@ COMPARED = [
     "precision",
     "threads",
 ]
-TRAINED_ALIKE = [  # accuracies that differ in one of these do not share a plot
-    *COMPARED, "batch_size", "epochs", "weight_decay", "warmup_epochs", "label_smoothing", "augment", "train_images",
+TRAINED_ALIKE = [  # accuracies that differ in one of these do not share a plot; rate and weight decay are tuned
+    *COMPARED, "batch_size", "epochs", "warmup_epochs", "label_smoothing", "augment", "train_images",
 ]  # fmt: skip
 TIMED_ALIKE = [*COMPARED, "compiled"]  # latencies that differ in one of these have no ratio
 SWEPT_ALIKE = [name for name in TIMED_ALIKE if name != "image_size"]  # a sweep over image sizes
+INTERVAL_COLUMNS = [  # of paired.accuracy_intervals, beside the Student-t interval over seeds
+    *("test_top1_percent_resampled_low", "test_top1_percent_resampled_high", "interval_over"),
+    *("seed_sd_points", "test_sd_points"),
+]
 TIMES = {  # column of the history -> its name in tables
     "forward_ms": "net_forward",
     "forward_backward_ms": "net_forward_backward",
@@ -71,6 +75,25 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
     return ranked if ranked.empty else pd.concat(comparisons(ranked, TRAINED_ALIKE).values(), ignore_index=True)
 
 
+def with_intervals(summary: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:
+    """The summary with the intervals over seeds and test images beside it.
+
+    Args:
+        summary: what `summary_table` made of a frame.
+        intervals: what `paired.accuracy_intervals` made of the same frame; rows without a finished run have none.
+    """
+    if summary.empty:
+        return summary
+    found = {_setting_key(row): row for row in intervals.to_dict("records")}
+    rows = [found.get(_setting_key(row), {}) for row in summary.to_dict("records")]
+    extra = {name: pd.Series([row.get(name) for row in rows], dtype=object) for name in INTERVAL_COLUMNS}
+    return pd.concat([summary, pd.DataFrame(extra)], axis=1)
+
+
+def _setting_key(row: Any) -> tuple[Any, ...]:
+    return tuple(plain(row[name]) for name in ("label", *ACCURACY_SETTING))
+
+
 def cost_columns(cost: pd.Series | None, trained: pd.DataFrame) -> dict[str, Any]:
     names = ("params", "mixer_params", "flops", "mixer_flops", "flops_executed")
     row = {"cost_status": None if cost is None else cost["status"]}
@@ -100,7 +123,7 @@ def latency_columns(timed: pd.Series | None) -> dict[str, Any]:
 
 
 def latency_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per latency record: times, and the ratios to a copy and to attention, each taken within a round."""
+    """One row per latency record: times, and the ratios to copy, floor and attention, each taken within a round."""
     timed = frame[frame["kind"] == "latency"]
     rows = []
     for _, record in timed.iterrows():
@@ -111,6 +134,9 @@ def latency_table(frame: pd.DataFrame) -> pd.DataFrame:
             row[f"{name}_ms_per_image"] = per_image(record, record[column])
         row["copy_ms"] = plain(record["copy_ms"])
         row |= ratio_columns("mixer_forward_over_copy", ratios(record, record, "mixer_forward_ms", "copy_ms"))
+        row |= {name: whole(record[name]) for name in ("mixer_bytes", "mixer_batch_flops", "matmul_flops_per_s")}
+        row["floor_ms"] = plain(record["floor_ms"])
+        row |= ratio_columns("mixer_forward_over_floor", ratios(record, record, "mixer_forward_ms", "floor_ms"))
         rival = attention_beside(timed, record)
         for column, name in TIMES.items():
             pairs = {} if rival is None or rival["id"] == record["id"] else ratios(record, rival, column, column)

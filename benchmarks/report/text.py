@@ -57,6 +57,23 @@ def percent(value: Any) -> str:
     return NOTHING if value is None else f"{value:.1f}"
 
 
+def signed(value: Any, digits: int = 1) -> str:
+    """A difference with its sign: "+0.3", "−1.2"; zero has none."""
+    value = plain(value)
+    if value is None:
+        return NOTHING
+    text = f"{abs(value):.{digits}f}"
+    return text if float(text) == 0 else ("+" if value > 0 else "−") + text
+
+
+def p_text(value: Any) -> str:
+    """A p value to two significant digits; under 0.0001 only that."""
+    value = plain(value)
+    if value is None:
+        return NOTHING
+    return "< 0.0001" if value < 1e-4 else significant(value, 2)
+
+
 def mean_text(mean: Any, half: Any, n: Any) -> str:
     """ "41.2 ± 1.3 (3)", or "41.2 (1)" without an interval."""
     if plain(mean) is None:

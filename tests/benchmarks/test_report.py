@@ -131,6 +131,41 @@ def test_ratios_are_medians_of_ratios_within_rounds(results):
     assert statistics.median(pairs) != pytest.approx(of_medians, rel=1e-6)  # or this could not tell the two apart
 
 
+def test_eager_and_compiled_share_a_row_and_what_was_not_measured_is_blank(tmp_path):
+    for mixer in ("attention", "dct"):
+        save_latency(tmp_path, mixer, 16)
+    save_latency(tmp_path, "dct", 16, compiled=True)
+    save_latency(tmp_path, "conv1x1", 16, compiled=True)
+    save(tmp_path, make_trial("latency", "attention", patch_size=1, compiled=True), status="oom", reason="too large")
+    write_report(tmp_path)
+    folder = tmp_path / "tables" / "constellations-quick"
+    assert len(read(folder / "latency.csv")) == 5
+    lines = (folder / "latency.md").read_text(encoding="utf-8").splitlines()
+    header, _, *body = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    rows = {row[0]: dict(zip(header, row, strict=True)) for row in body}
+    assert sorted(rows) == ["attention", "conv1x1", "dct"] and len(body) == 3
+    dct = rows["dct"]
+    assert dct["net fwd (ms)"] == dct["compiled: net fwd (ms)"] != "–" and dct["status"] == "ok"
+    assert rows["conv1x1"]["net fwd (ms)"] == "–" != rows["conv1x1"]["compiled: net fwd (ms)"]
+    assert rows["attention"]["status"] == "eager ok; compiled out of memory: too large"
+    # the synthetic records were made before floors were measured
+    assert {row[name] for row in rows.values() for name in ("floor (ms)", "mixer fwd over floor", "FLOPs")} == {"–"}
+
+
+def test_the_ratio_to_the_floor_is_taken_within_rounds(tmp_path):
+    history = [{"round": r, "mixer_forward_ms": m, "copy_ms": 1.0, "floor_ms": f} for r, m, f in ((0, 6, 2), (1, 5, 5))]
+    history.append({"round": 2, "mixer_forward_ms": 8.0, "copy_ms": 1.0, "floor_ms": None})
+    metrics = {"floor_ms": 3.5, "mixer_bytes": 2_000_000, "mixer_batch_flops": 3_000_000, "matmul_flops_per_s": 4e10}
+    save(tmp_path, make_trial("latency", "dct"), metrics, history)
+    write_report(tmp_path)
+    folder = tmp_path / "tables" / "constellations-quick"
+    (row,) = read(folder / "latency.csv")
+    names = [f"mixer_forward_over_floor{end}" for end in ("", "_low", "_high")]
+    assert [float(row[name]) for name in names] == [2.0, 1.0, 3.0]
+    assert (row["mixer_bytes"], row["mixer_batch_flops"]) == ("2000000", "3000000")
+    assert "2.00 (1.00-3.00)" in (folder / "latency.md").read_text(encoding="utf-8")
+
+
 def test_scaling_finds_exponents_and_crossings(results):
     rows = read(results / "tables" / "constellations-quick" / "scaling.csv")
     swept = [row for row in rows if row["patch_size_px"] == "1"]
@@ -186,7 +221,8 @@ def test_attention_timed_at_another_time_is_marked(tmp_path):
 
 
 def digests(folder: Path) -> dict[str, str]:
-    paths = [path for room in ("tables", "plots") for path in (folder / room).rglob("*") if path.is_file()]
+    made = [*folder.glob("claims.*"), *(path for room in ("tables", "plots") for path in (folder / room).rglob("*"))]
+    paths = [*(path for path in made if path.is_file()), folder / "index.html"]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
@@ -202,7 +238,7 @@ def test_same_records_make_the_same_bytes_and_stale_files_go(tmp_path):
     for path in (stale, *kept):
         path.parent.mkdir(parents=True)
         path.touch()
-    assert {path.suffix for path in write_report(folders[0])} == {".csv", ".md", ".png", ".svg"}
+    assert {path.suffix for path in write_report(folders[0])} == {".csv", ".md", ".png", ".svg", ".html"}
     written = write_report(folders[1])
     assert not stale.parent.exists() and all(path.exists() for path in kept)
     for path in kept:

@@ -10,7 +10,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mixers import create_mixer, list_mixers
-from mixers.transforms import DENSE_TOKENS
 
 HEAD = {8: 8, 16: 16, 24: 24, 64: 32, 128: 32}  # width of a head by dim
 # of C channels and N tokens; 2 per multiply-add
@@ -117,25 +116,38 @@ def test_flops_are_whole_and_not_negative(name: str, size: tuple[int, int]) -> N
         assert count >= 0
 
 
+BY_PRODUCTS = ["dct", "fft_real_2d", "fft_imag", "hartley", "fft_complex", "fft_pairs", "fft_scrambled", "fft_real"]
+
+
 @every_mixer
 def test_flops_do_not_depend_on_which_side_is_longer(name: str) -> None:
     assert create_mixer(name, 16, (12, 20)).flops() == create_mixer(name, 16, (20, 12)).flops()
 
 
-@pytest.mark.parametrize("name", ["dct", "hadamard"])
-@pytest.mark.parametrize("size", [(1, 1), (1, 12), (8, 8), (1, 64), (1, 80), (8, 12), (16, 40)])
-def test_flops_executed_of_separable_transforms(name: str, size: tuple[int, int]) -> None:
-    (height, width), n = size, math.prod(size)
-    expected = 2 * 16 * n * (n if n <= DENSE_TOKENS else height + width)
-    assert create_mixer(name, 16, size).flops_executed() == expected
+EXECUTED = {  # operations of each method for one image with C channels on a grid of H x W
+    ("dct", "dense"): lambda c, h, w: 2 * c * (h * w) ** 2,
+    ("dct", "gemm"): lambda c, h, w: 2 * c * h * w * (h + w),
+    ("dct", "fused"): lambda c, h, w: 2 * c * h * w * (h + w),
+    ("fft_real_2d", "dense"): lambda c, h, w: 2 * c * (h * w) ** 2,
+    ("fft_real_2d", "gemm"): lambda c, h, w: 4 * c * h * w * (h + w),
+    ("fft_complex", "dense"): lambda c, h, w: 4 * c * (h * w) ** 2,
+    ("fft_complex", "gemm"): lambda c, h, w: 8 * c * h * w * (h + w),
+    ("fft_complex", "fused"): lambda c, h, w: 4 * c * h * w * (w + 2 * h),  # the products along the rows serve both
+    ("fft_pairs", "gemm"): lambda c, h, w: 4 * c * h * w * (2 * h + w),
+    ("fft_scrambled", "gemm"): lambda c, h, w: 4 * c * h * w * (h + 2 * w),
+    ("fft_real", "gemm"): lambda c, h, w: 8 * c * h * w * (h + w) + 4 * c**2 * h * w,
+}
 
 
-@pytest.mark.parametrize("size", [(1, 1), (4, 8), (8, 8), (5, 13)])
-def test_flops_executed_of_spectral_transforms(size: tuple[int, int]) -> None:
-    n = math.prod(size)
-    both, real = create_mixer("fft_complex", 16, size), create_mixer("fft_real", 16, size)
-    assert both.flops_executed() == (4 * 16 * n * n if n <= DENSE_TOKENS else both.flops())
-    assert real.flops_executed() == real.flops()
+@pytest.mark.parametrize(("name", "method"), EXECUTED, ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (4, 8), (8, 8)])
+def test_flops_executed_follow_the_method(name: str, method: str, size: tuple[int, int]) -> None:
+    mixer = create_mixer(f"{name}(method={method})", 16, size)
+    if mixer.method_on("cpu") != method:
+        pytest.skip(f"{method} does not run here")
+    assert mixer.flops_executed() == EXECUTED[name, method](16, *size)
+    if mixer.has_fft:
+        assert create_mixer(f"{name}(method=fft)", 16, size).flops_executed() == mixer.flops()
 
 
 @pytest.mark.parametrize("name", ["random_separable", "linear_separable"])
@@ -144,18 +156,19 @@ def test_flops_of_two_matrices(name: str, size: tuple[int, int]) -> None:
     assert create_mixer(name, 16, size).flops() == 2 * 16 * math.prod(size) * sum(size)
 
 
-# its counter sees no FFT: fft_complex only where it is a matrix product
+# its counter sees no FFT and no operator of ours: transforms by their products
 @pytest.mark.parametrize(
     ("spec", "size"),
     [
         (spec, size)
         for spec in (
-            *("dct", "hadamard", "random", "attention(backend=plain)", "conv1x1", "fft_complex"),
+            *("dct(method=gemm)", "hadamard(method=gemm)", "random", "attention(backend=plain)", "conv1x1"),
+            *(f"{name}(method={method})" for name in BY_PRODUCTS for method in ("dense", "gemm")),
             *("random_separable", "linear_separable", "random_orthogonal", "linear", "mlp_mixer", "gmlp"),
             *("linear_attention", "performer", "conv_mixer", "shift"),
         )
         for size in ((1, 4), (4, 8), (8, 8), (12, 16))
-        if spec != "fft_complex" or math.prod(size) <= DENSE_TOKENS
+        if "dense" not in spec or math.prod(size) <= 64
     ],
 )
 @pytest.mark.parametrize("batch", [1, 3])

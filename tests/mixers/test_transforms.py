@@ -17,7 +17,6 @@ from torch import Tensor
 
 from mixers import MixerError, UnsupportedSize, create_mixer
 from mixers.transforms import (
-    DENSE_TOKENS,
     dct_matrix,
     dft2_matrices,
     dft_complex,
@@ -264,19 +263,6 @@ def test_fft_real_is_a_symmetric_map_of_about_half_rank(size: tuple[int, int]) -
     assert torch.linalg.matrix_rank(matrix) == (len(matrix) + own_opposite) // 2
 
 
-@pytest.mark.parametrize("name", ["fft_complex", "dct", "hadamard"])
-def test_dense_and_fast_form_agree_where_they_meet(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = torch.randn(2, 8, 4, 8, dtype=torch.float64)
-    with default_dtype(torch.float64):
-        dense = create_mixer(name, 8, (4, 8))
-        for module in ("mixers.spectral", "mixers.separable"):
-            monkeypatch.setattr(f"{module}.DENSE_TOKENS", 0)
-        fast = create_mixer(name, 8, (4, 8))
-    assert DENSE_TOKENS >= 4 * 8
-    assert (dense.dense, fast.dense) == (True, False)
-    _allclose(dense(x), fast(x))
-
-
 @pytest.mark.parametrize("size", [(4, 4), (3, 7)])
 @pytest.mark.parametrize("options", [{}, {"heads": 1}, {"heads": 8}, {"backend": "plain"}], ids=str)
 def test_attention_is_the_plain_formula_in_float64(size: tuple[int, int], options: dict) -> None:
@@ -334,8 +320,8 @@ def test_attention_refuses_heads_that_do_not_divide(options: dict) -> None:
 
 
 def test_attention_refuses_an_unknown_backend() -> None:
-    with pytest.raises(MixerError, match=r"no backend 'flash'; allowed: auto, plain"):
-        create_mixer("attention", 16, (2, 2), backend="flash")
+    with pytest.raises(MixerError, match=r"no backend 'quick'; allowed: auto, torch, flash"):
+        create_mixer("attention", 16, (2, 2), backend="quick")
 
 
 @pytest.mark.parametrize("size", [(32, 32), (16, 32)])

@@ -1,0 +1,322 @@
+"""Where the time of a training step goes: mixer, norm, 1x1 convolutions, optimizer, data, loss.
+
+A few plain steps of the trial's net are taken under torch.profiler: no CUDA graph and no compilation, which leave no
+operators to tell apart. Ranges of `record_function` stand around the parts of the step, and hooks put one around every
+mixer and norm; an operator belongs to the innermost range, a convolution between them to the 1x1 convolutions. A
+backward operator carries the sequence number of the forward operator that asked for it, and belongs to the same part.
+
+On a CPU a part's time is the wall clock inside its ranges and operators, Python included; on a GPU it is the time of
+its kernels. `other` is what else the net computes: stem, GELU, layer scale, residual, coordinates, pooling, head, and
+the adding up of gradients. `rest` is the step's wall clock less all parts: Python between ranges and operators, the
+autograd engine, on a GPU also the time in which it waits. Not counted are reading the data set, evaluation and
+checkpoints. The profiler itself slows a step down, small operators most; the same step without it is timed beside.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import csv
+import dataclasses
+import gzip
+import io
+import itertools
+import json
+import os
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from benchmarks.measure.augment import Augment
+from benchmarks.measure.data import ImageData, batches, load_data
+from benchmarks.measure.run import refuse_if_too_large
+from benchmarks.measure.train import autocast, build_net, learning_rate, make_optimizer
+from benchmarks.record import atomic_write, code_version, environment, machine_name, without_nan
+from benchmarks.trial import Trial
+from mixers import MixerNet, UnsupportedSize
+from mixers.backbone import Block
+
+PARTS = {  # in the order of the table; what each holds
+    "mixer": "the mixing layers",
+    "norm": "the norms of the backbone",
+    "conv1x1": "the 1x1 convolutions of the blocks",
+    "other": "the rest of the net",
+    "loss": "cross-entropy",
+    "optimizer": "gradient clipping and AdamW",
+    "data": "order, indexing and augmentation",
+    "rest": "outside all of these",
+}
+STEP, NET, BACKWARD = "step", "net", "backward"  # ranges that are no part by themselves
+PREFIX = "token-mixers: "
+NODE = "autograd::engine::evaluate_function"
+STEPS = 10
+WARM_UP_STEPS = 3
+TRACE_PRIVATE = ("host_name", "traceName", "trace_id")  # entries of a trace that say where it was made
+
+
+@dataclasses.dataclass
+class StepProfile:
+    """What came of one trial.
+
+    Attributes:
+        step_ms: wall clock of a step without the profiler, median.
+        profiled_step_ms: the same under the profiler, mean; the parts add up to it.
+        part_ms: mean by part.
+        part_percent: share of the profiled steps by part; then the lowest and the highest in one step.
+    """
+
+    trial: Trial
+    status: str = "ok"
+    reason: str | None = None
+    steps: int = 0
+    step_ms: float | None = None
+    profiled_step_ms: float | None = None
+    part_ms: dict[str, float] = dataclasses.field(default_factory=dict)
+    part_percent: dict[str, tuple[float, float, float]] = dataclasses.field(default_factory=dict)
+
+
+def profile_trials(trials: list[Trial], data_dir: Path, results: Path, steps: int = STEPS) -> Iterator[StepProfile]:
+    """Profiles each trial's training step and leaves `trace-<mixer>.json.gz` of it in `results`."""
+    several_sizes = len({trial.image_size for trial in trials}) > 1
+    for trial in trials:
+        torch.set_num_threads(trial.threads)
+        try:
+            refuse_if_too_large(trial)
+            result, trace = profile_step(trial, load_data(trial, data_dir, trial.device), steps)
+        except UnsupportedSize as error:
+            yield StepProfile(trial, "unsupported", str(error))
+            continue
+        except MemoryError as error:
+            yield StepProfile(trial, "oom", str(error))
+            continue
+        with atomic_write(results / trace_name(trial, several_sizes)) as file:
+            file.write(trace)
+        yield result
+
+
+def profile_step(trial: Trial, data: ImageData, steps: int) -> tuple[StepProfile, bytes]:
+    """The parts of a training step, and its trace in Chrome's format, compressed by gzip."""
+    net = build_net(trial, data.info.num_classes).to(trial.device).train()
+    step = _stepper(trial, net, data)
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if trial.device == "cuda" else [])]
+    for _ in range(WARM_UP_STEPS):
+        step()
+    plain_ms = [_milliseconds(trial, step) for _ in range(steps)]
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it writes lines of its own on starting and stopping
+    with _ranges_in(net):
+        step()
+        with profile(activities=activities) as profiler:
+            for _ in range(steps):
+                with record_function(PREFIX + STEP):
+                    _milliseconds(trial, step)
+    step_ms, part_ms = attribute(profiler.events(), on_gpu=trial.device == "cuda")
+    shares = {part: [100 * ms / whole for ms, whole in zip(part_ms[part], step_ms, strict=True)] for part in PARTS}
+    result = StepProfile(
+        trial=trial,
+        steps=steps,
+        step_ms=statistics.median(plain_ms),
+        profiled_step_ms=statistics.mean(step_ms),
+        part_ms={part: statistics.mean(values) for part, values in part_ms.items()},
+        part_percent={p: (100 * sum(part_ms[p]) / sum(step_ms), min(v), max(v)) for p, v in shares.items()},
+    )
+    return result, _trace(profiler)
+
+
+def attribute(events: Any, on_gpu: bool) -> tuple[list[float], dict[str, list[float]]]:
+    """Wall clock of every step and the time of each part in it, in ms, from the profiler's events."""
+    events = sorted((e for e in events if e.device_type == DeviceType.CPU), key=lambda e: e.time_range.start)
+    steps = [event for event in events if event.name == PREFIX + STEP]
+    starts = [event.time_range.start for event in steps]
+    of_sequence: dict[int, str] = {}
+    found: dict[int, str] = {}
+
+    def part(event: Any) -> str:
+        """The range that an event lies in, or a part by what it is; parents start before their children."""
+        parent = found[id(event.cpu_parent)] if event.cpu_parent is not None else "rest"
+        if event.name.startswith(PREFIX):
+            return str(event.name.removeprefix(PREFIX))
+        if event.name.startswith(NODE):
+            return of_sequence.get(event.sequence_nr, NET)
+        return "conv1x1" if parent == NET and event.name == "aten::conv2d" else parent
+
+    part_ms = {name: [0.0] * len(steps) for name in PARTS}
+    for event in events:
+        found[id(event)] = name = part(event)
+        is_range = event.name.startswith(PREFIX)
+        if event.sequence_nr >= 0 and not event.name.startswith(NODE):
+            of_sequence[event.sequence_nr] = name  # of operators that saw one number the last made the node
+        at = bisect.bisect_right(starts, event.time_range.start) - 1
+        if at < 0 or (is_range and (on_gpu or name not in PARTS)):
+            continue
+        name = {STEP: "rest", BACKWARD: "rest", NET: "other"}.get(name, name)
+        part_ms[name][at] += (event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1000
+    step_ms = [event.cpu_time_total / 1000 for event in steps]
+    for at, whole in enumerate(step_ms):
+        part_ms["rest"][at] = whole - sum(part_ms[name][at] for name in PARTS if name != "rest")
+    return step_ms, part_ms
+
+
+def write_profiles(folder: Path, results: list[StepProfile]) -> list[Path]:
+    """Writes `profile.json`, `profile.csv` and `profile.md`; returns their paths."""
+    where = environment(results[0].trial)
+    rows = [_row(result) for result in results]
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    content = {
+        "environment": where,
+        "code": code_version(),
+        "parts": PARTS,
+        "profiles": [dataclasses.asdict(result) | {"trial": result.trial.to_dict()} for result in results],
+    }
+    texts = {
+        "profile.json": json.dumps(without_nan(content), indent=1) + "\n",
+        "profile.csv": table.getvalue(),
+        "profile.md": _page(results, f"{machine_name(where)}, torch {where['torch']}"),
+    }
+    for name, text in texts.items():
+        with atomic_write(folder / name) as file:
+            file.write(text.encode())
+    return [folder / name for name in texts]
+
+
+def trace_name(trial: Trial, with_size: bool) -> str:
+    """The file name of a trial's trace."""
+    mixer = re.sub(r"[^A-Za-z0-9_]+", "-", trial.mixer).strip("-")[:80]
+    return f"trace-{mixer}-{trial.image_size}px.json.gz" if with_size else f"trace-{mixer}.json.gz"
+
+
+def _stepper(trial: Trial, net: MixerNet, data: ImageData) -> Callable[[], None]:
+    """One training step by the recipe, its parts in ranges."""
+    assert trial.batch_size is not None
+    optimizer = make_optimizer(net, trial)
+    augment = Augment(
+        trial.augment or "none",
+        data.info,
+        label_smoothing=trial.label_smoothing or 0.0,
+        memory_format=net.memory_format,
+    )
+    order, noise = (torch.Generator(trial.device).manual_seed(trial.seed + i) for i in range(2))
+    count, batch = len(data.train_labels), trial.batch_size
+    epochs = (batches(count, batch, order, trial.device) for _ in itertools.count())
+    # whole batches alone, so that steps are alike
+    indices = (index for epoch in epochs for index in epoch if len(index) == min(batch, count))
+    number = itertools.count()
+
+    def step() -> None:
+        with record_function(PREFIX + "data"):
+            index = next(indices)
+            images, targets = augment(data.train_images.index_select(0, index), data.train_labels[index], noise)
+        with autocast(trial):
+            with record_function(PREFIX + NET):
+                logits = net(images)
+            with record_function(PREFIX + "loss"):
+                loss = F.cross_entropy(logits, targets)
+        with record_function(PREFIX + "optimizer"):
+            optimizer.zero_grad()
+        with record_function(PREFIX + BACKWARD):
+            loss.backward()
+        with record_function(PREFIX + "optimizer"):
+            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(trial, next(number) * batch / count % (trial.epochs or 1))
+            optimizer.step()
+
+    return step
+
+
+@contextlib.contextmanager
+def _ranges_in(net: MixerNet) -> Iterator[None]:
+    """Ranges around every mixer, norm and the stem of the net."""
+    blocks = [block for block in net.blocks if isinstance(block, Block)]
+    inside: dict[nn.Module, str] = {block.mixer: "mixer" for block in blocks}
+    inside |= {norm: "norm" for block in blocks for norm in (block.norm1, block.norm2, block.norm3)}
+    inside |= {net.norm: "norm", net.stem: "other"}
+    with contextlib.ExitStack() as hooks:
+        for module, name in inside.items():
+            _put_range_around(module, name, hooks)
+        yield
+
+
+def _put_range_around(module: nn.Module, name: str, hooks: contextlib.ExitStack) -> None:
+    open_ranges: list[record_function] = []
+
+    def enter(*_: Any) -> None:
+        open_ranges.append(record_function(PREFIX + name))
+        open_ranges[-1].__enter__()
+
+    def leave(*_: Any) -> None:
+        open_ranges.pop().__exit__(None, None, None)
+
+    hooks.callback(module.register_forward_pre_hook(enter).remove)
+    hooks.callback(module.register_forward_hook(leave).remove)
+
+
+def _milliseconds(trial: Trial, step: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    step()
+    if trial.device == "cuda":
+        torch.cuda.synchronize()
+    return 1000 * (time.perf_counter() - started)
+
+
+def _trace(profiler: profile) -> bytes:
+    """The trace as compressed JSON, without what tells the machine's name and paths."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(path))
+        content = json.loads(path.read_text(encoding="utf-8"))
+    content = {key: value for key, value in content.items() if key not in TRACE_PRIVATE}
+    return gzip.compress(json.dumps(content).encode(), mtime=0)
+
+
+def _row(result: StepProfile) -> dict[str, Any]:
+    trial = result.trial
+    row: dict[str, Any] = {"mixer": trial.mixer, "status": result.status, "reason": result.reason}
+    names = ("dataset", "patch_size", "dim", "depth", "batch_size", "augment", "device", "precision", "threads")
+    row |= {"image_size_px": trial.image_size} | {name: getattr(trial, name) for name in names}
+    row |= {"steps": result.steps, "step_ms": result.step_ms, "profiled_step_ms": result.profiled_step_ms}
+    for part in PARTS:
+        mean, low, high = result.part_percent.get(part, (None, None, None))
+        row |= {f"{part}_ms": result.part_ms.get(part), f"{part}_percent": mean}
+        row |= {f"{part}_percent_low": low, f"{part}_percent_high": high}
+    return row
+
+
+def _page(results: list[StepProfile], machine: str) -> str:
+    trial, steps = results[0].trial, max(result.steps for result in results)
+    how = f"dim {trial.dim}, depth {trial.depth}, patch {trial.patch_size}, batch {trial.batch_size}"
+    rows = [
+        "# Where the time of a training step goes",
+        "",
+        f"{machine}, threads: {trial.threads}, {trial.precision}, {trial.dataset}, {how}, augmentation "
+        f"{trial.augment}; n = {steps} steps under the profiler, neither compiled nor in a CUDA graph.",
+        "A cell is milliseconds a step, forward and backward, and the share of the profiled steps in "
+        "percent; both are means over the steps.",
+        "",
+        "; ".join(f"{name}: {what}" for name, what in PARTS.items()) + ".",
+        "",
+        f"| mixer | image (px) | step (ms) | under the profiler (ms) | {' | '.join(PARTS)} |",
+        "|---|---:|---:|---:|" + "---:|" * len(PARTS),
+    ]
+    for result in results:
+        mixer = result.trial.mixer.replace("|", "\\|")
+        if result.status != "ok":
+            reason = (result.reason or "").replace("|", "\\|")
+            rows.append(f"| {mixer} | {result.trial.image_size} | {result.status}: {reason} |{' |' * (len(PARTS) + 1)}")
+            continue
+        cells = [f"{result.part_ms[part]:.2f} ({result.part_percent[part][0]:.1f} %)" for part in PARTS]
+        times = f"{result.step_ms:.1f} | {result.profiled_step_ms:.1f}"
+        rows.append(f"| {mixer} | {result.trial.image_size} | {times} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,372 @@
+"""The page: everything that is made from a folder of records, in one HTML file that needs nothing else.
+
+It works from a disk and from a static host, asks no other machine for anything, and the same records make the same
+bytes. What it shows is escaped: a mixer may be called anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from benchmarks.atlas_record import FOLDER, load_atlas
+from benchmarks.record import atomic_write
+from benchmarks.report import atlas
+from benchmarks.report.commands import train_command
+from benchmarks.report.frame import comparisons, plain
+from benchmarks.report.page_answers import PASSES, answers, headlines, mean_with_interval
+from benchmarks.report.page_charts import latency_sweeps, patch_sweeps, seeds_of, settings
+from benchmarks.report.style import family_colour
+from benchmarks.report.table_files import VIEWS, WORDS, WRONG, caption
+from benchmarks.report.tables import TRAINED_ALIKE
+from benchmarks.report.text import NOTHING, clean, count, listing, metric, percent, significant
+
+FILES = Path(__file__).parent / "page_files"
+SCRIPTS = ("vendor/plotly-basic.min.js", "vendor/dataTables.min.js", "page.js")
+MOST_ATLAS_BYTES = 2_500_000  # larger pictures stay beside the page
+RECORD_COLUMNS = (
+    "kind",
+    "mixer",
+    "setting",
+    "seed",
+    "status",
+    "threads",
+    "precision",
+    "torch",
+    "commit",
+    "ended",
+    "record",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Records of one data set, profile and machine, with what was made of them."""
+
+    name: str
+    frame: pd.DataFrame
+    tables: Mapping[str, pd.DataFrame]
+    verdicts: Sequence[Any] | None = None  # of the claims
+    paired: pd.DataFrame | None = None  # differences between mixers, seeds and test images resampled together
+    intervals: pd.DataFrame | None = None  # accuracies, likewise
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """What a table's cell shows, and what it sorts by where that is another thing."""
+
+    text: str
+    order: float | str | None = None
+    command: str | None = None
+    colour: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    id: str
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    left: int = 1  # so many columns of text, the others are numbers
+    families: Sequence[str] = ()  # of each row
+    settings: Sequence[str] = ()  # of each row
+
+    @property
+    def family_choices(self) -> list[str]:
+        return sorted(set(self.families))
+
+
+def write_page(results: Path, groups: Sequence[Group]) -> Path:
+    """Writes `results`/index.html."""
+    environment = Environment(
+        loader=FileSystemLoader(FILES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    shown = [group_content(f"g{i}", group) for i, group in enumerate(groups)]
+    page = environment.get_template("page.html").render(
+        groups=shown,
+        atlas=atlas_content(results),
+        data=script_json({content["id"]: content["charts"] for content in shown}),
+        style=Markup((FILES / "page.css").read_text(encoding="utf-8")),
+        scripts=[Markup((FILES / name).read_text(encoding="utf-8")) for name in SCRIPTS],
+        passes=PASSES,
+    )
+    path = results / "index.html"
+    with atomic_write(path) as file:
+        file.write(page.encode())
+    return path
+
+
+def script_json(value: Any) -> Markup:
+    """JSON that can stand within a script element, whatever the strings in it."""
+    text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def group_content(key: str, group: Group) -> dict[str, Any]:
+    """All that the template shows of one group; `key` begins the ids of its elements."""
+    frame, tables = group.frame, dict(group.tables)
+    patches = patch_sweeps(frame, tables["summary"])
+    first = frame.iloc[0]
+    charts = {
+        "settings": settings(frame, tables["summary"]),
+        "sweeps": latency_sweeps(frame, tables["latency"]),
+        "patches": patches,
+    }
+    return {
+        "id": key,
+        "name": group.name,
+        "title": clean(f"{first['dataset']}, {first['profile']} profile, {first['machine']}"),
+        "caption": caption("summary", frame),
+        "headlines": headlines(frame, tables, group.paired),
+        "attention": attention_text(charts["settings"]),
+        "answers": answers(frame, tables, patches, group.verdicts, group.paired),
+        "charts": charts,
+        "ranked": ranked_table(f"{key}-ranked", tables["summary"]),
+        "statistics": [
+            frame_table(f"{key}-{name}", caption, table)
+            for name, caption, table in (
+                ("paired", "Differences between mixers trained with the same seeds.", group.paired),
+                ("intervals", "Accuracy, seeds and test images resampled together.", group.intervals),
+            )
+            if table is not None and len(table)
+        ],
+        "scaling": view_table(f"{key}-scaling", "scaling", tables["scaling"]),
+        "latency": view_table(f"{key}-latency", "latency", tables["latency"]),
+        "cost": view_table(f"{key}-cost", "cost", tables["cost"]),
+        "claims": claims_table(f"{key}-claims", group.verdicts),
+        "failures": view_table(f"{key}-failures", "failures", tables["failures"]),
+        "provenance": provenance_table(f"{key}-provenance", frame),
+        "records": records_table(f"{key}-records", frame),
+    }
+
+
+def attention_text(shown: Sequence[Mapping[str, Any]]) -> str:
+    """What attention itself reaches, for the headline's caption."""
+    for p in shown[0]["points"] if shown else ():
+        if p["label"] == "attention":
+            return str(p["numbers"][0])
+    return ""
+
+
+def ranked_table(key: str, summary: pd.DataFrame) -> Table | None:
+    """The summary, best first within each setting."""
+    if summary.empty:
+        return None
+    numbers: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "top-5 (%)": ("test_top5_percent_mean", percent),
+        "parameters": ("params", count),
+        "FLOPs": ("flops", count),
+        "forward (ms/image)": ("net_forward_ms_per_image", significant),
+        "training step (ms/image)": ("net_forward_backward_ms_per_image", significant),
+        "peak memory (MB)": ("peak_memory_bytes", lambda value: metric("peak_memory_bytes", value)),
+        "learning rate": ("lr", lambda value: f"{value:g}"),
+    }
+    rows, families, keys = [], [], []
+    for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
+        for rank, row in enumerate(part.to_dict("records"), 1):
+            rows.append(
+                [
+                    Cell(str(rank), rank),
+                    Cell(clean(row["label"]), colour=family_colour(row["family"])),
+                    Cell(clean(row["family"])),
+                    Cell(outcome(row), order_of(row["test_top1_percent_mean"])),
+                    *(Cell(show(plain(row[name])), order_of(row[name])) for name, show in numbers.values()),
+                    Cell("command", command=train_command(row, seeds_of(row))),
+                ]
+            )
+            families.append(clean(row["family"]))
+            keys.append(suffix)
+    header = ["rank", "mixer", "family", "top-1 (%) [95 % interval], seeds", *numbers, "again"]
+    words = (
+        "Mixers by accuracy: mean over seeds with its 95 % Student-t interval. Times and memory are of the whole net."
+    )
+    return Table(key, words, header, rows, 3, families, keys)
+
+
+def outcome(row: Mapping[Any, Any]) -> str:
+    """ "31.3 [29.4, 33.3], 3", and what failed."""
+    if row["status"] != "ok":
+        return clean(f"{WRONG.get(row['status'], row['status'])}: {row['reason'] or 'no reason given'}")
+    partly = f" ({row['failed']})" if plain(row["failed"]) else ""
+    return clean(f"{mean_with_interval(pd.Series(dict(row)), unit='')}, {row['n']}{partly}")
+
+
+def order_of(value: Any) -> float:
+    """Numbers sort as they are, what is missing below them all."""
+    value = plain(value)
+    return -1.0 if value is None else float(f"{float(value):.6g}")
+
+
+def view_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
+    """One of the tables that are files too, with the same numbers, words and note."""
+    if table.empty:
+        return None
+    title, fields, text_cells, number_cells, note = VIEWS[name]
+    texts = [
+        column
+        for column in ("kind", "label", "family", "status")
+        if {"label": "mixer"}.get(column, column) in text_cells
+    ]
+    varying = [field for field in fields if table[field].map(str).nunique() > 1]
+    rows = []
+    for found in table.to_dict("records"):
+        row = {str(column): plain(value) for column, value in found.items()}
+        numbers = [show(row) for show in number_cells.values()]
+        rows.append(
+            [
+                *(text_cell(column, row) for column in texts),
+                *(Cell(NOTHING if row[f] is None else clean(row[f]), sort_key(str(row[f]))) for f in varying),
+                *(Cell(text, sort_key(text)) for text in numbers),
+            ]
+        )
+    header = ["mixer" if column == "label" else column for column in texts]
+    header += [*(WORDS.get(f, f.replace("_", " ")) for f in varying), *number_cells]
+    shared = [
+        f"{WORDS.get(f, f.replace('_', ' '))} {clean(table[f].iloc[0])}"
+        for f in fields
+        if f not in varying and plain(table[f].iloc[0]) is not None
+    ]
+    words = f"{title}. {note}" + (f" All rows: {'; '.join(shared)}." if shared else "")
+    return Table(key, words, header, rows, len(texts), [clean(family) for family in table["family"]])
+
+
+def text_cell(column: str, row: Mapping[str, Any]) -> Cell:
+    if column == "label":
+        return Cell(clean(row["label"]), colour=family_colour(row["family"]))
+    if column == "status" and row["status"] != "ok":
+        return Cell(clean(f"{WRONG.get(row['status'], row['status'])}: {row['reason'] or 'no reason given'}"))
+    return Cell(clean(row[column]))
+
+
+def sort_key(text: str) -> float | str:
+    """The number a cell begins with: "1.23 M (1.2-1.3)" as 1230000; what is no number sorts below all numbers."""
+    found = re.match(r"(?:from |never up to |only up to )?(-?[\d,]*\.?\d+(?:e[-+]?\d+)?)( [kMGT]\b)?", text)
+    if found is None:
+        return -1.0
+    scale = {"": 1.0, " k": 1e3, " M": 1e6, " G": 1e9, " T": 1e12}[found[2] or ""]
+    return float(f"{float(found[1].replace(',', '')) * scale:.6g}")
+
+
+def frame_table(key: str, caption: str, table: pd.DataFrame) -> Table:
+    """A table as it comes: texts before numbers, and what all rows share in the caption."""
+    shared = [name for name in table.columns if len(table) > 1 and name != "n" and table[name].map(str).nunique() == 1]
+    words = [
+        f"{str(n).replace('_', ' ')} {clean(table[n].iloc[0])}" for n in shared if plain(table[n].iloc[0]) is not None
+    ]
+    numbers = [name for name in table.columns if name not in shared and is_number(table[name])]
+    texts = [name for name in table.columns if name not in shared and name not in numbers]
+    rows = [
+        [Cell(NOTHING if plain(row[name]) is None else clean(row[name])) for name in texts]
+        + [Cell(significant(row[name]), order_of(row[name])) for name in numbers]
+        for row in table.to_dict("records")
+    ]
+    families = [clean(family) for family in table["family"]] if "family" in table else ()
+    caption += f" All rows: {'; '.join(words)}." if words else ""
+    return Table(key, caption, [str(name).replace("_", " ") for name in (*texts, *numbers)], rows, len(texts), families)
+
+
+def is_number(column: pd.Series) -> bool:
+    values = [plain(value) for value in column]
+    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values if v is not None)
+
+
+def claims_table(key: str, verdicts: Sequence[Any] | None) -> Table | None:
+    """What was claimed, by whom, and what these records say of it."""
+    if not verdicts:
+        return None
+    header = ["claim", "source", "verdict", "measured on", "why", "effect", "95 % interval", "n"]
+    rows = []
+    for verdict in verdicts:
+        between = NOTHING if plain(verdict.low) is None else f"{verdict.low:+.3g} to {verdict.high:+.3g}"
+        effect = NOTHING if plain(verdict.effect) is None else f"{verdict.effect:+.3g} {verdict.unit}".strip()
+        rows.append(
+            [
+                Cell(clean(verdict.claim.text)),
+                Cell(clean(verdict.claim.source)),
+                Cell(clean(verdict.outcome)),
+                Cell(clean(verdict.setting or NOTHING)),
+                Cell(clean(verdict.reason or "")),
+                Cell(effect, order_of(verdict.effect)),
+                Cell(between),
+                Cell(NOTHING if verdict.n is None else str(verdict.n)),
+            ]
+        )
+    return Table(key, "Claims of the source texts, each judged from these records alone.", header, rows, 5)
+
+
+def provenance_table(key: str, frame: pd.DataFrame) -> Table:
+    """One row for what was measured alike: kind, machine, versions and when."""
+    fields = ["kind", "dataset", "machine", "device", "precision", "threads", "torch", "commit", "dirty"]
+    rows = []
+    for values, part in frame.groupby(fields, dropna=False, sort=False):
+        texts = [NOTHING if plain(value) is None else clean(value) for value in values]
+        texts[-2] = texts[-2][:12]
+        texts[-1] = "changed" if texts[-1] == "True" else "as committed"
+        first, last = min(part["started"]), max(part["ended"])
+        rows.append([*texts, listing(sorted(part["label"])), f"{first[:10]} to {last[:10]}", str(len(part))])
+    header = [*fields[:-1], "code", "mixers", "measured", "records"]
+    cells = [[*(Cell(text) for text in row[:-1]), Cell(row[-1], float(row[-1]))] for row in sorted(rows)]
+    return Table(key, "Where every number comes from.", header, cells, len(header) - 1)
+
+
+def records_table(key: str, frame: pd.DataFrame) -> Table:
+    """One row a record: the file a number can be followed to."""
+    rows = []
+    for row in frame.sort_values(["kind", "label", "id"], kind="stable").to_dict("records"):
+        setting = f"{row['image_size']} px, patch {row['patch_size']}, dim {row['dim']}, depth {row['depth']}"
+        texts = {
+            **row,
+            "mixer": row["label"],
+            "setting": f"{setting}, equal {row['match']}",
+            "commit": str(row["commit"])[:12] + (" changed" if row["dirty"] else ""),
+            "record": f"records/{row['kind']}-{row['id']}.json",
+        }
+        rows.append([Cell(NOTHING if plain(texts[name]) is None else clean(texts[name])) for name in RECORD_COLUMNS])
+    return Table(key, "Every record.", RECORD_COLUMNS, rows, len(RECORD_COLUMNS))
+
+
+def atlas_content(results: Path) -> list[dict[str, Any]]:
+    """The atlas's pages, in the results or beside them, as pictures within the page."""
+    home = next(
+        (
+            place
+            for place in (results, results.parent, results.parent / FOLDER)
+            if (place / FOLDER / "records").is_dir()
+        ),
+        None,
+    )
+    if home is None:
+        return []
+    found, room = [], MOST_ATLAS_BYTES
+    for name, page in atlas.pages(load_atlas(home)).items():
+        picture = home / FOLDER / f"{name}.png"
+        if not picture.is_file() or picture.stat().st_size > room:
+            continue
+        room -= picture.stat().st_size
+        mixers = listing([record.trial.mixer for record in page])
+        found.append(
+            {
+                "picture": "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode(),
+                "caption": atlas.caption(page),
+                "alt": f"Influence maps, a row each for {mixers}: one layer and the whole net, untrained and trained. "
+                "The numbers stand in the table below.",
+                "table": frame_table(name, "Reach, evenness, rank and orthogonality of each map.", atlas_numbers(page)),
+            }
+        )
+    return found
+
+
+def atlas_numbers(page: Sequence[Any]) -> pd.DataFrame:
+    table = atlas.atlas_table(page)
+    varying = [name for name in atlas.SETTING if table[name].map(str).nunique() > 1]
+    hidden = {*atlas.SETTING, "images", "sources", "tokens", "status", "reason"} - set(varying)
+    return table[[name for name in table.columns if name not in hidden]]

@@ -1,0 +1,265 @@
+"""What the page's charts show, as plain values for its script; every number comes from the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.report.commands import latency_command, train_command
+from benchmarks.report.frame import comparisons, plain, size_order
+from benchmarks.report.metrics import METRICS
+from benchmarks.report.notes import caption, holes
+from benchmarks.report.plots_accuracy import best_learning_rates
+from benchmarks.report.plots_latency import copy_floor, missing_sizes, sweep_fields, sweeps
+from benchmarks.report.style import mixer_style
+from benchmarks.report.tables import ACCURACY_SETTING, TIMES, TRAINED_ALIKE, same_rows
+from benchmarks.report.text import NOTHING, clean, metric, ranged, significant
+
+SYMBOLS = {  # matplotlib's markers in plotly's words
+    "o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down", "<": "triangle-left",
+    ">": "triangle-right", "P": "cross", "X": "x", "h": "hexagon", "d": "diamond-tall", "p": "pentagon",
+    "8": "octagon", "H": "hexagon2",
+}  # fmt: skip
+DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}  # and a variant's own
+TIME_LABELS = {
+    "net_forward": "net, forward (ms per image)",
+    "net_forward_backward": "net, training step: forward + backward (ms per image)",
+    "mixer_forward": "mixer alone, forward (ms per image)",
+    "mixer_forward_backward": "mixer alone, forward + backward (ms per image)",
+}
+TOP1 = "test_top1_percent_mean"
+
+
+def axis(key: str, name: str, label: str | None = None) -> dict[str, Any]:
+    """A menu's entry: the summary's column, and what METRICS says of it."""
+    described = METRICS[name]
+    return {"key": key, "label": label or described.label, "better": described.better, "scale": described.scale}
+
+
+AXES = [
+    axis(TOP1, "test_top1_percent"),
+    axis("test_top5_percent_mean", "test_top5_percent"),
+    axis("net_forward_ms_per_image", "forward_ms", TIME_LABELS["net_forward"]),
+    axis("net_forward_backward_ms_per_image", "forward_backward_ms", TIME_LABELS["net_forward_backward"]),
+    axis("params", "params"),
+    axis("flops", "flops"),
+    axis("flops_executed", "flops_executed"),
+    axis("mixer_flops", "mixer_flops"),
+    axis("peak_memory_bytes", "peak_memory_bytes"),
+    axis("images_per_s", "images_per_s"),
+    axis("copy_ratio", "copy_ratio"),
+]
+
+
+def look(label: str) -> dict[str, Any]:
+    """Name, colour, symbol and line of a mixer, as the plots have them."""
+    style = mixer_style(label)
+    hollow = style["markerfacecolor"] == "white"
+    return {
+        "label": clean(label),
+        "colour": style["color"],
+        "symbol": SYMBOLS[style["marker"]] + ("-open" if hollow else ""),
+        "dash": "longdashdot" if hollow else DASHES[style["linestyle"]],
+    }
+
+
+def settings(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """The comparisons that were trained alike: a point and a learning curve for each mixer of each."""
+    if summary.empty:
+        return []
+    found = []
+    for suffix, rows in comparisons(summary, TRAINED_ALIKE).items():
+        best = best_learning_rates(rows)
+        ready = best[best["status"] == "ok"]
+        missing = {r["label"]: str(r["status"]) for _, r in best.iterrows() if r["status"] != "ok"}
+        points = [point(row) for row in ready.to_dict("records")]
+        found.append(
+            {
+                "key": suffix,
+                "title": setting_title(suffix, rows.iloc[0]),
+                "caption": " ".join([caption(frame, ready if len(ready) else best), *holes(missing)]),
+                "points": points,
+                "curves": curves(frame, ready),
+                "axes": [a for a in AXES if any(p["values"][a["key"]] is not None for p in points)],
+            }
+        )
+    return found
+
+
+def setting_title(suffix: str, row: Mapping[Any, Any] | pd.Series) -> str:
+    words = f"{row['image_size']} px, patch {row['patch_size']} px, equal {row['match']}, {row['epochs']} epochs"
+    return f"{words} ({suffix})" if suffix else words
+
+
+def point(row: Mapping[Any, Any]) -> dict[str, Any]:
+    values = {a["key"]: scaled(row[a["key"]], a["scale"]) for a in AXES}
+    mean, low, high = (row[f"test_top1_percent_{end}"] for end in ("mean", "low", "high"))
+    between = "" if plain(low) is None else f", 95 % interval {low:.1f} to {high:.1f}"
+    numbers = [
+        f"top-1 {NOTHING if plain(mean) is None else f'{mean:.1f}'} %{between}, n = {row['n']} seeds",
+        f"{significant(row['net_forward_ms_per_image'])} ms per image forward, "
+        f"{significant(row['net_forward_backward_ms_per_image'])} ms forward + backward",
+        f"{metric('params', row['params'])} parameters, {metric('flops', row['flops'])} FLOPs, "
+        f"{metric('peak_memory_bytes', row['peak_memory_bytes'])} MB peak",
+    ]
+    return look(row["label"]) | {
+        "family": row["family"],
+        "values": values,
+        "low": plain(low),
+        "high": plain(high),
+        "numbers": numbers,
+        "command": train_command(row, seeds_of(row)),
+    }
+
+
+def seeds_of(row: Mapping[Any, Any]) -> list[int]:
+    return [int(seed) for seed in row["seeds"].split()] or [0]
+
+
+def curves(frame: pd.DataFrame, rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Held-out accuracy by epoch: every seed, and their mean where all have it."""
+    trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
+    found = []
+    for _, row in rows.iterrows():
+        runs = trained[same_rows(trained, row, ["label", *ACCURACY_SETTING])].sort_values("seed")
+        columns = {
+            int(run["seed"]): pd.Series(
+                {int(e["epoch"]): e.get("val_top1_percent") for e in run["history"]}, dtype=float
+            )
+            for _, run in runs.iterrows()
+        }
+        table = pd.DataFrame(columns).dropna().sort_index()
+        if len(table):
+            found.append(
+                look(row["label"])
+                | {
+                    "x": [int(epoch) for epoch in table.index],
+                    "mean": rounded(table.mean(axis=1)),
+                    "seeds": {str(seed): rounded(table[seed]) for seed in table},
+                }
+            )
+    return sorted(found, key=lambda curve: (-curve["mean"][-1], curve["label"]))
+
+
+def latency_sweeps(frame: pd.DataFrame, latency: pd.DataFrame) -> list[dict[str, Any]]:
+    """The sweeps over image sizes: per quantity, a line for each mixer."""
+    found = []
+    for suffix, rows in sweeps(latency).items():
+        first = rows.iloc[0]
+        timed = frame[
+            (frame["kind"] == "latency") & (frame["status"] == "ok") & same_rows(frame, first, sweep_fields(first))
+        ]
+        ready = rows[rows["status"] == "ok"].sort_values(["label", "tokens"], kind="stable")
+        ready = ready.drop_duplicates(["label", "image_size"])
+        quantities: list[dict[str, Any]] = [
+            {"key": f"{name}_ms_per_image", "label": TIME_LABELS[name], "scale": 1.0} for name in TIMES.values()
+        ]
+        each = ready["batch_size"].nunique() > 1
+        memory = "peak memory of the net, forward + backward (MB" + (" per image of the batch)" if each else ")")
+        images = pd.to_numeric(ready["batch_size"]) if each else 1
+        ready = ready.assign(memory=pd.to_numeric(ready["peak_memory_bytes"]) * 1e-6 / images)
+        quantities.append({"key": "memory", "label": memory, "scale": 1.0})
+        quantities += [
+            {"key": f"{name}_over_attention", "label": TIME_LABELS[name].replace("(ms per image)", "over attention's")}
+            for name in TIMES.values()
+        ]
+        shown = [q | {"lines": sweep_lines(ready, q["key"])} for q in quantities]
+        floor = copy_floor(rows)
+        how = f", {'compiled' if first['compiled'] else 'eager'}, {first['precision']}; medians over rounds"
+        found.append(
+            {
+                "key": suffix,
+                "title": suffix or f"patch {first['patch_size']} px, {first['precision']}",
+                "caption": " ".join([caption(timed, timed, how), *holes(missing_sizes(rows))]),
+                "sizes": {
+                    str(size): f"{tokens:,}"
+                    for size, tokens in sorted(
+                        set(zip(ready["image_size"], ready["tokens"], strict=True)),
+                        key=lambda pair: size_order(pair[0]),
+                    )
+                },
+                "quantities": [q for q in shown if q["lines"]],
+                "floor": [[x, significant_value(y)] for x, y in floor],
+            }
+        )
+    return found
+
+
+def sweep_lines(ready: pd.DataFrame, column: str) -> list[dict[str, Any]]:
+    found = []
+    for label, mine in ready.groupby("label", sort=True):
+        known = mine[[(plain(value) or 0) > 0 for value in mine[column]]]
+        if known.empty:
+            continue
+        rows = known.to_dict("records")
+        spread = f"{column}_low" in known
+        found.append(
+            look(str(label))
+            | {
+                "x": [int(row["image_size"]) for row in rows],
+                "y": [significant_value(row[column]) for row in rows],
+                "text": [
+                    (
+                        ranged(row[column], row[f"{column}_low"], row[f"{column}_high"])
+                        if spread
+                        else significant(row[column])
+                    )
+                    + f" at {row['image_size']} px, {row['tokens']:,} tokens, batch of {row['batch_size']}"
+                    for row in rows
+                ],
+                "command": latency_command(rows[0], [row["image_size"] for row in rows]),
+            }
+        )
+    return sorted(found, key=lambda line: (-line["x"][-1], -line["y"][-1], line["label"]))
+
+
+def patch_sweeps(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """Accuracy by patch size, of settings that differ in nothing else: is it the patches or the mixing?"""
+    if summary.empty:
+        return []
+    alike = [name for name in TRAINED_ALIKE if name not in ("patch_size", "batch_size")]
+    found = []
+    for suffix, rows in comparisons(summary, alike).items():
+        parts = [
+            best_learning_rates(next(iter(comparisons(mine, TRAINED_ALIKE).values())))
+            for _, mine in rows.groupby("patch_size", sort=True)
+        ]
+        ready = pd.concat(parts)
+        ready = ready[ready["status"] == "ok"]
+        if ready["patch_size"].nunique() < 2:
+            continue
+        lines = []
+        for label, mine in ready.groupby("label", sort=True):
+            known = mine.sort_values("patch_size").to_dict("records")
+            lines.append(
+                look(str(label))
+                | {
+                    "x": [int(row["patch_size"]) for row in known],
+                    "y": [significant_value(row[TOP1]) for row in known],
+                    "low": [plain(row["test_top1_percent_low"]) for row in known],
+                    "high": [plain(row["test_top1_percent_high"]) for row in known],
+                    "tokens": [int(row["tokens"]) for row in known],
+                    "n": [int(row["n"]) for row in known],
+                    "commands": [train_command(row, seeds_of(row)) for row in known],
+                }
+            )
+        found.append(
+            {"key": suffix, "title": suffix or "main setting", "caption": caption(frame, ready), "lines": lines}
+        )
+    return found
+
+
+def scaled(value: Any, scale: float) -> float | None:
+    value = plain(value)
+    return None if value is None else significant_value(float(value) * scale)
+
+
+def rounded(values: pd.Series) -> list[float]:
+    return [round(float(value), 3) for value in values]
+
+
+def significant_value(value: float) -> float:
+    """Six digits: more than any of these numbers has, fewer bytes than it comes with."""
+    return float(f"{value:.6g}")

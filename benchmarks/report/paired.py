@@ -1,0 +1,319 @@
+"""How sure we are: intervals over seeds and test images together, and mixers compared seed by seed, image by image.
+
+Seeds are paired (one seed: the same order of images for every mixer), and so are test images, the same for every net.
+The bootstrap draws seeds and images anew, the same for all mixers, 5,000 times. Drawing from n seeds makes intervals
+too narrow where n is small, so the weights of the seeds are rescaled by sqrt(n / (n - 1)) (Rao & Wu, 1988) and
+stretched by t / z to the width of Student's t (Hesterberg, 2015). The stream of random numbers is fixed: the same
+records give the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+from numpy.typing import NDArray
+
+from benchmarks.report.frame import comparisons, plain
+from benchmarks.report.predictions import Folders, correct_answers
+from benchmarks.report.statistics import Estimate, mean_interval
+from benchmarks.report.tables import ACCURACY_SETTING, TRAINED_ALIKE, table
+
+Floats = NDArray[np.float64]
+REFERENCES = ("attention", "conv1x1", "fft_real")
+REPLICATES = 5_000
+CHUNK = 250  # replicates drawn at a time
+MOST_EXACT = 12  # seeds up to which all 2^n flips of signs are tried
+FEWEST_SEEDS = 3  # under which no verdict is given
+SIGNIFICANT = 0.05
+OVER_BOTH, OVER_SEEDS = "seeds and test images", "seeds alone"
+TOO_FEW = "too few to tell"
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """One mixer in one setting, its runs by seed."""
+
+    setting: dict[str, Any]  # fields of the trial, the label and the family
+    top1: dict[int, float]  # test accuracy in percent
+    ids: dict[int, str]  # of the records
+    val_top1: float  # mean held-out accuracy, in percent
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted(self.top1)
+
+
+class Sample:
+    """The trained nets of a frame with their answers to every test image, and the bootstrap over both.
+
+    Args:
+        frame: records of one data set, profile and machine.
+        results: the folder, or folders, that they were read from.
+    """
+
+    def __init__(self, frame: pd.DataFrame, results: Folders) -> None:
+        self.correct = correct_answers(frame, results)
+        trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
+        self.runs = [
+            _runs(found) for _, found in trained.groupby(["label", *ACCURACY_SETTING], dropna=False, sort=False)
+        ]
+
+    @functools.cached_property
+    def resampled(self) -> dict[str, Floats]:
+        """Accuracy in percent of each net, by its record's id, on every draw of test images."""
+        result: dict[str, Floats] = {}
+        for images in sorted({len(correct) for correct in self.correct.values()}):
+            ids = sorted(name for name, correct in self.correct.items() if len(correct) == images)
+            drawn = resample_images(np.stack([self.correct[name] for name in ids]))
+            result |= dict(zip(ids, drawn, strict=True))
+        return result
+
+    def settings(self, free: Sequence[str] = ()) -> list[list[Runs]]:
+        """Runs that differ in the mixer, its tuning and the `free` fields alone; most mixers first.
+
+        Of several learning rates or weight decays of one mixer the one with most seeds stays, then the best on
+        held-out images.
+        """
+        fields = [name for name in TRAINED_ALIKE if name not in free]
+        rows = pd.DataFrame([run.setting | {"position": i, "status": "ok"} for i, run in enumerate(self.runs)])
+        if rows.empty:
+            return []
+        parts = [[self.runs[i] for i in part["position"]] for part in comparisons(rows, fields).values()]
+        return [best_tuned(part) for part in parts]
+
+    def over(self, *mixers: Runs) -> str:
+        """What an interval of these can take into account."""
+        everything = all(name in self.correct for runs in mixers for name in runs.ids.values())
+        return OVER_BOTH if everything else OVER_SEEDS
+
+    def interval(
+        self, function: Callable[..., Any], *mixers: Runs, confidence: float = 0.95, seeds: Sequence[int] | None = None
+    ) -> Estimate | None:
+        """A function of mean accuracies, in percent, with its interval, over the seeds that all mixers have.
+
+        Args:
+            function: of one number, or one array of replicates, a mixer.
+            mixers: in the order of the function's arguments.
+            confidence: of the interval; with one seed there is none.
+            seeds: these only.
+        """
+        common = [seed for seed in mixers[0].seeds if all(seed in runs.top1 for runs in mixers)]
+        common = [seed for seed in common if seeds is None or seed in seeds]
+        n = len(common)
+        values = [[runs.top1[seed] for seed in common] for runs in mixers]
+        if n < 2 or self.over(*mixers) == OVER_SEEDS:
+            return mean_interval([float(function(*of_seed)) for of_seed in zip(*values, strict=True)], confidence)
+        weights = seed_weights(n, confidence)
+        replicates = [
+            sum(weights[:, i] * self.resampled[runs.ids[seed]] for i, seed in enumerate(common)) for runs in mixers
+        ]
+        low, high = np.quantile(function(*replicates), [(1 - confidence) / 2, (1 + confidence) / 2])
+        return Estimate(float(function(*(math.fsum(v) / n for v in values))), float(low), float(high), n)
+
+
+def accuracy_intervals(frame: pd.DataFrame, results: Folders) -> pd.DataFrame:
+    """One row per mixer and trained setting: mean accuracy with its interval, noise of seeds and of test images.
+
+    Args:
+        frame: records of one data set, profile and machine.
+        results: the folder, or folders, that they were read from.
+    """
+    sample, rows = Sample(frame, results), []
+    for runs in sample.runs:
+        estimate = sample.interval(lambda mean: mean, runs)
+        assert estimate is not None
+        over = sample.over(runs)
+        correct = _answers(sample, runs, runs.seeds) if over == OVER_BOTH else None
+        rows.append(
+            runs.setting
+            | {"n": estimate.n, "seeds": " ".join(map(str, runs.seeds)), "test_top1_percent_mean": estimate.value}
+            | {"test_top1_percent_resampled_low": estimate.low, "test_top1_percent_resampled_high": estimate.high}
+            | {"interval_over": over if estimate.n > 1 else None}
+            | noise_columns(correct)
+        )
+    return table(rows, lambda row: (-row["test_top1_percent_mean"], row["label"]))
+
+
+def paired_table(frame: pd.DataFrame, results: Folders) -> pd.DataFrame:
+    """One row per mixer, reference and trained setting: the difference of accuracies, seed by seed, image by image.
+
+    Args:
+        frame: records of one data set, profile and machine.
+        results: the folder, or folders, that they were read from.
+
+    Returns:
+        Differences are mixer less reference in points of test top-1; rows stand by reference, the best mixer first.
+    """
+    sample = Sample(frame, results)
+    rows: list[dict[str, Any]] = []
+    for setting in sample.settings():
+        by_label = {runs.setting["label"]: runs for runs in setting}
+        for name in REFERENCES:
+            reference = by_label.get(name)
+            found = [] if reference is None else [_compared(sample, runs, reference) for runs in setting]
+            block = [row for row in found if row is not None]
+            several = [row for row in block if row["sign_flip_p"] is not None]
+            for row, p in zip(several, holm([row["sign_flip_p"] for row in several]), strict=True):
+                row["holm_p"] = p
+            for row in block:
+                row["compared"] = len(several)
+                row["verdict"] = verdict(row)
+            rows += sorted(block, key=lambda row: (-row["difference_points"], row["label"]))
+    names = list(rows[0]) if rows else []
+    return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in names})
+
+
+def _compared(sample: Sample, runs: Runs, reference: Runs) -> dict[str, Any] | None:
+    """One mixer against the reference; None for the reference itself and without a seed in common."""
+    estimate = sample.interval(lambda a, b: a - b, runs, reference)
+    if runs is reference or estimate is None:
+        return None
+    seeds = [seed for seed in runs.seeds if seed in reference.top1]
+    differences = [runs.top1[seed] - reference.top1[seed] for seed in seeds]
+    over = sample.over(runs, reference)
+    answers = None
+    if over == OVER_BOTH:
+        mine, theirs = (_answers(sample, which, seeds) for which in (runs, reference))
+        answers = mine.astype(np.int8) - theirs.astype(np.int8)
+    return {
+        **runs.setting,
+        "reference": reference.setting["label"],
+        "n": estimate.n,
+        "seeds": " ".join(map(str, seeds)),
+        "difference_points": estimate.value,
+        "difference_points_low": estimate.low,
+        "difference_points_high": estimate.high,
+        "interval_over": over if estimate.n > 1 else None,
+        "probability_of_improvement": probability_of_improvement(
+            list(runs.top1.values()), list(reference.top1.values())
+        ),
+        "sign_flip_p": sign_flip_p(differences) if estimate.n > 1 else None,
+        "holm_p": None,
+        **noise_columns(answers),
+    }
+
+
+def verdict(row: dict[str, Any]) -> str:
+    """What the interval and the corrected test allow to say of one difference."""
+    low, high = row["difference_points_low"], row["difference_points_high"]
+    if row["n"] < FEWEST_SEEDS or low is None or low <= 0 <= high:
+        return TOO_FEW
+    word = "higher" if low > 0 else "lower"
+    return word if row["holm_p"] is not None and row["holm_p"] < SIGNIFICANT else f"likely {word}"
+
+
+def resample_images(correct: NDArray[np.bool_], replicates: int = REPLICATES) -> Floats:
+    """Accuracy in percent of nets (nets, images) on draws of as many images, with replacement: (nets, replicates)."""
+    images, answers = correct.shape[1], correct.astype(np.float32)
+    # sums of whole numbers under 2^24 are exact in float32, in whatever order they are added
+    parts = [answers @ counts.astype(np.float32).T for counts in image_draws(images, replicates)]
+    return np.asarray(np.concatenate(parts, axis=1).astype(np.float64) * (100 / images))
+
+
+@functools.lru_cache(maxsize=1)
+def image_draws(images: int, replicates: int) -> list[NDArray[np.uint8]]:
+    """How often each image is in each draw, in chunks (draws, images); drawn once for all tables of a report."""
+    # RandomState's stream is frozen by NumPy's compatibility policy
+    random, chunks = np.random.RandomState(0), []
+    for start in range(0, replicates, CHUNK):
+        rows = min(CHUNK, replicates - start)
+        drawn = random.randint(0, images, size=(rows, images), dtype=np.int32) + images * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * images)
+        chunks.append(counts.astype(np.uint8).reshape(rows, images))
+    return chunks
+
+
+def seed_weights(n: int, confidence: float = 0.95, replicates: int = REPLICATES) -> Floats:
+    """Weights (replicates, n) of n seeds drawn with replacement, rescaled and stretched to the width of Student's t."""
+    drawn = np.random.RandomState(1).randint(0, n, size=(replicates, n), dtype=np.int32)
+    counts = np.stack([(drawn == seed).sum(axis=1) for seed in range(n)], axis=1)
+    tail = (1 + confidence) / 2
+    wider = math.sqrt(n / (n - 1)) * float(scipy.stats.t.ppf(tail, n - 1) / scipy.stats.norm.ppf(tail))
+    return np.asarray(1 / n + wider * (counts - 1) / n)
+
+
+def sign_flip_p(differences: Sequence[float]) -> float:
+    """Two-sided p of the mean of paired differences, over all flips of their signs; never below 2 / 2^n."""
+    # scipy tries all flips where they are no more than n_resamples
+    test = functools.partial(scipy.stats.permutation_test, permutation_type="samples", n_resamples=2**MOST_EXACT)
+    result = test((np.asarray(differences),), np.mean, vectorized=True, random_state=np.random.RandomState(2))
+    return min(1.0, float(result.pvalue))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (1979) of p values for their number, in their order."""
+    m, result, worst = len(p_values), [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(m), key=lambda i: p_values[i])):
+        worst = max(worst, min(1.0, (m - rank) * p_values[i]))
+        result[i] = worst
+    return result
+
+
+def probability_of_improvement(values: Sequence[float], others: Sequence[float]) -> float:
+    """Share of pairs of one run of each in which the first is better, ties counted half (Agarwal et al., 2021)."""
+    wins = [(a > b) + 0.5 * (a == b) for a in values for b in others]
+    return math.fsum(wins) / len(wins)
+
+
+def noise(answers: NDArray[Any]) -> tuple[float | None, float]:
+    """Standard deviations of one run's mean answer (seeds, images): what a new seed and what new test images change.
+
+    A two-way analysis of variance: the spread over seeds less what the images' own chance explains of it, None for a
+    single seed; and the sampling error of that many images.
+    """
+    seeds, images = answers.shape
+    scores = answers.astype(np.float64)
+    test_variance = float(scores.var(axis=1, ddof=1).mean()) / images
+    if seeds < 2:
+        return None, math.sqrt(test_variance)
+    of_seed, of_image = scores.mean(axis=1, keepdims=True), scores.mean(axis=0, keepdims=True)
+    rest = scores - of_seed - of_image + scores.mean()
+    by_chance = float((rest**2).sum()) / ((seeds - 1) * (images - 1)) / images
+    return math.sqrt(max(0.0, float(of_seed.var(ddof=1)) - by_chance)), math.sqrt(test_variance)
+
+
+def noise_columns(answers: NDArray[Any] | None) -> dict[str, float | None]:
+    seed_sd, test_sd = (None, None) if answers is None else noise(answers)
+    return {
+        "seed_sd_points": None if seed_sd is None else 100 * seed_sd,
+        "test_sd_points": None if test_sd is None else 100 * test_sd,
+    }
+
+
+def best_tuned(runs: Sequence[Runs]) -> list[Runs]:
+    """One of several tunings of each mixer: most seeds, then the best on held-out images, then the smallest rate."""
+    best: dict[str, Runs] = {}
+    for one in runs:
+        # what a comparison leaves free keeps its own place
+        key = repr([one.setting["label"], *(one.setting[name] for name in TRAINED_ALIKE if name != "dim")])
+        rank = _tuning_rank(one)
+        if key not in best or rank < _tuning_rank(best[key]):
+            best[key] = one
+    return list(best.values())
+
+
+def _tuning_rank(runs: Runs) -> tuple[Any, ...]:
+    return (-len(runs.top1), -runs.val_top1, runs.setting["lr"] or 0, runs.setting["weight_decay"] or 0)
+
+
+def _runs(found: pd.DataFrame) -> Runs:
+    ordered = found.sort_values(["seed", "id"], kind="stable").drop_duplicates("seed")
+    first = ordered.iloc[0]
+    names = ["mixer", "label", "family", "tokens", *(name for name in ACCURACY_SETTING if name != "mixer")]
+    return Runs(
+        {name: plain(first[name]) for name in names},
+        {int(row.seed): float(row.test_top1_percent) for row in ordered.itertuples()},  # type: ignore[arg-type]
+        {int(row.seed): str(row.id) for row in ordered.itertuples()},  # type: ignore[arg-type]
+        float(ordered["val_top1_percent"].mean()),
+    )
+
+
+def _answers(sample: Sample, runs: Runs, seeds: Sequence[int]) -> NDArray[np.bool_]:
+    return np.stack([sample.correct[runs.ids[seed]] for seed in seeds])

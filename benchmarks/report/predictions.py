@@ -1,0 +1,76 @@
+"""Which test images each trained net got right: the predictions beside its record against the test labels.
+
+The labels alone, a few kilobytes a data set, are part of the package, so that a report needs records and nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.errors import UserError
+
+Folders = Path | str | Sequence[Path | str]
+
+
+@functools.cache
+def labels_of_test(dataset: str) -> NDArray[np.uint8] | None:
+    """Classes of the test images in the order of the data set's files, None where they are not known."""
+    path = Path(__file__).parent / "test_labels" / f"{dataset}.npy"
+    return np.load(path, allow_pickle=False) if path.is_file() else None
+
+
+def folders(results: Folders) -> list[Path]:
+    """One results folder or several, as a list."""
+    return [Path(results)] if isinstance(results, str | Path) else [Path(folder) for folder in results]
+
+
+def correct_answers(frame: pd.DataFrame, results: Folders) -> dict[str, NDArray[np.bool_]]:
+    """For each trained net, by the id of its record: whether each test image was classified right.
+
+    Args:
+        frame: records, of which the accuracy records that are ok count.
+        results: the folder, or folders, that the frame was read from.
+
+    Returns:
+        One array a record; a record without predictions or of a data set whose labels are unknown is left out.
+
+    Raises:
+        UserError: predictions do not fit the accuracy in their record.
+    """
+    found = {}
+    trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
+    for row in trained.to_dict("records"):
+        labels = labels_of_test(str(row["dataset"]))
+        path = _file_of(f"accuracy-{row['id']}.npy", results)
+        if labels is None or path is None:
+            continue
+        correct = _compare(path, labels)
+        if correct is None or abs(100 * correct.mean() - row["test_top1_percent"]) > 0.01:
+            raise UserError(
+                f"{path.name} does not give the accuracy that its record says; move both out of {path.parent.name}/ "
+                "and measure that trial again"
+            )
+        found[str(row["id"])] = correct
+    return found
+
+
+def _file_of(name: str, results: Folders) -> Path | None:
+    for folder in folders(results):
+        for path in (folder / "records" / name, folder / name):
+            if path.is_file():
+                return path
+    return None
+
+
+def _compare(path: Path, labels: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+    try:
+        predictions = np.load(path, allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    return np.asarray(predictions == labels) if predictions.shape == labels.shape else None

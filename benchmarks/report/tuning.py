@@ -1,0 +1,61 @@
+"""The sweep over learning rate and weight decay as a table: every cell, what it cost, and what was chosen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.profiles import PROFILES
+from benchmarks.report.frame import plain
+from benchmarks.report.tables import ACCURACY_SETTING, setting_order, table
+from benchmarks.tuning import Cell, best_cell, mean_of
+
+ENDS = {0: "lowest", -1: "highest"}
+
+
+def tuning_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per mixer and cell of the sweep, of one group of records.
+
+    `choice` says of a mixer's best cell "chosen", and whether its learning rate is at an end of those tried; it is
+    empty for the other cells and while the sweep is incomplete.
+    """
+    tuned = frame[frame["kind"] == "tuning"]
+    rows: list[dict[str, Any]] = []
+    setting = [name for name in ACCURACY_SETTING if name not in ("lr", "weight_decay")]
+    for _, mine in tuned.groupby(["label", *setting], dropna=False, sort=False):
+        first = mine.iloc[0]
+        profile = PROFILES[first["profile"], first["dataset"]]
+        cells: dict[Cell, list[Any]] = {}
+        for record in mine.sort_values(["seed", "id"], kind="stable").to_dict("records"):
+            cells.setdefault((record["lr"], record["weight_decay"]), []).append(record)
+        accuracy = {
+            cell: [plain(r["val_top1_percent"]) if r["status"] == "ok" else None for r in records]
+            for cell, records in cells.items()
+        }
+        chosen = best_cell(accuracy, profile)
+        rates = sorted({lr for lr, _ in cells})
+        for (lr, decay), records in sorted(cells.items()):
+            failed = [r for r in records if r["status"] != "ok"]
+            seconds = [r["train_s"] for r in records if plain(r["train_s"]) is not None]
+            row = {name: plain(first[name]) for name in ("mixer", "label", "family", "tokens")}
+            row |= {name: plain(first[name]) for name in setting if name != "mixer"}
+            row |= {
+                "lr": lr,
+                "weight_decay": decay,
+                "status": failed[0]["status"] if failed else "ok",
+                "reason": plain(failed[0]["reason"]) if failed else None,
+                "n": len(records),
+                "val_top1_percent": mean_of(accuracy[lr, decay]),
+                "train_s": sum(seconds) if seconds else None,
+                "choice": _choice(lr, rates) if (lr, decay) == chosen else None,
+            }
+            rows.append(row)
+    return table(rows, lambda row: (*setting_order(row), row["label"], row["weight_decay"], row["lr"]))
+
+
+def _choice(lr: float, rates: list[float]) -> str:
+    for place, word in ENDS.items():
+        if len(rates) > 1 and lr == rates[place]:
+            return f"chosen; {word} rate tried"
+    return "chosen"

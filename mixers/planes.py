@@ -1,0 +1,117 @@
+"""What all transforms of image planes have in common: their matrices, and the ways to apply them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mixers.base import Mixer, MixerError
+from mixers.fused import can_fuse, plane_transform, product_matrices
+from mixers.methods import check_method, fastest
+
+DENSE_TOKENS = 64  # with more, the matrix over all tokens is never the fastest
+
+
+class PlaneTransform(Mixer):
+    """Y_j = sum over i and t of A[j, i, t] X_i B[t]^T, on each group of I planes (channels) of the input.
+
+    One term and one plane are a separable transform such as the DCT; two terms the real or the imaginary part of a DFT;
+    two results its both parts. A subclass gives the matrices, and `by_fft` where there is such a way.
+
+    Args:
+        dim: channels.
+        size: (H, W) of the grid.
+        method: "dense", one product with the matrix over all tokens, up to 64 tokens; "gemm", one product along the
+            rows and one along the columns; "fft" where there is one; "fused", both products in one kernel on a GPU, up
+            to 128 tokens a side, and "gemm" elsewhere; "auto", the fastest of these by crossovers.json.
+
+    Raises:
+        MixerError: there is no such method.
+    """
+
+    kind = "separable"  # of the computation, as crossovers.json calls it
+    has_dense = True
+    has_fft = False
+    parts_first = False  # results in channel blocks [all of j = 0, all of j = 1] instead of group by group
+    left: Tensor
+    right: Tensor
+    tokens_matrix: Tensor
+
+    def __init__(self, dim: int, size: tuple[int, int], method: str = "auto") -> None:
+        super().__init__(dim, size)
+        left, right = self.matrices()
+        self.outputs, self.inputs = left.shape[:2]
+        methods = ("dense",) * self.has_dense + ("gemm",) + ("fft",) * self.has_fft + ("fused",)
+        self.method = check_method(type(self).__name__, method, methods)
+        if method == "dense" and self.tokens > DENSE_TOKENS:
+            raise MixerError(f"method dense is for grids of up to {DENSE_TOKENS} tokens; this one has {self.tokens}")
+        if dim % self.inputs == 0:
+            self.out_channels = dim // self.inputs * self.outputs
+        self.keep_matrices(left, right)
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """A (J, I, T, H, H) and B (T, W', W) in float64."""
+        raise NotImplementedError
+
+    def keep_matrices(self, left: Tensor, right: Tensor) -> None:
+        """As buffers that no checkpoint carries."""
+        dtype = torch.get_default_dtype()
+        self.register_buffer("left", left.to(dtype), persistent=False)
+        self.register_buffer("right", right.to(dtype), persistent=False)
+        if self.tokens <= DENSE_TOKENS:
+            dense = torch.einsum("jitvh,tuw->ihwjvu", left, right).flatten(3).flatten(0, 2)
+            self.register_buffer("tokens_matrix", dense.to(dtype), persistent=False)
+
+    def plane_matrices(self) -> tuple[Tensor, Tensor]:
+        """A and B as `matrices` gave them, in the precision and on the device of the module."""
+        return self.left, self.right
+
+    def by_fft(self, x: Tensor) -> Tensor:
+        """The same through `torch.fft`: (B, C, H, W) -> (B, out_channels, H, W)."""
+        raise NotImplementedError
+
+    def method_on(self, device: str, dtype: torch.dtype = torch.float32) -> str:
+        method = fastest(self.kind, device, self.tokens) if self.method == "auto" else self.method
+        if method == "fused" and not can_fuse(device, self.size, dtype):
+            return "gemm"
+        return method
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.planes(x)
+
+    def planes(self, x: Tensor) -> Tensor:
+        """The transform by the method chosen: (B, C, H, W) -> (B, C / I * J, H, W')."""
+        method = self.method_on(x.device.type, x.dtype)
+        if method == "fft":
+            return self.by_fft(x)
+        left, right = self.plane_matrices()
+        batch, groups, (height, width) = len(x), self.dim // self.inputs, self.size
+        if method == "fused":
+            if torch.is_autocast_enabled(x.device.type):
+                x = x.to(torch.get_autocast_dtype(x.device.type))
+            grouped = x.reshape(batch, groups, self.inputs, height, width)
+            y = plane_transform(grouped, left.to(x.dtype), right.to(x.dtype), self.parts_first)
+        elif method == "dense":
+            y = torch.matmul(x.reshape(batch, groups, self.inputs * self.tokens), self.tokens_matrix)
+        else:
+            rows, columns = product_matrices(left, right)
+            stacked = torch.matmul(rows, x.reshape(batch * groups, self.inputs * height, width))
+            y = torch.matmul(stacked.view(batch * groups, self.outputs * height, len(columns)), columns)
+        channels = groups * self.outputs * right.shape[1] // width
+        if self.parts_first:
+            y = y.reshape(batch, groups, self.outputs, self.tokens).transpose(1, 2)
+        return y.reshape(batch, channels, height, width)
+
+    def flops_executed(self) -> int:
+        (height, width), tokens, groups = self.size, self.tokens, self.dim // self.inputs
+        right = self.plane_matrices()[1]
+        terms, new_width = right.shape[:2]
+        inputs, outputs = self.inputs, self.outputs
+        method = self.method_on(right.device.type)
+        if method == "dense":
+            return 2 * groups * inputs * tokens * outputs * height * new_width
+        if method == "gemm":
+            return 2 * groups * outputs * terms * height * (inputs * height * width + width * new_width)
+        if method == "fused":
+            return 2 * groups * inputs * terms * height * new_width * (width + outputs * height)
+        return self.flops()

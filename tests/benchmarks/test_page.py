@@ -1,0 +1,180 @@
+"""The page's numbers, commands and escaping, without a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import types
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from synthetic import HOSTILE, fill, save_accuracy, save_latency
+
+from benchmarks.cli import _parser, _request
+from benchmarks.measure.plan import Plan
+from benchmarks.record import Record
+from benchmarks.report.commands import latency_command
+from benchmarks.report.frame import load_results, split_groups
+from benchmarks.report.page import Group, write_page
+from benchmarks.report.page_answers import answers, headlines
+from benchmarks.report.page_charts import patch_sweeps, settings
+from benchmarks.report.tables import cost_table, failures_table, latency_table, scaling_table, summary_table
+
+
+def make_groups(folder: Path) -> list[Group]:
+    groups = []
+    for name, frame in split_groups(load_results(folder)).items():
+        latency = latency_table(frame)
+        tables = {"summary": summary_table(frame), "latency": latency, "scaling": scaling_table(latency, frame)}
+        groups.append(Group(name, frame, tables | {"cost": cost_table(frame), "failures": failures_table(frame)}))
+    return groups
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Path:
+    folder = fill(tmp_path_factory.mktemp("page"))
+    write_page(folder, make_groups(folder))
+    return folder
+
+
+def content(folder: Path) -> dict:
+    html = (folder / "index.html").read_text(encoding="utf-8")
+    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html)
+    return json.loads(text)
+
+
+def test_the_same_records_make_the_same_page(results, tmp_path):
+    other = fill(tmp_path)
+    write_page(other, make_groups(other))
+    assert (other / "index.html").read_bytes() == (results / "index.html").read_bytes()
+    assert (other / "index.html").stat().st_size < 6_000_000
+
+
+def test_the_page_names_no_address_that_it_could_load_from(results):
+    html = (results / "index.html").read_text(encoding="utf-8")
+    own = re.sub(r"<script>.*?</script>", "", html, flags=re.S)
+    assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", own)
+    assert "default-src 'none'" in own
+
+
+def test_points_are_the_summary_and_groups_do_not_meet(results):
+    groups, data = make_groups(results), content(results)
+    assert len(data) == len(groups) == 2
+    for group, found in zip(groups, data.values(), strict=True):
+        summary = group.tables["summary"]
+        trained = summary[summary["status"] == "ok"]
+        shown = [point for setting in found["settings"] for point in setting["points"]]
+        means = {float(f"{mean:.6g}") for mean in trained["test_top1_percent_mean"]}
+        assert {point["values"]["test_top1_percent_mean"] for point in shown} == means
+
+
+def test_a_command_makes_the_trials_again_that_its_number_came_from(results, tmp_path):
+    records = [Record.load(path) for path in sorted((results / "records").glob("accuracy-*.json"))]
+    checked = 0
+    for group, found in zip(make_groups(results), content(results).values(), strict=True):
+        for setting in found["settings"]:
+            for point in setting["points"]:
+                make, verb, *words = shlex.split(point["command"])
+                assert (make, verb) == ("make", "train")
+                flags = [
+                    f"--{name.lower().replace('_', '-')}={value}" for name, value in (w.split("=", 1) for w in words)
+                ]
+                options = _parser().parse_args([verb, *flags, f"--results={tmp_path}"])
+                trials = Plan(_request(options)).accuracy(all_seeds=False)
+                # synthetic trials leave warm-up and smoothing out, which the profile has
+                fields = (
+                    "mixer",
+                    "dataset",
+                    "image_size",
+                    "patch_size",
+                    "dim",
+                    "depth",
+                    "seed",
+                    "epochs",
+                    "lr",
+                    "batch_size",
+                    "augment",
+                )
+                wanted = {tuple(getattr(t, name) for name in fields) for t in trials}
+                mine = {
+                    tuple(getattr(r.trial, name) for name in fields)
+                    for r in records
+                    if (r.trial.mixer, r.trial.dataset, r.trial.image_size, r.status)
+                    == (point["label"], group.frame["dataset"][0], trials[0].image_size, "ok")
+                }
+                assert wanted == mine
+                checked += 1
+    assert checked == 15
+
+
+def test_a_command_survives_the_shell_and_make():
+    row = {"mixer": "file:A$B x'", "match": "params", "match_dim": 64, "dim": 72, "coordinates": False}
+    text = latency_command(row, [16, "16x32"])
+    *words, last = shlex.split(text)
+    assert "MIXER=attention,file:A$$B x'" in words and "DIM=64" in words and "IMAGE_SIZE=16,16x32" in words
+    assert last == "ARGS=--no-coordinates"
+
+
+def test_what_records_call_themselves_is_escaped(tmp_path):
+    name = "file:<script>alert(1)</script><b>&\"'"
+    for mixer in (name, HOSTILE, "attention"):
+        save_accuracy(tmp_path, mixer, 40.0, 0)
+        for size in (16, 32):
+            save_latency(tmp_path, mixer, size)
+    path = write_page(tmp_path, make_groups(tmp_path))
+    html = path.read_text(encoding="utf-8")
+    assert "<script>alert" not in html and "&lt;script&gt;alert(1)" in html
+    assert name in {point["label"] for point in content(tmp_path)["g0"]["settings"][0]["points"]}
+
+
+def test_headlines_say_the_gap_by_seed_and_the_crossing(results):
+    group = make_groups(results)[1]
+    tops: dict[str, dict[int, float]] = {}
+    for path in (results / "records").glob("accuracy-*.json"):
+        record = Record.load(path)
+        if (record.trial.dataset, record.trial.image_size, record.status) == ("constellations", 16, "ok"):
+            tops.setdefault(record.trial.mixer, {})[record.trial.seed] = float(record.metrics["test_top1_percent"])  # type: ignore[arg-type]
+    shown = {headline.label: headline for headline in headlines(group.frame, dict(group.tables))}
+    gap = sum(tops["hadamard"][s] - tops["attention"][s] for s in (0, 1)) / 2  # seed 2 diverged
+    assert shown["hadamard"].gap.startswith(f"{gap:+.1f} points [") and shown["hadamard"].gap.endswith("n = 2")
+    assert shown["conv1x1"].crossings["net_forward"] == "at every size, 256-4,096"
+    assert shown["attention(backend=plain)"].gap == "–"
+
+
+def test_answers_take_the_paired_table_and_the_verdicts_where_there_are_some(results):
+    group = make_groups(results)[1]
+    row = group.tables["summary"].query("label == 'fft_complex'").iloc[0].to_dict()
+    paired = pd.DataFrame([row | {"reference": "fft_real", "difference_points": 2.5, "difference_points_low": 1.25,
+                                  "difference_points_high": 3.75, "n": 8}])  # fmt: skip
+    claim = types.SimpleNamespace(id="a", text="DCT is a little worse", source="FNet")
+    judged = {"outcome": "contradicted", "effect": -1.0, "low": -2.0, "high": -0.5, "n": 3, "unit": "points"}
+    verdict = types.SimpleNamespace(claim=claim, setting="constellations, 16 px", reason="it is not", **judged)
+    said = {a.question: a.lines for a in answers(group.frame, dict(group.tables), [], [verdict], paired)}
+    assert said["Does the imaginary part matter?"][:2] == [
+        "Yes: keeping it helps.",
+        "fft_complex minus fft_real: +2.5 points [+1.2, +3.8], n = 8",
+    ]
+    assert said["Which published claims hold here?"] == [
+        "Of 1 claims: 1 contradicted.",
+        "contradicted: DCT is a little worse",
+    ]
+    full = Group(group.name, group.frame, group.tables, [verdict], paired, paired)
+    html = write_page(results / "with", [full]).read_text(encoding="utf-8")
+    assert '<span class="verdict contradicted">' in html and "it is not" in html
+
+
+def test_accuracy_by_patch_size_needs_two_of_them(tmp_path):
+    for patch, top1 in ((2, 30.0), (4, 25.0)):
+        for mixer, more in (("conv1x1", 0.0), ("linear", 5.0 * patch)):
+            for seed in (0, 1):
+                save_accuracy(tmp_path, mixer, top1 + more + seed, seed, patch_size=patch)
+    (group,) = make_groups(tmp_path)
+    (sweep,) = patch_sweeps(group.frame, group.tables["summary"])
+    assert {line["label"]: (line["x"], line["y"]) for line in sweep["lines"]} == {
+        "conv1x1": ([2, 4], [30.5, 25.5]), "linear": ([2, 4], [40.5, 45.5]),
+    }  # fmt: skip
+    said = answers(group.frame, dict(group.tables), [sweep])[2].lines[0]
+    assert "+10.0 points at patch 2" in said and "+20.0 points at patch 4" in said
+    assert len(settings(group.frame, group.tables["summary"])) == 2

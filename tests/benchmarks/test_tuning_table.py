@@ -1,0 +1,101 @@
+"""The sweep's table, and that no choice ever looks at the test split."""
+
+from __future__ import annotations
+
+import pytest
+from synthetic import make_trial, save, save_accuracy
+
+from benchmarks import load_results
+from benchmarks.measure import data
+from benchmarks.measure import train as train_module
+from benchmarks.measure.data import ImageData
+from benchmarks.measure.plan import Plan, Request
+from benchmarks.measure.run import Runner
+from benchmarks.profiles import PROFILES
+from benchmarks.report.build import write_report
+from benchmarks.report.tables import summary_table
+from benchmarks.report.tuning import tuning_table
+from benchmarks.tuning import choices, tuning_records
+
+PROFILE = PROFILES["quick", "constellations"]
+FIRST, SECOND = PROFILE.tuned_weight_decays
+
+
+def save_cell(folder, mixer: str, lr: float, decay: float, top1: float | None) -> None:
+    trial = make_trial("tuning", mixer, lr=lr, weight_decay=decay, epochs=4, batch_size=128)
+    if top1 is None:
+        save(folder, trial, status="diverged", reason="the loss is not a number")
+    else:
+        save(folder, trial, {"val_top1_percent": top1, "train_s": 10.0})
+
+
+@pytest.fixture
+def swept(tmp_path):
+    """dct is best inside the grid, attention at its lowest rate, random not yet done."""
+    for lr, dct, attention in zip(PROFILE.tuned_lrs, (20, 40, 35, 10), (50, 45, None, 20), strict=True):
+        save_cell(tmp_path, "dct", lr, FIRST, dct)
+        save_cell(tmp_path, "attention", lr, FIRST, attention)
+    save_cell(tmp_path, "dct", PROFILE.tuned_lrs[1], SECOND, 42)
+    save_cell(tmp_path, "attention", PROFILE.tuned_lrs[0], SECOND, 49)
+    save_cell(tmp_path, "random", PROFILE.tuned_lrs[0], FIRST, 30)
+    return tmp_path
+
+
+def test_every_cell_is_a_row_and_the_choice_is_the_one_that_bench_all_takes(swept):
+    table = tuning_table(load_results(swept))
+    assert len(table) == 11
+    chosen = table[table["choice"].notna()].set_index("label")
+    taken = choices(tuning_records(swept, "constellations", "quick"), PROFILE)
+    assert set(chosen.index) == set(taken) == {"dct", "attention"}
+    for mixer, choice in taken.items():
+        row = chosen.loc[mixer]
+        assert (row["lr"], row["weight_decay"]) == (choice.lr, choice.weight_decay)
+        assert row["val_top1_percent"] == choice.val_top1_percent and row["train_s"] == 10.0
+    assert chosen.loc["dct"]["choice"] == "chosen"
+    assert chosen.loc["attention"]["choice"] == "chosen; lowest rate tried"
+    failed = table[table["status"] != "ok"]
+    assert list(failed["label"]) == ["attention"] and failed.iloc[0]["val_top1_percent"] is None
+
+
+def test_tuning_never_mixes_with_accuracy(swept):
+    save_accuracy(swept, "dct", 33.0, 0)
+    (row,) = summary_table(load_results(swept)).to_dict("records")
+    assert (row["n"], row["test_top1_percent_mean"], row["val_top1_percent_mean"]) == (1, 33.0, pytest.approx(28.7232))
+    write_report(swept)
+    text = (swept / "tables" / "constellations-quick" / "tuning.md").read_text(encoding="utf-8")
+    assert "lowest rate tried" in text and "diverged: the loss is not a number" in text
+    assert not (swept / "tables" / "constellations-quick" / "differences.md").exists()
+
+
+def test_the_test_split_is_read_once_at_the_end_of_training_and_never_in_tuning(tmp_path, monkeypatch):
+    """From the verb's plan to the records, however the test split may be reached."""
+    events: list[str] = []
+    read_test, load, one_epoch = ImageData.read_test, data.constellations.render, train_module._train_epoch
+
+    def render(*args, **kwargs):
+        events.extend(["test images"] if kwargs["split"] == "test" else [])
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(ImageData, "read_test", lambda self: events.append("test") or read_test(self))
+    monkeypatch.setattr(data.constellations, "render", render)
+    monkeypatch.setattr(train_module, "_train_epoch", lambda *args: events.append("epoch") or one_epoch(*args))
+    request = Request(
+        mixer="conv1x1", profile="quick", dataset="constellations", dim=8, depth=1, epochs=2, train_images=200,
+        seed=(0,), threads=1, device="cpu", results=tmp_path,
+    )  # fmt: skip
+    runner = Runner(tmp_path, tmp_path)
+    runner.run(Plan(request).tuning())
+    tuned = runner.run(Plan(request).tuning())  # with the other weight decay
+    cells = len(PROFILE.tuned_lrs) + 1
+    assert [r.record.status for r in tuned] == ["ok"] * cells
+    assert events == ["epoch"] * 2 * cells
+    assert not [name for r in tuned for name in r.record.metrics if name.startswith("test_")]
+    assert not list(tmp_path.rglob("*.npy"))
+
+    events.clear()
+    (trial,) = Plan(request).accuracy()
+    (result,) = runner.run([trial])
+    assert events == ["epoch", "epoch", "test", "test images"]
+    taken = choices(tuning_records(tmp_path, "constellations", "quick"), PROFILE)["conv1x1"]
+    assert (trial.lr, trial.weight_decay) == (taken.lr, taken.weight_decay)
+    assert "test_top1_percent" in result.record.metrics

@@ -1,0 +1,158 @@
+"""The fused kernel, held to the plain sum in float64: on a GPU where there is one, else in Triton's interpreter."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from torch import Tensor
+
+from mixers import create_mixer, fused
+from mixers.fused import by_products, can_fuse, plane_transform
+from mixers.planes import PlaneTransform
+
+pytest.importorskip("triton", reason="no Triton on this platform")
+
+# inputs, outputs, terms, (H, W), (H', W')
+SHAPES = [
+    (1, 1, 1, (8, 8), (8, 8)),
+    (1, 1, 1, (4, 128), (4, 128)),
+    (1, 1, 2, (33, 17), (33, 17)),
+    (1, 2, 2, (12, 7), (12, 7)),
+    (2, 2, 2, (16, 20), (16, 20)),
+    (1, 1, 2, (6, 10), (6, 20)),
+    (1, 2, 2, (1, 5), (1, 5)),
+]
+TOLERANCE = {torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}  # of the norm
+MIXERS = ["dct", "hadamard", "random_separable", "linear_separable", "fft_complex", "fft_real", "fft_real_2d"]
+MIXERS += ["fft_imag", "hartley", "fft_pairs", "fft_scrambled"]
+
+
+@pytest.fixture
+def device() -> str:
+    """Where the kernel runs; conftest.py has turned the interpreter on where there is no GPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _arguments(shape, dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    inputs, outputs, terms, (height, width), (new_height, new_width) = shape
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*size: int) -> Tensor:
+        return torch.randn(size, generator=generator).to(device, dtype)
+
+    left = draw(outputs, inputs, terms, new_height, height) / height**0.5
+    return draw(2, 3, inputs, height, width), left, draw(terms, new_width, width) / width**0.5
+
+
+def _plain(x: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    return torch.einsum("jitvh,bgihw,tuw->bgjvu", left.double(), x.double(), right.double())
+
+
+def _error(actual: Tensor, expected: Tensor) -> float:
+    return ((actual.double() - expected).norm() / expected.norm()).item()
+
+
+@pytest.mark.parametrize("parts_first", [False, True])
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_kernel_is_the_plain_sum(shape, dtype: torch.dtype, parts_first: bool, device: str) -> None:
+    x, left, right = _arguments(shape, dtype, device)
+    assert can_fuse(device, (max(left.shape[3:]), x.shape[-1]), dtype)
+    y = plane_transform(x, left, right, parts_first)
+    assert y.dtype == dtype
+    assert _error(y, _plain(x, left, right)) < TOLERANCE[dtype]
+    assert _error(by_products(x, left, right), _plain(x, left, right)) < TOLERANCE[dtype]
+    memory = y.transpose(1, 2) if parts_first else y
+    assert memory.is_contiguous()
+
+
+def test_kernel_reads_strided_input_where_it_lies(device: str) -> None:
+    x, left, right = _arguments((2, 1, 1, (8, 12), (8, 12)), torch.float32, device)
+    for strided in (x.transpose(1, 2).contiguous().transpose(1, 2), x.mT.contiguous().mT, x[:, ::2]):
+        assert not strided.is_contiguous()
+        assert _error(plane_transform(strided, left, right), _plain(strided, left, right)) < 1e-6
+
+
+@pytest.mark.parametrize("shape", SHAPES[3:6], ids=str)
+def test_gradients_of_input_and_matrices(shape, device: str) -> None:
+    arguments = [tensor.requires_grad_() for tensor in _arguments(shape, torch.float32, device)]
+    y = plane_transform(*arguments)
+    cotangent = torch.randn_like(y)
+    gradients = torch.autograd.grad(y, arguments, cotangent)
+    expected = torch.autograd.grad(_plain(*arguments), arguments, cotangent.double())
+    for actual, wanted in zip(gradients, expected, strict=True):
+        assert _error(actual, wanted.double()) < 1e-5
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_a_mixer_by_the_kernel_is_its_definition(name: str, device: str) -> None:
+    torch.manual_seed(0)
+    mixer = create_mixer(f"{name}(method=fused)", 8, (12, 8)).to(device)
+    assert isinstance(mixer, PlaneTransform)
+    assert mixer.method_on(device) == "fused"
+    x = torch.randn(2, 8, 12, 8, device=device, requires_grad=True)
+    y = mixer(x)
+    reference = mixer.reference(x)
+    assert _error(y, reference) < 1e-5
+    cotangent = torch.randn_like(y)
+    (gradient,) = torch.autograd.grad(y, x, cotangent)
+    (expected,) = torch.autograd.grad(reference, x, cotangent.double())
+    assert _error(gradient, expected.double()) < 1e-5
+
+
+def test_autocast_halves_what_goes_in(device: str) -> None:
+    mixer = create_mixer("dct(method=fused)", 8, (12, 8)).to(device)
+    with torch.autocast(device, torch.bfloat16):
+        y = mixer(torch.randn(1, 8, 12, 8, device=device))
+    assert y.dtype == torch.bfloat16
+
+
+def test_the_operator_keeps_pytorchs_rules(device: str) -> None:
+    arguments = [tensor.requires_grad_() for tensor in _arguments(SHAPES[3], torch.float32, device)]
+    for parts_first in (False, True):
+        results = torch.library.opcheck(torch.ops.token_mixers.plane_transform.default, (*arguments, parts_first))
+        assert set(results.values()) == {"SUCCESS"}
+
+
+def test_an_empty_batch(device: str) -> None:
+    x, left, right = _arguments(SHAPES[0], torch.float32, device)
+    assert plane_transform(x[:0], left, right).shape == (0, 3, 1, 8, 8)
+
+
+def test_without_a_kernel_the_operator_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr(fused, "_launch", lambda *arguments: pytest.fail("a kernel was started on a CPU"))
+    x, left, right = _arguments(SHAPES[4], torch.float32, "cpu")
+    assert not can_fuse("cpu", (16, 20))
+    assert _error(plane_transform(x, left, right), _plain(x, left, right)) < 1e-6
+    mixer = create_mixer("dct(method=fused)", 8, (12, 8))
+    assert mixer.method_on("cpu") == "gemm"  # and the record says so
+
+
+@pytest.mark.slow
+def test_the_kernel_compiles_for_a_gpu_that_is_not_here() -> None:
+    """For compute capability 9.0, with 227 KiB of shared memory a program; in a process without interpreter."""
+    script = """
+        import triton
+        from triton.backends.compiler import GPUTarget
+        from triton.compiler import ASTSource
+        from mixers.fused import block_sizes
+        from mixers.fused_kernel import kernel
+
+        pointers, numbers = ("x", "left", "right", "out"), kernel.arg_names[4:16]
+        for dtype, size, planes in (("bf16", 2, (1, 1, 1)), ("bf16", 2, (2, 2, 2)), ("fp32", 4, (2, 2, 2))):
+            blocks, warps = block_sizes((128, 128), (128, 128), size)
+            constants = dict(zip(kernel.arg_names[16:], (*planes, *blocks, False, False), strict=True))
+            signature = {name: f"*{dtype}" for name in pointers} | dict.fromkeys(numbers, "i32")
+            signature |= dict.fromkeys(constants, "constexpr")
+            source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+            compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps})
+            assert compiled.metadata.shared <= 227 * 1024, (dtype, planes, compiled.metadata.shared)
+    """
+    compiled = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], env=compiled, check=True, timeout=500)

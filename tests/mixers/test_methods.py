@@ -1,0 +1,128 @@
+"""Every way to compute a mixer gives the same numbers and the same training; the table names ways that exist."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mixer_checks import default_dtype
+
+from mixers import MixerError, MixerNet, create_mixer, list_mixers
+from mixers.attention import BACKENDS
+from mixers.methods import crossovers, fastest
+from mixers.planes import PlaneTransform
+
+TRANSFORMS = [name for name in list_mixers() if isinstance(create_mixer(name, 8, (4, 4)), PlaneTransform)]
+METHODS = ("dense", "gemm", "fft", "fused")
+SIZES = [(8, 8), (4, 12), (1, 8), (12, 8), (16, 20)]
+
+
+def _variants(name: str, size: tuple[int, int]) -> dict[str, PlaneTransform]:
+    found = {}
+    for method in METHODS:
+        torch.manual_seed(0)
+        try:
+            found[method] = create_mixer(f"{name}(method={method})", 8, size)
+        except MixerError as error:
+            assert f"method {method}" in str(error) or f"method '{method}'" in str(error)
+    return found
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_every_method_is_the_definition(name: str, size: tuple[int, int]) -> None:
+    if name == "hadamard" and 1 in size:
+        size = (2, 8)
+    x = torch.randn(2, 8, *size, dtype=torch.float64)
+    cotangent = None
+    with default_dtype(torch.float64):
+        variants = _variants(name, size)
+    assert {"gemm", "fused"} <= set(variants)
+    for method, mixer in variants.items():
+        inputs = [x.clone().requires_grad_(), *mixer.parameters()]
+        y, reference = mixer(inputs[0]), mixer.reference(inputs[0])
+        torch.testing.assert_close(y, reference, rtol=1e-11, atol=1e-11, msg=lambda text, m=method: f"{m}: {text}")
+        cotangent = torch.randn_like(y) if cotangent is None else cotangent
+        got = torch.autograd.grad(y, inputs, cotangent)
+        wanted = torch.autograd.grad(reference, inputs, cotangent)
+        for mine, theirs in zip(got, wanted, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["dct", "fft_complex", "fft_real_2d"])
+def test_training_does_not_depend_on_the_method(name: str) -> None:
+    """Some hundred steps from one seed: loss curves agree far better than those of two seeds."""
+
+    def losses(method: str, seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        net = MixerNet(f"{name}(method={method})", num_classes=4, img_size=8, patch_size=1, dim=8, depth=1)
+        optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
+        data = torch.Generator().manual_seed(seed)
+        curve = []
+        for _ in range(200):
+            images = torch.randn(16, 3, 8, 8, generator=data)
+            labels = (images[:, 0, 0, 0] > 0).long() + 2 * (images[:, 1, 4, 4] > 0).long()
+            loss = F.cross_entropy(net(images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            curve.append(loss.item())
+        return torch.tensor(curve).unflatten(0, (10, -1)).mean(1)
+
+    plain, other_seed = losses("gemm", 0), losses("gemm", 1)
+    noise = (plain - other_seed).abs().mean()
+    for method in ("dense", "fft"):
+        if method == "fft" and name == "dct":
+            continue
+        assert (losses(method, 0) - plain).abs().max() < 0.2 * noise
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_an_unknown_method_is_told_with_those_that_there_are(name: str) -> None:
+    with pytest.raises(MixerError, match=r"no method 'fast'; allowed: auto, .*gemm"):
+        create_mixer(f"{name}(method=fast)", 8, (4, 4))
+
+
+def test_the_dense_matrix_is_for_small_grids() -> None:
+    with pytest.raises(MixerError, match="up to 64 tokens; this one has 72"):
+        create_mixer("dct(method=dense)", 8, (8, 9))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_table_names_methods_that_exist(device: str) -> None:
+    kinds = {create_mixer(name, 8, (4, 4)).kind for name in TRANSFORMS}
+    methods = crossovers()[device]["methods"]
+    assert kinds | {"attention"} == set(methods)
+    for kind, rows in methods.items():
+        bounds = [most for most, _ in rows]
+        assert bounds[-1] is None
+        assert bounds[:-1] == sorted(bounds[:-1])
+        allowed = ("torch", *BACKENDS) if kind == "attention" else METHODS
+        assert {method for _, method in rows} <= set(allowed)
+        assert all(most is not None and most <= 64 for most, method in rows if method == "dense")
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("size", [(4, 4), (8, 8), (16, 16), (64, 64), (256, 256)], ids=str)
+def test_auto_is_what_the_table_says(name: str, size: tuple[int, int]) -> None:
+    mixer = create_mixer(name, 8, size)
+    assert mixer.method_on("cpu") in (fastest(mixer.kind, "cpu", mixer.tokens), "gemm")
+    assert mixer.method_on("cuda") in METHODS
+    if max(size) > 128:
+        assert mixer.method_on("cuda") != "fused"
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch", "flash", "plain"])
+def test_attention_by_every_backend_of_a_cpu(backend: str) -> None:
+    torch.manual_seed(0)
+    mixer = create_mixer(f"attention(backend={backend})", 16, (4, 6))
+    x = torch.randn(2, 16, 4, 6)
+    torch.testing.assert_close(mixer(x).double(), mixer.reference(x), rtol=1e-4, atol=1e-5)
+    assert mixer.method_on("cpu") in ("sdpa-flash", "sdpa-plain")
+    if backend in ("flash", "plain"):
+        assert mixer.method_on("cpu") == f"sdpa-{backend}"
+
+
+def test_a_net_names_the_methods_of_its_mixers_once() -> None:
+    net = MixerNet("2xattention(backend=plain)+2xdct(method=gemm)", img_size=8, patch_size=1, dim=16, depth=4)
+    assert net.method_on("cpu") == "sdpa-plain+gemm"
