@@ -96,7 +96,7 @@ def test_a_hang_ends_with_its_time(tmp_path):
         assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_it_ends_with_its_parent(tmp_path, number):
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
