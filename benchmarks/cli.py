@@ -191,12 +191,11 @@ def profile(options: argparse.Namespace) -> int:
 
 def spectracles(options: argparse.Namespace) -> int:
     """The first source's own net, its published log run again in both layouts; resumes."""
-    from benchmarks.measure.plan import Request
     from benchmarks.measure.spectracles import measure, plan_runs
     from benchmarks.report.spectracles import write_tables
 
     _only(options, SPECTRACLES_OPTIONS)
-    runs = plan_runs(Request(**{name: value for name, value in vars(options).items() if name != "verb"}))
+    runs = plan_runs(_request(options))
     _log_to_stdout()
     entries: list[dict[str, Any]] = []
     for entries in measure(runs, options.results, options.data_dir, retry=options.retry == "failed"):
@@ -289,7 +288,7 @@ def _plan(options: argparse.Namespace) -> Plan:
 def _request(options: argparse.Namespace) -> Request:
     from benchmarks.measure.plan import Request
 
-    return Request(**{name: value for name, value in vars(options).items() if name != "verb"})
+    return Request(**{name: getattr(options, name) for name in Request.__dataclass_fields__})
 
 
 def _run(options: argparse.Namespace, trials: list[Trial], report: bool = True) -> int:
@@ -301,7 +300,12 @@ def _run(options: argparse.Namespace, trials: list[Trial], report: bool = True) 
     _log_to_stdout()
     retry = CHOICES_OF_RETRY[options.retry]
     with logging_redirect_tqdm([log]):
-        results = Runner(options.results, options.data_dir, retry).run(trials)
+        if options.ray is None:
+            results = Runner(options.results, options.data_dir, retry, options.timeout).run(trials)
+        else:
+            from benchmarks.measure.cluster import run_on_cluster
+
+            results = run_on_cluster(options.ray, trials, options.results, options.data_dir, retry, options.timeout)
     if report:
         from benchmarks.report.build import write_report
 
@@ -401,6 +405,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--profile", help="quick (without a GPU) | full (with one)")
     add("--results", type=Path, default=Path("results"), help="folder of records, tables and plots (results)")
     add("--retry", choices=["failed"], help="measure failed trials again")
+    add("--timeout", type=_seconds, help="seconds after which a training run is ended (none)")
+    add("--ray", help="training runs on a Ray cluster: auto, or its address")
     return parser
 
 
@@ -415,6 +421,13 @@ def _number(kind: type) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
 
     return convert
+
+
+def _seconds(text: str) -> float:
+    seconds = _number(float)(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a number of seconds above 0, such as 3600")
+    return seconds
 
 
 def _list(convert: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:

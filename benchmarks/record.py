@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import errno
 import functools
 import hashlib
 import importlib.metadata
+import itertools
 import json
+import logging
 import math
 import os
 import platform
@@ -23,7 +26,10 @@ from benchmarks.trial import KINDS, Trial
 
 SCHEMA_VERSION = 1
 STATUSES = ("ok", "unsupported", "oom", "diverged", "timeout", "error")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 PACKAGES = ("torch", "torchvision", "timm", "fvcore", "pytest-benchmark", "numpy", "scipy")
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,36 +89,83 @@ class Record:
 def load_records(folder: Path, pattern: str = "*.json") -> list[Record]:
     """The records of a results folder, or of its `records/`, in the order of their file names.
 
+    A file that is no record is named in the log and left out.
+
     Args:
         pattern: of the file names to read.
 
     Raises:
-        UserError: the folder does not exist, or a file in it is not a record.
+        UserError: the folder does not exist.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; --results names the folder that holds records/")
     if (folder / "records").is_dir():
         folder = folder / "records"
-    return [Record.load(path) for path in sorted(folder.glob(pattern))]
+    records = []
+    for path in sorted(folder.glob(pattern)):
+        try:
+            records.append(Record.load(path))
+        except UserError as error:
+            log.warning("left out: %s", error)
+    return records
+
+
+def set_aside(path: Path) -> Path | None:
+    """Moves a file that is not what its name says into `set-aside/` beside it; None where another process has."""
+    folder = path.parent / "set-aside"
+    folder.mkdir(exist_ok=True)
+    names = (path.name if n == 0 else f"{path.name}.{n}" for n in itertools.count())
+    target = next(folder / name for name in names if not (folder / name).exists())
+    try:
+        return path.rename(target)
+    except FileNotFoundError:
+        return None
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[Any]:
-    """Opens a temporary file beside `path` for bytes and renames it onto `path` once it is safely on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+def atomic_write(path: Path, durable: bool = True) -> Iterator[Any]:
+    """Opens a temporary file beside `path` for bytes and renames it onto `path` once it is safely on the disk.
+
+    Args:
+        durable: wait for the disk; without, a reader still never sees half a file.
+
+    Raises:
+        UserError: there is no room for it; what was there before is still there.
+    """
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        if durable:
+            _fsync_folder(path.parent)
+    except BaseException as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise UserError(
+                f"{path} cannot be written ({os.strerror(error.errno)}); make room there and type the same command "
+                "again, which goes on from here"
+            ) from error
         raise
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Makes a rename in the folder outlast a power cut, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def without_nan(value: Any) -> Any:

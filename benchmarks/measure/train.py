@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import io
 import logging
 import math
 import time
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import DATASETS, ImageData, batches
 from benchmarks.measure.memory import predict_peak_bytes
 from benchmarks.measure.step import TrainingStep, cuda_graph
-from benchmarks.record import atomic_write
+from benchmarks.record import atomic_write, set_aside
 from benchmarks.trial import RESULTS_VERSION, Trial
 from mixers import MixerNet
 
@@ -83,20 +85,37 @@ def training_step_bytes(trial: Trial) -> int:
     return predict_peak_bytes(make)
 
 
-def train(trial: Trial, data: ImageData, checkpoint: Path) -> Outcome:
+def train(
+    trial: Trial,
+    data: ImageData,
+    checkpoint: Path,
+    on_epoch: Callable[[int, float | None], None] = lambda epoch, images_per_s: None,
+) -> Outcome:
     """Trains, going on from `checkpoint` where that exists, and evaluates on the test split, once.
 
     Leaves the final weights beside the checkpoint as `.safetensors`. A tuning trial does neither: what is chosen from
-    it is chosen on held-out images.
+    it is chosen on held-out images. A checkpoint that cannot be read is set aside.
+
+    Args:
+        on_epoch: told the number of epochs that are done, and images/s of the last, after each and when resuming.
 
     Raises:
         Diverged: the loss is not finite.
-        UserError: the checkpoint belongs to another configuration or cannot be read.
+        UserError: the checkpoint belongs to another configuration, or there is no room for a new one.
     """
     assert trial.epochs is not None and trial.batch_size is not None
     net = build_net(trial, data.info.num_classes).to(trial.device)
     optimizer = make_optimizer(net, trial)
-    history, train_s, overhead_s = _resume(trial, checkpoint, net, optimizer)
+    try:
+        history, train_s, overhead_s = _resume(trial, checkpoint, net, optimizer)
+    except UnreadableCheckpoint as error:
+        set_aside(checkpoint)
+        log.warning(
+            "  %s cannot be read (%s): it is now in set-aside/, and the trial starts anew", checkpoint.name, error
+        )
+        return train(trial, data, checkpoint, on_epoch)
+    if history:
+        on_epoch(len(history), history[-1]["images_per_s"])
     augment = Augment(
         trial.augment or "none",
         data.info,
@@ -125,6 +144,7 @@ def train(trial: Trial, data: ImageData, checkpoint: Path) -> Outcome:
             *(epoch + 1, trial.epochs, row["train_loss"], row["val_top1_percent"], row["images_per_s"]),
         )
         _save(trial, checkpoint, net, optimizer, history, train_s, overhead_s)
+        on_epoch(epoch + 1, row["images_per_s"])
 
     test_scores: dict[str, float] = {}
     predictions = None
@@ -254,26 +274,54 @@ def _save(trial, checkpoint: Path, net, optimizer, history, train_s: float, over
         "train_s": train_s,
         "overhead_s": overhead_s,
     }
+    buffer = io.BytesIO()  # torch.save tells of a full disk as of an internal error
+    torch.save(state, buffer)
     with atomic_write(checkpoint) as file:
-        torch.save(state, file)
+        file.write(buffer.getbuffer())
+
+
+class UnreadableCheckpoint(RuntimeError):
+    """The file is torn or no checkpoint; the message is of few words."""
 
 
 def _resume(trial: Trial, checkpoint: Path, net: nn.Module, optimizer) -> tuple[list[dict[str, Any]], float, float]:
-    """Loads the checkpoint if there is one; returns the history and the seconds so far."""
+    """Loads the checkpoint if there is one; returns the history and the seconds so far.
+
+    Raises:
+        UnreadableCheckpoint: net and optimizer are then of no use any more.
+        UserError: it is of another configuration.
+    """
     if not checkpoint.exists():
         return [], 0.0, 0.0
-    remedy = f"move {checkpoint} away to start this trial anew"
     try:
+        with zipfile.ZipFile(checkpoint) as archive:  # PyTorch itself does not look at the checksums
+            damaged = archive.testzip()
+        if damaged:
+            raise UnreadableCheckpoint(f"wrong checksum of {damaged}")
         state = torch.load(checkpoint, map_location=trial.device, weights_only=True)
-        other, version = state["trial"], state["results_version"]
+        other, version = dict(state["trial"]), state["results_version"]
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # whatever a broken file makes the unpickler raise
-        raise UserError(f"the checkpoint cannot be read ({type(error).__name__}); {remedy}") from error
+        what = str(error) if isinstance(error, UnreadableCheckpoint) else type(error).__name__
+        raise UnreadableCheckpoint(what) from error
     mine = trial.to_dict()
     differing = [f"{key} {other.get(key)!r} for {value!r}" for key, value in mine.items() if other.get(key) != value]
     if differing or version != RESULTS_VERSION:
         what = ", ".join(differing) or f"results version {version} for {RESULTS_VERSION}"
-        raise UserError(f"the checkpoint is of another configuration ({what}); {remedy}")
-    net.load_state_dict(state["net"])
-    optimizer.load_state_dict(state["optimizer"])
-    log.info("  going on after epoch %d of %s", len(state["history"]), trial.epochs)
-    return state["history"], state["train_s"], state["overhead_s"]
+        raise UserError(
+            f"the checkpoint is of another configuration ({what}); move {checkpoint} away to start this trial anew"
+        )
+    try:
+        net.load_state_dict(state["net"])
+        optimizer.load_state_dict(state["optimizer"])
+        history, train_s, overhead_s = state["history"], float(state["train_s"]), float(state["overhead_s"])
+        epochs = [row["epoch"] for row in history]
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnreadableCheckpoint(f"{type(error).__name__}: it does not fit the net") from error
+    if epochs != list(range(1, len(epochs) + 1)) or not 0 < len(epochs) <= (trial.epochs or 0):
+        raise UnreadableCheckpoint(f"its epochs are {epochs}")
+    log.info("  going on after epoch %d of %s", len(history), trial.epochs)
+    return history, train_s, overhead_s

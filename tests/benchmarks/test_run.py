@@ -19,7 +19,7 @@ REQUEST = Request(
 
 @pytest.fixture
 def runner(tmp_path) -> Runner:
-    return Runner(tmp_path / "results", tmp_path / "data")
+    return Runner(tmp_path / "results", tmp_path / "data", own_process=False)
 
 
 def accuracy_trials():
@@ -69,7 +69,7 @@ def test_a_failure_is_a_record_and_the_sweep_goes_on(runner, monkeypatch, error,
     json.loads((runner.records / failed.record.file_name).read_text(), parse_constant=pytest.fail)
     monkeypatch.undo()
     assert [r.measured_now for r in runner.run(accuracy_trials())] == [False, False]
-    again = Runner(runner.records.parent, runner.data_dir, retry=["diverged", "oom", "error"])
+    again = Runner(runner.records.parent, runner.data_dir, retry=["diverged", "oom", "error"], own_process=False)
     results = {r.record.trial.mixer: r for r in again.run(accuracy_trials())}
     assert results["dct"].measured_now and results["dct"].record.status == "ok"
     assert not results["conv1x1"].measured_now

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 from pathlib import Path
 
@@ -161,22 +162,44 @@ def test_a_checkpoint_of_another_configuration_names_what_differs(tmp_path):
         train(other, data_of(other), tmp_path / "c.pt")
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"nonsense", lambda b: b[:-9]])
-def test_a_broken_checkpoint_is_refused_in_one_line_and_left_alone(tmp_path, damage):
-    trial, path = make(epochs=1), tmp_path / "c.pt"
-    train(trial, data_of(trial), path)
+def flipped(content: bytes) -> bytes:
+    """A bit of some weight is another."""
+    weight = torch.load(io.BytesIO(content), weights_only=True)["net"]["head.weight"]
+    place = content.index(weight.numpy().tobytes()) + 2
+    return content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
+
+
+def executable(content: bytes) -> bytes:
+    """A pickle that is more than tensors and plain values."""
+    buffer = io.BytesIO()
+    torch.save({"trial": make(), "results_version": Path("x")}, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"nonsense", lambda b: b[:-9], flipped, executable]
+)
+def test_a_broken_checkpoint_is_set_aside_and_the_trial_starts_anew(tmp_path, damage, caplog):
+    trial, path = make(epochs=2), tmp_path / "c.pt"
+    whole = train(trial, data_of(trial), path)
     broken = damage(path.read_bytes())
     path.write_bytes(broken)
-    with pytest.raises(UserError, match=r"the checkpoint cannot be read.*move .*c\.pt away") as caught:
-        train(trial, data_of(trial), path)
-    assert "\n" not in str(caught.value) and path.read_bytes() == broken
+    epochs = []
+    again = train(trial, data_of(trial), path, lambda epoch, images_per_s: epochs.append(epoch))
+    assert epochs == [1, 2] and again.metrics["test_loss"] == whole.metrics["test_loss"]
+    assert (tmp_path / "set-aside" / "c.pt").read_bytes() == broken
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "c.pt cannot be read" in line and "starts anew" in line and "\n" not in line
 
 
-def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
+def test_a_checkpoint_of_a_net_that_has_changed_is_set_aside(tmp_path):
     trial, path = make(epochs=1), tmp_path / "c.pt"
-    torch.save({"trial": trial, "results_version": Path("x")}, path)
-    with pytest.raises(UserError, match="cannot be read"):
-        train(trial, data_of(trial), path)
+    whole = train(trial, data_of(trial), path)
+    state = torch.load(path, weights_only=True)
+    state["net"].popitem()
+    torch.save(state, path)
+    assert train(trial, data_of(trial), path).metrics["test_loss"] == whole.metrics["test_loss"]
+    assert (tmp_path / "set-aside" / "c.pt").exists()
 
 
 def test_a_loss_that_is_not_finite_is_a_divergence(tmp_path, monkeypatch):

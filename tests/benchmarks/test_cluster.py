@@ -1,0 +1,132 @@
+"""Training runs on a Ray cluster of several nodes on this machine, one of which dies."""
+
+from __future__ import annotations
+
+import builtins
+import threading
+import time
+
+import pytest
+
+from benchmarks import cli
+from benchmarks.errors import UserError
+from benchmarks.measure.cluster import measure_on_node, run_on_cluster
+from benchmarks.measure.plan import Plan, Request
+from benchmarks.measure.run import Runner
+from benchmarks.record import load_records
+
+SMALL = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1", "--epochs", "2"]
+
+
+def trials_of(mixers: str, seeds: int, epochs: int = 2, images: int = 300):
+    request = Request(
+        **dict(mixer=mixers, seed=tuple(range(seeds)), epochs=epochs, train_images=images),  # type: ignore[arg-type]
+        **dict(profile="quick", device="cpu", threads=1, dim=8, depth=1),  # type: ignore[arg-type]
+    )
+    return Plan(request).accuracy()
+
+
+def test_without_ray_one_line_says_what_to_install(tmp_path, capsys, monkeypatch):
+    real = builtins.__import__
+
+    def no_ray(name, *rest, **options):
+        if name == "ray":
+            raise ImportError(name)
+        return real(name, *rest, **options)
+
+    monkeypatch.setattr(builtins, "__import__", no_ray)
+    assert cli.main(["train", "--mixer", "dct", *SMALL, "--ray", "auto", "--results", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "pip install 'token-mixers[ray]'" in line
+
+
+def test_a_node_that_does_not_see_the_results_folder_is_told(tmp_path):
+    (trial,) = trials_of("conv1x1", 1)
+    folders = str(tmp_path / "results"), str(tmp_path)
+    said, now = measure_on_node(trial.to_dict(), [], *folders, [], None, str(tmp_path / "nowhere" / "token"), None)
+    assert said and "all nodes share" in said and not now and not (tmp_path / "results").exists()
+
+
+def test_a_record_that_a_lost_task_wrote_is_not_measured_again(tmp_path, monkeypatch):
+    (trial,) = trials_of("conv1x1", 1, epochs=1)
+    record = Runner(tmp_path, tmp_path, own_process=False).measure(trial)
+    monkeypatch.setattr(Runner, "measure", lambda *a: pytest.fail("measured again"))
+    arguments = trial.to_dict(), [], str(tmp_path), str(tmp_path), ["error"], None, str(tmp_path)
+    assert measure_on_node(*arguments, None) == (None, False)
+    monkeypatch.setattr(Runner, "measure", lambda self, trial: None)
+    assert measure_on_node(*arguments, record.started) == (None, True)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Three nodes of one core each, as processes on this machine."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'token-mixers[ray]'")
+    from ray.cluster_utils import Cluster
+
+    memory = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **memory})
+    cluster.spare = [cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20) for _ in range(2)]
+    yield cluster
+    cluster.shutdown()
+
+
+def same(record) -> tuple:
+    """What of a record does not depend on when it was measured."""
+    timed = ("_s", "overhead_percent", "seconds")
+    metrics = {name: value for name, value in record.metrics.items() if not name.endswith(timed)}
+    history = [{name: value for name, value in row.items() if not name.endswith(timed)} for row in record.history]
+    return record.trial, record.status, metrics, history, record.environment, record.code
+
+
+@pytest.mark.slow
+def test_a_crash_on_the_cluster_is_a_record_and_the_others_go_on(cluster, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)  # which is what "auto" means then
+    plugin = tmp_path / "crash.py"
+    plugin.write_text(
+        "import os, signal\nfrom mixers import Mixer\n\n\nclass Crash(Mixer):\n"
+        "    def forward(self, x):\n        if self.training and len(x) == 32:\n"
+        "            os.kill(os.getpid(), signal.SIGSEGV)\n        return x * 1\n\n"
+        "    def flops(self):\n        return 0\n"
+    )
+    trials = trials_of(f"{plugin}:Crash,conv1x1", 1)
+    done = run_on_cluster("auto", trials, tmp_path / "results", tmp_path)
+    by_mixer = {r.record.trial.mixer: r.record for r in done}
+    assert by_mixer["conv1x1"].status == "ok"
+    assert by_mixer["crash:Crash"].status == "error" and "SIGSEGV" in str(by_mixer["crash:Crash"].reason)
+
+
+@pytest.mark.slow
+def test_where_no_cluster_answers_one_line_says_so(tmp_path):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'token-mixers[ray]'")
+    with pytest.raises(UserError, match=r"no Ray cluster answers at '127.0.0.1:1'.*ray start --head"):
+        run_on_cluster("127.0.0.1:1", trials_of("conv1x1", 1), tmp_path, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_node_killed_in_the_middle_of_24_trials_loses_nothing(cluster, tmp_path):
+    trials = trials_of("dct,conv1x1,random,hadamard", 6)
+    results = tmp_path / "cluster"
+    killed = threading.Event()
+
+    def kill_a_node() -> None:
+        while len(list(results.glob("records/*.json"))) < 8:
+            time.sleep(0.05)
+        cluster.remove_node(cluster.spare[0], allow_graceful=False)
+        killed.set()
+
+    thread = threading.Thread(target=kill_a_node, daemon=True)
+    thread.start()
+    done = run_on_cluster(cluster.address, trials, results, tmp_path)
+    assert killed.is_set()
+    assert len(done) == 24 and all(r.record.status == "ok" for r in done)
+    local = {r.record.id: r.record for r in Runner(tmp_path / "local", tmp_path, own_process=False).run(trials)}
+    spread = load_records(results)
+    assert {record.id for record in spread} == local.keys() and len(spread) == 24
+    for record in spread:
+        assert same(record) == same(local[record.id])
+        predictions = f"records/accuracy-{record.id}.npy"
+        assert (results / predictions).read_bytes() == (tmp_path / "local" / predictions).read_bytes()
+    left = [p.name for p in results.rglob("*") if p.suffix == ".pt" or p.name.startswith(".") or "heartbeat" in p.name]
+    assert not left
+    again = run_on_cluster(cluster.address, trials, results, tmp_path)
+    assert not any(r.measured_now for r in again)
