@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, printable
 from benchmarks.trial import CHOICES, flag, parse_size
 from mixers.base import MixerError
 from mixers.blocks import HYBRID_NAMES
@@ -41,16 +41,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         options, unknown = _parser().parse_known_args(arguments)
         if unknown:
             flags = [name for action in _parser()._actions for name in action.option_strings]
-            raise UserError(f"unknown option {unknown[0]!r}.{nearest(unknown[0].split('=')[0], flags)}")
+            raise UserError(f"unknown option {unknown[0]!r}.{nearest_flag(unknown[0], flags)}")
+        if options.folder is not None and verb != "validate":
+            raise UserError(f"{verb} has no use for {str(options.folder)!r}; options begin with --, see help")
         return VERBS[verb](options)
     except (UserError, MixerError) as error:
-        print(f"token-mixers: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"token-mixers: {printable(error)}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"token-mixers: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        print(printable(f"token-mixers: {error.filename or 'a file'}: {error.strerror or error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ntoken-mixers: interrupted; the same command goes on from here", file=sys.stderr)
@@ -116,8 +118,29 @@ def atlas(options: argparse.Namespace) -> int:
         raise UserError(wrong[0].reason or "unsupported")
     _say_where(write_atlas(options.results))
     for record in wrong:
-        print(f"{record.status}: {record.trial.mixer}: {record.reason}")
+        print(printable(f"{record.status}: {record.trial.mixer}: {record.reason}"))
     return 1 if any(record.status != "unsupported" for record in wrong) else 0
+
+
+def status(options: argparse.Namespace) -> int:
+    """What is done, running, failed, and how long the rest takes, from the results folder alone."""
+    from benchmarks.status import lines_of, read_status
+
+    _only(options, ("results",))
+    print("\n".join(lines_of(read_status(options.results))))
+    return 0
+
+
+def validate(options: argparse.Namespace) -> int:
+    """Whether the records of a folder that somebody sends are what they say: validate DIR."""
+    from benchmarks.measure.validate import validate as problems_of
+
+    _only(options, ("folder", "results", "data_dir"))
+    records, problems = problems_of(options.folder or options.results, options.data_dir)
+    for line in problems:
+        print(printable(line))
+    print(f"{records} records, {len(problems)} problems")
+    return 1 if problems else 0
 
 
 def speed(options: argparse.Namespace) -> int:
@@ -140,7 +163,7 @@ def spectracles(options: argparse.Namespace) -> int:
     from benchmarks.report.spectracles import write_tables
 
     _only(options, SPECTRACLES_OPTIONS)
-    runs = plan_runs(Request(**{name: value for name, value in vars(options).items() if name != "verb"}))
+    runs = plan_runs(Request(**{name: value for name, value in vars(options).items() if name not in NO_REQUEST}))
     _log_to_stdout()
     entries: list[dict[str, Any]] = []
     for entries in measure(runs, options.results, options.data_dir, retry=options.retry == "failed"):
@@ -200,6 +223,8 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "cost": cost,
     "tune": tune,
     "report": report,
+    "status": status,
+    "validate": validate,
     "list": list_verb,
     "speed": speed,
     "spectracles": spectracles,
@@ -230,19 +255,21 @@ def _plan(options: argparse.Namespace) -> Plan:
 def _request(options: argparse.Namespace) -> Request:
     from benchmarks.measure.plan import Request
 
-    return Request(**{name: value for name, value in vars(options).items() if name != "verb"})
+    return Request(**{name: value for name, value in vars(options).items() if name not in NO_REQUEST})
 
 
 def _run(options: argparse.Namespace, trials: list[Trial], report: bool = True) -> int:
     """Measures the trials, writes the report, and says what failed; the exit code says it too."""
     from tqdm.contrib.logging import logging_redirect_tqdm
 
+    from benchmarks.measure.logbook import Logbook
     from benchmarks.measure.run import Runner
 
     _log_to_stdout()
     retry = CHOICES_OF_RETRY[options.retry]
+    logbook = Logbook(options.log, options.results) if options.log else None
     with logging_redirect_tqdm([log]):
-        results = Runner(options.results, options.data_dir, retry).run(trials)
+        results = Runner(options.results, options.data_dir, retry, logbook).run(trials)
     if report:
         from benchmarks.report.build import write_report
 
@@ -261,7 +288,7 @@ def _say_outcome(results: list[Result], single: bool) -> int:
     if single and unsupported:
         raise UserError(unsupported[0].record.reason or "unsupported")
     for result in [*unsupported, *failed]:
-        print(f"{result.record.status}: {result.record.trial.describe()}: {result.record.reason}")
+        print(f"{result.record.status}: {result.record.trial.describe()}: {printable(result.record.reason)}")
     if single:
         from benchmarks.measure.progress import outcome_line
 
@@ -292,6 +319,7 @@ def _log_to_stdout() -> None:
     log.propagate = False
 
 
+NO_REQUEST = ("verb", "folder", "log")  # options that say nothing of what to measure
 SPECTRACLES_OPTIONS = [
     *("dim", "depth", "seed", "epochs", "train_images", "dataset", "data_dir"),
     *("results", "device", "threads", "retry"),
@@ -300,6 +328,12 @@ CHOICES_OF_RETRY: dict[str | None, tuple[str, ...]] = {
     None: (),
     "failed": ("oom", "diverged", "timeout", "error"),
 }
+
+
+def nearest_flag(given: str, flags: Sequence[str]) -> str:
+    """The flag nearest to what was typed; the dashes that all have in common bring nothing near."""
+    found = nearest(given.split("=")[0].strip("-"), [name.strip("-") for name in flags])
+    return found.replace("'", "'--", 1)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -318,6 +352,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("verb", help=argparse.SUPPRESS)
+    add("folder", nargs="?", type=Path, help=argparse.SUPPRESS)
     add("--mixer", help="names, wildcards, options or plug-ins: dct | 'fft*,attention(heads=4)' | file.py:MyMixer")
     add("--dataset", help=" | ".join(CHOICES["dataset"]))
     add("--data-dir", type=Path, default=Path("data"), help="where CIFAR-100 is, or is downloaded to (data)")
@@ -341,6 +376,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=_number(int), help="of the latency sweep")
     add("--profile", help="quick (without a GPU) | full (with one)")
     add("--results", type=Path, default=Path("results"), help="folder of records, tables and plots (results)")
+    add("--log", type=_list(str), help="curves of training runs: tensorboard | wandb, or both")
     add("--retry", choices=["failed"], help="measure failed trials again")
     return parser
 

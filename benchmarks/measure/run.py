@@ -18,6 +18,7 @@ from benchmarks.errors import Diverged, UserError
 from benchmarks.measure.cost import measure_cost
 from benchmarks.measure.data import load_data
 from benchmarks.measure.latency import measure_latency
+from benchmarks.measure.logbook import Logbook
 from benchmarks.measure.memory import free_bytes
 from benchmarks.measure.progress import Progress
 from benchmarks.measure.train import train, training_step_bytes
@@ -53,16 +54,20 @@ class Runner:
         results: the folder; `records/` and `checkpoints/` are made in it.
         data_dir: where data sets are.
         retry: statuses other than "ok" that are measured again although they have a record.
+        logbook: where epochs and final metrics of accuracy trials go too.
 
     Raises:
         UserError: the folder cannot be written.
     """
 
-    def __init__(self, results: Path, data_dir: Path, retry: Iterable[str] = ()) -> None:
+    def __init__(
+        self, results: Path, data_dir: Path, retry: Iterable[str] = (), logbook: Logbook | None = None
+    ) -> None:
         self.records = results / "records"
         self.checkpoints = results / "checkpoints"
         self.data_dir = data_dir
         self.retry = set(retry)
+        self.logbook = logbook
         try:
             self.records.mkdir(parents=True, exist_ok=True)
             self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -117,7 +122,11 @@ class Runner:
             if trial.kind == "cost":
                 return Measured(metrics=measure_cost(trial))
             checkpoint = self.checkpoints / f"{trial.kind}-{trial.id()}.pt"
-            outcome = train(trial, load_data(trial, self.data_dir, trial.device), checkpoint)
+            book = self.logbook if trial.kind == "accuracy" else None
+            data = load_data(trial, self.data_dir, trial.device)
+            outcome = train(trial, data, checkpoint, book and book.epoch)
+            if book:
+                book.finish(trial, outcome.metrics)
             if outcome.predictions is not None:
                 self._save_predictions(trial, outcome.predictions)
             checkpoint.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +76,19 @@ def training_step_bytes(trial: Trial) -> int:
     return predict_peak_bytes(make)
 
 
-def train(trial: Trial, data: ImageData, checkpoint: Path) -> Outcome:
+def train(
+    trial: Trial, data: ImageData, checkpoint: Path, on_epoch: Callable[[Trial, dict[str, Any]], None] | None = None
+) -> Outcome:
     """Trains, going on from `checkpoint` where that exists, and evaluates on the test split, once.
 
     Leaves the final weights beside the checkpoint as `.safetensors`. A tuning trial does neither: what is chosen from
     it is chosen on held-out images.
+
+    Args:
+        trial: what to train.
+        data: its images, on its device.
+        checkpoint: written after every epoch.
+        on_epoch: called with every epoch's row of the history once it is in the checkpoint.
 
     Raises:
         Diverged: the loss is not finite.
@@ -109,6 +117,8 @@ def train(trial: Trial, data: ImageData, checkpoint: Path) -> Outcome:
             *(epoch + 1, trial.epochs, row["train_loss"], row["val_top1_percent"], row["images_per_s"]),
         )
         _save(trial, checkpoint, net, optimizer, history, train_s, overhead_s)
+        if on_epoch is not None:
+            on_epoch(trial, row)
 
     scores: dict[str, float] = {}
     predictions = None
@@ -262,7 +272,13 @@ def _resume(trial: Trial, checkpoint: Path, net: nn.Module, optimizer) -> tuple[
     if differing or version != RESULTS_VERSION:
         what = ", ".join(differing) or f"results version {version} for {RESULTS_VERSION}"
         raise UserError(f"the checkpoint is of another configuration ({what}); {remedy}")
-    net.load_state_dict(state["net"])
-    optimizer.load_state_dict(state["optimizer"])
+    try:
+        net.load_state_dict(state["net"])
+        optimizer.load_state_dict(state["optimizer"])
+        history, seconds = list(state["history"]), [float(state[name]) for name in ("train_s", "overhead_s")]
+        if [row["epoch"] for row in history] != list(range(1, len(history) + 1)) or len(history) > (trial.epochs or 0):
+            raise ValueError("the history is not one of this trial")
+    except Exception as error:
+        raise UserError(f"the checkpoint does not fit the net ({type(error).__name__}); {remedy}") from error
     log.info("  going on after epoch %d of %s", len(state["history"]), trial.epochs)
-    return state["history"], state["train_s"], state["overhead_s"]
+    return history, seconds[0], seconds[1]
