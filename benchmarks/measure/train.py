@@ -12,6 +12,7 @@ import dataclasses
 import logging
 import math
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,10 @@ def _resume(trial: Trial, checkpoint: Path, net: nn.Module, optimizer) -> tuple[
         return [], 0.0, 0.0
     remedy = f"move {checkpoint} away to start this trial anew"
     try:
+        with zipfile.ZipFile(checkpoint) as archive:  # torch.load reads a flipped bit without a word
+            damaged = archive.testzip()
+            if damaged is not None:
+                raise zipfile.BadZipFile(damaged)
         state = torch.load(checkpoint, map_location=trial.device, weights_only=True)
         other, version = state["trial"], state["results_version"]
     except Exception as error:  # whatever a broken file makes the unpickler raise
