@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if verb not in VERBS:
             raise UserError(f"there is no verb {verb!r}.{nearest(verb, VERBS)} Verbs: {', '.join(VERBS)}.")
-        options, unknown = _parser().parse_known_args(arguments)
+        options, unknown = _parser().parse_known_intermixed_args(arguments)
         if unknown:
             flags = [name for action in _parser()._actions for name in action.option_strings]
             raise UserError(f"unknown option {unknown[0]!r}.{nearest_flag(unknown[0], flags)}")
@@ -332,7 +332,9 @@ CHOICES_OF_RETRY: dict[str | None, tuple[str, ...]] = {
 
 def nearest_flag(given: str, flags: Sequence[str]) -> str:
     """The flag nearest to what was typed; the dashes that all have in common bring nothing near."""
-    found = nearest(given.split("=")[0].strip("-"), [name.strip("-") for name in flags])
+    if not given.startswith("-"):
+        return ""
+    found = nearest(given.split("=", maxsplit=1)[0].strip("-"), [name.strip("-") for name in flags])
     return found.replace("'", "'--", 1)
 
 

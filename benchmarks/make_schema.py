@@ -1,6 +1,7 @@
-"""Writes record.schema.json from the fields of a trial, their ranges and the list of metrics: `python -m benchmarks.make_schema`.
+"""Writes record.schema.json from the fields of a trial, their ranges and the list of metrics.
 
-A test holds the committed file to this, so that neither can change without the other.
+Type `python -m benchmarks.make_schema` after changing one of these; a test holds the committed file to this, so that
+neither can change without the other.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def trial_schema() -> dict[str, Any]:
 def environment_schema() -> dict[str, Any]:
     """The machine without a host name, a user or a path: what is not listed is refused."""
     texts = {"type": "object", "additionalProperties": WORD}
-    properties = {name: WORD for name in ("torch", "device", "cpu", "os", "python")}
+    properties: dict[str, Any] = dict.fromkeys(("torch", "device", "cpu", "os", "python"), WORD)
     properties |= {"cuda": nullable(WORD), "cores": {"type": "integer", "minimum": 1}}
     properties |= {"threads": {"type": "integer", "minimum": 1}, "settings": texts, "packages": texts}
     return closed(properties) | {"required": ["torch", "device", "cpu"]}

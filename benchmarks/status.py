@@ -173,7 +173,7 @@ def lines_of(status: Status) -> list[str]:
     words = [f"{totals[state]} {state}" for state in STATES if totals[state]] or ["nothing measured yet"]
     if totals["running"] + totals["stopped"] + totals["to do"]:
         words.append("time left unknown" if status.left_s is None else f"about {duration(status.left_s)} left")
-    rows = [("kind", "mixer", *STATES)]
+    rows: list[tuple[str, ...]] = [("kind", "mixer", *STATES)]
     rows += [
         (kind, printable(mixer), *(str(counts[state] or "-") for state in STATES))
         for (kind, mixer), counts in status.counts.items()

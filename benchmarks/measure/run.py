@@ -124,7 +124,7 @@ class Runner:
             checkpoint = self.checkpoints / f"{trial.kind}-{trial.id()}.pt"
             book = self.logbook if trial.kind == "accuracy" else None
             data = load_data(trial, self.data_dir, trial.device)
-            outcome = train(trial, data, checkpoint, book and book.epoch)
+            outcome = train(trial, data, checkpoint, book.epoch if book else None)
             if book:
                 book.finish(trial, outcome.metrics)
             if outcome.predictions is not None:

@@ -121,7 +121,7 @@ def train(
         if on_epoch is not None:
             on_epoch(trial, row)
 
-    scores: dict[str, float] = {}
+    scores = {}
     predictions = None
     if trial.kind == "accuracy":
         test_images, test_labels = data.read_test()

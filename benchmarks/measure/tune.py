@@ -45,7 +45,7 @@ def learning_rates_done(records: Iterable[Record], profile: Profile) -> dict[str
 def choices(records: Iterable[Record], profile: Profile) -> dict[str, Choice]:
     """What the sweep chose for each mixer that it is complete for, by the mixer as written."""
     records = list(records)
-    result = {}
+    result: dict[str, Choice] = {}
     for mixer, best in learning_rates_done(records, profile).items():
         mine = [r for r in records if r.trial.mixer == mixer]
         result |= _choose(mine, {(best.lr, decay) for decay in profile.tuned_weight_decays})

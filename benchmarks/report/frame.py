@@ -43,9 +43,7 @@ def load_results(folder: Path | str) -> pd.DataFrame:
 
 def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     """The same from records in memory."""
-    columns: dict[str, list[Any]] = {
-        name: [getattr(record.trial, name) for record in records] for name in TRIAL_FIELDS
-    }
+    columns: dict[str, list[Any]] = {name: [getattr(record.trial, name) for record in records] for name in TRIAL_FIELDS}
     columns["id"] = [record.id for record in records]
     columns["status"] = [record.status for record in records]
     columns["reason"] = [record.reason for record in records]

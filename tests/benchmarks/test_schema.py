@@ -125,7 +125,9 @@ def test_a_record_of_before_there_were_checksums_is_read(tmp_path):
     assert Record.load(path) == make()
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"schema_version": NaN}', "1" * 5000, '{"schema_version": 1e999}', '"x"'])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"schema_version": NaN}', "1" * 5000, '{"schema_version": 1e999}', '"x"']
+)
 def test_odd_json_is_refused_in_one_line(tmp_path, text):
     path = tmp_path / make().file_name
     path.write_text(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -73,7 +72,7 @@ def pickled(r: Path) -> None:
 
 def linked(r: Path) -> None:
     shutil.move(accuracy(r), r / "elsewhere.json")
-    os.symlink(r / "elsewhere.json", r / "records" / f"accuracy-{TRIAL.id()}.json")
+    (r / "records" / f"accuracy-{TRIAL.id()}.json").symlink_to(r / "elsewhere.json")
 
 
 @pytest.mark.parametrize(

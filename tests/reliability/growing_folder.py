@@ -1,13 +1,13 @@
 """How long the report takes from 10,000 records, and how much memory: `python tests/reliability/growing_folder.py OUT`.
 
 Makes a results folder of synthetic, valid records (several mixers, image sizes, seeds and batch sizes; some failed),
-runs `python -m benchmarks report` on it in a process of its own on one core, and writes OUT/growing-folder.json and .md.
+runs `python -m benchmarks report` on it in a process of its own on one core, and writes growing-folder.json and .md
+into OUT.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
@@ -117,7 +117,8 @@ def time_report(results: Path) -> tuple[float, int, str]:
     command = [sys.executable, "-m", "benchmarks", "report", "--results", str(results)]
     if hasattr(os, "sched_setaffinity"):
         core = min(os.sched_getaffinity(0))
-        command = [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {{{core}}}); os.execv({command[0]!r}, {command!r})"]
+        pin = f"import os; os.sched_setaffinity(0, {{{core}}}); os.execv({command[0]!r}, {command!r})"
+        command = [sys.executable, "-c", pin]
     started = time.perf_counter()
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
@@ -159,7 +160,9 @@ def main() -> int:
         f"| {options.records:,} | {seconds:.1f} | {LIMIT_S:g} | {peak / 1e6:.0f} | {math.floor(LIMIT_BYTES / 1e6)} |\n",
         encoding="utf-8",
     )
-    print(f"{options.records:,} records: {seconds:.1f} s, {peak / 1e6:.0f} MB, {'within' if good else 'over'} the limits")
+    print(
+        f"{options.records:,} records: {seconds:.1f} s, {peak / 1e6:.0f} MB, {'within' if good else 'over'} the limits"
+    )
     return 0 if good else 1
 
 
