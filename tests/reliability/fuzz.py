@@ -167,10 +167,11 @@ def broken_mixer(draw: random.Random) -> str:
     name = draw.choice(["dct", "attention", "fft_complex", "random", "conv_mixer", "performer"])
     return draw.choice([
         f"{name}?{word}", f"{name}({word}", f"{name}(no_option={word.strip() or 1})", f"({name}", f"{name})",
-        f"0x{name}", f"3x{name}", f"1x{name}+", f"+{name}", f"{name}+{name}", f"-1x{name}", f"1x{name}+2x{word}?", f"{name}((",
-        f"no_such:{word}", f"no_such_{word}.py:M", "no.such.module:M", "json:loads", "os:system", f"{name}:M", ":", "::",
-        f"{name}.py", f"zz{word}*", "attention(heads=0)", "attention(heads=3)", "attention(heads=-1)", "hybrid_no",
-        "attention(heads=x)",
+        f"0x{name}", f"3x{name}", f"1x{name}+", f"+{name}", f"{name}+{name}", f"-1x{name}", f"1x{name}+2x{word}?",
+        f"{name}((",
+        f"no_such:{word}", f"no_such_{word}.py:M", "no.such.module:M", "json:loads", "os:system", f"{name}:M", ":",
+        "::", f"{name}.py", f"zz{word}*", "attention(heads=0)", "attention(heads=3)", "attention(heads=-1)",
+        "hybrid_no", "attention(heads=x)",
         "attention(heads=1e9)", "attention(heads=__import__('os'))", "attention(heads=2,heads=2)",
         "conv_mixer(kernel_size=0)", "conv_mixer(kernel_size=-3)", "conv_mixer(kernel_size=2)", "mlp_mixer(hidden=0)",
         ",", "", " ", "dct,,nope?", "dct;pool",
