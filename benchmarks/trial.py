@@ -44,6 +44,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "train_images": (100, 10_000_000),
     "rounds": (1, 1000),
 }
+CHECKED = (*CHOICES, *RANGES)
 MAX_IMAGE_SIZE = 4096
 
 
@@ -91,7 +92,7 @@ class Trial:
     compiled: bool | None = None  # through torch.compile
 
     def __post_init__(self) -> None:
-        for name in (*CHOICES, *RANGES):
+        for name in CHECKED:
             check_value(name, getattr(self, name))
         height, width = self.size
         if height % self.patch_size or width % self.patch_size:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.report.frame import TRIAL_FIELDS, comparisons, number, plain, rounds, size_order, square_ones
@@ -261,10 +262,12 @@ def lookup(records: pd.DataFrame, row: pd.Series) -> pd.Series | None:
 
 
 def same_rows(records: pd.DataFrame, row: pd.Series, fields: list[str]) -> pd.Series:
-    same = pd.Series(True, index=records.index)
+    left = np.arange(len(records))  # positions that agree in all fields so far: fewer with each
     for name in fields:
-        wanted = plain(row[name])
-        same &= records[name].isna() if wanted is None else records[name] == wanted
+        wanted, values = plain(row[name]), records[name].to_numpy()[left]
+        left = left[pd.isna(values) if wanted is None else np.asarray(values == wanted, dtype=bool)]
+    same = pd.Series(False, index=records.index)
+    same.iloc[left] = True
     return same
 
 

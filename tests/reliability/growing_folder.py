@@ -112,8 +112,8 @@ def make_folder(results: Path, count: int) -> None:
             ).save(results / "records")  # fmt: skip
 
 
-def time_report(results: Path) -> tuple[float, int, str]:
-    """Seconds and peak bytes of one `report` on one core, and what it said."""
+def time_report(results: Path) -> tuple[float, float, int, str]:
+    """Seconds, those of the processor alone, and peak bytes of one `report` on one core, and what it said."""
     command = [sys.executable, "-m", "benchmarks", "report", "--results", str(results)]
     if hasattr(os, "sched_setaffinity"):
         core = min(os.sched_getaffinity(0))
@@ -127,8 +127,9 @@ def time_report(results: Path) -> tuple[float, int, str]:
     seconds = time.perf_counter() - started
     if done.returncode != 0:
         raise SystemExit(f"report ended with {done.returncode}: {done.stderr[-500:]}")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return seconds, peak, done.stdout
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return seconds, used.ru_utime + used.ru_stime, peak, done.stdout
 
 
 def main() -> int:
@@ -140,11 +141,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         results = options.keep or Path(name)
         make_folder(results, options.records)
-        seconds, peak, said = time_report(results)
+        seconds, cpu_s, peak, said = time_report(results)
     figures = {
         "command": "python tests/reliability/growing_folder.py OUT",
         "records": options.records,
         "report_s": round(seconds, 2),
+        "report_cpu_s": round(cpu_s, 2),  # less than the above where something else ran on the core
         "peak_bytes": peak,
         "limit_s": LIMIT_S,
         "limit_bytes": LIMIT_BYTES,
@@ -156,12 +158,12 @@ def main() -> int:
     good = seconds < LIMIT_S and peak < LIMIT_BYTES
     (options.out / "growing-folder.md").write_text(
         f"# A growing folder of records\n\n`{figures['command']}` on one core of {figures['cpu']}, n = 1 run:\n\n"
-        f"| records | tables and plots (s) | allowed (s) | peak memory (MB) | allowed (MB) |\n|---|---|---|---|---|\n"
-        f"| {options.records:,} | {seconds:.1f} | {LIMIT_S:g} | {peak / 1e6:.0f} | {math.floor(LIMIT_BYTES / 1e6)} |\n",
+        f"| records | tables and plots (s) | of the processor (s) | allowed (s) | peak memory (MB) | allowed (MB) |\n|---|---|---|---|---|---|\n"
+        f"| {options.records:,} | {seconds:.1f} | {cpu_s:.1f} | {LIMIT_S:g} | {peak / 1e6:.0f} | {math.floor(LIMIT_BYTES / 1e6)} |\n",
         encoding="utf-8",
     )
     print(
-        f"{options.records:,} records: {seconds:.1f} s, {peak / 1e6:.0f} MB, {'within' if good else 'over'} the limits"
+        f"{options.records:,} records: {seconds:.1f} s ({cpu_s:.1f} s of the processor), {peak / 1e6:.0f} MB, {'within' if good else 'over'} the limits"
     )
     return 0 if good else 1
 
