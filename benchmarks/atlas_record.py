@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.errors import UserError
-from benchmarks.record import STATUSES, atomic_write, machine_key, without_nan
+from benchmarks.record import STATUSES, content_of, machine_key, one_line_errors, read_json, write_json
 from benchmarks.trial import Trial
 
 SCHEMA_VERSION = 1
@@ -43,13 +42,7 @@ class AtlasRecord:
 
     def save(self, folder: Path) -> Path:
         """Writes the record into `folder` (made if missing), in place of an earlier one with the same id."""
-        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        content["trial"] = self.trial.to_dict()
-        content = {"schema_version": content.pop("schema_version"), **content}
-        path = folder / self.file_name
-        with atomic_write(path) as file:
-            file.write(json.dumps(without_nan(content), allow_nan=False).encode() + b"\n")
-        return path
+        return write_json(folder / self.file_name, content_of(self))
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -58,15 +51,10 @@ class AtlasRecord:
         Raises:
             UserError: the file is no atlas record of this schema version.
         """
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["schema_version"] != SCHEMA_VERSION:
-                raise UserError(f"schema version {content['schema_version']}, this code reads {SCHEMA_VERSION}")
-            content["trial"] = Trial.from_dict(content["trial"])
-            record = cls(**content)
+        with one_line_errors(path, "atlas record"):
+            content = read_json(path, SCHEMA_VERSION)
+            record = cls(**content | {"trial": Trial.from_dict(content["trial"])})
             record._check()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path.name} is not a readable atlas record ({error}); move it away") from error
         if record.status not in STATUSES or record.file_name != path.name:
             raise UserError(f"{path.name} is not what it says it is ({record.status}, {record.id})")
         return record

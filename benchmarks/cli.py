@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, printable
 from benchmarks.measure.allocator import keep_memory
 from benchmarks.trial import CHOICES, flag, parse_size
 from mixers.base import MixerError
@@ -39,20 +39,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if verb not in VERBS:
             raise UserError(f"there is no verb {verb!r}.{nearest(verb, VERBS)} Verbs: {', '.join(VERBS)}.")
-        options, unknown = _parser().parse_known_args(arguments)
+        options, unknown = _parser().parse_known_intermixed_args(arguments)
         if unknown:
             flags = [name for action in _parser()._actions for name in action.option_strings]
-            raise UserError(f"unknown option {unknown[0]!r}.{nearest(unknown[0].split('=')[0], flags)}")
+            raise UserError(f"unknown option {unknown[0]!r}.{nearest_flag(unknown[0], flags)}")
+        if options.folder is not None and verb != "validate":
+            raise UserError(f"{verb} has no use for {str(options.folder)!r}; options begin with --, see help")
         keep_memory()
         return VERBS[verb](options)
     except (UserError, MixerError) as error:
-        print(f"token-mixers: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"token-mixers: {printable(error)}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"token-mixers: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        print(printable(f"token-mixers: {error.filename or 'a file'}: {error.strerror or error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ntoken-mixers: interrupted; the same command goes on from here", file=sys.stderr)
@@ -131,8 +133,29 @@ def atlas(options: argparse.Namespace) -> int:
         raise UserError(wrong[0].reason or "unsupported")
     _say_where(write_atlas(options.results))
     for record in wrong:
-        print(f"{record.status}: {record.trial.mixer}: {record.reason}")
+        print(printable(f"{record.status}: {record.trial.mixer}: {record.reason}"))
     return 1 if any(record.status != "unsupported" for record in wrong) else 0
+
+
+def status(options: argparse.Namespace) -> int:
+    """What is done, running, failed, and how long the rest takes, from the results folder alone."""
+    from benchmarks.status import lines_of, read_status
+
+    _only(options, ("results",))
+    print("\n".join(lines_of(read_status(options.results))))
+    return 0
+
+
+def validate(options: argparse.Namespace) -> int:
+    """Whether the records of a folder that somebody sends are what they say: validate DIR."""
+    from benchmarks.measure.validate import validate as problems_of
+
+    _only(options, ("folder", "results", "data_dir"))
+    records, problems = problems_of(options.folder or options.results, options.data_dir)
+    for line in problems:
+        print(printable(line))
+    print(f"{records} records, {len(problems)} problems")
+    return 1 if problems else 0
 
 
 def speed(options: argparse.Namespace) -> int:
@@ -256,6 +279,8 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "tune": tune,
     "report": report,
     "claims": claims,
+    "status": status,
+    "validate": validate,
     "list": list_verb,
     "speed": speed,
     "crossovers": crossovers,
@@ -301,11 +326,14 @@ def _run(options: argparse.Namespace, trials: list[Trial], report: bool = True) 
     retry = CHOICES_OF_RETRY[options.retry]
     with logging_redirect_tqdm([log]):
         if options.ray is None:
-            results = Runner(options.results, options.data_dir, retry, options.timeout).run(trials)
+            runner = Runner(options.results, options.data_dir, retry, options.timeout, log_kinds=options.log or ())
+            results = runner.run(trials)
         else:
             from benchmarks.measure.cluster import run_on_cluster
 
-            results = run_on_cluster(options.ray, trials, options.results, options.data_dir, retry, options.timeout)
+            results = run_on_cluster(
+                options.ray, trials, options.results, options.data_dir, retry, options.timeout, options.log or ()
+            )
     if report:
         from benchmarks.report.build import write_report
 
@@ -324,7 +352,7 @@ def _say_outcome(results: list[Result], single: bool) -> int:
     if single and unsupported:
         raise UserError(unsupported[0].record.reason or "unsupported")
     for result in [*unsupported, *failed]:
-        print(f"{result.record.status}: {result.record.trial.describe()}: {result.record.reason}")
+        print(f"{result.record.status}: {result.record.trial.describe()}: {printable(result.record.reason)}")
     if single:
         from benchmarks.measure.progress import outcome_line
 
@@ -365,6 +393,14 @@ CHOICES_OF_RETRY: dict[str | None, tuple[str, ...]] = {
 }
 
 
+def nearest_flag(given: str, flags: Sequence[str]) -> str:
+    """The flag nearest to what was typed; the dashes that all have in common bring nothing near."""
+    if not given.startswith("-"):
+        return ""
+    found = nearest(given.split("=", maxsplit=1)[0].strip("-"), [name.strip("-") for name in flags])
+    return found.replace("'", "'--", 1)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(message.replace("argument ", ""))
@@ -381,6 +417,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("verb", help=argparse.SUPPRESS)
+    add("folder", nargs="?", type=Path, help=argparse.SUPPRESS)
     add("--mixer", help="names, wildcards, options or plug-ins: dct | 'fft*,attention(heads=4)' | file.py:MyMixer")
     add("--dataset", help=" | ".join(CHOICES["dataset"]))
     add("--data-dir", type=Path, default=Path("data"), help="where CIFAR-100 is, or is downloaded to (data)")
@@ -404,6 +441,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=_number(int), help="of the latency sweep; steps of a profile")
     add("--profile", help="quick (without a GPU) | full (with one)")
     add("--results", type=Path, default=Path("results"), help="folder of records, tables and plots (results)")
+    add("--log", type=_list(str), help="curves of training runs: tensorboard | wandb, or both")
     add("--retry", choices=["failed"], help="measure failed trials again")
     add("--timeout", type=_seconds, help="seconds after which a training run is ended (none)")
     add("--ray", help="training runs on a Ray cluster: auto, or its address")

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.errors import UserError
-from benchmarks.trial import KINDS, Trial
+from benchmarks.schema import check_record
+from benchmarks.trial import Trial
 
 SCHEMA_VERSION = 1
 STATUSES = ("ok", "unsupported", "oom", "diverged", "timeout", "error")
@@ -54,36 +55,82 @@ class Record:
         return f"{self.kind}-{self.id}.json"
 
     def save(self, folder: Path) -> Path:
-        """Writes the record into `folder` (made if missing), in place of an earlier one with the same id."""
-        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        content["trial"] = self.trial.to_dict()
-        content = {"schema_version": content.pop("schema_version"), **content}
-        path = folder / self.file_name
-        with atomic_write(path) as file:
-            file.write(json.dumps(without_nan(content), indent=1, allow_nan=False).encode() + b"\n")
-        return path
+        """Writes the record into `folder` (made if missing), in place of an earlier one with the same id.
+
+        Raises:
+            UserError: it is not what the schema allows.
+        """
+        content = content_of(self)
+        check_record(content)
+        return write_json(folder / self.file_name, content | {"checksum": checksum(content)}, indent=1)
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Reads one record.
 
         Raises:
-            UserError: the file is no record of this schema version.
+            UserError: the file is no record of this schema version, or was changed after it was written.
         """
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["schema_version"] != SCHEMA_VERSION:
-                raise UserError(f"schema version {content['schema_version']}, this code reads {SCHEMA_VERSION}")
-            content["trial"] = Trial.from_dict(content["trial"])
-            record = cls(**content)
-            if not (isinstance(record.metrics, dict) and isinstance(record.history, list)):
-                raise UserError("metrics is no mapping, or history no list")
-            machine_key(record.environment)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path.name} is not a readable record ({error}); move it out of the folder") from error
-        if record.kind not in KINDS or record.status not in STATUSES or record.file_name != path.name:
+        with one_line_errors(path, "record"):
+            content = read_json(path, SCHEMA_VERSION)
+            check_record(content)
+            written = content.pop("checksum", None)
+            if written is not None and written != checksum(content):
+                raise UserError("its checksum is not that of its content: it was changed after it was written")
+            record = cls(**content | {"trial": Trial.from_dict(content["trial"])})
+        if record.file_name != path.name or record.trial.kind != record.kind:
             raise UserError(f"{path.name} is not what it says it is ({record.kind}, {record.status}, {record.id})")
         return record
+
+
+def content_of(record: Any) -> dict[str, Any]:
+    """What goes into the file of a record, a dataclass with a trial: JSON values alone, the schema version first."""
+    content = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    content["trial"] = record.trial.to_dict()
+    content = {"schema_version": content.pop("schema_version"), **content}
+    return json.loads(json.dumps(without_nan(content), allow_nan=False))
+
+
+def checksum(content: dict[str, Any]) -> str:
+    """16 hexadecimal digits that change with every value, whatever the file's white space."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def write_json(path: Path, content: dict[str, Any], indent: int | None = None) -> Path:
+    """Writes strict JSON, whole or not at all."""
+    text = json.dumps(content, indent=indent, allow_nan=False)
+    with atomic_write(path) as file:
+        file.write(text.encode() + b"\n")
+    return path
+
+
+def read_json(path: Path, schema_version: int) -> dict[str, Any]:
+    """The content of a record's file.
+
+    Raises:
+        ValueError: it is no strict JSON object, or one of another schema version.
+        OSError: it cannot be read.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    if not isinstance(content, dict) or "schema_version" not in content:
+        raise UserError("it has no schema_version")
+    if content["schema_version"] != schema_version:
+        raise UserError(f"schema version {content['schema_version']}, this code reads {schema_version}")
+    return content
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+@contextlib.contextmanager
+def one_line_errors(path: Path, what: str) -> Iterator[None]:
+    """Whatever a file's content makes go wrong is one line that names the file and the remedy."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        why = " ".join(str(error).split())[:500] or type(error).__name__
+        raise UserError(f"{path.name} is not a readable {what} ({why}); move it out of the folder") from error
 
 
 def load_records(folder: Path, pattern: str = "*.json") -> list[Record]:

@@ -12,7 +12,7 @@ import hashlib
 import json
 from typing import Any, Self
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, printable
 from mixers.registry import nearest
 
 RESULTS_VERSION = "0.1"  # records of one results version are comparable with each other; see CHANGELOG.md
@@ -44,6 +44,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "train_images": (100, 10_000_000),
     "rounds": (1, 1000),
 }
+CHECKED = (*CHOICES, *RANGES)
 MAX_IMAGE_SIZE = 4096
 
 
@@ -91,15 +92,8 @@ class Trial:
     compiled: bool | None = None  # through torch.compile
 
     def __post_init__(self) -> None:
-        for name, allowed in CHOICES.items():
-            value = getattr(self, name)
-            if value is not None and value not in allowed:
-                hint = nearest(str(value), allowed)
-                raise UserError(f"{flag(name)} is {value!r}; allowed: {', '.join(allowed)}.{hint}")
-        for name, (low, high) in RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:  # nor is NaN, whatever it is compared with
-                raise UserError(f"{flag(name)} is {value}; allowed: {low:g} to {high:g}")
+        for name in CHECKED:
+            check_value(name, getattr(self, name))
         height, width = self.size
         if height % self.patch_size or width % self.patch_size:
             fits = [p for p in range(1, min(height, width, 64) + 1) if height % p == 0 == width % p]
@@ -164,7 +158,24 @@ class Trial:
             words.append("compiled")
         if self.kind == "latency" and self.precision != "float32":
             words.append(self.precision)
-        return " ".join(words)
+        return printable(" ".join(words))
+
+
+def check_value(name: str, value: Any) -> None:
+    """Holds one field to its choices or its range; None is always allowed.
+
+    Raises:
+        UserError: it is not allowed.
+    """
+    if value is None:
+        return
+    if name in CHOICES and value not in CHOICES[name]:
+        hint = nearest(str(value), CHOICES[name])
+        raise UserError(f"{flag(name)} is {value!r}; allowed: {', '.join(CHOICES[name])}.{hint}")
+    if name in RANGES:
+        low, high = RANGES[name]
+        if not low <= value <= high:  # nor is NaN, whatever it is compared with
+            raise UserError(f"{flag(name)} is {value}; allowed: {low:g} to {high:g}")
 
 
 def flag(name: str) -> str:

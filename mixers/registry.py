@@ -188,7 +188,7 @@ def split_mixers(text: str) -> list[str]:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """A question after the known word nearest to `word`, to end an error with; empty if none is near."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
@@ -236,9 +236,10 @@ def _load_plugin(name: str) -> Entry:
                 k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, Mixer) and v is not Mixer
             ]
             raise MixerError(f"it has no Mixer {attribute!r}; it has: {', '.join(classes) or 'none'}")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())  # an error is one line
-        raise MixerError(f"mixer {name!r} cannot be loaded: {type(error).__name__}: {reason}") from error
+        kind = "" if isinstance(error, MixerError) else f"{type(error).__name__}: "
+        raise MixerError(f"mixer {name!r} cannot be loaded: {kind}{reason}") from error
     source = hashlib.sha256(path.read_bytes()).hexdigest()
     entry = Entry(
         f"{module_name}:{attribute}", cls, "plug-in", "", (inspect.getdoc(cls) or "").split("\n")[0], None, source, name

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.measure.data import load_data
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.train import train
-from benchmarks.report.metrics import METRICS
+from benchmarks.report.metrics import METRICS, WORDS
 from mixers import create_mixer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,11 +84,13 @@ def written_metrics() -> set[str]:
 def test_every_metric_that_is_written_is_described():
     found = written_metrics()
     assert {"train_s", "flops_counted", "copy_ratio"} <= found
-    assert found <= set(METRICS), found - set(METRICS)
+    assert found <= {*METRICS, *WORDS}, found - {*METRICS, *WORDS}
 
 
 def test_every_metric_stands_in_the_results_readme_as_it_is_described():
     text = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+    for name, words in WORDS.items():
+        assert f"| `{name}` |  |  | {words} |" in text
     for name, metric in METRICS.items():
         (line,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
         assert line == f"| `{name}` | {metric.label} | {metric.better or ''} | {metric.text} |"

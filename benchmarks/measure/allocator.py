@@ -1,6 +1,6 @@
 """glibc's allocator, told to keep the memory that tensors were in.
 
-It gives blocks of more than a few megabytes back to the system and gets them again page by page, each page cleared: that
+It gives large blocks back to the system and gets them again page by page, each page cleared: that
 doubles the time of a transform of a large image. Other C libraries are left as they are.
 """
 

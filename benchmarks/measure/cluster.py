@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,14 @@ def run_on_cluster(
     data_dir: Path,
     retry: Iterable[str] = (),
     timeout_s: float | None = None,
+    log_kinds: Sequence[str] = (),
 ) -> list[Result]:
     """Measures every trial that has no record, training runs on the cluster; what `Runner.run` returns.
 
     Raises:
         UserError: Ray is not installed, no cluster answers, or the nodes do not see the results folder.
     """
-    runner = Runner(results.resolve(), data_dir.resolve(), retry, timeout_s)
+    runner = Runner(results.resolve(), data_dir.resolve(), retry, timeout_s, log_kinds=log_kinds)
     ray = _connect(address)
     try:
         cost = [trial for trial in trials if trial.kind == "cost"]
@@ -100,7 +101,9 @@ def _train_all(ray: Any, runner: Runner, trials: list[Trial]) -> list[Result]:
         old = before[trial]
         # what the record said when this run began, so that one that a lost task wrote is not measured again
         stale = None if old is None else old.started
-        pending[options.remote(*arguments, sorted(runner.retry), runner.timeout_s, str(token), stale)] = trial
+        pending[
+            options.remote(*arguments, sorted(runner.retry), runner.timeout_s, runner.log_kinds, str(token), stale)
+        ] = trial
     log.info("on the cluster: %d training runs, %d already measured", len(todo), len(results))
     bar = tqdm(total=len(todo), unit="trial", disable=None, leave=False, dynamic_ncols=True)
     try:
@@ -150,6 +153,7 @@ def measure_on_node(
     data_dir: str,
     retry: list[str],
     timeout_s: float | None,
+    log_kinds: Sequence[str],
     token: str,
     stale: str | None,
 ) -> tuple[str | None, bool]:
@@ -169,7 +173,7 @@ def measure_on_node(
     try:
         for plugin in plugins:
             mixer_entry(plugin)
-        runner = Runner(Path(results), Path(data_dir), retry, timeout_s)
+        runner = Runner(Path(results), Path(data_dir), retry, timeout_s, log_kinds=log_kinds)
         wanted = Trial.from_dict(trial)
         with runner.lock(wanted):  # waits where another run is at it
             record = runner.load(wanted)

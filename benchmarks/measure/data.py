@@ -7,10 +7,12 @@ import hashlib
 import io
 import pickle
 import socket
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,6 +97,15 @@ PICKLE_FILES = {
 }
 
 
+ARRAY_NAMES = {  # what NumPy's pickles call to make an array
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.numeric", "_frombuffer"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+}
+
+
 class ImageData:
     """A data set on its device.
 
@@ -141,6 +152,21 @@ def load_data(trial: Trial, data_dir: Path, device: str) -> ImageData:
     """
     load = {"cifar100": _load_cifar100, "constellations": _load_constellations}[trial.dataset]
     return load(trial, Path(data_dir).expanduser(), torch.device(device))
+
+
+def test_labels(data_dir: Path, dataset: str, size: tuple[int, int]) -> np.ndarray | None:
+    """The classes of a test split, int64 (n,), without its images; None where the data set is not in `data_dir`.
+
+    Raises:
+        UserError: a file of it is damaged.
+    """
+    if dataset == "constellations":
+        return constellations.render(DATASETS[dataset].test_images, size, split="test")[1].numpy()
+    found = _find_cifar100_here(Path(data_dir).expanduser())
+    if found is None:
+        return None
+    folder, files, decode = found
+    return decode(read_checked(folder, files["test"]))[1].numpy()
 
 
 def batches(
@@ -231,6 +257,21 @@ def _find_cifar100(data_dir: Path) -> tuple[Path, dict[str, SourceFile], Callabl
     Raises:
         UserError: a folder with a part of it only, or no folder and no download.
     """
+    found = _find_cifar100_here(data_dir)
+    if found is not None:
+        return found
+    if data_dir.name == BINARY_FOLDER:
+        raise UserError(f"no {' and '.join(file.name for file in BINARY_FILES.values())} in {data_dir}; {WHAT_TO_TYPE}")
+    download_cifar100(data_dir)
+    return data_dir / PICKLE_FOLDER, PICKLE_FILES, decode_pickle
+
+
+def _find_cifar100_here(data_dir: Path) -> tuple[Path, dict[str, SourceFile], Callable[[bytes], Split]] | None:
+    """The same, None where there is no folder of it.
+
+    Raises:
+        UserError: a folder with a part of it only.
+    """
     if data_dir.name == BINARY_FOLDER or all((data_dir / file.name).exists() for file in BINARY_FILES.values()):
         sources = [(data_dir, BINARY_FILES, decode_binary)]
     else:
@@ -246,10 +287,7 @@ def _find_cifar100(data_dir: Path) -> tuple[Path, dict[str, SourceFile], Callabl
             raise UserError(
                 f"{folder} lacks {', '.join(missing)}; complete it, or move it away to have CIFAR-100 downloaded"
             )
-    if data_dir.name == BINARY_FOLDER:
-        raise UserError(f"no {' and '.join(file.name for file in BINARY_FILES.values())} in {data_dir}; {WHAT_TO_TYPE}")
-    download_cifar100(data_dir)
-    return data_dir / PICKLE_FOLDER, PICKLE_FILES, decode_pickle
+    return None
 
 
 def read_checked(folder: Path, file: SourceFile) -> bytes:
@@ -282,10 +320,23 @@ def decode_binary(content: bytes) -> Split:
 
 
 def decode_pickle(content: bytes) -> Split:
-    """The same of torchvision's layout; the content must have been checked, since a pickle can run code."""
-    entries = pickle.loads(content, encoding="latin1")
+    """The same of torchvision's layout.
+
+    Raises:
+        pickle.UnpicklingError: the pickle names anything but arrays; one that does could run code.
+    """
+    entries = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
     images = np.array(entries["data"], dtype=np.uint8).reshape(-1, 3, 32, 32)
     return torch.from_numpy(images), torch.tensor(entries["fine_labels"], dtype=torch.int64)
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads dicts, lists, text and NumPy arrays, and calls nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module.replace("numpy.core", "numpy._core"), name) not in ARRAY_NAMES:
+            raise pickle.UnpicklingError(f"{module}.{name} has no place in a data set")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
 def download_cifar100(data_dir: Path) -> None:
@@ -310,10 +361,10 @@ def download_cifar100(data_dir: Path) -> None:
             contextlib.redirect_stdout(io.StringIO()),
             contextlib.redirect_stderr(io.StringIO()),
         ):
-            if unpack:
-                torchvision.datasets.utils.extract_archive(str(data_dir / archive.name), folder)
-            else:
-                torchvision.datasets.CIFAR100(folder, train=True, download=True)
+            if not unpack:
+                url = torchvision.datasets.CIFAR100.url
+                torchvision.datasets.utils.download_url(url, folder, archive.name, archive.digest)
+            _extract((data_dir if unpack else Path(folder)) / archive.name, Path(folder))
             (Path(folder) / PICKLE_FOLDER).rename(data_dir / PICKLE_FOLDER)
     except Exception as error:
         if (data_dir / PICKLE_FOLDER / PICKLE_FILES["test"].name).is_file():
@@ -322,6 +373,12 @@ def download_cifar100(data_dir: Path) -> None:
             f"no CIFAR-100: neither {BINARY_FOLDER}/ nor {PICKLE_FOLDER}/ is in {data_dir}, and downloading it there "
             f"failed ({' '.join(str(error).split()) or type(error).__name__}); {WHAT_TO_TYPE}"
         ) from error
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    """Unpacks a tar file; a member that is no plain file or folder within `folder` is an error."""
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
 
 
 @contextlib.contextmanager

@@ -20,10 +20,10 @@ from benchmarks.measure.match import matched
 from benchmarks.measure.plugins import check_plugin, is_plugin
 from benchmarks.profiles import CORE_MIXERS, PROFILES, Profile
 from benchmarks.record import Record, cores
-from benchmarks.trial import CHOICES, Trial, normal_size, parse_size
+from benchmarks.trial import Trial, check_value, normal_size, parse_size
 from mixers import MixerError, UnsupportedSize, create_mixer
 from mixers.blocks import is_per_block, mixer_of_each_block, mixers_in
-from mixers.registry import mixer_entry, nearest, parse_mixer, split_mixers
+from mixers.registry import mixer_entry, parse_mixer, split_mixers
 
 log = logging.getLogger("benchmarks")
 
@@ -67,10 +67,13 @@ class Plan:
 
     def __init__(self, request: Request) -> None:
         self.request = request
+        for name, given in vars(request).items():  # those too that bear on no trial of this request
+            for value in given if isinstance(given, tuple) else (given,):
+                check_value(name, value)
         self.device = _device(request.device)
-        self.profile_name = _choice("profile", request.profile or ("full" if self.device == "cuda" else "quick"))
+        self.profile_name = request.profile or ("full" if self.device == "cuda" else "quick")
         default = "cifar100" if self.profile_name == "full" else "constellations"
-        self.dataset = _choice("dataset", request.dataset or default)
+        self.dataset = request.dataset or default
         self.profile: Profile = PROFILES[self.profile_name, self.dataset]
         self.mixers = split_mixers(request.mixer) if request.mixer is not None else list(CORE_MIXERS)
         self.mixers = [mixer for mixer in self.mixers if self._is_sound(mixer)]
@@ -269,16 +272,9 @@ def _portable_name(mixer: str) -> str:
     return mixer.strip()
 
 
-def _choice(name: str, value: str) -> str:
-    if value not in CHOICES[name]:
-        raise UserError(f"--{name} is {value!r}; allowed: {', '.join(CHOICES[name])}.{nearest(value, CHOICES[name])}")
-    return value
-
-
 def _device(asked: str | None) -> str:
     if asked is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    _choice("device", asked)
     if asked == "cuda" and not torch.cuda.is_available():
         raise UserError("--device is cuda, but PyTorch sees no GPU here; use DEVICE=cpu, or leave it out")
     return asked

@@ -12,11 +12,13 @@ import time
 import torch
 import torch.nn.functional as F
 
+from benchmarks.errors import printable
 from benchmarks.measure.data import DATASETS
 from benchmarks.measure.latency import METRIC_OF
 from benchmarks.measure.memory import free_bytes
 from benchmarks.measure.train import autocast, build_net, training_step_bytes
 from benchmarks.record import Record
+from benchmarks.status import duration
 from benchmarks.trial import Trial
 from mixers import MixerError
 
@@ -63,7 +65,7 @@ class Progress:
 def outcome_line(record: Record) -> str:
     """The one number of a record that matters most, or why there is none."""
     if record.status != "ok":
-        return f"{record.status} ({record.reason})"
+        return printable(f"{record.status} ({record.reason})")
     metrics = record.metrics
     if record.kind == "accuracy":
         return f"test top-1 {metrics['test_top1_percent']:.2f} %, top-5 {metrics['test_top5_percent']:.2f} %"
@@ -72,13 +74,6 @@ def outcome_line(record: Record) -> str:
     if record.kind == "cost":
         return f"{metrics['params']:,} parameters, {float(metrics['flops'] or 0) / 1e6:.2f} MFLOPs"
     return f"{metrics['forward_ms']:.2f} ms forward for {metrics['latency_batch_size']} images"
-
-
-def duration(seconds: float) -> str:
-    """A time for people."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def estimate_seconds(trial: Trial) -> float:

@@ -10,7 +10,7 @@ import re
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from benchmarks.errors import Diverged, UserError
 from benchmarks.measure.cost import measure_cost
 from benchmarks.measure.data import load_data
 from benchmarks.measure.latency import measure_latency
+from benchmarks.measure.logbook import Logbook
 from benchmarks.measure.memory import free_bytes
 from benchmarks.measure.process import (
     Crashed,
@@ -78,6 +79,7 @@ class Runner:
         retry: statuses other than "ok" that are measured again although they have a record.
         timeout_s: a training run that takes longer is ended, and its status is `timeout`.
         own_process: whether each training run gets a process of its own.
+        log_kinds: where epochs and final metrics of accuracy trials go too, of `logbook.KINDS`.
 
     Raises:
         UserError: the folder cannot be written.
@@ -90,6 +92,7 @@ class Runner:
         retry: Iterable[str] = (),
         timeout_s: float | None = None,
         own_process: bool = True,
+        log_kinds: Sequence[str] = (),
     ) -> None:
         self.records = results / "records"
         self.checkpoints = results / "checkpoints"
@@ -98,6 +101,7 @@ class Runner:
         self.retry = set(retry)
         self.timeout_s = timeout_s
         self.own_process = own_process
+        self.log_kinds = Logbook(log_kinds, results).kinds
         try:
             self.records.mkdir(parents=True, exist_ok=True)
             self.locks.mkdir(parents=True, exist_ok=True)
@@ -231,7 +235,7 @@ class Runner:
 
     def _measure(self, trial: Trial) -> Measured:
         """Measures one accuracy, tuning or cost trial; what goes wrong becomes a status and a reason."""
-        arguments = trial, self.data_dir, self.records, self.checkpoints
+        arguments = trial, self.data_dir, self.records, self.checkpoints, self.log_kinds
         if trial.kind not in TRAINED or not self.own_process:
             return measure(*arguments)
         plugins = [entry.origin for entry in map(mixer_entry, mixers_in(trial.mixer)) if entry.origin]
@@ -255,14 +259,14 @@ class Runner:
                 path.unlink(missing_ok=True)
 
 
-def measure_in_process(plugins: list[str], trial: Trial, *folders: Path) -> Measured:
+def measure_in_process(plugins: list[str], trial: Trial, *arguments: Any) -> Measured:
     """As `measure`, in a process that has not loaded the trial's plug-ins yet."""
     for plugin in plugins:
         mixer_entry(plugin)
-    return measure(trial, *folders)
+    return measure(trial, *arguments)
 
 
-def measure(trial: Trial, data_dir: Path, records: Path, checkpoints: Path) -> Measured:
+def measure(trial: Trial, data_dir: Path, records: Path, checkpoints: Path, log_kinds: Sequence[str] = ()) -> Measured:
     """Measures one accuracy, tuning or cost trial in this process; what goes wrong becomes a status and a reason.
 
     Raises:
@@ -276,7 +280,14 @@ def measure(trial: Trial, data_dir: Path, records: Path, checkpoints: Path) -> M
                 return Measured(metrics=measure_cost(trial))
             checkpoint = checkpoints / f"{_name(trial)}.pt"
             data = load_data(trial, data_dir, trial.device)
-            outcome = train(trial, data, checkpoint, heartbeat.epoch_done)
+            book = Logbook(log_kinds if trial.kind == "accuracy" else (), records.parent)
+
+            def on_epoch(row: dict[str, Any]) -> None:
+                heartbeat.epoch_done(row["epoch"], row["images_per_s"])
+                book.epoch(trial, row)
+
+            outcome = train(trial, data, checkpoint, on_epoch)
+            book.finish(trial, outcome.metrics)
             if outcome.predictions is not None:
                 _save_predictions(records / f"{_name(trial)}.npy", outcome.predictions)
             checkpoint.unlink(missing_ok=True)

@@ -89,7 +89,7 @@ def train(
     trial: Trial,
     data: ImageData,
     checkpoint: Path,
-    on_epoch: Callable[[int, float | None], None] = lambda epoch, images_per_s: None,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> Outcome:
     """Trains, going on from `checkpoint` where that exists, and evaluates on the test split, once.
 
@@ -97,7 +97,10 @@ def train(
     it is chosen on held-out images. A checkpoint that cannot be read is set aside.
 
     Args:
-        on_epoch: told the number of epochs that are done, and images/s of the last, after each and when resuming.
+        trial: what to train.
+        data: its images, on its device.
+        checkpoint: written after every epoch.
+        on_epoch: told every epoch's row of the history once it is in the checkpoint, and the last one when resuming.
 
     Raises:
         Diverged: the loss is not finite.
@@ -115,7 +118,7 @@ def train(
         )
         return train(trial, data, checkpoint, on_epoch)
     if history:
-        on_epoch(len(history), history[-1]["images_per_s"])
+        on_epoch(history[-1])
     augment = Augment(
         trial.augment or "none",
         data.info,
@@ -144,7 +147,7 @@ def train(
             *(epoch + 1, trial.epochs, row["train_loss"], row["val_top1_percent"], row["images_per_s"]),
         )
         _save(trial, checkpoint, net, optimizer, history, train_s, overhead_s)
-        on_epoch(epoch + 1, row["images_per_s"])
+        on_epoch(row)
 
     test_scores: dict[str, float] = {}
     predictions = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import math
 import re
@@ -43,9 +44,7 @@ def load_results(folder: Path | str) -> pd.DataFrame:
 
 def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     """The same from records in memory."""
-    columns: dict[str, list[Any]] = {
-        name: [record.trial.to_dict()[name] for record in records] for name in TRIAL_FIELDS
-    }
+    columns: dict[str, list[Any]] = {name: [getattr(record.trial, name) for record in records] for name in TRIAL_FIELDS}
     columns["id"] = [record.id for record in records]
     columns["status"] = [record.status for record in records]
     columns["reason"] = [record.reason for record in records]
@@ -69,6 +68,7 @@ def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     return frame
 
 
+@functools.cache
 def mixer_family(mixer: str) -> str:
     """The family of a mixer as written in a trial. A plug-in is never imported for it: a report runs nobody's code."""
     name = mixer.partition("(")[0]

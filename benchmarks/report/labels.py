@@ -26,11 +26,18 @@ LABEL_COST, MARKER_COST, INK_COST, OUTSIDE_COST = 40.0, 8.0, 10.0, 400.0
 @functools.cache
 def text_size(text: str, size: float) -> tuple[float, float]:
     """Width and height of a text in points, lines of equal height whatever their letters."""
-    figure = Figure(dpi=200)
-    measure = renderer(figure)
-    box = figure.text(0, 0, text, fontsize=size).get_window_extent(measure)
+    figure = _scratch()
+    drawn = figure.text(0, 0, text, fontsize=size)
+    box = drawn.get_window_extent(renderer(figure))
+    drawn.remove()
     lines = text.count("\n") + 1
     return float(box.width) * 72 / 200, max(float(box.height) * 72 / 200, lines * size * 1.17)
+
+
+@functools.cache
+def _scratch() -> Figure:
+    """A figure to measure texts in."""
+    return Figure(dpi=200)
 
 
 def renderer(figure: Figure) -> Any:

@@ -115,12 +115,10 @@ def learning_curves(rows: pd.DataFrame, frame: pd.DataFrame, folder: Path, name:
     curves: dict[str, pd.DataFrame] = {}
     for _, row in rows.iterrows():
         runs = trained[same_rows(trained, row, ["label", *ACCURACY_SETTING])]
-        columns = [
-            pd.Series({int(e["epoch"]): e.get("val_top1_percent") for e in history}, dtype=float)
-            for history in runs["history"]
-        ]
-        if columns and any(len(c) for c in columns):
-            curves[row["label"]] = pd.concat(columns, axis=1).dropna().sort_index()
+        seeds = [{int(e["epoch"]): e.get("val_top1_percent") for e in history} for history in runs["history"]]
+        if seeds:
+            epochs = [e for e in sorted(seeds[0]) if all(seed.get(e) is not None for seed in seeds)]
+            curves[row["label"]] = pd.DataFrame([[seed[e] for seed in seeds] for e in epochs], epochs, dtype=float)
     curves = {label: curve for label, curve in curves.items() if len(curve)}
     if not curves:
         return []

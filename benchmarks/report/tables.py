@@ -6,8 +6,10 @@ trial that failed is a row with its status and reason, and no part of a mean.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.report.frame import TRIAL_FIELDS, comparisons, number, plain, rounds, size_order, square_ones
@@ -124,9 +126,13 @@ def latency_columns(timed: pd.Series | None) -> dict[str, Any]:
 
 def latency_table(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per latency record: times, and the ratios to copy, floor and attention, each taken within a round."""
-    timed = frame[frame["kind"] == "latency"]
+    timed = frame[frame["kind"] == "latency"].to_dict("records")
+    attention: dict[tuple[Any, ...], list[Any]] = {}
+    for record in timed:
+        if record["mixer"] == ATTENTION and record["status"] == "ok":
+            attention.setdefault(timed_setting(record), []).append(record)
     rows = []
-    for _, record in timed.iterrows():
+    for record in timed:
         row = {name: plain(record[name]) for name in ("mixer", "label", "family", "status", "reason", "tokens")}
         row |= {name: plain(record[name]) for name in [*TIMED_ALIKE, "batch_size", "rounds", "mixer_source"]}
         for column, name in TIMES.items():
@@ -137,7 +143,7 @@ def latency_table(frame: pd.DataFrame) -> pd.DataFrame:
         row |= {name: whole(record[name]) for name in ("mixer_bytes", "mixer_batch_flops", "matmul_flops_per_s")}
         row["floor_ms"] = plain(record["floor_ms"])
         row |= ratio_columns("mixer_forward_over_floor", ratios(record, record, "mixer_forward_ms", "floor_ms"))
-        rival = attention_beside(timed, record)
+        rival = attention_beside(attention.get(timed_setting(record), []), record)
         for column, name in TIMES.items():
             pairs = {} if rival is None or rival["id"] == record["id"] else ratios(record, rival, column, column)
             row |= ratio_columns(f"{name}_over_attention", pairs)
@@ -149,7 +155,7 @@ def latency_table(frame: pd.DataFrame) -> pd.DataFrame:
     return table(rows, lambda r: (*setting_order(r), r["label"]))
 
 
-def ratios(record: pd.Series, other: pd.Series, column: str, other_column: str) -> dict[int, float]:
+def ratios(record: Any, other: Any, column: str, other_column: str) -> dict[int, float]:
     """Per-image ratio of two histories by round, of records that were measured to the end."""
     if record["status"] != "ok" or other["status"] != "ok":
         return {}
@@ -159,18 +165,21 @@ def ratios(record: pd.Series, other: pd.Series, column: str, other_column: str) 
     return paired_ratios(mine, theirs)
 
 
-def attention_beside(timed: pd.DataFrame, record: pd.Series) -> pd.Series | None:
-    """Attention's record in the same setting; of several the one timed with the same batch and at the same time."""
-    rivals = [
-        rival
-        for _, rival in timed[(timed["mixer"] == ATTENTION) & (timed["status"] == "ok")].iterrows()
-        if all(plain(rival[f]) == plain(record[f]) for f in TIMED_ALIKE if f != "dim" or record["match"] == "width")
-    ]
-    rivals.sort(key=lambda r: (r["batch_size"] != record["batch_size"], not overlap(record, r), r["id"]))
-    return rivals[0] if rivals else None
+def timed_setting(record: Any) -> tuple[Any, ...]:
+    """What two latencies must have in common to have a ratio."""
+    return tuple(plain(record[f]) if f != "dim" or record["match"] == "width" else None for f in TIMED_ALIKE)
 
 
-def overlap(record: pd.Series, other: pd.Series) -> bool:
+def attention_beside(rivals: Sequence[Any], record: Any) -> Any | None:
+    """Of attention's records in the same setting the one timed with the same batch and at the same time."""
+    return min(
+        rivals,
+        key=lambda r: (r["batch_size"] != record["batch_size"], not overlap(record, r), r["id"]),
+        default=None,
+    )
+
+
+def overlap(record: Any, other: Any) -> bool:
     """Whether two records were made in the same span of time, so that a round of one is a round of the other."""
     together = record["started"] < other["ended"] and other["started"] < record["ended"]
     return bool(together or record["started"] == other["started"])
@@ -232,7 +241,7 @@ def crossing_columns(name: str, mine: pd.DataFrame, mixer: str) -> dict[str, Any
 def cost_table(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per cost record: parameters, FLOPs in closed form, executed and counted, peak memory."""
     rows = []
-    for _, record in frame[frame["kind"] == "cost"].iterrows():
+    for record in frame[frame["kind"] == "cost"].to_dict("records"):
         names = ["mixer", "label", "family", "status", "reason", "tokens", *COMPARED, "batch_size", "mixer_source"]
         row = {name: plain(record[name]) for name in names}
         counts = ("params", "mixer_params", "flops", "mixer_flops", "flops_executed", "flops_counted")
@@ -259,7 +268,7 @@ def failures_table(frame: pd.DataFrame) -> pd.DataFrame:
         "batch_size",
         "id",
     ]
-    rows = [{name: plain(r[name]) for name in names} for _, r in frame[frame["status"] != "ok"].iterrows()]
+    rows = [{name: plain(r[name]) for name in names} for r in frame[frame["status"] != "ok"].to_dict("records")]
     return table(rows, lambda r: (r["kind"], *setting_order(r), r["label"], r["seed"], r["id"]))
 
 
@@ -279,9 +288,12 @@ def lookup(records: pd.DataFrame, row: pd.Series) -> pd.Series | None:
 
 
 def same_rows(records: pd.DataFrame, row: pd.Series, fields: list[str]) -> pd.Series:
-    same = pd.Series(True, index=records.index)
+    left = np.arange(len(records))  # positions that agree in all fields so far: fewer with each
     for name in fields:
-        same &= pd.Series([plain(v) == plain(row[name]) for v in records[name]], index=records.index, dtype=bool)
+        wanted, values = plain(row[name]), records[name].to_numpy()[left]
+        left = left[pd.isna(values) if wanted is None else np.asarray(values == wanted, dtype=bool)]
+    same = pd.Series(False, index=records.index)
+    same.iloc[left] = True
     return same
 
 
@@ -299,7 +311,7 @@ def ratio_columns(name: str, values: Any) -> dict[str, float | None]:
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
-def per_image(record: pd.Series, milliseconds: float) -> float | None:
+def per_image(record: Any, milliseconds: float) -> float | None:
     value = plain(milliseconds)
     return None if value is None else value / record["batch_size"]
 

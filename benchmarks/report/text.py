@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.errors import printable as clean
 from benchmarks.report.frame import plain
 from benchmarks.report.metrics import METRICS
 from benchmarks.report.statistics import round_significant
@@ -89,11 +90,6 @@ def ranged(value: Any, low: Any, high: Any, digits: int = 3) -> str:
     if plain(low) is None:
         return significant(value, digits)
     return f"{significant(value, digits)} ({significant(low, digits)}-{significant(high, digits)})"
-
-
-def clean(text: Any) -> str:
-    """One line of printable characters."""
-    return "".join(c for c in re.sub(r"\s+", " ", str(text)) if c.isprintable()).strip()
 
 
 def markdown(text: Any) -> str:

@@ -74,6 +74,11 @@ def refused(capsys, *arguments: str) -> str:
         ("atlas --mixer dct --results file", "cannot be written"),
         ("report --results nowhere", "nowhere"),
         ("list --mixer zzz", "no mixer matches"),
+        ("cost --rounds 0", "--rounds is 0; allowed: 1 to"),
+        ("cost --augment all", "--augment is 'all'; allowed:"),
+        ("train --mixer dct stray", "no use for 'stray'"),
+        ("status --mixer dct", "no use for --mixer"),
+        ("validate nowhere", "is not a folder"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(capsys, tmp_path, monkeypatch, arguments, says):
@@ -81,6 +86,12 @@ def test_a_mistake_is_answered_in_one_line(capsys, tmp_path, monkeypatch, argume
     Path("file").write_text("not a folder")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert says in refused(capsys, *arguments.split())
+
+
+@pytest.mark.parametrize("arguments", ["train --bogus", "train --mixer nowhere.py:M"])
+def test_a_mistake_is_answered_without_a_wild_guess_or_the_name_of_a_class(capsys, arguments):
+    line = refused(capsys, *arguments.split())
+    assert "Did you mean" not in line and "MixerError" not in line
 
 
 def test_cifar100_that_is_missing_or_damaged_is_told(capsys, tmp_path, monkeypatch):

@@ -1,0 +1,129 @@
+"""Checks a results folder that somebody sends: is every record what it says it is?"""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.atlas_record import FOLDER, AtlasRecord
+from benchmarks.errors import UserError
+from benchmarks.measure.atlas import atlas_id
+from benchmarks.measure.data import DATASETS, test_labels
+from benchmarks.record import Record, machine_key
+from benchmarks.trial import RESULTS_VERSION
+
+MAIN_METRIC = {
+    "accuracy": "test_top1_percent", "tuning": "val_top1_percent", "cost": "params", "latency": "forward_ms",
+}  # fmt: skip
+TEMPORARY = "."  # how the name of a file begins that was being written
+LARGEST_NPY_BYTES = 2**24  # of predictions; 10,000 test images take 10 kB
+
+
+def validate(folder: Path, data_dir: Path) -> tuple[int, list[str]]:
+    """Checks the records of a results folder, of its `records/` and of its atlas.
+
+    Args:
+        folder: the results folder, or its `records/`.
+        data_dir: where data sets are. Where a trial's is among them, or is drawn, its test accuracy is computed again
+            from the predictions.
+
+    Returns:
+        How many records were looked at, and one line a problem.
+
+    Raises:
+        UserError: there is no such folder, or no record in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; type the one that holds records/")
+    rooms = [room for room in (folder / "records", folder / FOLDER / "records") if room.is_dir()] or [folder]
+    looked_at, problems = 0, []
+    labels = functools.cache(functools.partial(test_labels, data_dir))
+    for room in rooms:
+        for path in sorted(room.iterdir()):
+            name = path.relative_to(folder)
+            if path.suffix == ".json" and not path.name.startswith(TEMPORARY):
+                looked_at += 1
+                problems += [f"{name}: {text}" for text in _wrong_with_record(path, labels)]
+            elif path.suffix != ".npy" or path.is_symlink() or not path.is_file():
+                problems.append(f"{name}: not a record, nor the predictions of one")
+            elif not path.with_suffix(".json").exists():
+                problems.append(f"{name}: predictions without a record")
+    for path in sorted((folder / FOLDER / "maps").glob("*.json")):
+        looked_at += 1
+        problems += [f"{path.relative_to(folder)}: {text}" for text in _wrong_with_atlas(path)]
+    if not looked_at and not problems:
+        raise UserError(f"{folder} holds no records; type the folder that holds records/")
+    return looked_at, problems
+
+
+def _wrong_with_atlas(path: Path) -> Iterator[str]:
+    try:
+        record = AtlasRecord.load(path)
+    except UserError as error:
+        yield _without_name(error, path)
+        return
+    expected = atlas_id(record.trial)
+    if record.id != expected:
+        yield f"its id is not that of its trial under results version {RESULTS_VERSION}, {expected}"
+
+
+def _wrong_with_record(path: Path, labels: Any) -> Iterator[str]:
+    if path.is_symlink():
+        yield "a link; a record is a file"
+        return
+    try:
+        record = Record.load(path)
+    except UserError as error:
+        yield _without_name(error, path)
+        return
+    trial = record.trial
+    expected = trial.id(machine_key(record.environment) if trial.kind == "latency" else None)
+    if record.id != expected:
+        what = "trial and machine" if trial.kind == "latency" else "trial"
+        yield f"its id is not that of its {what} under results version {RESULTS_VERSION}, {expected}"
+    if record.started > record.ended:
+        yield f"it ended ({record.ended}) before it started ({record.started})"
+    if record.status != "ok":
+        return
+    if record.metrics.get(MAIN_METRIC[trial.kind]) is None:
+        yield f"its status is ok, yet it has no {MAIN_METRIC[trial.kind]}"
+    if trial.epochs is not None and len(record.history) != trial.epochs:
+        yield f"its history has {len(record.history)} epochs, its trial {trial.epochs}"
+    if trial.kind == "accuracy":
+        yield from _wrong_with_predictions(path.with_suffix(".npy"), record, labels)
+
+
+def _wrong_with_predictions(path: Path, record: Record, labels: Any) -> Iterator[str]:
+    """Whether the predictions beside an accuracy record are there, well-formed, and come to the accuracy it states."""
+    try:
+        if path.is_symlink() or path.stat().st_size > LARGEST_NPY_BYTES:
+            yield f"{path.name} is a link or too large for predictions"
+            return
+        predictions: Any = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    except FileNotFoundError:
+        if path.parent.parent.name != FOLDER:  # the atlas rests on weights, and is published without predictions
+            yield f"{path.name}, its predictions, is missing"
+        return
+    except Exception as error:  # whatever a broken file makes NumPy raise
+        yield f"{path.name} is no array that NumPy can read ({' '.join(str(error).split())[:200]})"
+        return
+    images = DATASETS[record.trial.dataset].test_images
+    if not isinstance(predictions, np.ndarray) or predictions.dtype != np.uint8 or predictions.shape != (images,):
+        shape, dtype = getattr(predictions, "shape", None), getattr(predictions, "dtype", type(predictions).__name__)
+        yield f"{path.name} has {dtype} of shape {shape}; expected uint8 of shape ({images},)"
+        return
+    truth = labels(record.trial.dataset, record.trial.size)
+    if truth is None:
+        return
+    hits, stated = 100 * float((predictions == truth).mean()), record.metrics.get("test_top1_percent")
+    if not isinstance(stated, int | float) or abs(hits - stated) > 1e-6:
+        yield f"test_top1_percent is {stated}, its predictions come to {hits:.4f}"
+
+
+def _without_name(error: UserError, path: Path) -> str:
+    return str(error).removeprefix(f"{path.name} is ").removesuffix("; move it out of the folder")

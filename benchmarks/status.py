@@ -1,0 +1,204 @@
+"""What is done, running, stopped and failed in a results folder, told from its files alone.
+
+Records say what is done, `checkpoints/<kind>-<id>.heartbeat.json` what runs, and `checkpoints/plan.json`, where a sweep
+left one, what is still to come.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import datetime
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks.errors import UserError, printable
+from benchmarks.record import Record, environment, machine_key, now, write_json
+from benchmarks.trial import Trial
+
+PLAN_FILE = "plan.json"
+STALE_S = 60  # a running trial touches its heartbeat more often than that
+CIFAR100_TRAIN_IMAGES = 45_000  # without the held-out ones
+STATES = ("done", "failed", "running", "stopped", "to do")
+
+
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """A trial with a heartbeat and no record."""
+
+    trial: Trial
+    epoch: int  # finished
+    epochs: int
+    images_per_s: float | None
+    silent_s: float  # since the heartbeat was touched
+
+    @property
+    def stopped(self) -> bool:
+        return self.silent_s > STALE_S
+
+    @property
+    def left_s(self) -> float | None:
+        """About how long it still takes at its latest speed."""
+        images = self.trial.train_images or CIFAR100_TRAIN_IMAGES
+        return (self.epochs - self.epoch) * images / self.images_per_s if self.images_per_s else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """All that the files of a results folder tell."""
+
+    counts: dict[tuple[str, str], collections.Counter[str]]  # (kind, mixer) -> state -> trials
+    running: list[Running]  # the stopped ones too
+    failed: list[Record]
+    broken: list[str]  # one line a file that cannot be read
+    left_s: float | None  # of the whole sweep; None where nothing tells
+
+    @property
+    def totals(self) -> collections.Counter[str]:
+        return sum(self.counts.values(), collections.Counter())
+
+
+def write_plan(results: Path, trials: Iterable[Trial]) -> Path:
+    """Leaves word of what a sweep is going to measure, for `read_status`; measured ones may be among the trials."""
+    machines: dict[str, str] = {}
+    entries = []
+    for trial in trials:
+        if trial.kind == "latency" and trial.device not in machines:
+            machines[trial.device] = machine_key(environment(trial))
+        name = f"{trial.kind}-{trial.id(machines.get(trial.device))}"
+        entries.append({"record": name, "kind": trial.kind, "mixer": trial.mixer})
+    return write_json(results / "checkpoints" / PLAN_FILE, {"written": now(), "trials": entries})
+
+
+def read_status(results: Path, at: datetime.datetime | None = None) -> Status:
+    """Reads records, heartbeats and the plan of a results folder.
+
+    Args:
+        results: the folder.
+        at: the time that counts as now, in UTC.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    at = at or datetime.datetime.now(datetime.UTC)
+    if not results.is_dir():
+        raise UserError(f"{results} is not a folder; --results names the folder that holds records/")
+    records, running, broken = [], [], []
+    for path in sorted((results / "records").glob("[!.]*.json")):
+        try:
+            records.append(Record.load(path))
+        except UserError as error:
+            broken.append(printable(error))
+    measured = {f"{record.kind}-{record.id}" for record in records}
+    beating: set[str] = set()
+    for path in sorted((results / "checkpoints").glob("[!.]*.heartbeat.json")):
+        name = path.name.removesuffix(".heartbeat.json")
+        if name in measured:
+            continue
+        try:
+            running.append(_read_heartbeat(path, at))
+            beating.add(name)
+        except FileNotFoundError:
+            continue  # its trial has just ended
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            broken.append(printable(f"{path.name} is not a readable heartbeat ({type(error).__name__}: {error})"))
+    to_do = [(kind, mixer) for name, kind, mixer in _read_plan(results) if name not in measured | beating]
+
+    counts: dict[tuple[str, str], collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for record in records:
+        # a mixer that does not exist at a size is an answer, not a failure
+        counts[record.kind, record.trial.mixer]["done" if record.status in ("ok", "unsupported") else "failed"] += 1
+    for trial in running:
+        counts[trial.trial.kind, trial.trial.mixer]["stopped" if trial.stopped else "running"] += 1
+    for cell in to_do:
+        counts[cell]["to do"] += 1
+    failed = [record for record in records if record.status not in ("ok", "unsupported")]
+    left_s = _seconds_left(records, running, [kind for kind, _ in to_do])
+    return Status(dict(sorted(counts.items())), running, failed, broken, left_s)
+
+
+def _read_heartbeat(path: Path, at: datetime.datetime) -> Running:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    epoch, epochs, speed = content["epoch"], content["epochs"], content["images_per_s"]
+    for count in (epoch, epochs):
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= epoch <= epochs:
+            raise ValueError(f"epoch {epoch} of {epochs}")
+    if speed is not None and not 0 < float(speed) < float("inf"):
+        raise ValueError(f"{speed} images/s")
+    silent_s = (at - datetime.datetime.fromisoformat(content["updated"])).total_seconds()
+    return Running(Trial.from_dict(content["trial"]), epoch, epochs, speed, max(0.0, silent_s))
+
+
+def _read_plan(results: Path) -> list[tuple[str, str, str]]:
+    """Record name, kind and mixer of every planned trial; nothing where there is no plan, or a broken one."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        entries = json.loads((results / "checkpoints" / PLAN_FILE).read_text(encoding="utf-8"))["trials"]
+        return [(str(entry["record"]), str(entry["kind"]), str(entry["mixer"])) for entry in entries]
+    return []
+
+
+def _seconds_left(records: list[Record], running: list[Running], to_do: list[str]) -> float | None:
+    """What runs now, and what is to come at the mean time of its kind, over as many workers as there are now."""
+    lefts = [trial.left_s for trial in running]
+    if not lefts and not to_do:
+        return 0.0
+    spans: dict[str, dict[str, str]] = collections.defaultdict(dict)  # kind -> start -> last end
+    for record in records:
+        ends = spans[record.kind]
+        ends[record.started] = max(ends.get(record.started, ""), record.ended)
+    counts = collections.Counter(record.kind for record in records)
+    total = 0.0
+    for kind, number in collections.Counter(to_do).items():
+        if not counts[kind]:
+            return None
+        spent = sum(_seconds_between(start, end) for start, end in spans[kind].items())  # shared by a latency process
+        total += number * spent / counts[kind]
+    known = [left for left in lefts if left is not None]
+    if len(known) < len(lefts):
+        return None
+    workers = max(1, sum(not trial.stopped for trial in running))
+    return max([*known, (sum(known) + total) / workers], default=0.0)
+
+
+def _seconds_between(start: str, end: str) -> float:
+    first, last = map(datetime.datetime.fromisoformat, (start, end))
+    return max(0.0, (last - first).total_seconds())
+
+
+def lines_of(status: Status) -> list[str]:
+    """The status as people read it."""
+    totals = status.totals
+    words = [f"{totals[state]} {state}" for state in STATES if totals[state]] or ["nothing measured yet"]
+    if totals["running"] + totals["stopped"] + totals["to do"]:
+        words.append("time left unknown" if status.left_s is None else f"about {duration(status.left_s)} left")
+    rows: list[tuple[str, ...]] = [("kind", "mixer", *STATES)]
+    rows += [
+        (kind, printable(mixer), *(str(counts[state] or "-") for state in STATES))
+        for (kind, mixer), counts in status.counts.items()
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [", ".join(words)]
+    if status.counts:
+        lines += [
+            "  ".join(row[i].ljust(widths[i]) if i < 2 else row[i].rjust(widths[i]) for i in range(len(row)))
+            for row in rows
+        ]
+    for trial in status.running:
+        what = f"{trial.trial.describe()}: epoch {trial.epoch} of {trial.epochs}"
+        if trial.stopped:
+            lines.append(f"stopped: {what}, silent for {duration(trial.silent_s)}; the same command goes on")
+        else:
+            speed = "" if trial.images_per_s is None else f", {trial.images_per_s:.0f} images/s"
+            left = "" if trial.left_s is None else f", about {duration(trial.left_s)} left"
+            lines.append(f"running: {what}{speed}{left}")
+    lines += [f"{r.status}: {r.trial.describe()}: {printable(r.reason or '')}" for r in status.failed]
+    return lines + [f"broken: {line}" for line in status.broken]
+
+
+def duration(seconds: float) -> str:
+    """A time for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

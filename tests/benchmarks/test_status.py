@@ -1,0 +1,127 @@
+"""`python -m benchmarks status`: what files alone tell of a sweep."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import cli, status
+from benchmarks.measure.data import DATASETS
+from benchmarks.record import Record, environment, machine_key
+from benchmarks.trial import Trial
+
+TRIAL = Trial(
+    kind="accuracy", mixer="dct", dataset="constellations", image_size=16, patch_size=2, dim=8, depth=1, epochs=10,
+    train_images=1000,
+)  # fmt: skip
+NOW = datetime.datetime(2026, 1, 1, 12, 0, 0, tzinfo=datetime.UTC)
+
+
+def trial(seed: int, **changes) -> Trial:
+    return dataclasses.replace(TRIAL, seed=seed, **changes)
+
+
+def save(results: Path, what: Trial, state: str = "ok", minutes: int = 10) -> None:
+    where, reason = environment(what), None if state == "ok" else "too\x1b[31m large"
+    Record(
+        id=what.id(machine_key(where)), kind=what.kind, status=state, reason=reason,
+        trial=what, metrics={}, history=[], environment=where, code={"commit": None, "dirty": None},
+        started=f"2026-01-01T0{what.seed}:00:00+00:00", ended=f"2026-01-01T0{what.seed}:{minutes}:00+00:00",
+    ).save(results / "records")  # fmt: skip
+
+
+def beat(results: Path, what: Trial, done: int, silent_s: int = 5, **changes) -> Path:
+    updated = (NOW - datetime.timedelta(seconds=silent_s)).isoformat()
+    content = {"trial": what.to_dict(), "started": updated, "updated": updated, "epoch": done, "epochs": what.epochs}
+    path = results / "checkpoints" / f"{what.kind}-{what.id()}.heartbeat.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content | {"images_per_s": 50.0} | changes))
+    return path
+
+
+def read(results: Path) -> status.Status:
+    return status.read_status(results, NOW)
+
+
+def test_a_sweep_in_the_middle(tmp_path):
+    save(tmp_path, trial(0))
+    save(tmp_path, trial(1), "oom", minutes=20)
+    beat(tmp_path, trial(2), done=4)
+    beat(tmp_path, trial(3), done=7, silent_s=61)
+    beat(tmp_path, trial(0), done=10)  # of a trial that has its record
+    timed = dataclasses.replace(TRIAL, kind="latency", epochs=None, batch_size=2, rounds=1, compiled=False)
+    status.write_plan(tmp_path, [trial(seed) for seed in range(6)])
+    found = read(tmp_path)
+    assert dict(found.totals) == {"done": 1, "failed": 1, "running": 1, "stopped": 1, "to do": 2}
+    assert {r.trial.seed: r.stopped for r in found.running} == {2: False, 3: True}
+    lefts = {r.trial.seed: r.left_s for r in found.running}
+    assert lefts == {2: 6 * 1000 / 50, 3: 3 * 1000 / 50}
+    # two to come at the mean of ten and twenty minutes, and what the two under way still need, one worker being alive
+    assert found.left_s == pytest.approx(2 * 900 + 120 + 60)
+    text = "\n".join(status.lines_of(found))
+    assert "1 done, 1 failed, 1 running, 1 stopped, 2 to do, about 33 min left" in text
+    assert "seed 2: epoch 4 of 10, 50 images/s, about 2 min left" in text
+    assert "seed 3: epoch 7 of 10, silent for 61 s; the same command goes on" in text
+    assert "oom: accuracy dct 16 px patch 2 seed 1: too[31m large" in text and "\x1b" not in text
+    status.write_plan(tmp_path, [trial(0), timed])
+    assert read(tmp_path).totals["to do"] == 1 and read(tmp_path).left_s is None  # no latency trial was measured yet
+    save(tmp_path, timed)
+    assert read(tmp_path).totals["to do"] == 0
+
+
+def test_a_latency_process_counts_once_for_all_its_trials(tmp_path):
+    timed = [
+        dataclasses.replace(TRIAL, kind="latency", mixer=m, epochs=None, batch_size=2, rounds=1, compiled=False)
+        for m in ("dct", "attention", "random", "hadamard")
+    ]
+    for one in timed[:2]:
+        save(tmp_path, one)  # ten minutes, together
+    status.write_plan(tmp_path, timed)
+    assert read(tmp_path).left_s == pytest.approx(600)
+
+
+def test_without_a_plan_or_anything_there_is_still_an_answer(tmp_path, capsys):
+    assert cli.main(["status", "--results", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "nothing measured yet\n"
+    save(tmp_path, trial(0))
+    assert cli.main(["status", "--results", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("1 done\n")
+    assert cli.main(["status", "--results", str(tmp_path / "nowhere")]) == 2
+    assert cli.main(["status", "--mixer", "dct"]) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", "{}", '{"trial": {}}', {"epoch": 11}, {"epoch": -1}, {"epoch": "1"}, {"images_per_s": "x"},
+     {"images_per_s": -1}, {"updated": "now"}, {"updated": "2026-01-01T00:00:00"}, {"trial": {"kind": "accuracy"}}],
+)  # fmt: skip
+def test_a_broken_heartbeat_or_record_is_a_line_and_no_more(tmp_path, content):
+    path = beat(tmp_path, trial(2), 4, **(content if isinstance(content, dict) else {}))
+    if isinstance(content, str):
+        path.write_text(content)
+    save(tmp_path, trial(0))
+    (tmp_path / "records" / "accuracy-0123456789abcdef.json").write_text("<html>")
+    (tmp_path / "checkpoints" / "plan.json").write_text("<html>")
+    found = read(tmp_path)
+    assert len(found.broken) == 2 and all(line.isprintable() for line in found.broken)
+    assert found.totals["done"] == 1 and found.running == []
+
+
+def test_the_number_of_cifar_images_is_that_of_the_data_set():
+    assert DATASETS["cifar100"].train_images == status.CIFAR100_TRAIN_IMAGES
+
+
+def test_status_answers_without_the_heavy_packages(tmp_path):
+    import subprocess
+    import sys
+
+    code = (
+        f"import sys; from benchmarks.cli import main; main(['status', '--results', {str(tmp_path)!r}]);"
+        "print([m for m in ('timm', 'torchvision', 'pandas', 'matplotlib', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
