@@ -321,12 +321,15 @@ def _run(options: argparse.Namespace, trials: list[Trial], report: bool = True) 
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from benchmarks.measure.run import Runner
+    from benchmarks.status import write_plan
 
     _log_to_stdout()
     retry = CHOICES_OF_RETRY[options.retry]
     with logging_redirect_tqdm([log]):
+        runner = Runner(options.results, options.data_dir, retry, options.timeout, log_kinds=options.log or ())
+        if len(trials) > 1:
+            write_plan(options.results, trials)
         if options.ray is None:
-            runner = Runner(options.results, options.data_dir, retry, options.timeout, log_kinds=options.log or ())
             results = runner.run(trials)
         else:
             from benchmarks.measure.cluster import run_on_cluster
