@@ -13,15 +13,22 @@ import typing
 from typing import Any
 
 from benchmarks.record import SCHEMA_VERSION, STATUSES
-from benchmarks.report.metrics import METRICS
+from benchmarks.report.metrics import METRICS, WORDS
 from benchmarks.schema import SCHEMA_FILE
 from benchmarks.trial import CHOICES, RANGES, Trial
 
-TEXT_METRICS = ("method",)  # the only metrics that are words: how others were measured
 LARGEST = 1e300  # what is larger is infinite, or soon will be
 HISTORY = {  # a row an epoch of training; a row a round of the latency sweep
     "epoch": ("train_loss", "lr", "images_per_s", "seconds", "val_top1_percent", "val_loss"),
-    "round": ("copy_ms", "forward_ms", "forward_backward_ms", "mixer_forward_ms", "mixer_forward_backward_ms"),
+    "round": (
+        "copy_ms",
+        "forward_ms",
+        "forward_backward_ms",
+        "mixer_forward_ms",
+        "mixer_forward_backward_ms",
+        "matmul_ms",
+        "floor_ms",
+    ),
 }
 JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null"}
 TIME = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)$"}
@@ -37,7 +44,7 @@ def record_schema() -> dict[str, Any]:
         "status": {"enum": list(STATUSES)},
         "reason": {"type": ["string", "null"], "maxLength": 10_000},
         "trial": trial_schema(),
-        "metrics": closed({name: number(name) for name in METRICS} | {name: nullable(WORD) for name in TEXT_METRICS}),
+        "metrics": closed({name: number(name) for name in METRICS} | {name: nullable(WORD) for name in WORDS}),
         "history": {"type": "array", "items": {"anyOf": [row_schema(key) for key in HISTORY]}},
         "environment": environment_schema(),
         "code": closed({"commit": nullable(WORD), "dirty": {"type": ["boolean", "null"]}}, every=True),
