@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from benchmarks.errors import UserError, printable
-from benchmarks.measure.allocator import keep_memory
 from benchmarks.trial import CHOICES, flag, parse_size
 from mixers.base import MixerError
 from mixers.blocks import HYBRID_NAMES
@@ -45,7 +44,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"unknown option {unknown[0]!r}.{nearest_flag(unknown[0], flags)}")
         if options.folder is not None and verb != "validate":
             raise UserError(f"{verb} has no use for {str(options.folder)!r}; options begin with --, see help")
-        keep_memory()
         return VERBS[verb](options)
     except (UserError, MixerError) as error:
         print(f"token-mixers: {printable(error)}", file=sys.stderr)
