@@ -185,7 +185,7 @@ def test_a_broken_checkpoint_is_set_aside_and_the_trial_starts_anew(tmp_path, da
     broken = damage(path.read_bytes())
     path.write_bytes(broken)
     epochs = []
-    again = train(trial, data_of(trial), path, lambda epoch, images_per_s: epochs.append(epoch))
+    again = train(trial, data_of(trial), path, lambda row: epochs.append(row["epoch"]))
     assert epochs == [1, 2] and again.metrics["test_loss"] == whole.metrics["test_loss"]
     assert (tmp_path / "set-aside" / "c.pt").read_bytes() == broken
     (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]

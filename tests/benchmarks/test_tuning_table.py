@@ -83,7 +83,7 @@ def test_the_test_split_is_read_once_at_the_end_of_training_and_never_in_tuning(
         mixer="conv1x1", profile="quick", dataset="constellations", dim=8, depth=1, epochs=2, train_images=200,
         seed=(0,), threads=1, device="cpu", results=tmp_path,
     )  # fmt: skip
-    runner = Runner(tmp_path, tmp_path)
+    runner = Runner(tmp_path, tmp_path, own_process=False)
     runner.run(Plan(request).tuning())
     tuned = runner.run(Plan(request).tuning())  # with the other weight decay
     cells = len(PROFILE.tuned_lrs) + 1

@@ -266,8 +266,10 @@ class Fuzzer:
                 return None  # white space alone, or a record as before there were checksums
         path = self._results(room, self.good.name, changed)
         verb = draw.choice(["report", "validate", "train"])
-        arguments = [*TRAIN, "--results"] if verb == "train" else [verb, "--results"]
-        wrong = self._refused([*arguments, str(room)], codes=(1,) if verb == "validate" else (2,))
+        if verb == "train":
+            with self._measuring():
+                return self._set_aside_and_measured_again(room, path, changed, f"a {how} record")
+        wrong = self._refused([verb, "--results", str(room)], (1,) if verb == "validate" else (2,), most_lines=2)
         return (wrong and f"{verb} of a {how} record: {wrong}") or _changed(path, changed)
 
     def predictions(self, draw: random.Random, room: Path) -> str | None:
@@ -296,12 +298,7 @@ class Fuzzer:
         path.parent.mkdir()
         path.write_bytes(changed)
         with self._measuring():
-            code, said, _ = self._call([*TRAIN, "--results", str(room)])
-        if code == 0:  # what was changed is no part of any tensor, or the run would end otherwise
-            (record,) = (room / "records").glob("*.json")
-            same = _without_times(Record.load(record)) == _without_times(Record.load(self.good))
-            return None if same else f"a {how} checkpoint led to other metrics"
-        return self._one_line(code, said, (2,)) or _changed(path, changed)
+            return self._set_aside_and_measured_again(room, path, changed, f"a {how} checkpoint")
 
     def cifar(self, draw: random.Random, room: Path) -> str | None:
         broken, archive = draw.choice(["train", "test"]), draw.random() < 0.2
@@ -331,28 +328,47 @@ class Fuzzer:
 
     # ---- help
 
+    def _set_aside_and_measured_again(self, room: Path, path: Path, changed: bytes, what: str) -> str | None:
+        """A broken file in the way of a training run: kept elsewhere, named, and the result the same as without it."""
+        code, said, out = self._call([*TRAIN, "--results", str(room)])
+        if code == 2:  # it is of another configuration, which only a user can judge
+            return self._one_line(code, said, (2,)) or _changed(path, changed)
+        if code != 0:
+            return f"{what}: exit code {code}: {said[-300:]!r}"
+        (record,) = (room / "records").glob("*.json")
+        if _without_times(Record.load(record)) != _without_times(Record.load(self.good)):
+            return f"{what} led to other metrics"
+        kept = path.parent / "set-aside" / path.name
+        if not kept.exists():  # what was changed is no part of anything that is read
+            return None if path.suffix == ".pt" else f"{what} was taken as good"
+        if "set-aside" not in out + said:
+            return f"{what} was set aside without a word"
+        return _changed(kept, changed)
+
     def _results(self, room: Path, name: str, content: bytes) -> Path:
         path = room / "records" / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
         return path
 
-    def _refused(self, arguments: list[str], codes: tuple[int, ...] = (2,)) -> str | None:
+    def _refused(self, arguments: list[str], codes: tuple[int, ...] = (2,), most_lines: int = 1) -> str | None:
         """What is wrong with the answer to a broken input, if anything."""
         try:
             code, said, out = self._call(arguments)
         except Accepted:
             return f"taken as good: {arguments}"
-        return self._one_line(code, said or out, codes) and f"{self._one_line(code, said or out, codes)}: {arguments}"
+        wrong = self._one_line(code, said or out, codes, most_lines)
+        return wrong and f"{wrong}: {arguments}"
 
-    def _one_line(self, code: int, said: str, codes: tuple[int, ...]) -> str | None:
+    def _one_line(self, code: int, said: str, codes: tuple[int, ...], most_lines: int = 1) -> str | None:
         if "Traceback" in said:
             raise RuntimeError(said)
         if code not in codes:
             return f"exit code {code}, not {codes[0]}: {said[-300:]!r}"
         lines = said.strip("\n").split("\n")
-        if code == 2 and (len(lines) != 1 or not lines[0].isprintable() or len(lines[0]) > 3000):
-            return f"the answer is no one line: {said[-300:]!r}"
+        sound = all(line.isprintable() and len(line) <= 3000 for line in lines)
+        if code == 2 and (len(lines) > most_lines or not sound):
+            return f"the answer is not {most_lines} clear line(s): {said[-300:]!r}"
         return None
 
     def _call(self, arguments: list[str]) -> tuple[int, str, str]:
@@ -373,9 +389,15 @@ class Fuzzer:
         """Training without the estimate of its duration, and without drawing the images anew."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(mock.patch("benchmarks.measure.progress.estimate_seconds", lambda trial: 1.0))
+            stack.enter_context(mock.patch.object(run, "in_own_process", _in_this_process))
+            stack.enter_context(mock.patch.object(run, "start_server", lambda: None))
             if data_too:
                 stack.enter_context(mock.patch.object(run, "load_data", _cached_data))
             yield
+
+
+def _in_this_process(function: Any, *arguments: Any, timeout_s: float | None) -> Any:
+    return function(*arguments)
 
 
 def _accept(*arguments: Any) -> None:
