@@ -44,6 +44,7 @@ SIDES = {"cpu": (4, 8, 12, 16, 24, 32, 48, 64, 96, 128), "cuda": (4, 8, 16, 32, 
 ELEMENTS = {"cpu": 2**20, "cuda": 2**26}
 ROUNDS = 7
 TURN_MS = 10.0
+WORTH_A_CHANGE = 1.1
 MOST_TOKENS_OF_ATTENTION = 64 * 64  # beyond, no choice is left that fits
 
 
@@ -104,7 +105,7 @@ def _measure(kind: str, side: int, device: str, precision: str, rounds: int) -> 
 
 def _variants(kind: str, side: int, device: str) -> dict[str, Mixer]:
     """The methods that exist at this grid on this device, by name."""
-    option, names = ("backend", tuple(BACKENDS)) if kind == "attention" else ("method", METHODS)
+    option, names = ("backend", ("torch", *BACKENDS)) if kind == "attention" else ("method", METHODS)
     found = {}
     for name in names:
         try:
@@ -112,7 +113,7 @@ def _variants(kind: str, side: int, device: str) -> dict[str, Mixer]:
         except MixerError:  # it has no such method, or not at this size
             continue
         if kind == "attention":
-            if device == "cpu" and name in ("cudnn", "efficient"):
+            if device == "cpu" and name not in ("torch", "plain"):  # PyTorch's own choice is the only other one
                 continue
         elif mixer.method_on(device) != name:
             continue
@@ -144,13 +145,19 @@ def _cost(cell: Cell) -> float:
 def table_of(cells: list[Cell]) -> dict[str, list[list[Any]]]:
     """For each kind the rows (most tokens, method) of crossovers.json.
 
-    A change lies half-way, on a log scale, between the last grid at which one method won and the next.
+    A change lies half-way, on a log scale, between the last grid at which one method won and the next. A method is left
+    only for one that is faster by WORTH_A_CHANGE, so that noise makes no rows.
     """
     table: dict[str, list[list[Any]]] = {}
     for kind in dict.fromkeys(cell.kind for cell in cells):
         mine = [cell for cell in cells if cell.kind == kind]
         tokens = sorted({cell.tokens for cell in mine})
-        best = [min((c for c in mine if c.tokens == n), key=_cost).method for n in tokens]
+        best: list[str] = []
+        for n in tokens:
+            costs = {c.method: _cost(c) for c in mine if c.tokens == n}
+            fastest = min(costs, key=lambda method: costs[method])
+            stays = best and best[-1] in costs and costs[best[-1]] <= WORTH_A_CHANGE * costs[fastest]
+            best.append(best[-1] if stays else fastest)
         rows: list[list[Any]] = []
         for i, method in enumerate(best):
             last = i == len(best) - 1
