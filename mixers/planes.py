@@ -8,6 +8,7 @@ from torch import Tensor
 from mixers.base import Mixer, MixerError
 from mixers.fused import can_fuse, plane_transform, product_matrices
 from mixers.methods import check_method, fastest
+from mixers.transforms import separable
 
 DENSE_TOKENS = 64  # with more, the matrix over all tokens is never the fastest
 
@@ -93,6 +94,8 @@ class PlaneTransform(Mixer):
             y = plane_transform(grouped, left.to(x.dtype), right.to(x.dtype), self.parts_first)
         elif method == "dense":
             y = torch.matmul(x.reshape(batch, groups, self.inputs * self.tokens), self.tokens_matrix)
+        elif left.shape[:3] == (1, 1, 1):  # one term: the large product first is the faster order
+            y = separable(x, left[0, 0, 0], right[0])
         else:
             rows, columns = product_matrices(left, right)
             stacked = torch.matmul(rows, x.reshape(batch * groups, self.inputs * height, width))
