@@ -44,7 +44,7 @@ SIDES = {"cpu": (4, 8, 12, 16, 24, 32, 48, 64, 96, 128), "cuda": (4, 8, 16, 32, 
 ELEMENTS = {"cpu": 2**20, "cuda": 2**26}
 ROUNDS = 7
 TURN_MS = 10.0
-WORTH_A_CHANGE = 1.1
+WORTH_A_CHANGE = 1.15
 MOST_TOKENS_OF_ATTENTION = 64 * 64  # beyond, no choice is left that fits
 
 
