@@ -115,7 +115,7 @@ def _variants(kind: str, side: int, device: str) -> dict[str, Mixer]:
         if kind == "attention":
             if device == "cpu" and name not in ("torch", "plain"):  # PyTorch's own choice is the only other one
                 continue
-        elif mixer.method_on(device) != name:
+        elif mixer.method_on(device) != name or (device == "cpu" and name == "fused"):  # there by the interpreter
             continue
         found[name] = mixer
     return found
