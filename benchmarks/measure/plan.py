@@ -80,7 +80,21 @@ class Plan:
         self.tuned = tuning.choices(self._tuning_records(), self.profile)
 
     def _tuning_records(self) -> list[Record]:
-        return tuning.tuning_records(self.request.results, self.dataset, self.profile_name)
+        """Those of a sweep over nets and recipes like the ones asked for; what was chosen for others says little."""
+        request, profile = self.request, self.profile
+        alike = {
+            "image_size": normal_size((request.image_size or (profile.image_size,))[0]),
+            "patch_size": _first(request.patch_size, profile.patch_size),
+            "depth": _first(request.depth, profile.depth),
+            "norm": request.norm,
+            "coordinates": request.coordinates,
+            "match": request.match,
+            **self._recipe(),
+        }
+        if request.match == "width":  # otherwise every mixer has its own
+            alike["dim"] = _first(request.dim, profile.dim)
+        records = tuning.tuning_records(request.results, self.dataset, self.profile_name)
+        return [r for r in records if all(getattr(r.trial, name) == value for name, value in alike.items())]
 
     def _is_sound(self, mixer: str) -> bool:
         """Looks at the plug-ins in a mixer; a broken one that only a wildcard brought in is left out with a warning.

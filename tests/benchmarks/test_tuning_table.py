@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pytest
 from synthetic import make_trial, save, save_accuracy
 
@@ -98,4 +99,6 @@ def test_the_test_split_is_read_once_at_the_end_of_training_and_never_in_tuning(
     assert events == ["epoch", "epoch", "test", "test images"]
     taken = choices(tuning_records(tmp_path, "constellations", "quick"), PROFILE)["conv1x1"]
     assert (trial.lr, trial.weight_decay) == (taken.lr, taken.weight_decay)
+    (other,) = Plan(dataclasses.replace(request, depth=2)).accuracy()  # a net that no sweep was made for
+    assert (other.lr, other.weight_decay) == (PROFILE.lr, PROFILE.weight_decay)
     assert "test_top1_percent" in result.record.metrics
