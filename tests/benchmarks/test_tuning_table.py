@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+
 import pytest
 from synthetic import make_trial, save, save_accuracy
 
