@@ -6,7 +6,6 @@ the last for all beyond. `python -m benchmarks crossovers` measures it again.
 
 from __future__ import annotations
 
-import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,12 @@ from mixers.base import MixerError
 TABLE = Path(__file__).with_name("crossovers.json")
 
 
-@functools.cache
+CROSSOVERS: dict[str, dict[str, Any]] = json.loads(TABLE.read_text(encoding="utf-8"))
+
+
 def crossovers() -> dict[str, dict[str, Any]]:
     """By type of device: what it was measured on, and the rows of each kind of computation."""
-    return json.loads(TABLE.read_text(encoding="utf-8"))
+    return CROSSOVERS
 
 
 def fastest(kind: str, device: str, tokens: int) -> str:

@@ -57,7 +57,8 @@ class PlaneTransform(Mixer):
     def keep_matrices(self, left: Tensor, right: Tensor) -> None:
         """As buffers that no checkpoint carries."""
         dtype = torch.get_default_dtype()
-        self.register_buffer("left", left.to(dtype), persistent=False)
+        # three axes: a module that moves to channels_last takes tensors of four or five for images
+        self.register_buffer("left", left.flatten(0, 2).to(dtype), persistent=False)
         self.register_buffer("right", right.to(dtype), persistent=False)
         if self.tokens <= DENSE_TOKENS:
             dense = torch.einsum("jitvh,tuw->ihwjvu", left, right).flatten(3).flatten(0, 2)
@@ -65,7 +66,7 @@ class PlaneTransform(Mixer):
 
     def plane_matrices(self) -> tuple[Tensor, Tensor]:
         """A and B as `matrices` gave them, in the precision and on the device of the module."""
-        return self.left, self.right
+        return self.left.unflatten(0, (self.outputs, self.inputs, -1)), self.right
 
     def by_fft(self, x: Tensor) -> Tensor:
         """The same through `torch.fft`: (B, C, H, W) -> (B, out_channels, H, W)."""

@@ -182,6 +182,8 @@ class Runner:
             **dataclasses.asdict(outcome),
         )
         record.save(self.records)
+        if record.status == "ok":  # not before: whoever is killed between the two trains the last epoch again, not all
+            (self.checkpoints / f"{_name(trial)}.pt").unlink(missing_ok=True)
         return record
 
     def lock(self, trial: Trial) -> filelock.BaseFileLock:
@@ -290,7 +292,6 @@ def measure(trial: Trial, data_dir: Path, records: Path, checkpoints: Path, log_
             book.finish(trial, outcome.metrics)
             if outcome.predictions is not None:
                 _save_predictions(records / f"{_name(trial)}.npy", outcome.predictions)
-            checkpoint.unlink(missing_ok=True)
             return Measured(metrics=outcome.metrics, history=outcome.history)
     except UserError:
         raise

@@ -187,14 +187,14 @@ def test_bench_all_ends_with_tables_and_plots_and_does_nothing_twice(capsys, tmp
 @pytest.mark.slow
 def test_training_killed_in_the_middle_goes_on_and_ends_the_same_bit_for_bit(tmp_path):
     command = [
-        *(sys.executable, "-m", "benchmarks", "train", "--mixer", "dct,attention", *TINY),
-        *("--epochs", "4", "--train-images", "3000", "--results"),
+        *(sys.executable, "-m", "benchmarks", "train", "--mixer", "attention", *TINY),
+        *("--epochs", "3", "--train-images", "3000", "--results"),
     ]
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     subprocess.run([*command, str(undisturbed)], cwd=ROOT, check=True, capture_output=True)
     kills = 0
-    for _ in range(20):
-        with (tmp_path / "log").open("wb") as log:
+    for attempt in range(12):
+        with (tmp_path / f"log-{attempt}").open("wb") as log:
             process = subprocess.Popen([*command, str(killed)], cwd=ROOT, stdout=log, stderr=log)
             seen = {path: path.stat().st_mtime_ns for path in killed.glob("checkpoints/*.pt")}
             while process.poll() is None:  # until another checkpoint is there
@@ -206,12 +206,12 @@ def test_training_killed_in_the_middle_goes_on_and_ends_the_same_bit_for_bit(tmp
                 time.sleep(0.01)
             if process.wait() == 0:
                 break
-    assert kills >= 4
+    assert kills >= 3
     records = [
         {r.trial.mixer: r.metrics for r in map(Record.load, folder.glob("records/*.json"))}
         for folder in (undisturbed, killed)
     ]
-    assert set(records[0]) == {"dct", "attention"}
+    assert set(records[0]) == set(records[1]) == {"attention"}, (tmp_path / f"log-{attempt}").read_text()
     for mixer, metrics in records[0].items():
         same = {
             name: value for name, value in metrics.items() if not name.endswith("_s") and name != "overhead_percent"

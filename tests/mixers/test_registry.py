@@ -235,7 +235,8 @@ def test_options_reach_the_mixer_and_keywords_win() -> None:
     assert create_mixer("attention(heads=4,backend=plain)", 16, (2, 2)).heads == 4
     assert create_mixer("attention(heads=4)", 16, (2, 2), heads=2).heads == 2
     assert mixer_options(mixer_entry("attention").cls) == ["heads", "backend"]
-    assert mixer_options(mixer_entry("dct").cls) == []
+    assert mixer_options(mixer_entry("dct").cls) == ["method"]
+    assert mixer_options(mixer_entry("conv1x1").cls) == []
 
 
 @pytest.mark.parametrize("option", ["head", "dim", "size", "self"])
@@ -252,7 +253,10 @@ def test_an_unknown_option_names_the_nearest(option: str) -> None:
 
 
 def test_an_option_for_a_mixer_without_options_is_refused() -> None:
-    assert "mixer 'dct' has no option 'heads': it takes none." in _message(create_mixer, "dct", 8, (2, 2), heads=4)
+    assert "mixer 'conv1x1' has no option 'heads': it takes none." in _message(
+        create_mixer, "conv1x1", 8, (2, 2), heads=4
+    )
+    assert "mixer 'pool' has no option 'heads': it takes kernel." in _message(create_mixer, "pool", 8, (2, 2), heads=4)
 
 
 def test_a_mixer_that_takes_any_keyword_still_refuses_unknown_options() -> None:

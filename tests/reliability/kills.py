@@ -102,6 +102,9 @@ def sweep_with_kills(folder: Path, kills: int, dice: random.Random, seen: dict[s
             print(f"  {done} kills, {len(after)} of {TRIALS} records", flush=True)
 
 
+NO_TIME = "2000-01-01T00:00:00+00:00"
+
+
 def timeless(folder: Path) -> Path:
     """A copy of a results folder in which every time is 1."""
     copy = folder.with_name(folder.name + "-timeless")
@@ -112,7 +115,11 @@ def timeless(folder: Path) -> Path:
 
     for record in load_records(folder):
         changed = dataclasses.replace(
-            record, metrics=without(record.metrics), history=[without(r) for r in record.history], started="", ended=""
+            record,
+            metrics=without(record.metrics),
+            history=[without(r) for r in record.history],
+            started=NO_TIME,
+            ended=NO_TIME,
         )
         changed.save(copy / "records")
         predictions = f"accuracy-{record.id}.npy"
