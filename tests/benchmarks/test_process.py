@@ -99,6 +99,7 @@ def test_a_hang_ends_with_its_time(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_it_ends_with_its_parent(tmp_path, number):
     code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job has it ignored
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from pathlib import Path; import test_process as t\n"
         f"t.in_own_process(t.write_pid_and_wait, Path({str(tmp_path / 'pid')!r}))"
