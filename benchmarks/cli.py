@@ -90,8 +90,15 @@ def tune(options: argparse.Namespace) -> int:
                 f"tune has no use for {flag(name)}: it tries the profile's own grid, the same for all mixers"
             )
     plan = _plan(options)
-    code = _run(options, plan.tuning(), report=False)
-    return max(code, _run(options, plan.tuning()))  # now with the weight decays at each best rate
+    code = 0
+    done: list[Trial] = []
+    while new := [trial for trial in plan.tuning() if trial not in done]:  # what did best tells what to try next
+        code = max(code, _run(options, new, report=False))
+        done += new
+    from benchmarks.report.build import write_report
+
+    _say_where(write_report(options.results))
+    return code
 
 
 def report(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import functools
 import hashlib
 import logging
@@ -137,27 +138,21 @@ class Plan:
         ]
 
     def tuning(self) -> list[Trial]:
-        """What the sweep has still to try, or has tried: every rate, then every weight decay at the best of them.
+        """What the sweep asks for as far as its records tell, those tried already included.
 
-        The second part is there for mixers whose first is done, so the caller asks again after measuring.
+        What comes next depends on what did best, so the caller asks again after measuring until nothing is new.
         """
         profile, request = self.profile, self.request
         size = (request.image_size or (profile.image_size,))[0]
         seeds = request.seed or profile.seeds[:1]
-        first, *others = profile.tuned_weight_decays
-        cells = [(mixer, lr, first) for lr in profile.tuned_lrs for mixer in self.mixers]
-        best = tuning.learning_rates_done(self._tuning_records(), profile)
-        cells += [
-            (mixer, best[_portable_name(mixer)].lr, decay)
-            for decay in others
-            for mixer in self.mixers
-            if _portable_name(mixer) in best
-        ]
+        tried = tuning.cells_by_mixer(self._tuning_records())
+        wanted = {mixer: tuning.cells_to_try(tried.get(_portable_name(mixer), {}), profile) for mixer in self.mixers}
         recipe = self._recipe()
         return [
             self._trial("tuning", mixer, size, seed=seed, lr=lr, weight_decay=decay, **recipe)
             for seed in seeds
-            for mixer, lr, decay in cells
+            for step in itertools.zip_longest(*([(mixer, *cell) for cell in cells] for mixer, cells in wanted.items()))
+            for mixer, lr, decay in filter(None, step)
         ]
 
     def _recipe(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from benchmarks.profiles import PROFILES
 from benchmarks.report.build import write_report
 from benchmarks.report.tables import summary_table
 from benchmarks.report.tuning import tuning_table
-from benchmarks.tuning import choices, tuning_records
+from benchmarks.tuning import best_cell, cells_to_try, choices, tuning_records
 
 PROFILE = PROFILES["quick", "constellations"]
 FIRST, SECOND = PROFILE.tuned_weight_decays
@@ -38,9 +38,43 @@ def swept(tmp_path):
         save_cell(tmp_path, "dct", lr, FIRST, dct)
         save_cell(tmp_path, "attention", lr, FIRST, attention)
     save_cell(tmp_path, "dct", PROFILE.tuned_lrs[1], SECOND, 42)
-    save_cell(tmp_path, "attention", PROFILE.tuned_lrs[0], SECOND, 49)
+    save_cell(tmp_path, "attention", PROFILE.tuned_lrs[0], SECOND, 50.9)  # better, but not by what a seed can tell
     save_cell(tmp_path, "random", PROFILE.tuned_lrs[0], FIRST, 30)
     return tmp_path
+
+
+def accuracy_of(rate_to_top1: dict[float, float | None]) -> dict:
+    return {(lr, FIRST): [top1] for lr, top1 in rate_to_top1.items()}
+
+
+@pytest.mark.parametrize(
+    ("top1", "rates"),
+    [
+        ({}, [1, 2]),
+        ({1: 30}, [1, 2]),
+        ({1: 30, 2: 40}, [1, 2, 3]),
+        ({1: 30, 2: 40, 3: 35}, [1, 2, 3]),
+        ({1: 30, 2: 40, 3: 50}, [1, 2, 3]),
+        ({1: 40, 2: 30}, [0, 1, 2]),
+        ({1: 40, 2: 30, 0: 45}, [0, 1, 2]),
+        ({1: 40, 2: 40}, [0, 1, 2]),
+        ({1: 20, 2: None}, [0, 1, 2]),
+        ({1: None, 2: None}, [0, 1, 2]),
+        ({1: None, 2: None, 0: None}, [0, 1, 2]),
+        ({0: 99, 1: 30, 2: 40, 3: 35}, [1, 2, 3]),  # nobody asked for the first
+    ],
+)
+def test_the_search_goes_on_past_the_better_rate_until_it_stands_between_worse_ones(top1, rates):
+    grid = PROFILE.tuned_lrs
+    cells = cells_to_try(accuracy_of({grid[i]: value for i, value in top1.items()}), PROFILE)
+    assert [lr for lr, decay in cells if decay == FIRST] == [grid[i] for i in rates]
+    complete = set(rates) <= set(top1)
+    any_known = any(top1[i] is not None for i in rates) if complete else False
+    assert (SECOND in [decay for _, decay in cells]) == (complete and any_known)
+
+
+def test_a_mixer_that_nothing_trains_has_no_choice():
+    assert best_cell(accuracy_of(dict.fromkeys(PROFILE.tuned_lrs)), PROFILE) is None
 
 
 def test_every_cell_is_a_row_and_the_choice_is_the_one_that_bench_all_takes(swept):
@@ -86,9 +120,12 @@ def test_the_test_split_is_read_once_at_the_end_of_training_and_never_in_tuning(
         seed=(0,), threads=1, device="cpu", results=tmp_path,
     )  # fmt: skip
     runner = Runner(tmp_path, tmp_path, own_process=False)
-    runner.run(Plan(request).tuning())
-    tuned = runner.run(Plan(request).tuning())  # with the other weight decay
-    cells = len(PROFILE.tuned_lrs) + 1
+    asked = 0
+    while len(trials := Plan(request).tuning()) > asked:
+        asked = len(trials)
+        tuned = runner.run(trials)
+    cells = len(tuned)
+    assert cells == 4  # three rates and a weight decay
     assert [r.record.status for r in tuned] == ["ok"] * cells
     assert events == ["epoch"] * 2 * cells
     assert not [name for r in tuned for name in r.record.metrics if name.startswith("test_")]
