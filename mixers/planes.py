@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from mixers.base import Mixer, MixerError
-from mixers.fused import can_fuse, plane_transform, product_matrices
-from mixers.methods import check_method, fastest
-from mixers.transforms import separable
+from mixers.fused import by_products, can_fuse, plane_transform
+from mixers.methods import fastest
 
 DENSE_TOKENS = 64  # with more, the matrix over all tokens is never the fastest
 
@@ -42,8 +41,10 @@ class PlaneTransform(Mixer):
         super().__init__(dim, size)
         left, right = self.matrices()
         self.outputs, self.inputs = left.shape[:2]
-        methods = ("dense",) * self.has_dense + ("gemm",) + ("fft",) * self.has_fft + ("fused",)
-        self.method = check_method(type(self).__name__, method, methods)
+        methods = ("auto",) + ("dense",) * self.has_dense + ("gemm",) + ("fft",) * self.has_fft + ("fused",)
+        if method not in methods:
+            raise MixerError(f"{type(self).__name__} has no method {method!r}; allowed: {', '.join(methods)}")
+        self.method = method
         if method == "dense" and self.tokens > DENSE_TOKENS:
             raise MixerError(f"method dense is for grids of up to {DENSE_TOKENS} tokens; this one has {self.tokens}")
         if dim % self.inputs == 0:
@@ -95,12 +96,8 @@ class PlaneTransform(Mixer):
             y = plane_transform(grouped, left.to(x.dtype), right.to(x.dtype), self.parts_first)
         elif method == "dense":
             y = torch.matmul(x.reshape(batch, groups, self.inputs * self.tokens), self.tokens_matrix)
-        elif left.shape[:3] == (1, 1, 1):  # one term: the large product first is the faster order
-            y = separable(x, left[0, 0, 0], right[0])
         else:
-            rows, columns = product_matrices(left, right)
-            stacked = torch.matmul(rows, x.reshape(batch * groups, self.inputs * height, width))
-            y = torch.matmul(stacked.view(batch * groups, self.outputs * height, len(columns)), columns)
+            y = by_products(x.reshape(batch, groups, self.inputs, height, width), left, right)
         channels = groups * self.outputs * right.shape[1] // width
         if self.parts_first:
             y = y.reshape(batch, groups, self.outputs, self.tokens).transpose(1, 2)

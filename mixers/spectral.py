@@ -25,7 +25,7 @@ from mixers.transforms import (
 )
 
 
-class _BothParts(PlaneTransform):
+class _RealAndImaginary(PlaneTransform):
     """Real and imaginary part of the 2-D DFT of each channel, [all real parts, all imaginary parts]."""
 
     kind = "both_parts"
@@ -48,7 +48,7 @@ class _BothParts(PlaneTransform):
     paper="spectracles (https://github.com/mkaic/spectracles)",
     year=2024,
 )
-class FFTComplex(_BothParts):
+class FFTComplex(_RealAndImaginary):
     """[Re F, Im F]: both parts of the 2-D DFT of each channel, as 2C channels.
 
     Y[b, c] = Re F(X[b, c]), Y[b, C + c] = Im F(X[b, c]), with F orthonormal over H and W. An isometry: nothing is lost.
@@ -73,7 +73,7 @@ class FFTComplex(_BothParts):
     paper="FNet (https://arxiv.org/abs/2105.03824)",
     year=2021,
 )
-class FFTReal(_BothParts):
+class FFTReal(_RealAndImaginary):
     """Re of the DFT over channels and both axes: FNet's mixer on a grid.
 
     Y = Re F_C F_H F_W X, orthonormal. It mixes channels as well as tokens, has no parameters, and loses the odd half of

@@ -11,10 +11,6 @@ import math
 import torch
 from torch import Tensor
 
-# Up to this many tokens one product with the dense (N, N) matrix of a 2-D transform beats two small products or an FFT
-# (measured on CPUs and counted in memory passes on GPUs).
-DENSE_TOKENS = 64
-
 PALEY_ORDERS = (12, 20, 28)
 
 
@@ -34,12 +30,6 @@ def dft_matrices(n: int) -> tuple[Tensor, Tensor]:
     j = torch.arange(n, dtype=torch.int64)
     angle = (torch.outer(j, j) % n).to(torch.float64) * (2 * math.pi / n)
     return torch.cos(angle) / math.sqrt(n), -torch.sin(angle) / math.sqrt(n)
-
-
-def dft2_matrices(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Real and imaginary part, each (N, N) with N = height * width, of the 2-D DFT on flattened planes."""
-    (re_h, im_h), (re_w, im_w) = dft_matrices(height), dft_matrices(width)
-    return torch.kron(re_h, re_w) - torch.kron(im_h, im_w), torch.kron(re_h, im_w) + torch.kron(im_h, re_w)
 
 
 def hadamard_order(n: int) -> tuple[int, int] | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import functools
 import hashlib
+import itertools
 import logging
 from pathlib import Path
 from typing import Any

@@ -112,11 +112,6 @@ class Runner:
                 f"the results folder {results} cannot be written ({error.strerror}); name another by RESULTS="
             ) from error
 
-    def find(self, trial: Trial) -> Record | None:
-        """The valid record of a trial, if there is one that need not be measured again."""
-        record = self.load(trial)
-        return None if record is None or record.status in self.retry else record
-
     def load(self, trial: Trial) -> Record | None:
         """The record of a trial, whatever its status; one that cannot be read is set aside."""
         path = self.records / f"{_name(trial)}.json"
@@ -133,9 +128,8 @@ class Runner:
 
     def run(self, trials: list[Trial]) -> list[Result]:
         """Measures every trial that has no record, after saying what there is to do and how long it may take."""
-        for path in sorted(self.records.glob("*.json")):
-            self._load(path)
-        before = {trial: self.load(trial) for trial in trials}
+        there = {path.stem: self._load(path) for path in sorted(self.records.glob("*.json"))}
+        before = {trial: there.get(_name(trial)) for trial in trials}
         found = {trial: r for trial, r in before.items() if r is not None and r.status not in self.retry}
         todo = [trial for trial in before if trial not in found]
         trained = [trial for trial in todo if trial.kind in TRAINED]

@@ -126,6 +126,7 @@ def train(
         memory_format=net.memory_format,
     )
 
+    on_gpu = trial.device == "cuda"
     step = TrainingStep(
         net,
         optimizer,
@@ -133,7 +134,9 @@ def train(
         augment,
         functools.partial(autocast, trial),
         torch.Generator(trial.device),
-        cuda_graph if trial.device == "cuda" else None,
+        cuda_graph if on_gpu else None,
+        functools.partial(torch.compile, dynamic=False) if on_gpu else None,
+        steps=(trial.epochs - len(history)) * -(-len(data.train_labels) // trial.batch_size),
     )
     for epoch in range(len(history), trial.epochs):
         row = _train_epoch(trial, step, epoch)
@@ -157,18 +160,17 @@ def train(
         weights = {name: tensor.contiguous().cpu() for name, tensor in net.state_dict().items()}
         with atomic_write(checkpoint.with_suffix(".safetensors")) as file:
             file.write(safetensors.torch.save(weights))
-    on_cpu = trial.device == "cpu"
     metrics = {
         **{f"test_{name}": value for name, value in test_scores.items()},
         "val_top1_percent": history[-1]["val_top1_percent"],
         "train_loss": history[-1]["train_loss"],
         "train_s": train_s,
         "train_images_per_s": trial.epochs * len(data.train_labels) / train_s,
-        "overhead_percent": 100 * overhead_s / train_s if on_cpu else None,
+        "overhead_percent": 100 * overhead_s / train_s if not on_gpu else None,
         "params": sum(p.numel() for p in net.parameters()),
         "method": method_of(net, trial),
         "step": step.kind,
-        "compile_s": step.compile_s if trial.device == "cuda" else None,
+        "compile_s": step.compile_s if on_gpu else None,
     }
     return Outcome(metrics, history, predictions)
 

@@ -31,7 +31,7 @@ METRICS: dict[str, Metric] = {
     "train_images_per_s": Metric("training images per second", "higher", "Images trained on per second of training, data handling included, validation and compilation left out. Whatever else ran on the machine slowed it; the latency sweep is the fair comparison."),
     "overhead_percent": Metric("share of a step outside the net (%)", "lower", "Share of training time that is neither forward, backward nor optimizer: loading, augmentation, bookkeeping. CPU only."),
     "train_s": Metric("training time (s)", "lower", "Seconds of training, over all sittings of a resumed run; validation and test left out."),
-    "compile_s": Metric("warm-up and capture (s)", "lower", "Seconds before the first training step counts: warm-up and the capture of the step as a CUDA graph, in this sitting. GPU only."),
+    "compile_s": Metric("warm-up and capture (s)", "lower", "Seconds before the first training step counts: warm-up, the capture of the step as a CUDA graph and compilation, in this sitting. GPU only."),
     # cost
     "params": Metric("parameters", "lower", "Trained numbers in the whole net; a complex number counts as two."),
     "mixer_params": Metric("parameters of the mixers", "lower", "Trained numbers in all mixing layers."),
@@ -65,5 +65,5 @@ METRICS: dict[str, Metric] = {
 # metrics that are words
 WORDS: dict[str, str] = {
     "method": "Which implementation of the mixer ran: `dense`, `gemm`, `fft`, `fused`, `sdpa-` and the backend of attention, or `plain` where there is one only. In a net of several, all, with `+` between them.",
-    "step": "How training steps ran: `graph`, captured as one CUDA graph, or `eager`.",
+    "step": "How training steps ran: `graph`, captured as one CUDA graph; `compiled`, the same with the net compiled; or `eager`.",
 }

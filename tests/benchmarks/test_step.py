@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import pytest
@@ -29,7 +30,9 @@ class Replayed:
         self.step()
 
 
-def _run(capture, steps: int = 5, device: str = "cpu") -> tuple[TrainingStep, list[float]]:
+def _run(
+    capture, steps: int = 5, device: str = "cpu", compiler=None, total: int = 0
+) -> tuple[TrainingStep, list[float]]:
     torch.manual_seed(0)
     info = DATASETS["cifar100"]
     images = torch.randint(0, 256, (IMAGES, 3, 8, 8), dtype=torch.uint8, device=device)
@@ -39,7 +42,9 @@ def _run(capture, steps: int = 5, device: str = "cpu") -> tuple[TrainingStep, li
     rate = torch.tensor(0.0, device=device) if device == "cuda" else 0.0
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, fused=True, capturable=device == "cuda")
     generator = torch.Generator(device).manual_seed(1)
-    step = TrainingStep(net, optimizer, data, Augment("light", info), contextlib.nullcontext, generator, capture)
+    step = TrainingStep(
+        net, optimizer, data, Augment("light", info), contextlib.nullcontext, generator, capture, compiler, total
+    )
     losses = []
     for number in range(steps):
         batch = BATCH if number < steps - 1 else BATCH // 2  # the last one of an epoch is smaller
@@ -68,6 +73,58 @@ def test_what_cannot_be_captured_runs_plainly_and_is_said_so(caplog: pytest.LogC
     assert fallback.kind == "eager"
     assert losses == _run(None)[1]
     assert "no CUDA graph, the plain step runs: operation not permitted when stream is capturing" in caplog.text
+
+
+def _compiler(seconds: dict[str, float], monkeypatch: pytest.MonkeyPatch):
+    """A stand-in for torch.compile; each graph takes the seconds of the form of the net in it."""
+    compiled: list[torch.nn.Module] = []
+
+    def compiler(net):
+        compiled.append(net)
+        return net.forward
+
+    def seconds_each(self, graph):
+        graph.replay()
+        return seconds["compiled" if compiled else "plain"]
+
+    monkeypatch.setattr(TrainingStep, "seconds_each", seconds_each)
+    return compiler
+
+
+@pytest.mark.parametrize(
+    ("plain_s", "compiled_s", "steps", "kind"),
+    [
+        (1.0, 0.5, 1000, "compiled"),
+        (1.0, 1.5, 1000, "graph"),  # not faster
+        (1.0, 0.5, 10, "graph"),  # too short a run
+    ],
+)
+def test_the_net_is_compiled_where_that_pays(plain_s, compiled_s, steps, kind, monkeypatch) -> None:
+    plain_losses = _run(None)[1]
+    compiler = _compiler({"plain": plain_s, "compiled": compiled_s}, monkeypatch)
+    step, losses = _run(lambda step, _: Replayed(step), compiler=compiler, total=steps)
+    assert step.kind == kind
+    assert losses == plain_losses
+
+
+def test_a_compiler_that_fails_leaves_the_graph(caplog: pytest.LogCaptureFixture, monkeypatch) -> None:
+    def broken(net):
+        raise ImportError("no compiler here\nmore")
+
+    monkeypatch.setattr(TrainingStep, "seconds_each", lambda self, graph: 1.0)
+    step, losses = _run(lambda step, _: Replayed(step), compiler=broken, total=1000)
+    assert step.kind == "graph" and losses == _run(None)[1]
+    assert "not compiled: no compiler here" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_really_compiled_net_trains_as_the_plain_one(monkeypatch) -> None:
+    times = iter([2.0, 1.0])
+    monkeypatch.setattr(TrainingStep, "seconds_each", lambda self, graph: next(times))
+    compiler = functools.partial(torch.compile, dynamic=False)
+    step, losses = _run(lambda step, _: Replayed(step), compiler=compiler, total=1000)
+    assert step.kind == "compiled"
+    assert losses == pytest.approx(_run(None)[1], rel=1e-4)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -9,7 +9,7 @@ from mixer_checks import default_dtype
 
 from mixers import MixerError, MixerNet, create_mixer, list_mixers
 from mixers.attention import BACKENDS
-from mixers.methods import crossovers, fastest
+from mixers.methods import CROSSOVERS, fastest
 from mixers.planes import PlaneTransform
 
 TRANSFORMS = [name for name in list_mixers() if isinstance(create_mixer(name, 8, (4, 4)), PlaneTransform)]
@@ -91,7 +91,7 @@ def test_the_dense_matrix_is_for_small_grids() -> None:
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_the_table_names_methods_that_exist(device: str) -> None:
     kinds = {create_mixer(name, 8, (4, 4)).kind for name in TRANSFORMS}
-    methods = crossovers()[device]["methods"]
+    methods = CROSSOVERS[device]["methods"]
     assert kinds | {"attention"} == set(methods)
     for kind, rows in methods.items():
         bounds = [most for most, _ in rows]

@@ -18,7 +18,6 @@ from torch import Tensor
 from mixers import MixerError, UnsupportedSize, create_mixer
 from mixers.transforms import (
     dct_matrix,
-    dft2_matrices,
     dft_complex,
     dft_matrices,
     dft_real,
@@ -61,16 +60,6 @@ def test_dct_matrix_is_scipys(n: int) -> None:
 def test_dft_matrices_are_numpys(n: int) -> None:
     real, imaginary = dft_matrices(n)
     expected = np.fft.fft(np.eye(n), axis=0, norm="ortho")
-    _allclose(real, expected.real)
-    _allclose(imaginary, expected.imag)
-
-
-@few_examples
-@given(size=sizes)
-def test_dft2_matrices_are_numpys(size: tuple[int, int]) -> None:
-    n = math.prod(size)
-    real, imaginary = dft2_matrices(*size)
-    expected = np.fft.fft2(np.eye(n).reshape(n, *size), norm="ortho").reshape(n, n).T
     _allclose(real, expected.real)
     _allclose(imaginary, expected.imag)
 
