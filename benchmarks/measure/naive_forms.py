@@ -43,6 +43,8 @@ def naive_forms(mixer: str, height: int, width: int) -> dict[str, Form]:
         forms["rfft2"] = _then_filled(mixer)
     if mixer == "fft_pairs":
         forms["fft2"] = _complex_pairs
+    if mixer == "fft_real":
+        forms["fft2"] = lambda x: torch.fft.fftn(x, dim=(1, 2, 3), norm="ortho").real.contiguous()
     return forms
 
 
@@ -98,11 +100,26 @@ def _scrambled(real: Tensor, imaginary: Tensor) -> Tensor:
     return torch.stack([real, imaginary], -1).reshape(batch, 2 * channels, height, width)
 
 
+def _over_channels(real: Tensor, imaginary: Tensor) -> Tensor:
+    return torch.fft.fft(torch.complex(real, imaginary), dim=1, norm="ortho").real.contiguous()
+
+
+def _polar(real: Tensor, imaginary: Tensor) -> Tensor:
+    """Frequencies that are their own mirror image are real; what rounding leaves of their imaginary part goes."""
+    own = [slice(None, None, side // 2 if side % 2 == 0 else side) for side in real.shape[2:]]
+    imaginary = imaginary.contiguous()
+    imaginary[:, :, own[0], own[1]] = 0.0
+    spectrum = torch.complex(real, imaginary)
+    return torch.cat([spectrum.abs(), spectrum.angle()], 1)
+
+
 FINISHES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "fft_real_2d": lambda real, imaginary: real,
     "fft_imag": lambda real, imaginary: imaginary,
     "hartley": lambda real, imaginary: real - imaginary,
     "fft_complex": lambda real, imaginary: torch.cat([real, imaginary], 1),
+    "fft_real": _over_channels,
+    "fft_magphase": _polar,
     "fft_pairs": _pairs,
     "fft_scrambled": _scrambled,
 }

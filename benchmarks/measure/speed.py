@@ -1,8 +1,7 @@
 """Speed that this suite answers for itself, as ratios within one run.
 
-Transforms: our mixers beside the torch.fft calls that they replace, and beside the naive forms of `naive_forms`, on one
-thread, rounds interleaved, outputs checked against the plain definition first. Training: our loop beside timm's, see
-`timm_loop`.
+Transforms: every spectral mixer beside the forms of `naive_forms`, on one thread, rounds interleaved, outputs checked
+against the plain definition first. Training: our loop beside timm's, see `timm_loop`.
 """
 
 from __future__ import annotations
@@ -25,44 +24,11 @@ from benchmarks.record import atomic_write, code_version, environment, machine_n
 from benchmarks.trial import Trial
 from mixers import create_mixer
 
-SHAPE = (32, 192, 32, 32)
-TRANSFORM_ROUNDS = 15
 # (images, channels, rows, columns); fewer images where planes are large, all of them larger than the caches
 FORM_SHAPES: list[tuple[int, ...]] = [(32, 192, 16, 16), (16, 192, 32, 32), (8, 192, 64, 64), (4, 192, 128, 128)]
-FORM_ROUNDS = 7
+FORM_ROUNDS = 21
 TURN_MS = 15.0  # of one form in one round
 LARGEST_ERROR = 1e-5  # relative, of an output that is timed
-PEERS: dict[str, tuple[str, Callable[[Tensor], Any]]] = {
-    "dct": ("rfft2", torch.fft.rfft2),
-    "hadamard": ("rfft2", torch.fft.rfft2),
-    "fft_complex": ("fft2 and a concatenation", lambda x: torch.cat(_parts(torch.fft.fft2(x)), 1)),
-    "fft_real": ("fftn and its real part", lambda x: torch.fft.fftn(x, dim=(1, 2, 3)).real.contiguous()),
-}
-
-
-def compare_transforms() -> list[Comparison]:
-    """Time of `dct`, `hadamard`, `fft_complex` and `fft_real` beside torch.fft, on one thread.
-
-    Raises:
-        RuntimeError: an output differs from the plain definition; nothing is timed then.
-    """
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    _, dim, height, width = SHAPE
-    x = torch.randn(SHAPE)
-    mixers = {name: create_mixer(name, dim, (height, width)) for name in PEERS}
-    for name, mixer in mixers.items():
-        difference = torch.linalg.norm(mixer(x[:1]) - mixer.reference(x[:1])) / torch.linalg.norm(
-            mixer.reference(x[:1])
-        )
-        if not difference < 1e-5:
-            raise RuntimeError(f"{name} differs from its definition by {difference:.1e}; not timed")
-    with torch.no_grad():
-        calls: dict[str, Callable[[], Any]] = {name: functools.partial(mixer, x) for name, mixer in mixers.items()}
-        calls |= {peer: functools.partial(function, x) for peer, function in PEERS.values()}
-        times = interleaved(calls, TRANSFORM_ROUNDS)
-    setting = f"{list(SHAPE)} float32, forward, 1 thread"
-    return [compare(name, peer, setting, times[name], times[peer], "ms") for name, (peer, _) in PEERS.items()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,9 +90,8 @@ def _compare_forms(name: str, x: Tensor, rounds: int) -> FormComparison:
 
 def write_speed(folder: Path, mixers: list[str], threads: int, data_dir: Path) -> list[Comparison]:
     """Makes all comparisons and writes them to `speed.json` in `folder`, and as tables to `speed.md`."""
-    comparisons = compare_transforms()
     forms = compare_forms()
-    comparisons += compare_loops(mixers, threads, data_dir)
+    comparisons = compare_loops(mixers, threads, data_dir)
     where = environment(
         Trial(kind="cost", mixer="dct", dataset="cifar100", image_size=32, patch_size=4, dim=64, depth=4)
     )
@@ -169,7 +134,3 @@ def form_lines(forms: list[FormComparison]) -> list[str]:
         cells = [f.mixer, str(f.image_size), str(list(f.shape)), f"{f.ours_ms:.3g}", f.best, ratio, *cells]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
-
-
-def _parts(spectrum: Tensor) -> list[Tensor]:
-    return [spectrum.real, spectrum.imag]
