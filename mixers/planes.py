@@ -49,6 +49,7 @@ class PlaneTransform(Mixer):
             raise MixerError(f"method dense is for grids of up to {DENSE_TOKENS} tokens; this one has {self.tokens}")
         if dim % self.inputs == 0:
             self.out_channels = dim // self.inputs * self.outputs
+        self.channels_each = self.outputs * right.shape[1] // self.size[1]  # of the result, for a group of planes
         self.keep_matrices(left, right)
 
     def matrices(self) -> tuple[Tensor, Tensor]:
@@ -87,21 +88,21 @@ class PlaneTransform(Mixer):
         method = self.method_on(x.device.type, x.dtype)
         if method == "fft":
             return self.by_fft(x)
-        left, right = self.plane_matrices()
         batch, groups, (height, width) = len(x), self.dim // self.inputs, self.size
-        if method == "fused":
-            if torch.is_autocast_enabled(x.device.type):
-                x = x.to(torch.get_autocast_dtype(x.device.type))
-            grouped = x.reshape(batch, groups, self.inputs, height, width)
-            y = plane_transform(grouped, left.to(x.dtype), right.to(x.dtype), self.parts_first)
-        elif method == "dense":
+        if method == "dense":
             y = torch.matmul(x.reshape(batch, groups, self.inputs * self.tokens), self.tokens_matrix)
         else:
-            y = by_products(x.reshape(batch, groups, self.inputs, height, width), left, right)
-        channels = groups * self.outputs * right.shape[1] // width
+            left, right = self.plane_matrices()
+            if method == "fused" and torch.is_autocast_enabled(x.device.type):
+                x = x.to(torch.get_autocast_dtype(x.device.type))
+            grouped = x.reshape(batch, groups, self.inputs, height, width)
+            if method == "fused":
+                y = plane_transform(grouped, left.to(x.dtype), right.to(x.dtype), self.parts_first)
+            else:
+                y = by_products(grouped, left, right)
         if self.parts_first:
             y = y.reshape(batch, groups, self.outputs, self.tokens).transpose(1, 2)
-        return y.reshape(batch, channels, height, width)
+        return y.reshape(batch, groups * self.channels_each, height, width)
 
     def flops_executed(self) -> int:
         (height, width), tokens, groups = self.size, self.tokens, self.dim // self.inputs
