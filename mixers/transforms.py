@@ -133,7 +133,8 @@ class _SymmetricPart(torch.autograd.Function):
         elif part == "imaginary":
             _fill(out, half.imag, half.imag, axes, odd=True)
         else:
-            _fill(out, half.real - half.imag, half.real + half.imag, axes)
+            torch.sub(half.real, half.imag, out=out.narrow(axes[-1], 0, half.shape[axes[-1]]))
+            _mirror(out, half.real + half.imag, axes)
         return out
 
     @staticmethod
@@ -170,9 +171,14 @@ def _fill(out: Tensor, half: Tensor, conjugate: Tensor, axes: tuple[int, ...], o
 
     With `odd`, at -k its negative. Frequencies that have their mirror image inside the half are taken from `half`.
     """
+    out.narrow(axes[-1], 0, half.shape[axes[-1]]).copy_(half)
+    _mirror(out, conjugate, axes, odd)
+
+
+def _mirror(out: Tensor, conjugate: Tensor, axes: tuple[int, ...], odd: bool = False) -> None:
+    """The part of `_fill` beyond the half that is there."""
     last, others = axes[-1], axes[:-1]
-    kept, width = half.shape[last], out.shape[last]
-    out.narrow(last, 0, kept).copy_(half)
+    kept, width = conjugate.shape[last], out.shape[last]
     if kept == width:
         return
     # frequencies that are 0 on an axis stay where they are; the others are mirrored, axis by axis
