@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmarks.report.claims import judge, write_claims
+from benchmarks.report.claim_rules import Evidence
+from benchmarks.report.claims import judge_groups, write_verdicts
 from benchmarks.report.frame import load_results, split_groups
 from benchmarks.report.page import Group, write_page
 from benchmarks.report.plots import make_plots
@@ -34,12 +35,13 @@ def write_report(results: Path) -> list[Path]:
     frame = load_results(results)
     clear(results)
     paths: list[Path] = []
-    groups = []
+    groups, evidence = [], []
     for name, group in split_groups(frame).items():
         tables, written = table_files(group, results / "tables" / name, results)
         paths += written + make_plots(tables, group, results / "plots" / name)
-        groups.append(Group(name, group, tables, judge(group, results), tables["differences"]))
-    return [*paths, *write_claims(results)[1], write_page(results, groups)]
+        evidence.append(Evidence(group, results))
+        groups.append(Group(name, group, tables, judge_groups(evidence[-1:]), tables["differences"]))
+    return [*paths, *write_verdicts(judge_groups(evidence), results), write_page(results, groups)]
 
 
 def clear(results: Path) -> None:

@@ -345,14 +345,24 @@ def judge(frame: pd.DataFrame, results: Folders) -> list[Verdict]:
     Returns:
         In the order of CLAIMS; a claim that nothing was measured of is undecided, once.
     """
-    evidence = [Evidence(group, results) for group in split_groups(frame).values()]
+    return judge_groups([Evidence(group, results) for group in split_groups(frame).values()])
+
+
+def judge_groups(evidence: Sequence[Evidence]) -> list[Verdict]:
+    """As `judge`, from groups of records; what a group has to say is looked for once."""
     verdicts = []
     for claim in CLAIMS:
         # the first source's own net stands outside of all groups
         groups = evidence[:1] if isinstance(claim.rule, DepthWithoutNorm) else evidence
-        found = [finding for group in groups if (finding := claim.rule.find(group)) is not None]
+        found = [finding for group in groups if (finding := _find(claim, group)) is not None]
         verdicts += [_verdict(claim, finding) for finding in found] or [_not_measured(claim)]
     return verdicts
+
+
+def _find(claim: Claim, evidence: Evidence) -> Finding | None:
+    if claim.id not in evidence.found:
+        evidence.found[claim.id] = claim.rule.find(evidence)
+    return evidence.found[claim.id]
 
 
 def _verdict(claim: Claim, finding: Finding) -> Verdict:
@@ -415,11 +425,16 @@ def write_claims(results: Folders) -> tuple[list[Verdict], list[Path]]:
     frames = [load_results(folder) for folder in folders(results)]
     frame = pd.concat(frames, ignore_index=True).drop_duplicates(["kind", "id"]).reset_index(drop=True)
     verdicts = judge(frame, results)
-    paths = [folders(results)[0] / "claims.csv", folders(results)[0] / "claims.md"]
+    return verdicts, write_verdicts(verdicts, folders(results)[0])
+
+
+def write_verdicts(verdicts: Sequence[Verdict], folder: Path) -> list[Path]:
+    """Writes `claims.csv` and `claims.md` into a folder."""
+    paths = [folder / "claims.csv", folder / "claims.md"]
     for path, text in zip(paths, (programs(verdicts), people(verdicts)), strict=True):
         with atomic_write(path) as file:
             file.write(text.encode())
-    return verdicts, paths
+    return paths
 
 
 def programs(verdicts: Sequence[Verdict]) -> str:
