@@ -1,8 +1,8 @@
 """A node of a Ray cluster dies in the middle of a sweep: `python tests/reliability/ray_nodes.py OUT`.
 
-Starts a cluster of several nodes of one core each as processes on this machine, trains 24 small nets on it, kills a node
-once a third of the records are there, and compares every record and prediction with those of a local run, bit for bit;
-times of day and durations are left aside. Writes ray.json and ray.md into OUT.
+Starts a cluster of several nodes of one core each as processes on this machine, trains 24 small nets on it, kills a
+node once a third of the records are there, and compares every record and prediction with those of a local run, bit for
+bit; times of day and durations are left aside. Writes ray.json and ray.md into OUT.
 """
 
 from __future__ import annotations
@@ -121,7 +121,8 @@ def main() -> int:
         file.write(json.dumps(seen, indent=1).encode() + b"\n")
     page = (
         "# A node dies in the middle of a sweep\n\n"
-        f"`{seen['command']}`, Ray {seen['ray']}, {seen['nodes']} nodes of one core as processes on one machine, n = 1 run:\n\n"
+        f"`{seen['command']}`, Ray {seen['ray']}, {seen['nodes']} nodes of one core as processes on one machine, "
+        "n = 1 run:\n\n"
         f"{seen['trials']} trials; a node killed when {seen['killed_at_records']} records were there; "
         f"{seen['good_records']} good records at the end, {seen['missing']} missing, "
         f"{len(seen['differing_from_a_local_run'])} records or predictions that differ from a local run's, "
