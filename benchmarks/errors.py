@@ -13,4 +13,7 @@ class Diverged(RuntimeError):
 
 def printable(text: object) -> str:
     """One line of printable characters: no line break, and no code that moves a terminal's cursor or colours it."""
-    return "".join(c for c in re.sub(r"\s+", " ", str(text)) if c.isprintable()).strip()
+    line = str(text)
+    if not line.isprintable():
+        line = "".join(c for c in re.sub(r"\s+", " ", line) if c.isprintable())
+    return " ".join(line.split())

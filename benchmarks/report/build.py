@@ -37,9 +37,9 @@ def write_report(results: Path) -> list[Path]:
     paths: list[Path] = []
     groups, evidence = [], []
     for name, group in split_groups(frame).items():
-        tables, written = table_files(group, results / "tables" / name, results)
-        paths += written + make_plots(tables, group, results / "plots" / name)
         evidence.append(Evidence(group, results))
+        tables, written = table_files(group, results / "tables" / name, evidence[-1].sample)
+        paths += written + make_plots(tables, group, results / "plots" / name)
         groups.append(Group(name, group, tables, judge_groups(evidence[-1:]), tables["differences"]))
     return [*paths, *write_verdicts(judge_groups(evidence), results), write_page(results, groups)]
 

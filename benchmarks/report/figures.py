@@ -71,14 +71,18 @@ def make_figure(
 
 def wrap(text: str, width: float) -> list[str]:
     """Lines of at most `width` points in the caption's font."""
-    lines: list[str] = []
+    space = text_size("x x", CAPTION_SIZE)[0] - text_size("xx", CAPTION_SIZE)[0]
+    lines: list[list[str]] = []
+    left = 0.0
     for word in text.split():
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and text_size(longer, CAPTION_SIZE)[0] <= width:
-            lines[-1] = longer
+        needed = text_size(word, CAPTION_SIZE)[0]  # of words alone, which captions share, where lines are all new
+        if lines and space + needed <= left:
+            lines[-1].append(word)
+            left -= space + needed
         else:
-            lines.append(word)
-    return lines
+            lines.append([word])
+            left = width - needed
+    return [" ".join(words) for words in lines]
 
 
 def label_room(texts: Sequence[str], size: float = 7) -> float:

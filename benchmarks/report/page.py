@@ -23,6 +23,7 @@ from benchmarks.record import atomic_write
 from benchmarks.report import atlas
 from benchmarks.report.commands import train_command
 from benchmarks.report.frame import comparisons, plain
+from benchmarks.report.metrics import METRICS
 from benchmarks.report.page_answers import PASSES, answers, headlines, mean_with_interval
 from benchmarks.report.page_charts import latency_sweeps, patch_sweeps, seeds_of, settings
 from benchmarks.report.style import family_colour
@@ -321,7 +322,8 @@ def provenance_table(key: str, frame: pd.DataFrame) -> Table:
 def records_table(key: str, frame: pd.DataFrame) -> Table:
     """One row a record: the file a number can be followed to."""
     rows = []
-    for row in frame.sort_values(["kind", "label", "id"], kind="stable").to_dict("records"):
+    ordered = frame.sort_values(["kind", "label", "id"], kind="stable")
+    for row in ordered.drop(columns=["history", *METRICS]).to_dict("records"):
         setting = f"{row['image_size']} px, patch {row['patch_size']}, dim {row['dim']}, depth {row['depth']}"
         texts = {
             **row,

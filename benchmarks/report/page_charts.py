@@ -125,12 +125,10 @@ def curves(frame: pd.DataFrame, rows: pd.DataFrame) -> list[dict[str, Any]]:
     for _, row in rows.iterrows():
         runs = trained[same_rows(trained, row, ["label", *ACCURACY_SETTING])].sort_values("seed")
         columns = {
-            int(run["seed"]): pd.Series(
-                {int(e["epoch"]): e.get("val_top1_percent") for e in run["history"]}, dtype=float
-            )
-            for _, run in runs.iterrows()
+            int(seed): {int(e["epoch"]): e.get("val_top1_percent") for e in history}
+            for seed, history in zip(runs["seed"], runs["history"], strict=True)
         }
-        table = pd.DataFrame(columns).dropna().sort_index()
+        table = pd.DataFrame(columns, dtype=float).dropna().sort_index()
         if len(table):
             found.append(
                 look(row["label"])

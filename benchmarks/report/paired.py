@@ -32,6 +32,8 @@ CHUNK = 250  # replicates drawn at a time
 MOST_EXACT = 12  # seeds up to which all 2^n flips of signs are tried
 FEWEST_SEEDS = 3  # under which no verdict is given
 SIGNIFICANT = 0.05
+SETTING_COLUMNS = ["mixer", "label", "family", "tokens", *(name for name in ACCURACY_SETTING if name != "mixer")]
+RUN_COLUMNS = [*SETTING_COLUMNS, "seed", "id", "test_top1_percent", "val_top1_percent"]
 OVER_BOTH, OVER_SEEDS = "seeds and test images", "seeds alone"
 TOO_FEW = "too few to tell"
 
@@ -60,7 +62,7 @@ class Sample:
 
     def __init__(self, frame: pd.DataFrame, results: Folders) -> None:
         self.correct = correct_answers(frame, results)
-        trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
+        trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")][RUN_COLUMNS]
         self.runs = [
             _runs(found) for _, found in trained.groupby(["label", *ACCURACY_SETTING], dropna=False, sort=False)
         ]
@@ -118,14 +120,9 @@ class Sample:
         return Estimate(float(function(*(math.fsum(v) / n for v in values))), float(low), float(high), n)
 
 
-def accuracy_intervals(frame: pd.DataFrame, results: Folders) -> pd.DataFrame:
-    """One row per mixer and trained setting: mean accuracy with its interval, noise of seeds and of test images.
-
-    Args:
-        frame: records of one data set, profile and machine.
-        results: the folder, or folders, that they were read from.
-    """
-    sample, rows = Sample(frame, results), []
+def accuracy_intervals(sample: Sample) -> pd.DataFrame:
+    """One row per mixer and trained setting: mean accuracy with its interval, noise of seeds and of test images."""
+    rows = []
     for runs in sample.runs:
         estimate = sample.interval(lambda mean: mean, runs)
         assert estimate is not None
@@ -141,17 +138,12 @@ def accuracy_intervals(frame: pd.DataFrame, results: Folders) -> pd.DataFrame:
     return table(rows, lambda row: (-row["test_top1_percent_mean"], row["label"]))
 
 
-def paired_table(frame: pd.DataFrame, results: Folders) -> pd.DataFrame:
+def paired_table(sample: Sample) -> pd.DataFrame:
     """One row per mixer, reference and trained setting: the difference of accuracies, seed by seed, image by image.
-
-    Args:
-        frame: records of one data set, profile and machine.
-        results: the folder, or folders, that they were read from.
 
     Returns:
         Differences are mixer less reference in points of test top-1; rows stand by reference, the best mixer first.
     """
-    sample = Sample(frame, results)
     rows: list[dict[str, Any]] = []
     for setting in sample.settings():
         by_label = {runs.setting["label"]: runs for runs in setting}
@@ -240,10 +232,15 @@ def seed_weights(n: int, confidence: float = 0.95, replicates: int = REPLICATES)
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:
-    """Two-sided p of the mean of paired differences, over all flips of their signs; never below 2 / 2^n."""
-    # scipy tries all flips where they are no more than n_resamples
+    """Two-sided p of the mean of paired differences, over all flips of their signs, or 2^12 drawn ones of many."""
+    n = len(differences)
+    if n > MOST_EXACT:
+        flips = np.random.RandomState(2).choice((-1.0, 1.0), size=(2**MOST_EXACT, n))
+        sums = np.abs(flips @ np.asarray(differences))
+        as_far = int((sums >= abs(math.fsum(differences)) * (1 - 1e-12)).sum())
+        return (as_far + 1) / (len(flips) + 1)  # the flip that was observed is one of them
     test = functools.partial(scipy.stats.permutation_test, permutation_type="samples", n_resamples=2**MOST_EXACT)
-    result = test((np.asarray(differences),), np.mean, vectorized=True, random_state=np.random.RandomState(2))
+    result = test((np.asarray(differences),), np.mean, vectorized=True)
     return min(1.0, float(result.pvalue))
 
 
@@ -258,8 +255,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def probability_of_improvement(values: Sequence[float], others: Sequence[float]) -> float:
     """Share of pairs of one run of each in which the first is better, ties counted half (Agarwal et al., 2021)."""
-    wins = [(a > b) + 0.5 * (a == b) for a in values for b in others]
-    return math.fsum(wins) / len(wins)
+    ahead = np.subtract.outer(np.asarray(values), np.asarray(others))
+    return float(((ahead > 0) + 0.5 * (ahead == 0)).mean())
 
 
 def noise(answers: NDArray[Any]) -> tuple[float | None, float]:
@@ -306,11 +303,11 @@ def _tuning_rank(runs: Runs) -> tuple[Any, ...]:
 def _runs(found: pd.DataFrame) -> Runs:
     ordered = found.sort_values(["seed", "id"], kind="stable").drop_duplicates("seed")
     first = ordered.iloc[0]
-    names = ["mixer", "label", "family", "tokens", *(name for name in ACCURACY_SETTING if name != "mixer")]
+    seeds = [int(seed) for seed in ordered["seed"]]
     return Runs(
-        {name: plain(first[name]) for name in names},
-        {int(row.seed): float(row.test_top1_percent) for row in ordered.itertuples()},  # type: ignore[arg-type]
-        {int(row.seed): str(row.id) for row in ordered.itertuples()},  # type: ignore[arg-type]
+        {name: plain(first[name]) for name in SETTING_COLUMNS},
+        dict(zip(seeds, ordered["test_top1_percent"].map(float), strict=True)),
+        dict(zip(seeds, ordered["id"].map(str), strict=True)),
         float(ordered["val_top1_percent"].mean()),
     )
 

@@ -45,7 +45,7 @@ def correct_answers(frame: pd.DataFrame, results: Folders) -> dict[str, NDArray[
     """
     found = {}
     trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
-    for row in trained.to_dict("records"):
+    for row in trained[["dataset", "id", "test_top1_percent"]].to_dict("records"):
         labels = labels_of_test(str(row["dataset"]))
         path = _file_of(f"accuracy-{row['id']}.npy", results)
         if labels is None or path is None:

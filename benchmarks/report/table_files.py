@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmarks.record import atomic_write
 from benchmarks.report.frame import plain
-from benchmarks.report.paired import OVER_BOTH, SIGNIFICANT, accuracy_intervals, paired_table
+from benchmarks.report.paired import OVER_BOTH, SIGNIFICANT, Sample, accuracy_intervals, paired_table
 from benchmarks.report.tables import (
     ACCURACY_SETTING,
     COMPARED,
@@ -53,21 +53,21 @@ SAME_COMPILED = ("tokens", "batch", "moves (MB)", "FLOPs", "drift")  # columns t
 WRONG = {"oom": "out of memory"}  # statuses that a reader may not know
 
 
-def table_files(frame: pd.DataFrame, folder: Path, results: Path) -> tuple[dict[str, pd.DataFrame], list[Path]]:
+def table_files(frame: pd.DataFrame, folder: Path, sample: Sample) -> tuple[dict[str, pd.DataFrame], list[Path]]:
     """Writes all tables of one group into `folder`.
 
     Args:
         frame: the group's records.
         folder: where the files go.
-        results: the folder of the records, where predictions lie beside them.
+        sample: of these records.
 
     Returns:
         The tables by name, those without rows included, and the paths written.
     """
     latency = latency_table(frame)
     tables = {
-        "summary": with_intervals(summary_table(frame), accuracy_intervals(frame, results)),
-        "differences": paired_table(frame, results),
+        "summary": with_intervals(summary_table(frame), accuracy_intervals(sample)),
+        "differences": paired_table(sample),
         "tuning": tuning_table(frame),
         "latency": latency,
         "scaling": scaling_table(latency, frame),

@@ -138,7 +138,7 @@ def test_noise_of_seeds_and_images_is_told_apart():
 
 def test_pairing_tells_what_two_intervals_do_not(folder):
     frame = load_results(folder)
-    table = paired_table(frame, folder).set_index(["label", "reference"])
+    table = paired_table(Sample(frame, folder)).set_index(["label", "reference"])
     row = table.loc["attention", "conv1x1"]
     assert (row["n"], row["interval_over"], row["verdict"]) == (8, OVER_BOTH, "higher")
     assert row["difference_points_low"] < row["difference_points"] < row["difference_points_high"]
@@ -148,7 +148,7 @@ def test_pairing_tells_what_two_intervals_do_not(folder):
     assert other["difference_points"] == pytest.approx(-row["difference_points"]) and other["verdict"] == "lower"
     assert table.loc["dct", "attention"]["verdict"] == TOO_FEW
     # the images that are hard for all cancel
-    alone = accuracy_intervals(frame, folder).set_index("label")
+    alone = accuracy_intervals(Sample(frame, folder)).set_index("label")
     unpaired = math.hypot(*(alone.loc[name]["test_sd_points"] for name in ("attention", "conv1x1")))
     assert row["test_sd_points"] < 0.8 * unpaired
     assert "fft_real" not in {reference for _, reference in table.index}
@@ -156,19 +156,19 @@ def test_pairing_tells_what_two_intervals_do_not(folder):
 
 def test_few_seeds_are_likely_at_most_and_two_are_too_few(folder):
     frame = load_results(folder)
-    three = paired_table(frame[frame["seed"] < 3], folder).set_index(["label", "reference"])
+    three = paired_table(Sample(frame[frame["seed"] < 3], folder)).set_index(["label", "reference"])
     row = three.loc["attention", "conv1x1"]
     assert (row["n"], row["verdict"], row["sign_flip_p"]) == (3, "likely higher", 0.25)
-    two = paired_table(frame[frame["seed"] < 2], folder)
+    two = paired_table(Sample(frame[frame["seed"] < 2], folder))
     assert set(two["verdict"]) == {TOO_FEW}
-    one = paired_table(frame[frame["seed"] < 1], folder)
+    one = paired_table(Sample(frame[frame["seed"] < 1], folder))
     assert set(one["verdict"]) == {TOO_FEW} and set(one["difference_points_low"]) == {None}
 
 
 def test_only_seeds_that_both_have_are_paired(folder):
     frame = load_results(folder)
     some = frame[(frame["mixer"] != "dct") | (frame["seed"] > 4)]
-    row = paired_table(some, folder).set_index(["label", "reference"]).loc["dct", "attention"]
+    row = paired_table(Sample(some, folder)).set_index(["label", "reference"]).loc["dct", "attention"]
     assert (row["n"], row["seeds"]) == (3, "5 6 7")
 
 
@@ -177,7 +177,7 @@ def test_without_predictions_the_interval_is_students_t_and_says_so(tmp_path):
         save_accuracy(tmp_path, "dct", a, seed)
         save_accuracy(tmp_path, "attention", b, seed)
     frame = load_results(tmp_path)
-    (row,) = paired_table(frame, tmp_path).to_dict("records")
+    (row,) = paired_table(Sample(frame, tmp_path)).to_dict("records")
     interval = scipy.stats.ttest_1samp([10, 8, 11], 0).confidence_interval(0.95)
     assert (row["difference_points_low"], row["difference_points_high"]) == pytest.approx(tuple(interval))
     assert row["interval_over"] == OVER_SEEDS and row["seed_sd_points"] is None
@@ -195,21 +195,21 @@ def test_of_several_tunings_the_held_out_images_choose(tmp_path):
 def test_settings_never_meet(tmp_path):
     save_accuracy(tmp_path, "attention", 50.0, 0)
     save_accuracy(tmp_path, "dct", 40.0, 0, epochs=8)
-    assert paired_table(load_results(tmp_path), tmp_path).empty
+    assert paired_table(Sample(load_results(tmp_path), tmp_path)).empty
 
 
 def test_predictions_of_another_run_are_told(folder):
     path = sorted((folder / "records").glob("*.npy"))[0]
     np.save(path, np.zeros(len(LABELS), dtype=np.uint8))
     with pytest.raises(UserError, match=path.name):
-        accuracy_intervals(load_results(folder), folder)
+        accuracy_intervals(Sample(load_results(folder), folder))
 
 
 def test_the_same_records_make_the_same_bytes_in_any_order(folder, tmp_path):
     frame = load_results(folder)
     shuffled = frame.sample(frac=1, random_state=0).reset_index(drop=True)
     for name, rows in (("a", frame), ("b", shuffled)):
-        table_files(rows, tmp_path / name, folder)
+        table_files(rows, tmp_path / name, Sample(rows, folder))
     for path in sorted((tmp_path / "a").iterdir()):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
     assert (tmp_path / "a" / "differences.md").is_file()
@@ -218,4 +218,5 @@ def test_the_same_records_make_the_same_bytes_in_any_order(folder, tmp_path):
 
 
 def test_nothing_trained_makes_empty_tables():
-    assert paired_table(records_frame([]), ".").empty and accuracy_intervals(records_frame([]), ".").empty
+    nothing = Sample(records_frame([]), ".")
+    assert paired_table(nothing).empty and accuracy_intervals(nothing).empty
