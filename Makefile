@@ -23,7 +23,8 @@ lower = $(subst _,-,$(shell echo '$(1)' | tr 'A-Z' 'a-z'))
 quote = '$(subst ','\'',$(1))'
 FLAGS = $(foreach v,$(VARIABLES),$(if $(findstring command,$(origin $(v))),--$(call lower,$(v))=$(call quote,$($(v))))) $(ARGS)
 
-.PHONY: help bench-all train tune latency cost report claims list speed profile crossovers bench-peers atlas test test-all lint format
+.PHONY: help bench-all train tune latency cost report claims status validate list speed profile crossovers bench-peers atlas \
+  spectracles test test-all lint format
 
 help: ## this page
 	@echo 'usage: make VERB [VARIABLE=value ...]'
@@ -43,13 +44,16 @@ latency: $(READY) ## time per image size, each mixer alone and in the backbone
 cost: $(READY) ## parameters, FLOPs and peak memory
 report: $(READY) ## tables, plots and the page again, from the records alone
 claims: $(READY) ## what the literature says, judged from the records alone
+status: $(READY) ## what is done, running, failed, and how long the rest takes
+validate: $(READY) ## whether records that somebody sends are what they say: make validate RESULTS=DIR
 list: $(READY) ## the mixers, with family, complexity, paper and year
 speed: $(READY) ## ratios quoted in the README: transforms against naive forms, training against timm's loop
 profile: $(READY) ## where the time of a training step goes, and a trace of it: make profile MIXER=dct,attention
 crossovers: $(READY) ## which method of a mixer is fastest from how many tokens on
 bench-peers: $(READY) $(PEERS_READY) ## ratios: each mixer beside the best public implementation, forward and backward
 atlas: $(READY) ## what each mixer does: maps of one token's influence, before and after training
-bench-all train tune latency cost report claims list speed profile crossovers bench-peers atlas:
+spectracles: $(READY) ## the first source's own net, its published log run again in both layouts
+bench-all train tune latency cost report claims status validate list speed profile crossovers bench-peers atlas spectracles:
 	@$(PY) -m benchmarks $@ $(FLAGS)
 
 # side by side, a core for each, where pytest-xdist is installed

@@ -169,6 +169,7 @@ def speed(options: argparse.Namespace) -> int:
     from benchmarks.profiles import CORE_MIXERS
     from benchmarks.record import cores
 
+    _only(options, ("threads", "data_dir", "results"))
     options.results.mkdir(parents=True, exist_ok=True)
     for c in write_speed(options.results, list(CORE_MIXERS), options.threads or cores(), options.data_dir):
         spread = f"{c.ratio_low:.3f} to {c.ratio_high:.3f}, n = {c.rounds}"
