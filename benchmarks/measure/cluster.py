@@ -28,6 +28,8 @@ from mixers.blocks import mixers_in
 from mixers.registry import mixer_entry
 
 MAX_RETRIES = 10  # of one trial, each after the death of a worker or a node
+SETTINGS = ("MALLOC_", "OMP_")  # beginnings of the variables that a record names
+SENT = "TOKEN_MIXERS_SETTINGS"  # their names where the command runs
 LOOK_EVERY_S = 1.0
 ANSWER_TIMEOUT_S = 30
 
@@ -170,6 +172,7 @@ def measure_on_node(
             f"a node does not see {Path(token).parent.parent}; RESULTS= must name a folder that all nodes share",
             False,
         )
+    _drop_settings_of_ray()
     try:
         for plugin in plugins:
             mixer_entry(plugin)
@@ -194,8 +197,16 @@ def _plugins(trial: Trial) -> list[str]:
 
 def _environment() -> dict[str, str]:
     """The settings of this process that bear on times and memory, and the places that modules are imported from."""
-    settings = {name: value for name, value in os.environ.items() if name.startswith(("MALLOC_", "OMP_"))}
-    return settings | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
+    settings = {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)}
+    paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+    return settings | {"PYTHONPATH": paths, SENT: " ".join(settings)}
+
+
+def _drop_settings_of_ray() -> None:
+    """Ray sets OMP_NUM_THREADS for its workers; the trial says how many threads it takes, as it does at home."""
+    if SENT in os.environ:
+        for name in [name for name in os.environ if name.startswith(SETTINGS) and name not in os.environ[SENT].split()]:
+            del os.environ[name]
 
 
 def _say_what_never_fits(ray: Any, trials: list[Trial]) -> None:
