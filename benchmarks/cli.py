@@ -188,8 +188,10 @@ def crossovers(options: argparse.Namespace) -> int:
     precision = options.precision or ("bfloat16" if device == "cuda" else "float32")
     threads = 1 if options.threads is None else options.threads
     _log_to_stdout()
-    cells = measure_crossovers(device, threads, precision, ROUNDS if options.rounds is None else options.rounds)
-    print(f"written to {', '.join(map(str, write_crossovers(options.results, cells, device, threads, precision)))}")
+    rounds = ROUNDS if options.rounds is None else options.rounds
+    cells = measure_crossovers(device, threads, precision, rounds)
+    written = write_crossovers(options.results, cells, device, threads, precision, rounds)
+    print(f"written to {', '.join(map(str, written))}")
     return 0
 
 

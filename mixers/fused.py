@@ -18,6 +18,7 @@ from torch import Tensor
 from mixers.transforms import separable
 
 MAX_SIDE = 128  # a plane and its matrices have to fit on the chip
+MOST_RESULTS = 2  # of a group of planes that one program makes
 SMALLEST_BLOCK = 16  # of a product on tensor cores
 
 
@@ -25,7 +26,7 @@ def can_fuse(device: str, size: tuple[int, int], dtype: torch.dtype = torch.floa
     """Whether planes of this size have a kernel on this type of device; with TRITON_INTERPRET=1 a CPU has one too."""
     if max(size) > MAX_SIDE or not _has_triton():
         return False
-    return _interpreted() if device == "cpu" else device == "cuda" and dtype != torch.float64
+    return _interpreted() if device == "cpu" else device == "cuda" and dtype != torch.float64 and _new_enough()
 
 
 def plane_transform(x: Tensor, left: Tensor, right: Tensor, parts_first: bool = False) -> Tensor:
@@ -47,7 +48,7 @@ def plane_transform(x: Tensor, left: Tensor, right: Tensor, parts_first: bool = 
 def _plane_transform(x: Tensor, left: Tensor, right: Tensor, parts_first: bool) -> Tensor:
     out = _empty_result(x, left, right, parts_first)
     planes = x.shape[:3].numel()
-    if planes and can_fuse(x.device.type, (max(left.shape[-2:]), x.shape[-1]), x.dtype):
+    if planes and len(left) <= MOST_RESULTS and can_fuse(x.device.type, (max(left.shape[-2:]), x.shape[-1]), x.dtype):
         _launch(x, left, right, out)
     elif planes:
         out.copy_(by_products(x, left, right))
@@ -115,6 +116,12 @@ def _has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
+@functools.cache
+def _new_enough() -> bool:
+    """Whether the GPUs here hold a plane of 128 x 128 and its matrices on the chip: compute capability 8.0 or more."""
+    return all(torch.cuda.get_device_capability(i) >= (8, 0) for i in range(torch.cuda.device_count()))
+
+
 def _interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
@@ -129,15 +136,16 @@ def _launch(x: Tensor, left: Tensor, right: Tensor, out: Tensor) -> None:
     outputs, _, terms, new_height, _ = left.shape
     new_width = right.shape[1]
     blocks, warps = block_sizes((height, width), (new_height, new_width), x.element_size())
-    kernel[(batch * groups, -(-new_width // blocks[-1]))](
-        *(x, left, right, out, groups, height, width, new_height, new_width),
-        *(x.stride(0), x.stride(1), x.stride(2), x.stride(3)),
-        *(out.stride(0), out.stride(1), out.stride(2)),
-        *(inputs, outputs, terms, *blocks),
-        exact=x.dtype == torch.float64,
-        interpreted=_interpreted(),
-        num_warps=warps,
-    )
+    with torch.cuda.device_of(x):  # Triton launches on the current device
+        kernel[(batch * groups, -(-new_width // blocks[-1]))](
+            *(x, left, right, out, groups, height, width, new_height, new_width),
+            *(x.stride(0), x.stride(1), x.stride(2), x.stride(3)),
+            *(out.stride(0), out.stride(1), out.stride(2)),
+            *(inputs, outputs, terms, *blocks),
+            exact=x.dtype == torch.float64,
+            interpreted=_interpreted(),
+            num_warps=warps,
+        )
 
 
 def block_sizes(

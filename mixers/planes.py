@@ -88,12 +88,12 @@ class PlaneTransform(Mixer):
         method = self.method_on(x.device.type, x.dtype)
         if method == "fft":
             return self.by_fft(x)
-        batch, groups, (height, width) = len(x), self.dim // self.inputs, self.size
+        batch, groups, (height, width) = x.shape[0], self.dim // self.inputs, self.size
         if method == "dense":
             y = torch.matmul(x.reshape(batch, groups, self.inputs * self.tokens), self.tokens_matrix)
         else:
             left, right = self.plane_matrices()
-            if method == "fused" and torch.is_autocast_enabled(x.device.type):
+            if method == "fused" and x.dtype != torch.float64 and torch.is_autocast_enabled(x.device.type):
                 x = x.to(torch.get_autocast_dtype(x.device.type))
             grouped = x.reshape(batch, groups, self.inputs, height, width)
             if method == "fused":

@@ -347,7 +347,7 @@ class FFTScrambled(PlaneTransform):
         self.out_channels = 2 * dim
 
     def by_fft(self, x: Tensor) -> Tensor:
-        return _in_float(dft_interleaved, x).reshape(len(x), self.out_channels, *self.size)
+        return _in_float(dft_interleaved, x).reshape(x.shape[0], self.out_channels, *self.size)
 
     def flops(self) -> int:
         return _real_fft_flops(self.dim, self.tokens)

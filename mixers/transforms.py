@@ -7,6 +7,7 @@ and rounded once.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -133,7 +134,7 @@ class _SymmetricPart(torch.autograd.Function):
         elif part == "imaginary":
             _fill(out, half.imag, half.imag, axes, odd=True)
         else:
-            torch.sub(half.real, half.imag, out=out.narrow(axes[-1], 0, half.shape[axes[-1]]))
+            _write(out.narrow(axes[-1], 0, half.shape[axes[-1]]), torch.sub, half.real, half.imag)
             _mirror(out, half.real + half.imag, axes)
         return out
 
@@ -150,7 +151,7 @@ class _BothParts(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor) -> Tensor:
         half = torch.fft.rfft2(x, norm="ortho")
-        out = torch.empty(len(x), 2, *x.shape[1:], dtype=x.dtype, device=x.device)
+        out = torch.empty(x.shape[0], 2, *x.shape[1:], dtype=x.dtype, device=x.device)
         _fill(out[:, 0], half.real, half.real, (2, 3))
         _fill(out[:, 1], half.imag, half.imag, (2, 3), odd=True)
         return out.flatten(1, 2)
@@ -193,6 +194,14 @@ def _mirror(out: Tensor, conjugate: Tensor, axes: tuple[int, ...], odd: bool = F
         regions = split
     for target, source, flips in regions:
         if odd:
-            torch.neg(source.flip(flips), out=target)
+            _write(target, torch.neg, source.flip(flips))
         else:
             target.copy_(source.flip(flips))
+
+
+def _write(target: Tensor, function: Callable[..., Tensor], *arguments: Tensor) -> None:
+    """The function's result straight into a view, which a compiler does not follow and does by itself."""
+    if torch.compiler.is_compiling():
+        target.copy_(function(*arguments))
+    else:
+        function(*arguments, out=target)

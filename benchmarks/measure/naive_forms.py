@@ -44,7 +44,10 @@ def naive_forms(mixer: str, height: int, width: int) -> dict[str, Form]:
     if mixer == "fft_pairs":
         forms["fft2"] = _complex_pairs
     if mixer == "fft_real":
-        forms["fft2"] = lambda x: torch.fft.fftn(x, dim=(1, 2, 3), norm="ortho").real.contiguous()
+        forms["fft2"] = lambda x: torch.fft.fftn(x, dim=(1, 2, 3), norm="ortho").real
+    if mixer == "fft_magphase":
+        forms["fft2"] = lambda x: _polar(torch.fft.fft2(x, norm="ortho"))
+        forms["rfft2"] = lambda x: _polar(_filled_up(x))
     return forms
 
 
@@ -58,9 +61,13 @@ def _from_fft2(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _from_rfft2(x: Tensor) -> tuple[Tensor, Tensor]:
-    half, width = torch.fft.rfft2(x, norm="ortho"), x.shape[-1]
-    full = torch.cat([half, _mirrored(half, width).conj()], -1)
+    full = _filled_up(x)
     return full.real, full.imag
+
+
+def _filled_up(x: Tensor) -> Tensor:
+    half, width = torch.fft.rfft2(x, norm="ortho"), x.shape[-1]
+    return torch.cat([half, _mirrored(half, width).conj()], -1)
 
 
 def _mirrored(half: Tensor, width: int) -> Tensor:
@@ -101,15 +108,13 @@ def _scrambled(real: Tensor, imaginary: Tensor) -> Tensor:
 
 
 def _over_channels(real: Tensor, imaginary: Tensor) -> Tensor:
-    return torch.fft.fft(torch.complex(real, imaginary), dim=1, norm="ortho").real.contiguous()
+    return torch.fft.fft(torch.complex(real, imaginary), dim=1, norm="ortho").real
 
 
-def _polar(real: Tensor, imaginary: Tensor) -> Tensor:
+def _polar(spectrum: Tensor) -> Tensor:
     """Frequencies that are their own mirror image are real; what rounding leaves of their imaginary part goes."""
-    own = [slice(None, None, side // 2 if side % 2 == 0 else side) for side in real.shape[2:]]
-    imaginary = imaginary.contiguous()
-    imaginary[:, :, own[0], own[1]] = 0.0
-    spectrum = torch.complex(real, imaginary)
+    rows, columns = (side // 2 if side % 2 == 0 else side for side in spectrum.shape[2:])
+    spectrum.imag[:, :, ::rows, ::columns] = 0.0
     return torch.cat([spectrum.abs(), spectrum.angle()], 1)
 
 
@@ -119,7 +124,7 @@ FINISHES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "hartley": lambda real, imaginary: real - imaginary,
     "fft_complex": lambda real, imaginary: torch.cat([real, imaginary], 1),
     "fft_real": _over_channels,
-    "fft_magphase": _polar,
+    "fft_magphase": lambda real, imaginary: _polar(torch.complex(real, imaginary)),
     "fft_pairs": _pairs,
     "fft_scrambled": _scrambled,
 }

@@ -26,6 +26,9 @@ SHAPES = [
     (2, 2, 2, (16, 20), (16, 20)),
     (1, 1, 2, (6, 10), (6, 20)),
     (1, 2, 2, (1, 5), (1, 5)),
+    (1, 1, 1, (66, 128), (66, 128)),  # a result in several parts
+    (1, 2, 2, (72, 40), (72, 72)),
+    (1, 3, 1, (6, 6), (6, 6)),  # more results than the kernel makes
 ]
 TOLERANCE = {torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}  # of the norm
 MIXERS = ["dct", "hadamard", "random_separable", "linear_separable", "fft_complex", "fft_real", "fft_real_2d"]

@@ -422,7 +422,16 @@ def test_another_size_than_the_matrix_was_made_for_is_refused_in_one_line(name: 
 @pytest.mark.parametrize("size", [(4, 8), (16, 12)], ids=str)
 def test_export_gives_the_same_program(name: str, size: tuple[int, int]) -> None:
     mixer, x = build(name, 8, size), torch.randn(2, 8, *size)
-    assert_near(torch.export.export(mixer, (x,)).module()(x), mixer(x).double())
+    exported = torch.export.export(mixer, (x,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)).module()
+    for inputs in (x, torch.randn(5, 8, *size)):
+        assert_near(exported(inputs), mixer(inputs).double())
+
+
+@pytest.mark.parametrize("name", list_mixers())
+def test_a_compiler_takes_a_mixer_as_a_whole(name: str) -> None:
+    mixer, x = build(name, 8, (16, 12)), torch.randn(2, 8, 16, 12)
+    torch._dynamo.reset()
+    assert_near(torch.compile(mixer, fullgraph=True, backend="eager")(x), mixer(x).double())
 
 
 def _value_and_gradient(function, x: Tensor) -> tuple[Tensor, Tensor]:
