@@ -165,16 +165,18 @@ def validate(options: argparse.Namespace) -> int:
 
 def speed(options: argparse.Namespace) -> int:
     """Ratios: our transforms beside torch.fft and naive forms, our training loop beside timm's."""
+    from benchmarks.measure.plan import Plan, Request
     from benchmarks.measure.speed import write_speed
     from benchmarks.profiles import CORE_MIXERS
     from benchmarks.record import cores
 
-    _only(options, ("threads", "data_dir", "results"))
+    _only(options, ("threads", "data_dir", "results", "device"))
+    device = Plan(Request(dataset="cifar100", device=options.device)).device if options.device else "cpu"
     options.results.mkdir(parents=True, exist_ok=True)
-    for c in write_speed(options.results, list(CORE_MIXERS), options.threads or cores(), options.data_dir):
+    for c in write_speed(options.results, list(CORE_MIXERS), options.threads or cores(), options.data_dir, device):
         spread = f"{c.ratio_low:.3f} to {c.ratio_high:.3f}, n = {c.rounds}"
         print(f"{c.what} / {c.beside}: {c.ratio:.3f} ({spread}), {c.setting}")
-    print(f"written to {options.results / 'speed.md'}")
+    print(f"written to {options.results / ('speed.md' if device == 'cpu' else 'speed-cuda.md')}")
     return 0
 
 

@@ -21,16 +21,21 @@ PRODUCTS = "matrix products"
 YARDSTICK = "rfft2 alone"
 
 
-def naive_forms(mixer: str, height: int, width: int) -> dict[str, Form]:
+def naive_forms(
+    mixer: str, height: int, width: int, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> dict[str, Form]:
     """The naive forms of one mixer on planes of `height` x `width`, by name.
+
+    Matrices are of `dtype` on `device`; the FFTs take what PyTorch's take.
 
     `dct` and `hadamard` have matrix products, and beside them `YARDSTICK`, which computes something else.
     """
     if mixer in ("dct", "hadamard"):
-        left, right = (_matrix(mixer, side) for side in (height, width))
+        left, right = (_matrix(mixer, side).to(device, dtype) for side in (height, width))
         return {PRODUCTS: lambda x: left @ x @ right.T, YARDSTICK: torch.fft.rfft2}
     finish = FINISHES[mixer]
-    cosines, sines = zip(*(_cosine_and_sine(side) for side in (height, width)), strict=True)
+    pairs = [[matrix.to(device, dtype) for matrix in _cosine_and_sine(side)] for side in (height, width)]
+    cosines, sines = zip(*pairs, strict=True)
 
     def products(x: Tensor) -> tuple[Tensor, Tensor]:
         by_cosine, by_sine = x @ cosines[1], x @ sines[1]

@@ -48,6 +48,7 @@ class TrainingStep:
         capture: makes a graph of a function that takes nothing, or None for the plain step.
         compiler: makes a faster form of the net, with the same parameters; None: it is never compiled.
         steps: to come, which says whether compiling pays.
+        kind: of an earlier sitting of the same run, which this one keeps to where it can.
     """
 
     def __init__(
@@ -61,16 +62,19 @@ class TrainingStep:
         capture: Callable[[Callable[[], None], torch.Generator], Graph] | None = None,
         compiler: Callable[[nn.Module], Callable[[Tensor], Tensor]] | None = None,
         steps: int = 0,
+        kind: str | None = None,
     ) -> None:
         self.net, self.optimizer, self.data, self.augment = net, optimizer, data, augment
         self.autocast, self.generator, self.capture = autocast, generator, capture
-        self.compiler, self.steps = compiler, steps
+        self.compiler, self.steps, self.earlier_kind = compiler, steps, kind
+        if kind == "eager":
+            self.capture = None
         self.forward: Callable[[Tensor], Tensor] = net  # the net, or its compiled form
         self.graph: Graph | None = None
         self.index = torch.zeros(0, dtype=torch.int64)
         self.loss = torch.zeros(())
         self.compile_s = 0.0  # warm-up, capture and compilation
-        self.overhead_s = 0.0  # spent outside model and optimizer; on a CPU, where nothing runs ahead
+        self.model_s = 0.0  # spent in model and optimizer; on a CPU, where nothing runs ahead
 
     @property
     def kind(self) -> str:
@@ -95,17 +99,17 @@ class TrainingStep:
         return self._step(index, self.net)
 
     def _step(self, index: Tensor, forward: Callable[[Tensor], Tensor]) -> Tensor:
-        mark = time.perf_counter()
         images, targets = self.augment(
             self.data.train_images.index_select(0, index), self.data.train_labels[index], self.generator
         )
-        self.overhead_s += time.perf_counter() - mark
+        started = time.perf_counter()
         with self.autocast():
             loss = F.cross_entropy(forward(images), targets)
         self.optimizer.zero_grad(set_to_none=self.capture is None)
         loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), CLIP_NORM)
         self.optimizer.step()
+        self.model_s += time.perf_counter() - started
         return loss.detach()
 
     def _prepare(self, index: Tensor) -> None:
@@ -122,7 +126,8 @@ class TrainingStep:
         except RuntimeError as error:
             log.warning("  no CUDA graph, the plain step runs: %s", first_line(error))
             self.capture = None
-        if self.graph is not None and self.compiler is not None:
+            self._renew_generator()
+        if self.graph is not None and self.compiler is not None and self.earlier_kind != "graph":
             self._compile_where_it_pays(self.compiler, self.graph)
         self.net.load_state_dict(weights)
         for tensor, value in _tensors_of(self.optimizer, optimizer):
@@ -141,7 +146,8 @@ class TrainingStep:
     def _compile_where_it_pays(self, compiler: Callable[[nn.Module], Callable[[Tensor], Tensor]], plain: Graph) -> None:
         """Compiles the net if the training to come is long, and keeps the faster of the two graphs."""
         before = self.seconds_each(plain)
-        if before * self.steps < COMPILE_FROM_S:
+        resumed = self.earlier_kind == "compiled"
+        if before * self.steps < COMPILE_FROM_S and not resumed:
             return
         try:
             compiled = compiler(self.net)
@@ -149,10 +155,16 @@ class TrainingStep:
             after = self.seconds_each(graph)
         except Exception as error:  # a compiler fails in any way; the graph that is there is as right
             log.warning("  not compiled: %s", first_line(error))
+            self._renew_generator()
+            self.graph = self._captured(self.net)  # the first one is bound to the generator that was replaced
             return
         log.info("  a step takes %.2f ms, %.2f ms compiled", 1e3 * before, 1e3 * after)
-        if after < before:
+        if after < before or resumed:
             self.graph, self.forward = graph, compiled
+
+    def _renew_generator(self) -> None:
+        """After a capture that failed the generator still waits for its end; a new one draws the same numbers."""
+        self.generator = torch.Generator(self.generator.device)
 
     def seconds_each(self, graph: Graph) -> float:
         """Of a replay; the weights do not matter, since `_prepare` puts them back."""

@@ -2,9 +2,9 @@
 
 timm's side is what its training script does on one process: PIL images in a Dataset, `timm.data.create_loader` with its
 prefetcher and no worker (the cores are the same as ours), `create_optimizer_v2`, `create_scheduler_v2`,
-`LabelSmoothingCrossEntropy`. On CIFAR-100 it crops at random and flips as timm does, and ours as ours does; on
-constellations neither augments. Ours is `train`, whole, on the same images; reading them, evaluation and checkpoints
-are left out of both.
+`LabelSmoothingCrossEntropy`, images in contiguous format. On CIFAR-100 both crop at random from a padded image and
+flip, timm's one PIL image after the other; on constellations neither augments. Ours is `train`, whole, on the same
+images; reading them, evaluation and checkpoints are left out of both. On a GPU both train in bfloat16.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from timm.scheduler import create_scheduler_v2
 from timm.utils import dispatch_clip_grad
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from torchvision import transforms
 
 from benchmarks.measure.compare import Comparison, compare
 from benchmarks.measure.data import BINARY_FOLDER, PICKLE_FOLDER, ImageData, load_data
@@ -32,19 +33,31 @@ from benchmarks.measure.train import build_net, train
 from benchmarks.trial import Trial
 
 ROUNDS = 5
-STEPS = 4  # of each loop in one round
+STEPS = {"cpu": 4, "cuda": 64}  # of each loop in one round
+MATMUL_SIDE = {"cpu": 1024, "cuda": 8192}
+RATE_NETS = (("dct", 384), ("attention", 384))
+RATE_DEPTH = 8
+RATE_BATCH = {"cpu": 16, "cuda": 512}
+RATE_STEPS = {"cpu": 2, "cuda": 40}
 BATCH = 128
 
 
 def compare_loops(
-    mixers: list[str], threads: int, data_dir: Path, rounds: int = ROUNDS, steps: int = STEPS, batch_size: int = BATCH
+    mixers: list[str],
+    threads: int,
+    data_dir: Path,
+    device: str = "cpu",
+    *,
+    rounds: int = ROUNDS,
+    steps: int | None = None,
+    batch_size: int = BATCH,
 ) -> list[Comparison]:
     """Time per image of our loop beside timm's, and the share of our step outside model and optimizer.
 
     The rounds of all mixers and both loops interleave; a first round is not counted.
     """
-    first = _trial(mixers[0], threads, batch_size, _dataset(data_dir))
-    data = _some_images(load_data(first, data_dir, "cpu"), steps * batch_size)
+    first = _trial(mixers[0], threads, batch_size, _dataset(data_dir), device)
+    data = _some_images(load_data(first, data_dir, device), (steps or STEPS[device]) * batch_size)
     torch.set_num_threads(threads)
     trials = {mixer: dataclasses.replace(first, mixer=mixer) for mixer in mixers}
     loops = {mixer: TimmLoop(trial, data) for mixer, trial in trials.items()}
@@ -53,13 +66,13 @@ def compare_loops(
     outside: dict[str, list[float]] = {mixer: [] for mixer in mixers}
     images = len(data.train_labels)
     for number, mixer in itertools.product(range(rounds + 1), mixers):
-        timm_ms = 1000 * loops[mixer].epoch(number) / images
-        with tempfile.TemporaryDirectory() as folder:
-            metrics = train(trials[mixer], data, Path(folder) / "checkpoint.pt").metrics
+        first_ms = 1000 * loops[mixer].epoch(number) / images if number % 2 else None
+        metrics = _train(trials[mixer], data)
+        timm_ms = first_ms or 1000 * loops[mixer].epoch(number) / images  # they take turns at being first
         if number:
             theirs[mixer].append(timm_ms)
             ours[mixer].append(1000 * metrics["train_s"] / images)
-            outside[mixer].append(metrics["overhead_percent"] / 100 * metrics["train_s"] * 1000 / images)
+            outside[mixer].append((metrics["overhead_percent"] or 0.0) / 100 * metrics["train_s"] * 1000 / images)
     found = []
     for mixer in mixers:
         setting = f"{mixer}, {first.dataset}, dim 64, depth 4, 32 px, patch 4, batch {batch_size}, threads: {threads}"
@@ -68,9 +81,55 @@ def compare_loops(
             compare(
                 "training loop", "timm.data, timm.optim, timm.scheduler", setting, ours[mixer], theirs[mixer], unit
             ),
-            compare("step outside model and optimizer", "whole step", setting, outside[mixer], ours[mixer], unit),
         ]
+        if device == "cpu":  # a GPU's step is one graph
+            found.append(
+                compare("step outside model and optimizer", "whole step", setting, outside[mixer], ours[mixer], unit)
+            )
     return found
+
+
+def compare_with_matrix_rate(threads: int, data_dir: Path, device: str, rounds: int = ROUNDS) -> list[Comparison]:
+    """FLOP/s of the model in training steps at 32 px beside those of a large matrix product, in TFLOP/s.
+
+    The model's FLOPs are the closed form, forward, times three for forward and backward.
+    """
+    found = []
+    side, dtype = MATMUL_SIDE[device], torch.float32 if device == "cpu" else torch.bfloat16
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    torch.set_num_threads(threads)
+    for mixer, dim in RATE_NETS:
+        batch = RATE_BATCH[device]
+        trial = _trial(mixer, threads, batch, _dataset(data_dir), device)
+        trial = dataclasses.replace(trial, dim=dim, depth=RATE_DEPTH)
+        data = _some_images(load_data(trial, data_dir, device), batch * RATE_STEPS[device])
+        flops = 3 * build_net(trial, data.info.num_classes).flops() * len(data.train_labels)
+        ours, products = [], []
+        for number in range(rounds + 1):
+            train_s = _train(trial, data)["train_s"]
+            seconds = _product_seconds(a, b)
+            if number:
+                ours.append(flops / train_s / 1e12)
+                products.append(2 * side**3 / seconds / 1e12)
+        setting = f"{mixer}, {trial.dataset}, dim {dim}, depth {RATE_DEPTH}, 32 px, patch 4, batch {batch}"
+        setting += f", {'bfloat16' if device == 'cuda' else f'float32, threads: {threads}'}"
+        product = f"matrix product of side {side:,}"
+        found.append(compare("model FLOPs of training", product, setting, ours, products, "TFLOP/s"))
+    return found
+
+
+def _product_seconds(a: Tensor, b: Tensor, repeats: int = 5) -> float:
+    torch.mm(a, b).sum().item()  # warm, and waits
+    started = time.perf_counter()
+    for _ in range(repeats):
+        product = torch.mm(a, b)
+    product[0, 0].item()
+    return (time.perf_counter() - started) / repeats
+
+
+def _train(trial: Trial, data: ImageData) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        return train(trial, data, Path(folder) / "checkpoint.pt").metrics
 
 
 class TimmLoop:
@@ -79,8 +138,9 @@ class TimmLoop:
     def __init__(self, trial: Trial, data: ImageData) -> None:
         assert trial.batch_size is not None and trial.lr is not None
         info = data.info
-        self.net = build_net(trial, info.num_classes).train()
-        dataset: Any = _PilImages(data.train_images, data.train_labels)  # any Dataset with a transform does
+        self.device = trial.device
+        self.net = build_net(trial, info.num_classes).to(self.device).train()
+        dataset: Any = _PilImages(data.train_images.cpu(), data.train_labels.cpu())  # any Dataset with a transform does
         self.loader = create_loader(
             dataset,
             input_size=(3, *trial.size),
@@ -92,8 +152,10 @@ class TimmLoop:
             std=info.std,
             num_workers=0,
             persistent_workers=False,
-            device=torch.device("cpu"),
+            device=torch.device(self.device),
         )
+        if trial.augment != "none":  # as is usual for images this small, where timm's own crop would enlarge
+            dataset.transform.transforms[0] = transforms.RandomCrop(trial.size, padding=4)
         self.optimizer = create_optimizer_v2(self.net, opt="adamw", lr=trial.lr, weight_decay=trial.weight_decay or 0.0)
         self.steps = len(self.loader)
         self.scheduler, _ = create_scheduler_v2(
@@ -105,12 +167,14 @@ class TimmLoop:
         """One pass over the images; returns its seconds."""
         started = time.perf_counter()
         for step, (images, labels) in enumerate(self.loader):
-            loss = self.loss(self.net(images), labels)
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+                loss = self.loss(self.net(images), labels)
             self.optimizer.zero_grad()
             loss.backward()
             dispatch_clip_grad(self.net.parameters(), 1.0)
             self.optimizer.step()
             self.scheduler.step_update(number * self.steps + step + 1)
+        loss.item()  # waits for a GPU
         return time.perf_counter() - started
 
 
@@ -137,12 +201,13 @@ def _dataset(data_dir: Path) -> str:
     return "cifar100" if there or (data_dir.name == BINARY_FOLDER and data_dir.is_dir()) else "constellations"
 
 
-def _trial(mixer: str, threads: int, batch_size: int, dataset: str) -> Trial:
+def _trial(mixer: str, threads: int, batch_size: int, dataset: str, device: str = "cpu") -> Trial:
     """A tuning trial, which reads no test images."""
     own = {"augment": "light"} if dataset == "cifar100" else {"augment": "none", "train_images": 2000}
     return Trial(
         kind="tuning", mixer=mixer, dataset=dataset, image_size=32, patch_size=4, dim=64, depth=4, threads=threads,
-        batch_size=batch_size, epochs=1, lr=1e-3, weight_decay=0.05, warmup_epochs=0.0, label_smoothing=0.1, **own,
+        batch_size=batch_size, epochs=1, lr=1e-3, weight_decay=0.05, warmup_epochs=0.0, label_smoothing=0.1,
+        device=device, precision="bfloat16" if device == "cuda" else "float32", **own,
     )  # fmt: skip
 
 

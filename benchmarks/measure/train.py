@@ -110,7 +110,7 @@ def train(
     net = build_net(trial, data.info.num_classes).to(trial.device)
     optimizer = make_optimizer(net, trial)
     try:
-        history, train_s, overhead_s = _resume(trial, checkpoint, net, optimizer)
+        history, train_s, overhead_s, kind = _resume(trial, checkpoint, net, optimizer)
     except UnreadableCheckpoint as error:
         set_aside(checkpoint)
         log.warning(
@@ -137,6 +137,7 @@ def train(
         cuda_graph if on_gpu else None,
         functools.partial(torch.compile, dynamic=False) if on_gpu else None,
         steps=(trial.epochs - len(history)) * -(-len(data.train_labels) // trial.batch_size),
+        kind=kind,
     )
     for epoch in range(len(history), trial.epochs):
         row = _train_epoch(trial, step, epoch)
@@ -149,7 +150,7 @@ def train(
             "  epoch %d of %d: loss %.3f, held-out top-1 %.1f %%, %.0f images/s",
             *(epoch + 1, trial.epochs, row["train_loss"], row["val_top1_percent"], row["images_per_s"]),
         )
-        _save(trial, checkpoint, net, optimizer, history, train_s, overhead_s)
+        _save(trial, checkpoint, net, optimizer, history, train_s, overhead_s, step.kind)
         on_epoch(row)
 
     test_scores: dict[str, float] = {}
@@ -188,7 +189,7 @@ def _train_epoch(trial: Trial, step: TrainingStep, epoch: int) -> dict[str, Any]
     schedule = list(batches(count, trial.batch_size, order, trial.device))
     images_seen, steps = 0, len(schedule)
     loss_sum, last_finite = torch.zeros((), device=trial.device), math.nan
-    overhead_before, compile_before, started = step.overhead_s, step.compile_s, time.perf_counter()
+    model_before, compile_before, started = step.model_s, step.compile_s, time.perf_counter()
     bar = tqdm(total=count, unit="image", disable=None, leave=False, dynamic_ncols=True)
     bar.set_description(f"{trial.mixer} epoch {epoch + 1}/{trial.epochs}")
     lr = 0.0
@@ -214,7 +215,7 @@ def _train_epoch(trial: Trial, step: TrainingStep, epoch: int) -> dict[str, Any]
         "lr": lr,
         "images_per_s": images_seen / seconds,
         "seconds": seconds,
-        "overhead_s": step.overhead_s - overhead_before,
+        "overhead_s": max(0.0, seconds - (step.model_s - model_before)),
     }
 
 
@@ -269,7 +270,7 @@ def autocast(trial: Trial) -> Iterator[None]:
         yield
 
 
-def _save(trial, checkpoint: Path, net, optimizer, history, train_s: float, overhead_s: float) -> None:
+def _save(trial, checkpoint: Path, net, optimizer, history, train_s: float, overhead_s: float, kind: str) -> None:
     state = {
         "trial": trial.to_dict(),
         "results_version": RESULTS_VERSION,
@@ -278,6 +279,7 @@ def _save(trial, checkpoint: Path, net, optimizer, history, train_s: float, over
         "history": history,
         "train_s": train_s,
         "overhead_s": overhead_s,
+        "step": kind,
     }
     buffer = io.BytesIO()  # torch.save tells of a full disk as of an internal error
     torch.save(state, buffer)
@@ -289,15 +291,17 @@ class UnreadableCheckpoint(RuntimeError):
     """The file is torn or no checkpoint; the message is of few words."""
 
 
-def _resume(trial: Trial, checkpoint: Path, net: nn.Module, optimizer) -> tuple[list[dict[str, Any]], float, float]:
-    """Loads the checkpoint if there is one; returns the history and the seconds so far.
+def _resume(
+    trial: Trial, checkpoint: Path, net: nn.Module, optimizer
+) -> tuple[list[dict[str, Any]], float, float, str | None]:
+    """Loads the checkpoint if there is one; returns the history, the seconds so far and how steps ran.
 
     Raises:
         UnreadableCheckpoint: net and optimizer are then of no use any more.
         UserError: it is of another configuration.
     """
     if not checkpoint.exists():
-        return [], 0.0, 0.0
+        return [], 0.0, 0.0, None
     try:
         with zipfile.ZipFile(checkpoint) as archive:  # PyTorch itself does not look at the checksums
             damaged = archive.testzip()
@@ -329,4 +333,4 @@ def _resume(trial: Trial, checkpoint: Path, net: nn.Module, optimizer) -> tuple[
     if epochs != list(range(1, len(epochs) + 1)) or not 0 < len(epochs) <= (trial.epochs or 0):
         raise UnreadableCheckpoint(f"its epochs are {epochs}")
     log.info("  going on after epoch %d of %s", len(history), trial.epochs)
-    return history, train_s, overhead_s
+    return history, train_s, overhead_s, state.get("step")

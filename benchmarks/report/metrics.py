@@ -29,7 +29,7 @@ METRICS: dict[str, Metric] = {
     "val_top1_percent": Metric("held-out top-1 accuracy (%)", "higher", "The same on images held out from the training split, after the last epoch; every choice is made on these."),
     "train_loss": Metric("training loss (nats)", "lower", "Mean training loss of the last epoch, label smoothing and augmentation included."),
     "train_images_per_s": Metric("training images per second", "higher", "Images trained on per second of training, data handling included, validation and compilation left out. Whatever else ran on the machine slowed it; the latency sweep is the fair comparison."),
-    "overhead_percent": Metric("share of a step outside the net (%)", "lower", "Share of training time that is neither forward, backward nor optimizer: loading, augmentation, bookkeeping. CPU only."),
+    "overhead_percent": Metric("share of a step outside the net (%)", "lower", "Share of training time that is neither forward, backward nor optimizer: order, augmentation, schedule, bookkeeping. CPU only."),
     "train_s": Metric("training time (s)", "lower", "Seconds of training, over all sittings of a resumed run; validation and test left out."),
     "compile_s": Metric("warm-up and capture (s)", "lower", "Seconds before the first training step counts: warm-up, the capture of the step as a CUDA graph and compilation, in this sitting. GPU only."),
     # cost

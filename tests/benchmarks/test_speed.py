@@ -27,7 +27,7 @@ def test_a_naive_form_computes_the_mixer_of_its_name(name, size):
 
 
 def test_ratios_are_to_the_fastest_form_and_the_table_names_it():
-    forms = speed.compare_forms([(1, 8, 8, 8)], rounds=2, names=("dct", "fft_pairs"))
+    forms = speed.compare_forms("cpu", [(1, 8, 8, 8)], rounds=2, names=("dct", "fft_pairs"))
     assert [form.mixer for form in forms] == ["dct", "fft_pairs"]
     for form in forms:
         same = [ms for what, ms in form.form_ms.items() if what != YARDSTICK]
@@ -38,9 +38,9 @@ def test_ratios_are_to_the_fastest_form_and_the_table_names_it():
 
 
 def test_a_form_that_computes_something_else_is_not_timed(monkeypatch):
-    monkeypatch.setattr(speed, "naive_forms", lambda *_: {"wrong": lambda x: 2 * x})
+    monkeypatch.setattr(speed, "naive_forms", lambda *_, **__: {"wrong": lambda x: 2 * x})
     with pytest.raises(RuntimeError, match="dct, wrong, differs from its definition"):
-        speed.compare_forms([(1, 8, 8, 8)], rounds=1, names=("dct",))
+        speed.compare_forms("cpu", [(1, 8, 8, 8)], rounds=1, names=("dct",))
 
 
 def test_our_loop_stands_beside_timms(tmp_path):

@@ -31,7 +31,7 @@ class Replayed:
 
 
 def _run(
-    capture, steps: int = 5, device: str = "cpu", compiler=None, total: int = 0
+    capture, steps: int = 5, device: str = "cpu", compiler=None, total: int = 0, kind: str | None = None
 ) -> tuple[TrainingStep, list[float]]:
     torch.manual_seed(0)
     info = DATASETS["cifar100"]
@@ -42,8 +42,9 @@ def _run(
     rate = torch.tensor(0.0, device=device) if device == "cuda" else 0.0
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, fused=True, capturable=device == "cuda")
     generator = torch.Generator(device).manual_seed(1)
+    augment = Augment("light", info)
     step = TrainingStep(
-        net, optimizer, data, Augment("light", info), contextlib.nullcontext, generator, capture, compiler, total
+        net, optimizer, data, augment, contextlib.nullcontext, generator, capture, compiler, total, kind
     )
     losses = []
     for number in range(steps):
@@ -115,6 +116,27 @@ def test_a_compiler_that_fails_leaves_the_graph(caplog: pytest.LogCaptureFixture
     step, losses = _run(lambda step, _: Replayed(step), compiler=broken, total=1000)
     assert step.kind == "graph" and losses == _run(None)[1]
     assert "not compiled: no compiler here" in caplog.text
+
+
+@pytest.mark.parametrize(("kind", "wanted"), [("compiled", "compiled"), ("graph", "graph"), ("eager", "eager")])
+def test_a_resumed_run_keeps_to_the_step_that_it_began_with(kind, wanted, monkeypatch) -> None:
+    faster_plain = {"compiled": {"plain": 1.0, "compiled": 1.5}, "graph": {"plain": 1.0, "compiled": 0.5}}
+    compiler = _compiler(faster_plain.get(kind, {"plain": 1.0, "compiled": 0.5}), monkeypatch)
+    step, losses = _run(lambda step, _: Replayed(step), compiler=compiler, total=1000, kind=kind)
+    assert step.kind == wanted and losses == _run(None)[1]
+
+
+def test_a_generator_in_a_failed_capture_is_left_behind() -> None:
+    """On a GPU it would refuse to draw; here a stand-in spoils it."""
+    spoiled: list[torch.Generator] = []
+
+    def refuse(step, generator):
+        generator.manual_seed(99)
+        spoiled.append(generator)
+        raise RuntimeError("no capture")
+
+    fallback, losses = _run(refuse)
+    assert losses == _run(None)[1] and fallback.generator is not spoiled[0]
 
 
 @pytest.mark.slow
