@@ -14,7 +14,6 @@ import logging
 import math
 import random
 import statistics
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,13 +156,12 @@ def table_of(cells: list[Cell]) -> dict[str, list[list[Any]]]:
         for n in tokens:
             costs = {c.method: _cost(c) for c in mine if c.tokens == n}
             fastest = min(costs, key=lambda method: costs[method])
-            if not best or best[-1] not in costs:  # a first choice among these: of near equals what wins at most grids
-                wins = Counter(_fastest(mine, m) for m in tokens if m >= n)
-                near = [method for method in costs if costs[method] <= WORTH_A_CHANGE * costs[fastest]]
-                best.append(max(near, key=lambda method: (wins[method], -costs[method])))
-            else:
-                stays = costs[best[-1]] <= WORTH_A_CHANGE * costs[fastest]
-                best.append(best[-1] if stays else fastest)
+            # of near equals the one that was taken before; where it is not there any more, the one that wins next
+            preferred = (
+                best[-1] if best and best[-1] in costs else _fastest(mine, next((m for m in tokens if m > n), n))
+            )
+            near = costs.get(preferred, math.inf) <= WORTH_A_CHANGE * costs[fastest]
+            best.append(preferred if near else fastest)
         rows: list[list[Any]] = []
         for i, method in enumerate(best):
             last = i == len(best) - 1

@@ -35,6 +35,16 @@ def test_a_change_lies_between_the_grids_and_noise_makes_none() -> None:
     assert table_of(_cells(costs)) == {"one_part": [[64, "dense"], [768, "gemm"], [None, "fft"]]}
 
 
+def test_a_near_tie_where_a_method_ends_goes_to_what_wins_next() -> None:
+    costs = {
+        64: {"dense": 2.0, "gemm": 3.0, "fft": 4.0},
+        144: {"gemm": 4.1, "fft": 4.0},
+        256: {"gemm": 3.0, "fft": 4.0},
+        1024: {"gemm": 6.0, "fft": 4.0},
+    }
+    assert table_of(_cells(costs)) == {"one_part": [[64, "dense"], [512, "gemm"], [None, "fft"]]}
+
+
 def test_the_committed_table_is_what_the_published_times_say() -> None:
     published = json.loads((ROOT / "results/published/crossovers-cpu/crossovers.json").read_text(encoding="utf-8"))
     cells = [Cell(**values) for values in published["times"]]
