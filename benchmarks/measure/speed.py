@@ -25,7 +25,7 @@ from benchmarks.measure.naive_forms import NAIVE_FORMS, PRODUCTS, YARDSTICK, nai
 from benchmarks.measure.timm_loop import compare_loops, compare_with_matrix_rate
 from benchmarks.record import atomic_write, code_version, environment, machine_name
 from benchmarks.trial import Trial
-from mixers import create_mixer
+from mixers import Mixer, create_mixer
 from mixers.attention import BACKENDS
 
 SIZES = (16, 32, 64, 128)
@@ -106,8 +106,8 @@ def _compare_forms(name: str, x: Tensor, rounds: int) -> FormComparison | None:
     else:
         mixer = create_mixer(name, dim, (height, width)).to(device, x.dtype)
         method = mixer.method_on(device, x.dtype)
-        if name.startswith("attention") and f"backend={method.removeprefix('sdpa-')}" not in name:
-            return None  # another backend would run in its place
+        if name.startswith("attention") and not _runs(mixer, x, name):
+            return None
         wanted = mixer.reference(x[:1])
         x = x.contiguous(memory_format=mixer.memory_format)
         forms = naive_forms(name, height, width, device, x.dtype) if name in NAIVE_FORMS else {}
@@ -136,6 +136,15 @@ def _compare_forms(name: str, x: Tensor, rounds: int) -> FormComparison | None:
         ratio_high=None if beside is None else beside.ratio_high,
         rounds=rounds, form_ms=medians,
     )  # fmt: skip
+
+
+def _runs(mixer: Mixer, x: Tensor, name: str) -> bool:
+    """Whether this backend of attention takes such input here, and no other runs in its place."""
+    try:
+        mixer(x[:1])
+    except RuntimeError:
+        return False
+    return f"backend={mixer.method_on(x.device.type, x.dtype).removeprefix('sdpa-')}" in name
 
 
 def _in_dtype(form: Callable[[Tensor], Tensor], what: str, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
