@@ -49,6 +49,9 @@ RECORD_COLUMNS = (
 )
 
 
+MOST_ROWS = 1_000  # of a table on the page; more make a browser slow, and files have them all
+
+
 @dataclasses.dataclass(frozen=True)
 class Group:
     """Records of one data set, profile and machine, with what was made of them."""
@@ -219,7 +222,7 @@ def view_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
     ]
     varying = [field for field in fields if table[field].map(str).nunique() > 1]
     rows = []
-    for found in table.to_dict("records"):
+    for found in table.head(MOST_ROWS).to_dict("records"):
         row = {str(column): plain(value) for column, value in found.items()}
         numbers = [show(row) for show in number_cells.values()]
         rows.append(
@@ -237,7 +240,13 @@ def view_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
         if f not in varying and plain(table[f].iloc[0]) is not None
     ]
     words = f"{title}. {note}" + (f" All rows: {'; '.join(shared)}." if shared else "")
-    return Table(key, words, header, rows, len(texts), [clean(family) for family in table["family"]])
+    words += first_of(len(table), f"tables/*/{name}.csv has")
+    return Table(key, words, header, rows, len(texts), [clean(family) for family in table["family"].head(MOST_ROWS)])
+
+
+def first_of(rows: int, where: str) -> str:
+    """A sentence for the caption of a table that was cut."""
+    return f" The first {MOST_ROWS:,} of {rows:,} rows; {where} all." if rows > MOST_ROWS else ""
 
 
 def text_cell(column: str, row: Mapping[str, Any]) -> Cell:
@@ -322,7 +331,7 @@ def provenance_table(key: str, frame: pd.DataFrame) -> Table:
 def records_table(key: str, frame: pd.DataFrame) -> Table:
     """One row a record: the file a number can be followed to."""
     rows = []
-    ordered = frame.sort_values(["kind", "label", "id"], kind="stable")
+    ordered = frame.sort_values(["kind", "label", "id"], kind="stable").head(MOST_ROWS)
     for row in ordered.drop(columns=["history", *METRICS]).to_dict("records"):
         setting = f"{row['image_size']} px, patch {row['patch_size']}, dim {row['dim']}, depth {row['depth']}"
         texts = {
@@ -333,7 +342,8 @@ def records_table(key: str, frame: pd.DataFrame) -> Table:
             "record": f"records/{row['kind']}-{row['id']}.json",
         }
         rows.append([Cell(NOTHING if plain(texts[name]) is None else clean(texts[name])) for name in RECORD_COLUMNS])
-    return Table(key, "Every record.", RECORD_COLUMNS, rows, len(RECORD_COLUMNS))
+    words = "Every record." if len(frame) <= MOST_ROWS else first_of(len(frame), "the folder records/ has").strip()
+    return Table(key, words, RECORD_COLUMNS, rows, len(RECORD_COLUMNS))
 
 
 def atlas_content(results: Path) -> list[dict[str, Any]]:

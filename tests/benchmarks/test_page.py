@@ -15,6 +15,7 @@ from synthetic import HOSTILE, fill, save_accuracy, save_latency
 from benchmarks.cli import _parser, _request
 from benchmarks.measure.plan import Plan
 from benchmarks.record import Record
+from benchmarks.report import page
 from benchmarks.report.commands import latency_command
 from benchmarks.report.frame import load_results, split_groups
 from benchmarks.report.page import Group, write_page
@@ -141,6 +142,16 @@ def test_headlines_say_the_gap_by_seed_and_the_crossing(results):
     assert shown["hadamard"].gap.startswith(f"{gap:+.1f} points [") and shown["hadamard"].gap.endswith("n = 2")
     assert shown["conv1x1"].crossings["net_forward"] == "at every size, 256-4,096"
     assert shown["attention(backend=plain)"].gap == "–"
+
+
+def test_a_long_table_is_cut_and_says_so(tmp_path, monkeypatch):
+    folder = fill(tmp_path)
+    whole = write_page(folder, make_groups(folder)).read_text(encoding="utf-8")
+    assert "Every record." in whole and "rows; the folder records/" not in whole
+    monkeypatch.setattr(page, "MOST_ROWS", 2)
+    cut = write_page(folder, make_groups(folder)).read_text(encoding="utf-8")
+    assert "rows; the folder records/ has all." in cut and "latency.csv has all." in cut
+    assert cut.count("<tr") < whole.count("<tr")
 
 
 def test_answers_take_the_paired_table_and_the_verdicts_where_there_are_some(results):
