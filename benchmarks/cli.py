@@ -166,7 +166,7 @@ def validate(options: argparse.Namespace) -> int:
 def speed(options: argparse.Namespace) -> int:
     """Ratios: our transforms beside torch.fft and naive forms, our training loop beside timm's."""
     from benchmarks.measure.plan import Plan, Request
-    from benchmarks.measure.speed import write_speed
+    from benchmarks.measure.speed import file_name, write_speed
     from benchmarks.profiles import CORE_MIXERS
     from benchmarks.record import cores
 
@@ -176,7 +176,7 @@ def speed(options: argparse.Namespace) -> int:
     for c in write_speed(options.results, list(CORE_MIXERS), options.threads or cores(), options.data_dir, device):
         spread = f"{c.ratio_low:.3f} to {c.ratio_high:.3f}, n = {c.rounds}"
         print(f"{c.what} / {c.beside}: {c.ratio:.3f} ({spread}), {c.setting}")
-    print(f"written to {options.results / ('speed.md' if device == 'cpu' else 'speed-cuda.md')}")
+    print(f"written to {options.results / file_name(device)}.md")
     return 0
 
 

@@ -31,7 +31,7 @@ class Profile:
     batch_size: int
     lr: float  # of mixers that `lr_of` does not name
     lr_of: Mapping[str, float] = field(default_factory=dict)  # where the published sweep chose another
-    tuned_lrs: tuple[float, ...] = (5e-4, 1e-3, 2e-3, 4e-3)  # what `tune` tries
+    tuned_lrs: tuple[float, ...] = (5e-4, 1e-3, 2e-3, 4e-3)  # what `tune` tries, from the middle outwards
     tuned_weight_decays: tuple[float, ...] = (0.05, 0.2)  # the first with every rate, the others with the best one
     weight_decay: float = 0.05
     warmup_epochs: float

@@ -31,6 +31,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 PACKAGES = ("torch", "torchvision", "timm", "fvcore", "pytest-benchmark", "numpy", "scipy")
 
 log = logging.getLogger(__name__)
+SETTINGS = ("MALLOC_", "OMP_")  # beginnings of the environment variables that a record names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -266,7 +267,7 @@ def environment(trial: Trial) -> dict[str, Any]:
         "threads": trial.threads,
         "os": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "settings": {k: v for k, v in sorted(os.environ.items()) if k.startswith(("MALLOC_", "OMP_"))},
+        "settings": {k: v for k, v in sorted(os.environ.items()) if k.startswith(SETTINGS)},
         "packages": versions,
     }
 

@@ -70,7 +70,7 @@ def _empty_result(x: Tensor, left: Tensor, right: Tensor, parts_first: bool) -> 
 
 def by_products(x: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """The same as two matrix products: for planes without a kernel, and for the kernel's tests."""
-    if left.shape[:3] == (1, 1, 1):  # one term: all planes at once along the width first is the faster order
+    if left.shape[:3] == (1, 1, 1):  # one term: nothing to stack and to sum
         return separable(x, left[0, 0, 0], right[0])
     batch, groups, inputs, height, width = x.shape
     outputs, _, terms, new_height, _ = left.shape

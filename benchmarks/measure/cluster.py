@@ -23,12 +23,12 @@ from tqdm import tqdm
 from benchmarks.errors import UserError
 from benchmarks.measure.progress import outcome_line
 from benchmarks.measure.run import TRAINED, Measured, Result, Runner
+from benchmarks.record import SETTINGS
 from benchmarks.trial import Trial
 from mixers.blocks import mixers_in
 from mixers.registry import mixer_entry
 
 MAX_RETRIES = 10  # of one trial, each after the death of a worker or a node
-SETTINGS = ("MALLOC_", "OMP_")  # beginnings of the variables that a record names
 SENT = "TOKEN_MIXERS_SETTINGS"  # their names where the command runs
 LOOK_EVERY_S = 1.0
 ANSWER_TIMEOUT_S = 30

@@ -182,7 +182,7 @@ def write_speed(folder: Path, mixers: list[str], threads: int, data_dir: Path, d
         "comparisons": [dataclasses.asdict(comparison) for comparison in comparisons],
         "naive_forms": [dataclasses.asdict(form) for form in forms],
     }
-    name = "speed" if device == "cpu" else f"speed-{device}"
+    name = file_name(device)
     with atomic_write(folder / f"{name}.json") as file:
         file.write(json.dumps(content, indent=1).encode() + b"\n")
     lines = [f"# Speed, as ratios within one run\n\n{machine_name(where)}, torch {where['torch']}\n"]
@@ -195,6 +195,11 @@ def write_speed(folder: Path, mixers: list[str], threads: int, data_dir: Path, d
     with atomic_write(folder / f"{name}.md") as file:
         file.write(("\n".join([*lines, "", *form_lines(forms, device)]) + "\n").encode())
     return comparisons
+
+
+def file_name(device: str) -> str:
+    """Of the files of one device, without an ending."""
+    return "speed" if device == "cpu" else f"speed-{device}"
 
 
 def form_lines(forms: list[FormComparison], device: str = "cpu") -> list[str]:

@@ -29,12 +29,12 @@ from torchvision import transforms
 
 from benchmarks.measure.compare import Comparison, compare
 from benchmarks.measure.data import BINARY_FOLDER, PICKLE_FOLDER, ImageData, load_data
+from benchmarks.measure.latency import MATMUL_SIDE
 from benchmarks.measure.train import build_net, train
 from benchmarks.trial import Trial
 
 ROUNDS = 5
 STEPS = {"cpu": 4, "cuda": 64}  # of each loop in one round
-MATMUL_SIDE = {"cpu": 1024, "cuda": 8192}
 RATE_NETS = (("dct", 384), ("attention", 384))
 RATE_DEPTH = 8
 RATE_BATCH = {"cpu": 16, "cuda": 512}

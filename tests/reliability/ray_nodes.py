@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from kills import TIMED
+
 from benchmarks.measure.cluster import run_on_cluster
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
@@ -28,7 +30,6 @@ SETTINGS: dict[str, Any] = {
     "profile": "quick", "device": "cpu", "threads": 1, "dim": 8, "depth": 1,
 }  # fmt: skip
 STORE_BYTES = 80 * 2**20  # the smallest that Ray takes, about
-TIMED = ("_s", "overhead_percent", "seconds")
 
 
 def trials() -> list[Trial]:
