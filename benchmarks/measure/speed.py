@@ -17,10 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import scipy.stats
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure.compare import Comparison, compare, interleaved
+from benchmarks.measure.compare import Comparison, interleaved
 from benchmarks.measure.naive_forms import NAIVE_FORMS, PRODUCTS, YARDSTICK, naive_forms
 from benchmarks.measure.timm_loop import compare_loops, compare_with_matrix_rate
 from benchmarks.record import atomic_write, code_version, environment, machine_name
@@ -32,7 +33,9 @@ SIZES = (16, 32, 64, 128)
 # on a CPU (images, channels, rows, columns), fewer images where planes are large, all of them larger than the caches
 CPU_SHAPES = [(32, 192, 16, 16), (16, 192, 32, 32), (8, 192, 64, 64), (4, 192, 128, 128)]
 GPU_ELEMENTS, GPU_CHANNELS = 2**26, 256
-FORM_ROUNDS = 21
+ROUNDS, MORE_ROUNDS = 21, 101  # the more for small planes beside naive forms, where a few microseconds decide
+SMALL_PLANE = 32 * 32
+LEAST_FOR_INTERVAL = 6  # rounds: 2 / 2^6 is under 5 %
 TURN_MS = 15.0  # of one form in one round
 LARGEST_ERROR = {torch.float32: 1e-5, torch.bfloat16: 2e-2}  # relative, of an output that is timed
 CONV = "1x1 convolution"
@@ -54,7 +57,7 @@ class FormComparison:
     best: str | None  # the naive form with the smallest median, if there are any
     best_ms: float | None
     ratio: float | None  # ours over the best, median over rounds
-    ratio_low: float | None
+    ratio_low: float | None  # 95 % interval of that median, none for fewer than six rounds
     ratio_high: float | None
     rounds: int
     form_ms: dict[str, float]  # of every form, the yardstick included
@@ -70,12 +73,18 @@ def shapes_of(device: str) -> list[tuple[int, ...]]:
 def compare_forms(
     device: str = "cpu",
     shapes: list[tuple[int, ...]] | None = None,
-    rounds: int = FORM_ROUNDS,
+    rounds: int | None = None,
     names: tuple[str, ...] = (*NAIVE_FORMS, *WITHOUT_FORMS),
 ) -> list[FormComparison]:
     """Each mixer beside a copy and beside the naive ways to compute the same function, forward.
 
     In float32 on one thread of a CPU; on a GPU in bfloat16, where an FFT works in float32 within.
+
+    Args:
+        device: "cpu" or "cuda".
+        shapes: of the inputs; by default those of `shapes_of`.
+        rounds: of every row; by default ROUNDS, and MORE_ROUNDS for small planes beside naive forms.
+        names: of mixers.
 
     Raises:
         RuntimeError: an output differs from the plain definition; nothing is timed then.
@@ -90,7 +99,8 @@ def compare_forms(
             if name.startswith("attention") and shape[2] * shape[3] > ATTENTION_TOKENS[device]:
                 continue
             with torch.no_grad():
-                one = _compare_forms(name, x, rounds)
+                small = name in NAIVE_FORMS and shape[2] * shape[3] <= SMALL_PLANE
+                one = _compare_forms(name, x, rounds or (MORE_ROUNDS if small else ROUNDS))
             found += [] if one is None else [one]
     return found
 
@@ -124,18 +134,27 @@ def _compare_forms(name: str, x: Tensor, rounds: int) -> FormComparison | None:
     times = interleaved(calls, rounds, order=lambda names, _: shuffled.sample(names, len(names)), turn_ms=TURN_MS)
     medians = {what: statistics.median(times[what]) for what in functions if what != "ours"}
     best = min((what for what in medians if what != YARDSTICK), key=medians.__getitem__, default=None)
-    beside = None if best is None else compare(name, best, "", times["ours"], times[best], "ms")
+    ratios = [] if best is None else [a / b for a, b in zip(times["ours"], times[best], strict=True)]
+    low, high = median_interval(ratios)
     return FormComparison(
         mixer=name, image_size=width, shape=tuple(x.shape), method=method, ours_ms=statistics.median(times["ours"]),
         copy_ms=statistics.median(times["copy"]),
         copy_ratio=statistics.median(a / b for a, b in zip(times["ours"], times["copy"], strict=True)),
         best=best,
-        best_ms=None if beside is None else beside.theirs,
-        ratio=None if beside is None else beside.ratio,
-        ratio_low=None if beside is None else beside.ratio_low,
-        ratio_high=None if beside is None else beside.ratio_high,
+        best_ms=None if best is None else medians[best],
+        ratio=statistics.median(ratios) if ratios else None,
+        ratio_low=low,
+        ratio_high=high,
         rounds=rounds, form_ms=medians,
     )  # fmt: skip
+
+
+def median_interval(values: list[float]) -> tuple[float | None, float | None]:
+    """95 % interval of the median, whatever the distribution; (None, None) where there are too few values for one."""
+    if len(values) < LEAST_FOR_INTERVAL:
+        return None, None
+    interval: Any = scipy.stats.quantile_test(values, p=0.5).confidence_interval(0.95)
+    return float(interval.low), float(interval.high)
 
 
 def _runs(mixer: Mixer, x: Tensor, name: str) -> bool:
@@ -209,19 +228,20 @@ def form_lines(forms: list[FormComparison], device: str = "cpu") -> list[str]:
     lines = [
         "## Beside a copy, and beside the best naive form of the same function",
         "",
-        f"{how}, {forms[0].rounds} rounds; milliseconds are medians, ratios are ours over a copy of the input and over "
-        "the best naive form, the median over rounds and their range. Beside dct and hadamard stands the time of rfft2 "
+        f"{how}; milliseconds are medians over rounds, ratios are ours over a copy of the input and over the best "
+        "naive form, the median over rounds and its 95 % interval. Beside dct and hadamard stands the time of rfft2 "
         "alone, which computes something else and only says what an FFT costs; it is never the best form. "
         "fft_pairs does by its method fft what its naive form fft2 does: how far its ratios lie from 1 is the noise of "
         "this page.",
         "",
-        f"| mixer | px | tensor | method | ours (ms) | ours / copy | best naive form | ours / best (range) "
-        f"| {' | '.join(every)} |",
-        "|---|---:|---|---|---:|---:|---|---:|" + "---:|" * len(every),
+        f"| mixer | px | tensor | method | ours (ms) | ours / copy | best naive form | ours / best (95 %) "
+        f"| rounds | {' | '.join(every)} |",
+        "|---|---:|---|---|---:|---:|---|---:|---:|" + "---:|" * len(every),
     ]
     for f in forms:
         cells = [f"{f.form_ms[what]:.3g}" if what in f.form_ms else "–" for what in every]
-        ratio = "–" if f.ratio is None else f"{f.ratio:.3f} ({f.ratio_low:.3f} to {f.ratio_high:.3f})"
+        between = "" if f.ratio_low is None else f" ({f.ratio_low:.3f} to {f.ratio_high:.3f})"
+        ratio = "–" if f.ratio is None else f"{f.ratio:.3f}{between}"
         own = [f.mixer, str(f.image_size), str(list(f.shape)), f.method, f"{f.ours_ms:.3g}", f"{f.copy_ratio:.2f}"]
-        lines.append(f"| {' | '.join([*own, f.best or '–', ratio, *cells])} |")
+        lines.append(f"| {' | '.join([*own, f.best or '–', ratio, str(f.rounds), *cells])} |")
     return lines

@@ -32,9 +32,18 @@ def test_ratios_are_to_the_fastest_form_and_the_table_names_it():
     for form in forms:
         same = [ms for what, ms in form.form_ms.items() if what != YARDSTICK]
         assert form.best_ms == min(same) == form.form_ms[form.best] > 0
-        assert form.ratio_low <= form.ratio <= form.ratio_high and form.rounds == 2
+        assert form.ratio_low is form.ratio_high is None and form.rounds == 2  # two rounds have no interval
     lines = [line for line in speed.form_lines(forms) if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1 and forms[1].best in lines[-1]
+
+
+def test_the_interval_of_a_median_holds_it_and_too_few_values_have_none():
+    values = [1.0, 1.1, 0.9, 1.2, 0.8, 1.05, 0.95, 5.0, 1.0]
+    low, high = speed.median_interval(values)
+    # of nine, the second and the eighth in order: 1 - 2 (1 + 9) / 2^9 is 96 %
+    assert (low, high) == (0.9, 1.2)
+    assert speed.median_interval(values[:5]) == (None, None)
+    assert speed.median_interval(values[:6]) == (0.8, 1.2)
 
 
 def test_a_form_that_computes_something_else_is_not_timed(monkeypatch):
