@@ -1,6 +1,7 @@
 """The command line: verbs, and nothing but verbs.
 
-Heavy imports happen inside the verbs, so that `list` and a mistyped word answer at once.
+Heavy imports, torch above all, happen inside the verbs, so that help, a mistyped word and a report need not wait for
+them.
 """
 
 from __future__ import annotations
@@ -14,11 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from benchmarks.errors import UserError, printable
+from benchmarks.errors import UserError, nearest, printable
 from benchmarks.trial import CHOICES, flag, parse_size
-from mixers.base import MixerError
-from mixers.blocks import HYBRID_NAMES
-from mixers.registry import list_mixers, mixer_entry, nearest
 
 if TYPE_CHECKING:
     from benchmarks.measure.plan import Plan, Request
@@ -45,7 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.folder is not None and verb != "validate":
             raise UserError(f"{verb} has no use for {str(options.folder)!r}; options begin with --, see help")
         return VERBS[verb](options)
-    except (UserError, MixerError) as error:
+    except ValueError as error:
+        if not isinstance(error, UserError):
+            from mixers import MixerError
+
+            if not isinstance(error, MixerError):
+                raise
         print(f"token-mixers: {printable(error)}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, `head` say, has seen enough
@@ -268,6 +271,9 @@ def bench_peers(options: argparse.Namespace) -> int:
 
 def list_verb(options: argparse.Namespace) -> int:
     """The mixers with family, complexity, paper and year."""
+    from mixers.blocks import HYBRID_NAMES
+    from mixers.registry import list_mixers, mixer_entry
+
     rows = [("mixer", "family", "complexity", "year", "paper")]
     for name in list_mixers(options.mixer.split(",") if options.mixer else "*"):
         entry = mixer_entry(name)

@@ -1,6 +1,8 @@
 """The error that means: the user can mend this. The command line prints it as one line and exits with 2."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -9,6 +11,15 @@ class UserError(ValueError):
 
 class Diverged(RuntimeError):
     """Training reached a loss that is not finite; the message says at which step and what the last finite loss was."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A question after the known word nearest to `word`, to end an error with; empty if none is near.
+
+    As that of `mixers.registry`, which comes with torch: a mistyped word need not wait for it.
+    """
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def printable(text: object) -> str:

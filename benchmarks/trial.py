@@ -12,8 +12,7 @@ import hashlib
 import json
 from typing import Any, Self
 
-from benchmarks.errors import UserError, printable
-from mixers.registry import nearest
+from benchmarks.errors import UserError, nearest, printable
 
 RESULTS_VERSION = "0.1"  # records of one results version are comparable with each other; see CHANGELOG.md
 

@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from benchmarks.errors import UserError, printable
+from benchmarks.errors import UserError, nearest, printable
 from benchmarks.trial import Trial
-from mixers.registry import nearest
 
 KINDS = ("tensorboard", "wandb")
 PROJECT = "token-mixers"

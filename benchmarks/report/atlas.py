@@ -11,7 +11,8 @@ import pandas as pd
 
 from benchmarks.atlas_record import FOLDER, NUMBERS, STATES, AtlasRecord, load_atlas
 from benchmarks.record import atomic_write, machine_name
-from benchmarks.report.frame import TRIAL_FIELDS, comparisons, mixer_family, slug
+from benchmarks.report.families import mixer_family
+from benchmarks.report.frame import TRIAL_FIELDS, comparisons, slug
 from benchmarks.report.plots_atlas import draw_atlas
 from benchmarks.report.style import FAMILY_COLOURS
 from benchmarks.report.text import NOTHING, clean, markdown, markdown_table, percent

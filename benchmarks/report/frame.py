@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import math
 import re
@@ -11,18 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.errors import UserError
 from benchmarks.record import Record, load_records, machine_name
+from benchmarks.report.families import mixer_family
 from benchmarks.report.metrics import METRICS
 from benchmarks.trial import Trial
-from mixers.registry import MixerError, mixer_entry
 
 TRIAL_FIELDS = [field.name for field in dataclasses.fields(Trial)]
 GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these never meet
-PLUGIN_FAMILY = "plug-in"
-HYBRID_FAMILY = "hybrid"
 
 
 def load_results(folder: Path | str) -> pd.DataFrame:
@@ -60,26 +58,16 @@ def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     columns["ended"] = [record.ended for record in records]
     # object columns, so that None stays None and a count stays an integer
     frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
-    numbers = pd.DataFrame(
-        {name: [number(record.metrics.get(name)) for record in records] for name in METRICS}, dtype=float
-    )
+    values = np.full((len(records), len(METRICS)), math.nan)
+    places = {name: place for place, name in enumerate(METRICS)}
+    for row, record in zip(values, records, strict=True):
+        for name, value in record.metrics.items():
+            if name in places:
+                row[places[name]] = number(value)
+    numbers = pd.DataFrame(values, columns=list(METRICS))
     frame = pd.concat([frame, numbers], axis=1)
     frame["history"] = pd.Series([record.history for record in records], dtype=object)
     return frame
-
-
-@functools.cache
-def mixer_family(mixer: str) -> str:
-    """The family of a mixer as written in a trial. A plug-in is never imported for it: a report runs nobody's code."""
-    name = mixer.partition("(")[0]
-    if ":" in name:
-        return PLUGIN_FAMILY
-    if "+" in name or re.match(r"\d+x|hybrid_", name):
-        return HYBRID_FAMILY
-    try:
-        return mixer_entry(mixer).family
-    except MixerError:
-        return PLUGIN_FAMILY
 
 
 def mixer_labels(records: Sequence[Record]) -> list[str]:
@@ -123,9 +111,11 @@ def comparisons(table: pd.DataFrame, fields: Sequence[str]) -> dict[str, pd.Data
         suffix of the others says in what they differ from it, such as "32px-patch4".
     """
     parts: dict[tuple[Any, ...], list[int]] = {}
-    for position, row in enumerate(table.to_dict("records")):
-        key = tuple(row[f] if f != "dim" or row["match"] == "width" else None for f in fields)
-        parts.setdefault(tuple(plain(value) for value in key), []).append(position)
+    columns = {f: [plain(value) for value in table[f]] for f in fields}
+    if "dim" in columns:
+        columns["dim"] = [d if m == "width" else None for d, m in zip(columns["dim"], table["match"], strict=True)]
+    for position, key in enumerate(zip(*columns.values(), strict=True)):
+        parts.setdefault(key, []).append(position)
 
     def rank(key: tuple[Any, ...]) -> tuple[Any, ...]:
         rows = table.iloc[parts[key]]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
@@ -18,6 +19,7 @@ Box = tuple[float, float, float, float]  # left, bottom, right, top in pixels
 FAR = 12.0  # points from which on a label needs a line to what it names
 DISTANCES = (5.0, 8.0, 12.0, 17.0, 23.0, 30.0, 40.0, 52.0, 66.0)
 DIRECTIONS = 16
+MARKER = 3.0  # points around an end that its leader leaves free
 END_GAP = 15.0  # points between the axes and the labels at their right
 # against a point of distance: a square point of another label or a marker, a dot of a line, a point beyond the axes
 LABEL_COST, MARKER_COST, INK_COST, OUTSIDE_COST = 40.0, 8.0, 10.0, 400.0
@@ -202,9 +204,16 @@ def label_ends(
     heights = [text_size(text, size)[1] * 1.06 for text in texts]
     places = spread(list(pixels[:, 1]), heights, frame.y0 * scale, frame.y1 * scale + heights[-1] / 2)
     start = frame.x1 * scale + END_GAP
+    leaders = []
     for end, pixel, y, text, colour in zip(ends, pixels, places, texts, colours, strict=True):
         axes.annotate(
             text, end, (start - pixel[0], y - pixel[1]), textcoords="offset points", ha="left", va="center",
             color=colour, linespacing=1.0, fontsize=size, annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.4, "relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 3},
         )  # fmt: skip
+        way = np.array([start, y]) - pixel
+        leaders.append(np.array([pixel + way * (MARKER / np.hypot(*way)), (start, y)]) / 72)
+    # one collection in inches: an arrow a label takes a third of the time of the whole plot
+    lines = LineCollection(
+        leaders, colors=colours, linewidths=0.4, transform=figure.dpi_scale_trans, clip_on=False, zorder=3
+    )
+    axes.add_collection(lines, autolim=False)

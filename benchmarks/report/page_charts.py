@@ -191,23 +191,20 @@ def sweep_lines(ready: pd.DataFrame, column: str) -> list[dict[str, Any]]:
         known = mine[[(plain(value) or 0) > 0 for value in mine[column]]]
         if known.empty:
             continue
-        rows = known.to_dict("records")
-        spread = f"{column}_low" in known
+        middles, sizes = list(known[column]), list(known["image_size"])
+        ends = [f"{column}_low", f"{column}_high"]
+        if ends[0] in known:
+            numbers = [ranged(*three) for three in zip(middles, *(known[end] for end in ends), strict=True)]
+        else:
+            numbers = [significant(middle) for middle in middles]
+        beside = zip(numbers, sizes, known["tokens"], known["batch_size"], strict=True)
         found.append(
             look(str(label))
             | {
-                "x": [int(row["image_size"]) for row in rows],
-                "y": [significant_value(row[column]) for row in rows],
-                "text": [
-                    (
-                        ranged(row[column], row[f"{column}_low"], row[f"{column}_high"])
-                        if spread
-                        else significant(row[column])
-                    )
-                    + f" at {row['image_size']} px, {row['tokens']:,} tokens, batch of {row['batch_size']}"
-                    for row in rows
-                ],
-                "command": latency_command(rows[0], [row["image_size"] for row in rows]),
+                "x": [int(size) for size in sizes],
+                "y": [significant_value(middle) for middle in middles],
+                "text": [f"{text} at {size} px, {n:,} tokens, batch of {batch}" for text, size, n, batch in beside],
+                "command": latency_command(known.iloc[0].to_dict(), sizes),
             }
         )
     return sorted(found, key=lambda line: (-line["x"][-1], -line["y"][-1], line["label"]))

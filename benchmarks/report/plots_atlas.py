@@ -17,8 +17,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 
 from benchmarks.atlas_record import STATES, AtlasRecord
+from benchmarks.report.families import mixer_family
 from benchmarks.report.figures import plot_style, save_figure, wrap
-from benchmarks.report.frame import mixer_family
 from benchmarks.report.style import CAPTION_SIZE, WIDE, family_colour, short
 from benchmarks.report.text import clean
 

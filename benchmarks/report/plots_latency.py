@@ -104,7 +104,7 @@ def latency_plot(
     tall = max(2.5, 0.12 * (max(len(lines) for lines in panels) + 1))
     figure, axes = make_figure(WIDE, tall, notes, right=room, ticks=0.12, title=True)
     sizes = sorted({int(x) for lines in panels for line in lines.values() for x, _ in line})
-    tokens = {int(r["image_size"]): int(r["tokens"]) for _, r in rows.iterrows()}
+    tokens = dict(zip(rows["image_size"].map(int), rows["tokens"].map(int), strict=True))
     for i, (lines, text) in enumerate(zip(panels, texts, strict=True)):
         draw_lines(axes[i], lines, text, sizes=sizes, tokens=tokens, floor=floor if i == 0 else [], rings=crossings[i])
         axes[i].set_title(PANELS[i], loc="left")
@@ -217,7 +217,7 @@ def memory_plot(rows: pd.DataFrame, timed: pd.DataFrame, folder: Path, name: str
     notes = [caption(timed, timed, extra), *holes(missing_sizes(rows))]
     figure, (axes,) = make_figure(NARROW, max(2.5, 0.12 * len(lines)), notes, right=[label_room(texts)], ticks=0.12)
     sizes = sorted({int(x) for line in lines.values() for x, _ in line})
-    tokens = {int(r["image_size"]): int(r["tokens"]) for _, r in known.iterrows()}
+    tokens = dict(zip(known["image_size"].map(int), known["tokens"].map(int), strict=True))
     draw_lines(axes, lines, texts, sizes=sizes, tokens=tokens, floor=[], rings={})
     axes.set_ylabel("peak memory (MB per image)" if each else "peak memory (MB)")
     return save_figure(figure, folder, name)

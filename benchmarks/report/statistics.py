@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-import scipy.stats
+import scipy.special
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ def mean_interval(values: Iterable[float], confidence: float = 0.95) -> Estimate
     mean = math.fsum(numbers) / n
     if n == 1:
         return Estimate(mean, None, None, 1)
-    half = float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1)) * statistics.stdev(numbers) / math.sqrt(n)
+    half = float(scipy.special.stdtrit(n - 1, (1 + confidence) / 2)) * statistics.stdev(numbers) / math.sqrt(n)
     return Estimate(mean, mean - half, mean + half, n)
 
 

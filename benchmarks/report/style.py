@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from benchmarks.report.frame import mixer_family
+from benchmarks.report.families import mixer_family
 from benchmarks.report.text import clean
 
 # Okabe and Ito's colours, told apart by the colour-blind; their yellow is left out, for it vanishes on white

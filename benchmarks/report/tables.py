@@ -57,6 +57,7 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
         runs = found.sort_values(["seed", "id"], kind="stable")
         first = runs.iloc[0]
         ok, failed = runs[runs["status"] == "ok"], runs[runs["status"] != "ok"]
+        failures = zip(failed["seed"], failed["status"], failed["reason"], strict=True)
         row = {"mixer": first["mixer"], "label": first["label"], "family": first["family"], "tokens": first["tokens"]}
         row |= {name: plain(first[name]) for name in ACCURACY_SETTING if name != "mixer"}
         row |= {
@@ -64,7 +65,7 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
             "reason": None if len(ok) else plain(first["reason"]),
             "n": len(ok),
             "seeds": " ".join(str(seed) for seed in ok["seed"]),
-            "failed": "; ".join(f"seed {r.seed}: {r.status} ({r.reason})" for r in failed.itertuples()) or None,
+            "failed": "; ".join(f"seed {seed}: {status} ({why})" for seed, status, why in failures) or None,
         }
         for name in ("test_top1_percent", "test_top5_percent", "val_top1_percent", "test_loss"):
             row |= estimate_columns(name, mean_interval(ok[name].dropna()))

@@ -21,8 +21,10 @@ from benchmarks.errors import UserError
 from benchmarks.record import Record
 from benchmarks.report import figures
 from benchmarks.report.build import write_report
-from benchmarks.report.frame import mixer_family, slug
+from benchmarks.report.families import FAMILIES, mixer_family
+from benchmarks.report.frame import slug
 from benchmarks.report.text import count, markdown, significant
+from mixers.registry import list_mixers, mixer_entry
 
 PLOTTERS = ("benchmarks.report.plots_accuracy", "benchmarks.report.plots_latency")
 FIGURES: dict[str, Figure] = {}  # of the folder below
@@ -378,6 +380,20 @@ def test_importing_the_suite_does_not_import_pandas():
     code = "import sys, benchmarks; assert 'pandas' not in sys.modules; benchmarks.load_results; "
     code += "assert 'pandas' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_families_are_those_of_the_registry():
+    own = [mixer_entry(name) for name in list_mixers() if mixer_entry(name).cls.__module__.startswith("mixers.")]
+    assert {e.name: e.family for e in own} == {name: family for family, names in FAMILIES.items() for name in names}
+    assert mixer_family("attention(backend=plain)") == "attention"
+
+
+@pytest.mark.parametrize("verb", ["report", "status", "claims", "help", "reprot"])
+def test_what_needs_no_torch_does_not_load_it(verb, results):
+    where = ["--results", str(results)] if verb in ("report", "status", "claims") else []
+    code = f"import sys; from benchmarks.cli import main; main({[verb, *where]}); assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_plug_ins_are_never_imported_for_a_report():
