@@ -151,9 +151,9 @@ def load_records(folder: Path, pattern: str = "*.json") -> list[Record]:
     if (folder / "records").is_dir():
         folder = folder / "records"
     records = []
-    for path in sorted(folder.glob(pattern)):
+    for name in sorted(path.name for path in folder.glob(pattern)):
         try:
-            records.append(Record.load(path))
+            records.append(Record.load(folder / name))
         except UserError as error:
             log.warning("left out: %s", error)
     return records

@@ -128,12 +128,10 @@ class Trial:
         Raises:
             UserError: a key is unknown, or a required one is missing.
         """
-        known = [field.name for field in dataclasses.fields(cls)]
         for key in values:
-            if key not in known:
-                raise UserError(f"a trial has no field {key!r}.{nearest(key, known)}")
-        missing = [f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING and f.name not in values]
-        if missing:
+            if key not in FIELDS:
+                raise UserError(f"a trial has no field {key!r}.{nearest(key, FIELDS)}")
+        if missing := [name for name in REQUIRED if name not in values]:
             raise UserError(f"a trial needs {', '.join(missing)}")
         return cls(**values)
 
@@ -158,6 +156,10 @@ class Trial:
         if self.kind == "latency" and self.precision != "float32":
             words.append(self.precision)
         return printable(" ".join(words))
+
+
+FIELDS = {field.name: field.default for field in dataclasses.fields(Trial)}
+REQUIRED = [name for name, default in FIELDS.items() if default is dataclasses.MISSING]
 
 
 def check_value(name: str, value: Any) -> None:

@@ -322,7 +322,7 @@ def provenance_table(key: str, frame: pd.DataFrame) -> Table:
         texts[-2] = texts[-2][:12]
         texts[-1] = "changed" if texts[-1] == "True" else "as committed"
         first, last = min(part["started"]), max(part["ended"])
-        rows.append([*texts, listing(sorted(part["label"])), f"{first[:10]} to {last[:10]}", str(len(part))])
+        rows.append([*texts, listing(sorted(set(part["label"]))), f"{first[:10]} to {last[:10]}", str(len(part))])
     header = [*fields[:-1], "code", "mixers", "measured", "records"]
     cells = [[*(Cell(text) for text in row[:-1]), Cell(row[-1], float(row[-1]))] for row in sorted(rows)]
     return Table(key, "Where every number comes from.", header, cells, len(header) - 1)

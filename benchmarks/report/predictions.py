@@ -6,7 +6,7 @@ The labels alone, a few kilobytes a data set, are part of the package, so that a
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +44,11 @@ def correct_answers(frame: pd.DataFrame, results: Folders) -> dict[str, NDArray[
         UserError: predictions do not fit the accuracy in their record.
     """
     found = {}
+    files = {path.name: path for path in _prediction_files(results)}
     trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
     for row in trained[["dataset", "id", "test_top1_percent"]].to_dict("records"):
         labels = labels_of_test(str(row["dataset"]))
-        path = _file_of(f"accuracy-{row['id']}.npy", results)
+        path = files.get(f"accuracy-{row['id']}.npy")
         if labels is None or path is None:
             continue
         correct = _compare(path, labels)
@@ -60,12 +61,11 @@ def correct_answers(frame: pd.DataFrame, results: Folders) -> dict[str, NDArray[
     return found
 
 
-def _file_of(name: str, results: Folders) -> Path | None:
-    for folder in folders(results):
-        for path in (folder / "records" / name, folder / name):
-            if path.is_file():
-                return path
-    return None
+def _prediction_files(results: Folders) -> Iterator[Path]:
+    """All of them; of two with one name the one in the folder named first comes last."""
+    for folder in reversed(folders(results)):
+        for place in (folder, folder / "records"):
+            yield from place.glob("accuracy-*.npy")
 
 
 def _compare(path: Path, labels: NDArray[np.uint8]) -> NDArray[np.bool_] | None:

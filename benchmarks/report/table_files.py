@@ -151,7 +151,7 @@ def caption(name: str, frame: pd.DataFrame) -> str:
         first["dataset"],
         f"{first['profile']} profile",
         clean(first["machine"]),
-        f"torch {listing(sorted(frame['torch'].map(str)))}",
+        f"torch {listing(sorted(set(frame['torch'].map(str))))}",
     ]
     return "; ".join([", ".join(words), *runs(name, frame)]) + "."
 

@@ -113,7 +113,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: i
 
 def listing(values: Sequence[Any]) -> str:
     """Different values in words, in their order, each once."""
-    return ", ".join(dict.fromkeys(clean(value) for value in values if plain(value) is not None))
+    return ", ".join(dict.fromkeys(clean(value) for value in dict.fromkeys(values) if plain(value) is not None))
 
 
 def span_of(values: Any, noun: str) -> str:
