@@ -250,8 +250,8 @@ def patches_or_mixing(
     gap = paired_gap(frame, best, none, paired)
     share = 100 * none["test_top1_percent_mean"] / best["test_top1_percent_mean"]
     return [
-        f"At patch {none['patch_size']} px the patches alone get most of the way: without any mixing (conv1x1) the net "
-        f"reaches {share:.0f} % of the accuracy of the best mixer, {clean(best['label'])}.",
+        f"At patch {none['patch_size']} px the net without any mixing (conv1x1) reaches {share:.0f} % of the accuracy "
+        f"of the best mixer, {clean(best['label'])}.",
         f"{clean(best['label'])} minus conv1x1: {gap_text(gap)}",
         "Other patch sizes are not among these records; PATCH_SIZE=1, 2 and 8 would tell how this changes.",
     ]
@@ -310,5 +310,8 @@ def claims_held(verdicts: Sequence[Any] | None) -> list[str]:
     counts = Counter(str(verdict.outcome) for verdict in verdicts)
     order = [*VERDICTS, *sorted(counts.keys() - set(VERDICTS))]
     lead = ", ".join(f"{counts[name]} {name}" for name in order if counts[name])
-    lines = [f"{name}: {'; '.join(clean(v.claim.text) for v in verdicts if v.outcome == name)}" for name in order[:2]]
+    lines = [
+        f"{name}: {'; '.join(clean(v.claim.text).rstrip('.') for v in verdicts if v.outcome == name)}"
+        for name in order[:2]
+    ]
     return [f"Of {len(verdicts)} claims: {lead}.", *(line for line in lines if not line.endswith(": "))]
