@@ -22,6 +22,66 @@ BACKENDS = {
 }
 
 
+POSITIONS = ("sincos", "none")
+
+
+class SelfAttention(Mixer):
+    """What the mixers of this family have in common: heads, positions, and one projection to queries, keys and values.
+
+    Without positions attention takes its tokens for a set: whatever their order, it gives the same. The transforms and
+    the matrices of the other families know where each token stands, so attention is told, as in its paper: "sincos"
+    adds sines and cosines of row and column to its input (Vaswani et al., 2017, along each axis of the image). They
+    have no parameters, and are those of the grid it was built for. "none" leaves them out.
+    """
+
+    memory_format = torch.channels_last
+    positions: Tensor | None
+
+    def __init__(self, name: str, dim: int, size: tuple[int, int], heads: int | None, positions: str) -> None:
+        super().__init__(dim, size)
+        if heads is None:
+            heads = dim // next((width for width in (32, 24, 16, 8) if dim % width == 0), dim)
+        if not isinstance(heads, int) or heads < 1 or dim % heads:
+            fits = ", ".join(str(n) for n in range(1, dim + 1) if dim % n == 0)
+            raise MixerError(f"{name} cannot split dim {dim} into {heads} heads; allowed: {fits}")
+        if positions not in POSITIONS:
+            raise MixerError(f"{name} has no positions {positions!r}; allowed: {', '.join(POSITIONS)}")
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        waves = sines_and_cosines(dim, size).to(torch.get_default_dtype()) if positions == "sincos" else None
+        self.register_buffer("positions", waves, persistent=False)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (B, heads, N, d)."""
+        tokens = x.permute(0, 2, 3, 1).flatten(1, 2)  # a view of channels_last input
+        if self.positions is not None:
+            self.check_size(x)
+            tokens = tokens + self.positions.to(tokens.dtype)
+        q, k, v = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return q, k, v
+
+    def project_exactly(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The same in float64, by the formula."""
+        weight, bias = self.qkv.weight.to(torch.float64), self.qkv.bias.to(torch.float64)
+        tokens = x.to(torch.float64).flatten(2).mT  # [B, N, C]
+        if self.positions is not None:
+            tokens = tokens + self.positions.to(torch.float64)
+        parts = (tokens @ weight.T + bias).chunk(3, 2)
+        return tuple(part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
+
+
+def sines_and_cosines(dim: int, size: tuple[int, int]) -> Tensor:
+    """(N, dim) in float64: in four channels at a time sine and cosine of the row and of the column, ever slower.
+
+    The i-th of q = ceil(dim / 4) such groups turns by 10000^(-i / q) radians a token.
+    """
+    groups = -(-dim // 4)
+    speeds = 10_000.0 ** -(torch.arange(groups, dtype=torch.float64) / groups)
+    rows, columns = (torch.arange(n, dtype=torch.float64)[:, None] * speeds for n in size)
+    rows, columns = rows[:, None].expand(*size, groups), columns[None].expand(*size, groups)
+    return torch.stack([rows.sin(), rows.cos(), columns.sin(), columns.cos()], -1).flatten(2)[..., :dim].flatten(0, 1)
+
+
 @register_mixer(
     "attention",
     family="attention",
@@ -29,7 +89,7 @@ BACKENDS = {
     paper="Attention Is All You Need (https://arxiv.org/abs/1706.03762)",
     year=2017,
 )
-class Attention(Mixer):
+class Attention(SelfAttention):
     """Multi-head self-attention.
 
     Y_h = softmax(Q_h K_h^T / sqrt(d)) V_h for each head h of width d, with Q, K, V = X W_q, X W_k, X W_v. Complexity
@@ -43,23 +103,27 @@ class Attention(Mixer):
         heads: number of heads; by default heads are 32 wide, or the widest of 24, 16, 8 that divides dim.
         backend: of PyTorch's operator. "plain" forms the N x N weights in memory, as was usual in 2021; "flash",
             "efficient" and "cudnn" do not; "torch" is what PyTorch chooses; "auto" the fastest by crossovers.json.
+        positions: "sincos" or "none", see `SelfAttention`.
 
     Raises:
-        MixerError: heads does not divide dim, or backend is unknown.
+        MixerError: heads does not divide dim, or backend or positions is unknown.
     """
 
-    memory_format = torch.channels_last
-
-    def __init__(self, dim: int, size: tuple[int, int], heads: int | None = None, backend: str = "auto") -> None:
-        super().__init__(dim, size)
+    def __init__(
+        self,
+        dim: int,
+        size: tuple[int, int],
+        heads: int | None = None,
+        backend: str = "auto",
+        positions: str = "sincos",
+    ) -> None:
+        super().__init__("attention", dim, size, heads, positions)
         if backend not in ("auto", "torch", *BACKENDS):
             raise MixerError(f"attention has no backend {backend!r}; allowed: auto, torch, {', '.join(BACKENDS)}")
-        self.heads = _heads("attention", dim, heads)
         self.backend = backend
-        self.qkv = nn.Linear(dim, 3 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = _project(self.qkv, x, self.heads)
+        q, k, v = self.project(x)
         backend = self._backend_on(x.device.type)
         if backend == "torch":
             return _image(F.scaled_dot_product_attention(q, k, v), x)
@@ -85,7 +149,7 @@ class Attention(Mixer):
         return 6 * n * c**2 + 4 * n**2 * c
 
     def reference(self, x: Tensor) -> Tensor:
-        q, k, v = _project_exactly(self.qkv, x, self.heads)
+        q, k, v = self.project_exactly(x)
         weights = torch.softmax(q @ k.mT / math.sqrt(q.shape[-1]), dim=-1)  # [B, heads, N, N]
         return (weights @ v).transpose(1, 2).flatten(2).mT.unflatten(2, self.size)
 
@@ -97,7 +161,7 @@ class Attention(Mixer):
     paper="Transformers are RNNs (https://arxiv.org/abs/2006.16236)",
     year=2020,
 )
-class LinearAttention(Mixer):
+class LinearAttention(SelfAttention):
     """Attention with weights phi(q) . phi(k) in place of exp(q . k), phi(x) = elu(x) + 1, so that N^2 never appears.
 
     Y_h = phi(Q_h) (phi(K_h)^T V_h) / (phi(Q_h) phi(K_h)^T 1) for each head h of width d. Complexity 6 N C^2 for the
@@ -107,20 +171,17 @@ class LinearAttention(Mixer):
         dim: channels.
         size: (H, W) of the grid.
         heads: number of heads, as for `attention`.
+        positions: as for `attention`.
 
     Raises:
-        MixerError: heads does not divide dim.
+        MixerError: heads does not divide dim, or positions is unknown.
     """
 
-    memory_format = torch.channels_last
-
-    def __init__(self, dim: int, size: tuple[int, int], heads: int | None = None) -> None:
-        super().__init__(dim, size)
-        self.heads = _heads("linear_attention", dim, heads)
-        self.qkv = nn.Linear(dim, 3 * dim)
+    def __init__(self, dim: int, size: tuple[int, int], heads: int | None = None, positions: str = "sincos") -> None:
+        super().__init__("linear_attention", dim, size, heads, positions)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = _project(self.qkv, x, self.heads)
+        q, k, v = self.project(x)
         return _image(_weigh(F.elu(q) + 1, F.elu(k) + 1, v), x)
 
     def flops(self) -> int:
@@ -128,7 +189,7 @@ class LinearAttention(Mixer):
         return 6 * n * c**2 + 4 * n * c * (c // self.heads) + 2 * n * c
 
     def reference(self, x: Tensor) -> Tensor:
-        q, k, v = _project_exactly(self.qkv, x, self.heads)
+        q, k, v = self.project_exactly(x)
         weights = (F.elu(q) + 1) @ (F.elu(k) + 1).mT  # [B, heads, N, N]
         return (weights / weights.sum(-1, keepdim=True) @ v).transpose(1, 2).flatten(2).mT.unflatten(2, self.size)
 
@@ -140,7 +201,7 @@ class LinearAttention(Mixer):
     paper="Rethinking Attention with Performers (https://arxiv.org/abs/2009.14794)",
     year=2020,
 )
-class Performer(Mixer):
+class Performer(SelfAttention):
     """FAVOR+: softmax attention estimated by positive random features.
 
     exp(q . k / sqrt(d)) is the mean over directions w of phi_w(q) phi_w(k), phi_w(x) = exp(w . x / d^(1/4) -
@@ -156,30 +217,34 @@ class Performer(Mixer):
         heads: number of heads, as for `attention`.
         features: m, directions for each head; by default d ln d.
         seed: of the generator that draws the directions, which all heads share.
+        positions: as for `attention`.
 
     Raises:
-        MixerError: heads does not divide dim, or features is not positive.
+        MixerError: heads does not divide dim, features is not positive, or positions is unknown.
     """
 
-    memory_format = torch.channels_last
     directions: Tensor
 
     def __init__(
-        self, dim: int, size: tuple[int, int], heads: int | None = None, features: int | None = None, seed: int = 0
+        self,
+        dim: int,
+        size: tuple[int, int],
+        heads: int | None = None,
+        features: int | None = None,
+        seed: int = 0,
+        positions: str = "sincos",
     ) -> None:
-        super().__init__(dim, size)
-        self.heads = _heads("performer", dim, heads)
+        super().__init__("performer", dim, size, heads, positions)
         width = dim // self.heads
         features = max(1, int(width * math.log(width))) if features is None else features
         if not isinstance(features, int) or features < 1:
             raise MixerError(f"performer: features is {features!r}; allowed: whole numbers from 1")
         self.features = features
-        self.qkv = nn.Linear(dim, 3 * dim)
         directions = _orthogonal_directions(features, width, torch.Generator().manual_seed(seed))
         self.register_buffer("directions", directions.to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = _project(self.qkv, x, self.heads)
+        q, k, v = self.project(x)
         dtype = v.dtype
         if dtype in (torch.bfloat16, torch.float16):  # exponents need more digits than that
             q, k, v = q.float(), k.float(), v.float()
@@ -203,7 +268,7 @@ class Performer(Mixer):
         return 6 * n * c**2 + 8 * n * c * m + 2 * n * m * self.heads
 
     def reference(self, x: Tensor) -> Tensor:
-        q, k, v = _project_exactly(self.qkv, x, self.heads)
+        q, k, v = self.project_exactly(x)
         exponents = [
             q_or_k @ self.directions.to(torch.float64).mT / q_or_k.shape[-1] ** 0.25
             - q_or_k.square().sum(-1, keepdim=True) / (2 * math.sqrt(q_or_k.shape[-1]))
@@ -211,29 +276,6 @@ class Performer(Mixer):
         ]
         weights = exponents[0].exp() @ exponents[1].exp().mT  # [B, heads, N, N]
         return (weights / weights.sum(-1, keepdim=True) @ v).transpose(1, 2).flatten(2).mT.unflatten(2, self.size)
-
-
-def _heads(name: str, dim: int, heads: int | None) -> int:
-    """The number of heads, checked; None: heads 32 wide, or the widest of 24, 16, 8 that divides dim."""
-    if heads is None:
-        return dim // next((width for width in (32, 24, 16, 8) if dim % width == 0), dim)
-    if not isinstance(heads, int) or heads < 1 or dim % heads:
-        fits = ", ".join(str(n) for n in range(1, dim + 1) if dim % n == 0)
-        raise MixerError(f"{name} cannot split dim {dim} into {heads} heads; allowed: {fits}")
-    return heads
-
-
-def _project(qkv: nn.Linear, x: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values, each (B, heads, N, d)."""
-    tokens = x.permute(0, 2, 3, 1).flatten(1, 2)  # a view of channels_last input
-    q, k, v = qkv(tokens).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-    return q, k, v
-
-
-def _project_exactly(qkv: nn.Linear, x: Tensor, heads: int) -> tuple[Tensor, ...]:
-    weight, bias = qkv.weight.to(torch.float64), qkv.bias.to(torch.float64)
-    tokens = x.to(torch.float64).flatten(2).mT  # [B, N, C]
-    return tuple(part.unflatten(2, (heads, -1)).transpose(1, 2) for part in (tokens @ weight.T + bias).chunk(3, 2))
 
 
 def _image(mixed: Tensor, x: Tensor) -> Tensor:

@@ -177,6 +177,20 @@ def _complex_linear(real: Tensor, imaginary: Tensor, weight: Tensor, bias: Tenso
     )
 
 
+class ToldPlaces(nn.Module):
+    """A layer on (B, N, C) whose input gets our sines and cosines of each token's place."""
+
+    waves: Tensor
+
+    def __init__(self, layer: nn.Module, waves: Tensor) -> None:
+        super().__init__()
+        self.layer = layer
+        self.register_buffer("waves", waves.clone(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x + self.waves)
+
+
 class EluAttention(nn.Module):
     """Linear attention on (B, N, C): our projection, phi(x) = elu(x) + 1, and a package's `attend(q, k, v)`."""
 

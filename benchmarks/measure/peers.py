@@ -128,7 +128,7 @@ def _timm_attention(ours: Any) -> nn.Module:
     peer: Any = Attention(ours.dim, num_heads=ours.heads, qkv_bias=True)
     peer.proj = nn.Identity()
     _copied(peer.qkv, weight=ours.qkv.weight, bias=ours.qkv.bias)
-    return peer
+    return _told(peer, ours)
 
 
 def _performer(ours: Any) -> nn.Module:
@@ -142,14 +142,18 @@ def _performer(ours: Any) -> nn.Module:
     weights, biases = ours.qkv.weight.chunk(3), ours.qkv.bias.chunk(3)
     for layer, weight, bias in zip((peer.to_q, peer.to_k, peer.to_v), weights, biases, strict=True):
         _copied(layer, weight=weight, bias=bias)
-    return peer
+    return _told(peer, ours)
 
 
 def _linear_attention(ours: Any) -> nn.Module:
     from performer_pytorch.performer_pytorch import linear_attention
 
     qkv = _copied(nn.Linear(ours.dim, 3 * ours.dim), weight=ours.qkv.weight, bias=ours.qkv.bias)
-    return plain.EluAttention(qkv, ours.heads, linear_attention)
+    return _told(plain.EluAttention(qkv, ours.heads, linear_attention), ours)
+
+
+def _told(peer: nn.Module, ours: Any) -> nn.Module:
+    return peer if ours.positions is None else plain.ToldPlaces(peer, ours.positions)
 
 
 def _timm_mlp(ours: Any) -> nn.Module:

@@ -43,7 +43,8 @@ SAME_FOR_ALL_CHANNELS = [
     *("fft_real_2d", "fft_imag", "hartley", "dct", "hadamard", "random_separable", "linear_separable"),
     *("random", "random_orthogonal", "linear", "mlp_mixer", "conv1x1", "pool"),
 ]
-PERMUTATION = ["attention", "linear_attention", "performer", "conv1x1"]  # the tokens' places do not matter
+WITHOUT_POSITIONS = [f"{name}(positions=none)" for name in ("attention", "linear_attention", "performer")]
+PERMUTATION = [*WITHOUT_POSITIONS, "conv1x1"]  # the tokens' places do not matter
 CYCLIC_SHIFT = [*PERMUTATION, "global_filter"]
 REFLECTION = [*PERMUTATION, "pool"]
 INNER_SHIFT = [*PERMUTATION, "pool", "shift", "conv_mixer"]  # as long as nothing comes near the border
@@ -341,11 +342,11 @@ def test_performer_comes_near_attention_with_many_features() -> None:
     x = _images(8, (4, 4))
     errors = []
     with default_dtype(torch.float64), torch.no_grad():
-        exact = build("attention", 8, (4, 4))
+        exact = build("attention(positions=none)", 8, (4, 4))
         for features in (64, 4096):
             squares = []
             for seed in range(8):
-                mixer = create_mixer("performer", 8, (4, 4), features=features, seed=seed)
+                mixer = create_mixer("performer(positions=none)", 8, (4, 4), features=features, seed=seed)
                 mixer.qkv.load_state_dict(exact.qkv.state_dict())
                 squares.append(float((mixer(x) - exact(x)).square().mean() / exact(x).square().mean()))
             errors.append(math.sqrt(sum(squares) / len(squares)))

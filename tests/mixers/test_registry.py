@@ -234,7 +234,7 @@ def test_what_is_no_option_is_refused(option: str) -> None:
 def test_options_reach_the_mixer_and_keywords_win() -> None:
     assert create_mixer("attention(heads=4,backend=plain)", 16, (2, 2)).heads == 4
     assert create_mixer("attention(heads=4)", 16, (2, 2), heads=2).heads == 2
-    assert mixer_options(mixer_entry("attention").cls) == ["heads", "backend"]
+    assert mixer_options(mixer_entry("attention").cls) == ["heads", "backend", "positions"]
     assert mixer_options(mixer_entry("dct").cls) == ["method"]
     assert mixer_options(mixer_entry("conv1x1").cls) == []
 
@@ -248,7 +248,7 @@ def test_an_unknown_option_names_the_nearest(option: str) -> None:
     ):
         message = _message(make)
         assert "mixer 'attention' has no option" in message
-        assert "it takes heads, backend." in message
+        assert "it takes heads, backend, positions." in message
     assert "Did you mean 'heads'?" in _message(create_mixer, "attention(head=4)", 16, (2, 2))
 
 

@@ -253,7 +253,9 @@ def test_fft_real_is_a_symmetric_map_of_about_half_rank(size: tuple[int, int]) -
 
 
 @pytest.mark.parametrize("size", [(4, 4), (3, 7)])
-@pytest.mark.parametrize("options", [{}, {"heads": 1}, {"heads": 8}, {"backend": "plain"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"heads": 1}, {"heads": 8}, {"backend": "plain"}, {"positions": "none"}], ids=str
+)
 def test_attention_is_the_plain_formula_in_float64(size: tuple[int, int], options: dict) -> None:
     dim = 24
     with default_dtype(torch.float64):
@@ -265,6 +267,8 @@ def test_attention_is_the_plain_formula_in_float64(size: tuple[int, int], option
     expected = np.empty((2, dim, math.prod(size)))
     for image in range(2):
         tokens = x[image].flatten(1).T.numpy()
+        if options.get("positions") != "none":
+            tokens = tokens + waves_by_hand(dim, size)
         for head in range(mixer.heads):
             q, k, v = (
                 tokens @ weight[rows].T + bias[rows]
@@ -275,10 +279,42 @@ def test_attention_is_the_plain_formula_in_float64(size: tuple[int, int], option
     _allclose(mixer(x).detach(), expected.reshape(2, dim, *size))
 
 
-@pytest.mark.parametrize("backend", ["auto", "plain"])
-def test_attention_is_permutation_equivariant(backend: str) -> None:
+def waves_by_hand(dim: int, size: tuple[int, int]) -> np.ndarray:
+    """(N, dim): Vaswani et al.'s sines and cosines, of the row and of the column in turn."""
+    waves = np.empty((math.prod(size), dim))
+    groups = math.ceil(dim / 4)
+    for token, channel in np.ndindex(waves.shape):
+        place = divmod(token, size[1])[channel % 4 // 2]
+        angle = place / 10_000 ** (channel // 4 / groups)
+        waves[token, channel] = math.cos(angle) if channel % 2 else math.sin(angle)
+    return waves
+
+
+@pytest.mark.parametrize("name", ["attention", "linear_attention", "performer"])
+@pytest.mark.parametrize(("dim", "size"), [(24, (3, 7)), (7, (4, 4)), (8, (1, 5)), (2, (2, 2))], ids=str)
+def test_attention_adds_the_places_of_its_tokens(name: str, dim: int, size: tuple[int, int]) -> None:
     with default_dtype(torch.float64):
-        mixer = create_mixer("attention", 16, (5, 4), backend=backend)
+        torch.manual_seed(0)
+        told, untold = create_mixer(name, dim, size), create_mixer(name, dim, size, positions="none")
+        x = torch.randn(2, dim, *size)
+    untold.load_state_dict(told.state_dict())  # the places are no part of it
+    waves = torch.from_numpy(waves_by_hand(dim, size)).T.unflatten(1, size)
+    _allclose(told(x).detach(), untold(x + waves).detach())
+
+
+@pytest.mark.parametrize("name", ["attention", "linear_attention", "performer"])
+def test_attention_refuses_unknown_positions_and_a_grid_that_it_was_not_built_for(name: str) -> None:
+    with pytest.raises(MixerError, match=f"^{name} has no positions 'learned'; allowed: sincos, none$"):
+        create_mixer(name, 16, (4, 4), positions="learned")
+    with pytest.raises(MixerError, match="was built for inputs of 16 x 4 x 4"):
+        create_mixer(name, 16, (4, 4))(torch.randn(1, 16, 8, 4))
+    assert create_mixer(name, 16, (4, 4), positions="none")(torch.randn(1, 16, 8, 4)).shape == (1, 16, 8, 4)
+
+
+@pytest.mark.parametrize("backend", ["auto", "plain"])
+def test_attention_is_permutation_equivariant_without_positions(backend: str) -> None:
+    with default_dtype(torch.float64):
+        mixer = create_mixer("attention", 16, (5, 4), backend=backend, positions="none")
         x = torch.randn(2, 16, 20)
     order = torch.randperm(20)
     turned = mixer(x[:, :, order].unflatten(2, (5, 4))).flatten(2)
