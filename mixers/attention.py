@@ -95,7 +95,8 @@ class Attention(SelfAttention):
     Y_h = softmax(Q_h K_h^T / sqrt(d)) V_h for each head h of width d, with Q, K, V = X W_q, X W_k, X W_v. Complexity
     6 N C^2 for the projections and 4 N^2 C for the two products. Runs through PyTorch's scaled dot-product attention.
 
-    Differs from the paper in that the output projection is the block's own 1x1 convolution.
+    Differs from the paper in that the output projection is the block's own 1x1 convolution, and in that the positions
+    are added at every layer instead of below the first.
 
     Args:
         dim: channels.

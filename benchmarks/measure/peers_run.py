@@ -11,18 +11,17 @@ repeated in its turn. Inputs are random and rotate through more memory than the 
 from __future__ import annotations
 
 import dataclasses
-import gc
 import itertools
 import logging
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.collector import without_collector
 from benchmarks.errors import UserError
 from benchmarks.measure.compare import Comparison, compare, interleaved
 from benchmarks.measure.memory import free_bytes, predict_peak_bytes
@@ -273,7 +272,7 @@ def _timed(rivals: list[_Rivals], size: tuple[int, int], rounds: int, threads: i
         for mode in MODES:
             calls[index, mode, True] = _call(rival.ours, pools[rival.ours.memory_format], mode)
             calls[index, mode, False] = _call(rival.theirs, pools[rival.pair.layout], mode)
-    with _no_garbage_collection():
+    with without_collector():
         times = interleaved(calls, rounds, order=_shuffled, turn_ms=TURN_MS)
     setting = f"[{batch}, {DIM}, {size[0]}, {size[1]}] float32, {threads} thread{'s' * (threads > 1)}"
     for (index, rival), mode in itertools.product(enumerate(rivals), MODES):
@@ -335,18 +334,6 @@ def _shuffled(keys: list[tuple[int, str, bool]], number: int) -> list[tuple[int,
     pairs = list(dict.fromkeys(key[:2] for key in keys))
     generator.shuffle(pairs)
     return [(*pair, side) for pair in pairs for side in generator.sample((True, False), 2)]
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    was_on = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _words(size: tuple[int, int]) -> str:

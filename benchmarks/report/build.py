@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.collector import without_collector
 from benchmarks.report.claim_rules import Evidence
 from benchmarks.report.claims import judge_groups, write_verdicts
 from benchmarks.report.frame import load_results, split_groups
@@ -46,18 +44,6 @@ def write_report(results: Path) -> list[Path]:
             paths += written + make_plots(tables, group, results / "plots" / name)
             groups.append(Group(name, group, tables, judge_groups(evidence[-1:]), tables["differences"]))
         return [*paths, *write_verdicts(judge_groups(evidence), results), write_page(results, groups)]
-
-
-@contextlib.contextmanager
-def without_collector() -> Iterator[None]:
-    """Pauses the search for cycles: of a fifth of a report from 10,000 records it finds next to nothing to free."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def clear(results: Path) -> None:
