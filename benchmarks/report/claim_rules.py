@@ -61,6 +61,13 @@ class Part:
         return CONTRADICTED if high < self.claimed[0] or low > self.claimed[1] else UNDECIDED
 
     @property
+    def beyond(self) -> bool:
+        """Whether the interval, not widened, lies wholly outside what is claimed."""
+        return self.low is not None and self.high is not None and (
+            self.high < self.claimed[0] or self.low > self.claimed[1]
+        )  # fmt: skip
+
+    @property
     def margin(self) -> float:
         """How far the interval stays inside what is claimed; negative where it does not."""
         if self.effect is None:

@@ -401,6 +401,9 @@ def _why_open(part: Part, finding: Finding, still_open: int) -> list[str]:
             reasons.append(f"{n}: there is no gap beyond doubt, {part.note}" if part.note else f"{n}: no interval")
         elif part.low == part.high:
             reasons.append("more than the mixer asks for, but less than the threshold")
+        elif part.beyond:
+            many = f"widened for {len(finding.parts)} comparisons it includes the threshold"
+            reasons.append(f"{n}; the interval lies on the other side, but {many}")
         else:
             reasons.append(f"{n}; the interval includes the threshold")
         if len(finding.parts) > 1:

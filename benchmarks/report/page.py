@@ -21,6 +21,7 @@ from markupsafe import Markup
 from benchmarks.atlas_record import FOLDER, load_atlas
 from benchmarks.record import atomic_write
 from benchmarks.report import atlas
+from benchmarks.report.claims import effect_text
 from benchmarks.report.commands import train_command
 from benchmarks.report.frame import comparisons, plain
 from benchmarks.report.metrics import METRICS
@@ -28,7 +29,7 @@ from benchmarks.report.page_answers import PASSES, answers, headlines, mean_with
 from benchmarks.report.page_charts import latency_sweeps, patch_sweeps, seeds_of, settings
 from benchmarks.report.style import family_colour
 from benchmarks.report.table_files import VIEWS, WORDS, WRONG, caption
-from benchmarks.report.tables import TRAINED_ALIKE
+from benchmarks.report.tables import TRAINED_ALIKE, same_rows
 from benchmarks.report.text import NOTHING, clean, count, listing, metric, percent, significant
 
 FILES = Path(__file__).parent / "page_files"
@@ -61,7 +62,6 @@ class Group:
     tables: Mapping[str, pd.DataFrame]
     verdicts: Sequence[Any] | None = None  # of the claims
     paired: pd.DataFrame | None = None  # differences between mixers, seeds and test images resampled together
-    intervals: pd.DataFrame | None = None  # accuracies, likewise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,10 +83,15 @@ class Table:
     left: int = 1  # so many columns of text, the others are numbers
     families: Sequence[str] = ()  # of each row
     settings: Sequence[str] = ()  # of each row
+    against: Sequence[str] = ()  # the mixer that each row holds its own against
 
     @property
     def family_choices(self) -> list[str]:
         return sorted(set(self.families))
+
+    @property
+    def against_choices(self) -> list[str]:
+        return sorted(set(self.against))
 
 
 def write_page(results: Path, groups: Sequence[Group]) -> Path:
@@ -120,6 +125,7 @@ def group_content(key: str, group: Group) -> dict[str, Any]:
     frame, tables = group.frame, dict(group.tables)
     patches = patch_sweeps(frame, tables["summary"])
     first = frame.iloc[0]
+    title = f"{first['dataset']}, {first['profile']} profile, {first['machine']}"
     charts = {
         "settings": settings(frame, tables["summary"]),
         "sweeps": latency_sweeps(frame, tables["latency"]),
@@ -128,25 +134,18 @@ def group_content(key: str, group: Group) -> dict[str, Any]:
     return {
         "id": key,
         "name": group.name,
-        "title": clean(f"{first['dataset']}, {first['profile']} profile, {first['machine']}"),
+        "title": clean(title),
         "caption": caption("summary", frame),
         "headlines": headlines(frame, tables, group.paired),
         "attention": attention_text(charts["settings"]),
         "answers": answers(frame, tables, patches, group.verdicts, group.paired),
         "charts": charts,
         "ranked": ranked_table(f"{key}-ranked", tables["summary"]),
-        "statistics": [
-            frame_table(f"{key}-{name}", caption, table)
-            for name, caption, table in (
-                ("paired", "Differences between mixers trained with the same seeds.", group.paired),
-                ("intervals", "Accuracy, seeds and test images resampled together.", group.intervals),
-            )
-            if table is not None and len(table)
-        ],
+        "paired": differences_table(f"{key}-paired", tables["summary"], group.paired),
         "scaling": view_table(f"{key}-scaling", "scaling", tables["scaling"]),
         "latency": view_table(f"{key}-latency", "latency", tables["latency"]),
         "cost": view_table(f"{key}-cost", "cost", tables["cost"]),
-        "claims": claims_table(f"{key}-claims", group.verdicts),
+        "claims": claims_table(f"{key}-claims", title, group.verdicts),
         "failures": view_table(f"{key}-failures", "failures", tables["failures"]),
         "provenance": provenance_table(f"{key}-provenance", frame),
         "records": records_table(f"{key}-records", frame),
@@ -194,6 +193,27 @@ def ranked_table(key: str, summary: pd.DataFrame) -> Table | None:
         "Mixers by accuracy: mean over seeds with its 95 % Student-t interval. Times and memory are of the whole net."
     )
     return Table(key, words, header, rows, 3, families, keys)
+
+
+def differences_table(key: str, summary: pd.DataFrame, paired: pd.DataFrame | None) -> Table | None:
+    """Every mixer against the references, in the settings of the ranking."""
+    if paired is None or paired.empty:
+        return None
+    title, _, _, number_cells, note = VIEWS["differences"]
+    rows, families, keys, against = [], [], [], []
+    for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
+        first = part.iloc[0]
+        alike = [name for name in TRAINED_ALIKE if name != "dim" or first["match"] == "width"]
+        for found in paired[same_rows(paired, first, alike)].to_dict("records"):
+            row = {str(column): value for column, value in found.items()}
+            numbers = [show(row).replace("\\*", "*") for show in number_cells.values()]
+            texts = [Cell(clean(row["reference"])), Cell(row["verdict"])]
+            rows.append([text_cell("label", row), *texts, *(Cell(text, sort_key(text)) for text in numbers)])
+            families.append(clean(row["family"]))
+            keys.append(suffix)
+            against.append(clean(row["reference"]))
+    header = ["mixer", "against", "verdict", *number_cells]
+    return Table(key, f"{title}. {note}", header, rows, 3, families, keys, against)
 
 
 def outcome(row: Mapping[Any, Any]) -> str:
@@ -259,7 +279,8 @@ def text_cell(column: str, row: Mapping[str, Any]) -> Cell:
 
 def sort_key(text: str) -> float | str:
     """The number a cell begins with: "1.23 M (1.2-1.3)" as 1230000; what is no number sorts below all numbers."""
-    found = re.match(r"(?:from |never up to |only up to )?(-?[\d,]*\.?\d+(?:e[-+]?\d+)?)( [kMGT]\b)?", text)
+    plain_text = text.replace("−", "-").removeprefix("+")
+    found = re.match(r"(?:from |never up to |only up to )?(-?[\d,]*\.?\d+(?:e[-+]?\d+)?)( [kMGT]\b)?", plain_text)
     if found is None:
         return -1.0
     scale = {"": 1.0, " k": 1e3, " M": 1e6, " G": 1e9, " T": 1e12}[found[2] or ""]
@@ -289,28 +310,30 @@ def is_number(column: pd.Series) -> bool:
     return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values if v is not None)
 
 
-def claims_table(key: str, verdicts: Sequence[Any] | None) -> Table | None:
-    """What was claimed, by whom, and what these records say of it."""
+def claims_table(key: str, group: str, verdicts: Sequence[Any] | None) -> Table | None:
+    """What was claimed, by whom and on what, and what the records of this group say of it."""
     if not verdicts:
         return None
-    header = ["claim", "source", "verdict", "measured on", "why", "effect", "95 % interval", "n"]
+    header = ["claim", "verdict", "effect (95 % interval)", "holds if", "why; measured on", "claimed by; made on"]
     rows = []
-    for verdict in verdicts:
-        between = NOTHING if plain(verdict.low) is None else f"{verdict.low:+.3g} to {verdict.high:+.3g}"
-        effect = NOTHING if plain(verdict.effect) is None else f"{verdict.effect:+.3g} {verdict.unit}".strip()
-        rows.append(
-            [
-                Cell(clean(verdict.claim.text)),
-                Cell(clean(verdict.claim.source)),
-                Cell(clean(verdict.outcome)),
-                Cell(clean(verdict.setting or NOTHING)),
-                Cell(clean(verdict.reason or "")),
-                Cell(effect, order_of(verdict.effect)),
-                Cell(between),
-                Cell(NOTHING if verdict.n is None else str(verdict.n)),
-            ]
-        )
-    return Table(key, "Claims of the source texts, each judged from these records alone.", header, rows, 5)
+    for v in verdicts:
+        effect = effect_text(v, v.unit)
+        compared = f"{v.compared}: {effect}, {v.n_text}" if v.compared and effect != NOTHING else effect
+        setting = v.setting.removeprefix(f"{group}, ")
+        texts = [
+            v.claim.text,
+            v.outcome,
+            compared,
+            v.claim.threshold,
+            f"{v.reason}; {setting}" if setting else v.reason,
+            f"{v.claim.source}; {v.claim.made_on}",
+        ]
+        rows.append([Cell(clean(text)) for text in texts])
+    words = (
+        "Claims of the source texts, each judged from these records alone. Where a claim needs several comparisons, "
+        "shown is the one that decides; claims.md has them all."
+    )
+    return Table(key, words, header, rows, len(header))
 
 
 def provenance_table(key: str, frame: pd.DataFrame) -> Table:

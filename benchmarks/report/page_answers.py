@@ -243,7 +243,7 @@ def patches_or_mixing(
             + "."
             for name in shown
         ]
-        return [patch_lead(lines), *found]
+        return [patch_lead(lines, patches[0]["title"]), *found]
     none, best = row_of(rows, NO_MIXING), None if rows.empty else rows.sort_values("test_top1_percent_mean").iloc[-1]
     if none is None or best is None or best["label"] == NO_MIXING:
         return ["Not measured: it takes conv1x1, which mixes nothing, beside other mixers."]
@@ -257,7 +257,7 @@ def patches_or_mixing(
     ]
 
 
-def patch_lead(lines: dict[str, dict[str, Any]]) -> str:
+def patch_lead(lines: dict[str, dict[str, Any]], setting: str) -> str:
     """How what mixing adds changes from the smallest patch to the largest that both nets were trained with."""
     if NO_MIXING not in lines:
         return "Not decided: conv1x1, which mixes nothing, was not trained at these patch sizes."
@@ -273,7 +273,7 @@ def patch_lead(lines: dict[str, dict[str, Any]]) -> str:
         if known:
             best, label = max(known)
             gains[patch] = f"{best - floor:+.1f} points at patch {patch} ({label} {best:.1f} %, none {floor:.1f} %)"
-    return "What the best mixer adds to a net that mixes nothing: " + "; ".join(gains.values()) + "."
+    return f"What the best mixer adds to a net that mixes nothing ({setting}): {'; '.join(gains.values())}."
 
 
 def overtaking(tables: dict[str, pd.DataFrame], rows: pd.DataFrame) -> list[str]:

@@ -240,9 +240,10 @@ def patch_sweeps(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, A
                     "commands": [train_command(row, seeds_of(row)) for row in known],
                 }
             )
-        found.append(
-            {"key": suffix, "title": suffix or "main setting", "caption": caption(frame, ready), "lines": lines}
-        )
+        first = ready.iloc[0]
+        width = f", dim {first['dim']}" if first["match"] == "width" else ""
+        title = f"{first['image_size']} px{width}, depth {first['depth']}, {first['epochs']} epochs"
+        found.append({"key": suffix, "title": title, "caption": caption(frame, ready), "lines": lines})
     return found
 
 

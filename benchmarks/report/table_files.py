@@ -286,7 +286,7 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "95 % interval": difference_cell,
             "seeds": lambda row: str(row["n"]),
             "chance to be better": lambda row: f"{100 * row['probability_of_improvement']:.0f} %",
-            "p, sign flips": lambda row: p_text(row["sign_flip_p"]),
+            "p, t-test": lambda row: p_text(row["t_test_p"]),
             "p, Holm": lambda row: p_text(row["holm_p"]),
             "seed noise (sd)": sd("seed_sd_points"),
             "test-set noise (sd)": sd("test_sd_points"),
@@ -294,11 +294,11 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
         "Difference: test top-1 of the mixer less that of the one it is held against, the same seeds, the same test "
         "images. Its interval is a bootstrap that draws seeds and images together, as wide for few seeds as Student's "
         "t; with a star, seeds alone, since predictions are missing. Chance to be better: share of pairs of one run of "
-        "each that the mixer wins. p: exact test over all flips of the seeds' signs, which n seeds cannot bring under "
-        "2 / 2^n (0.25 for three, 0.0078 for eight), and the same with Holm's correction for the number of mixers held "
-        f"against the same one. Verdict: higher or lower where the interval leaves out 0 and the corrected p is under "
-        f"{SIGNIFICANT}; likely where only the interval says so; else too few to tell. Noise: how much the difference "
-        "of two single runs varies, in points, by the seed and by the choice of test images.",
+        "each that the mixer wins. p: Student's t-test of the seeds' differences, and the same with Holm's correction "
+        "for the number of mixers held against the same one. Verdict: higher or lower where the interval leaves out 0 "
+        f"and the corrected p is under {SIGNIFICANT}; likely where only the interval says so; else too few to tell. "
+        "Noise: how much the difference of two single runs varies, in points, by the seed and by the choice of test "
+        "images.",
     ),
     "tuning": (
         "Tuning",

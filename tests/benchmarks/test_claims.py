@@ -11,8 +11,8 @@ from synthetic import MACHINE, OTHER, ROUNDS, fill, make_trial, save, save_accur
 
 from benchmarks import load_results
 from benchmarks.cli import main
-from benchmarks.report.claim_rules import CONTRADICTED, SUPPORTED, UNDECIDED, Part, interpolate
-from benchmarks.report.claims import CLAIMS, Verdict, judge, people, programs, write_claims
+from benchmarks.report.claim_rules import CONTRADICTED, SUPPORTED, UNDECIDED, Finding, Part, interpolate
+from benchmarks.report.claims import CLAIMS, Verdict, _verdict, judge, people, programs, write_claims
 
 SEEDS = 4
 
@@ -69,6 +69,10 @@ def test_one_of_many_contradicts_by_its_widened_interval_alone():
     part = Part("x", -1, -2, -0.1, 3, (0, math.inf), wide=(-3, 0.5))
     assert part.outcome == UNDECIDED
     assert Part("x", -1, -2, -0.1, 3, (0, math.inf), wide=(-3, -0.05)).outcome == CONTRADICTED
+    claim = next(claim for claim in CLAIMS if claim.id == "any-mixing-beats-none")
+    told = _verdict(claim, Finding((part, Part("y", 2, 1, 3, 3, (0, math.inf))), (), "here", "points", "seeds"))
+    assert told.outcome == UNDECIDED
+    assert "on the other side, but widened for 2 comparisons it includes the threshold" in told.reason
 
 
 def test_a_claim_of_several_comparisons_needs_all_and_falls_by_one(tmp_path):

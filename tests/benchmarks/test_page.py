@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shlex
-import types
 from pathlib import Path
 
 import pandas as pd
@@ -16,11 +16,13 @@ from benchmarks.cli import _parser, _request
 from benchmarks.measure.plan import Plan
 from benchmarks.record import Record
 from benchmarks.report import page
+from benchmarks.report.claims import CLAIMS, Verdict
 from benchmarks.report.commands import latency_command
 from benchmarks.report.frame import load_results, split_groups
 from benchmarks.report.page import Group, write_page
 from benchmarks.report.page_answers import answers, headlines
 from benchmarks.report.page_charts import patch_sweeps, settings
+from benchmarks.report.paired import Sample, paired_table
 from benchmarks.report.tables import cost_table, failures_table, latency_table, scaling_table, summary_table
 
 
@@ -29,7 +31,8 @@ def make_groups(folder: Path) -> list[Group]:
     for name, frame in split_groups(load_results(folder)).items():
         latency = latency_table(frame)
         tables = {"summary": summary_table(frame), "latency": latency, "scaling": scaling_table(latency, frame)}
-        groups.append(Group(name, frame, tables | {"cost": cost_table(frame), "failures": failures_table(frame)}))
+        tables |= {"cost": cost_table(frame), "failures": failures_table(frame)}
+        groups.append(Group(name, frame, tables, paired=paired_table(Sample(frame, folder))))
     return groups
 
 
@@ -159,9 +162,8 @@ def test_answers_take_the_paired_table_and_the_verdicts_where_there_are_some(res
     row = group.tables["summary"].query("label == 'fft_complex'").iloc[0].to_dict()
     paired = pd.DataFrame([row | {"reference": "fft_real", "difference_points": 2.5, "difference_points_low": 1.25,
                                   "difference_points_high": 3.75, "n": 8}])  # fmt: skip
-    claim = types.SimpleNamespace(id="a", text="DCT is a little worse", source="FNet")
-    judged = {"outcome": "contradicted", "effect": -1.0, "low": -2.0, "high": -0.5, "n": 3, "unit": "points"}
-    verdict = types.SimpleNamespace(claim=claim, setting="constellations, 16 px", reason="it is not", **judged)
+    claim = next(claim for claim in CLAIMS if claim.id == "dct-hadamard-slightly-worse")
+    verdict = Verdict(claim, "contradicted", -1.0, -2.0, -0.5, 3, "points", "constellations, 16 px", "it is not")
     said = {a.question: a.lines for a in answers(group.frame, dict(group.tables), [], [verdict], paired)}
     assert said["Does the imaginary part matter?"][:2] == [
         "Yes: keeping it helps.",
@@ -169,11 +171,38 @@ def test_answers_take_the_paired_table_and_the_verdicts_where_there_are_some(res
     ]
     assert said["Which published claims hold here?"] == [
         "Of 1 claims: 1 contradicted.",
-        "contradicted: DCT is a little worse",
+        "contradicted: DCT and Hadamard are slightly less accurate than the DFT",
     ]
-    full = Group(group.name, group.frame, group.tables, [verdict], paired, paired)
+    full = dataclasses.replace(group, verdicts=[verdict])
     html = write_page(results / "with", [full]).read_text(encoding="utf-8")
     assert '<span class="verdict contradicted">' in html and "it is not" in html
+    assert "−1.0 points (−2.0 to −0.5)" in html and "3 seeds" in html and claim.threshold in html.replace("&#39;", "'")
+
+
+def test_every_difference_stands_in_the_setting_of_its_ranking(results):
+    seen = 0
+    for group in make_groups(results):
+        table, ranked = (
+            page.differences_table("paired", group.tables["summary"], group.paired),
+            page.ranked_table("ranked", group.tables["summary"]),
+        )
+        assert group.paired is not None and ranked is not None
+        if table is None:
+            assert group.paired.empty
+            continue
+        seen += len(table.rows)
+        assert len(table.rows) == len(group.paired) and set(table.settings) <= set(ranked.settings)
+        trained = {(key, row[1].text) for key, row in zip(ranked.settings, ranked.rows, strict=True)}
+        for key, against, row in zip(table.settings, table.against, table.rows, strict=True):
+            assert {(key, row[0].text), (key, against)} <= trained
+    assert seen > 10
+
+
+@pytest.mark.parametrize(
+    ("text", "order"), [("+3.7", 3.7), ("−2.1", -2.1), ("−2.1 to +0.4", -2.1), ("1.23 M (1-2)", 1.23e6), ("–", -1.0)]
+)
+def test_cells_sort_by_the_number_that_they_begin_with(text, order):
+    assert page.sort_key(text) == order
 
 
 def test_accuracy_by_patch_size_needs_two_of_them(tmp_path):
@@ -187,5 +216,6 @@ def test_accuracy_by_patch_size_needs_two_of_them(tmp_path):
         "conv1x1": ([2, 4], [30.5, 25.5]), "linear": ([2, 4], [40.5, 45.5]),
     }  # fmt: skip
     said = answers(group.frame, dict(group.tables), [sweep])[2].lines[0]
+    assert f"({sweep['title']})" in said and "depth" in sweep["title"]
     assert "+10.0 points at patch 2" in said and "+20.0 points at patch 4" in said
     assert len(settings(group.frame, group.tables["summary"])) == 2

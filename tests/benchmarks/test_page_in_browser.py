@@ -114,6 +114,16 @@ def test_settings_are_never_on_one_chart(load):
     other = driver.execute_script("return [...document.getElementById('g1-setting').options].map(o => o.value)")
     choose(driver, "g1-setting", next(value for value in other if "32px" in value))
     assert set(column(driver, "g1-ranked", 3)) and len(column(driver, "g1-ranked", 3)) == 7
+    assert set(column(driver, "g1-paired", 0)) == set(column(driver, "g1-ranked", 1)) - {"attention"}
+
+
+def test_differences_are_to_one_mixer_at_a_time(load):
+    driver = load()
+    assert set(column(driver, "g1-paired", 1)) == {"attention"}
+    choose(driver, "select[data-filter='g1-paired'][data-by='against']", "conv1x1")
+    assert set(column(driver, "g1-paired", 1)) == {"conv1x1"}
+    choose(driver, "select[data-filter='g1-paired'][data-by='against']", "")
+    assert set(column(driver, "g1-paired", 1)) == {"attention", "conv1x1", "fft_real"}
 
 
 def test_hovering_tells_the_mixer_its_numbers_and_its_command(load):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -26,7 +25,8 @@ from benchmarks.report.paired import (
     probability_of_improvement,
     resample_images,
     seed_weights,
-    sign_flip_p,
+    t_test_p,
+    verdict,
 )
 from benchmarks.report.predictions import labels_of_test
 from benchmarks.report.table_files import table_files
@@ -98,16 +98,12 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(n):
     assert 0.92 <= inside / 600 <= 0.99
 
 
-def test_the_sign_flip_test_is_all_flips():
-    for n in (2, 3, 6):
-        d = np.random.default_rng(n).normal(0.5, 1, n)
-        means = [abs(np.mean(np.array(signs) * d)) for signs in itertools.product((1, -1), repeat=n)]
-        assert sign_flip_p(list(d)) == pytest.approx(np.mean(np.array(means) >= abs(d.mean()) - 1e-12))
-    assert sign_flip_p([1.0, 2.0, 3.0]) == 2 / 2**3
-    assert sign_flip_p([1.0] * 8) == 2 / 2**8
-    assert sign_flip_p([0.0, 0.0]) == 1
-    many = list(np.random.default_rng(1).normal(0.4, 1, 20))
-    assert sign_flip_p(many) == sign_flip_p(many) == pytest.approx(scipy.stats.ttest_1samp(many, 0).pvalue, abs=0.02)
+@pytest.mark.parametrize("n", [2, 3, 8, 30])
+def test_the_t_test_is_scipys(n):
+    for shift in (0.0, 0.5, -3.0, 40.0):
+        d = list(np.random.default_rng(n).normal(shift, 1, n))
+        assert t_test_p(d) == pytest.approx(scipy.stats.ttest_1samp(d, 0).pvalue, rel=1e-9)
+    assert t_test_p([0.0] * n) == 1 and t_test_p([0.1] * n) == 0
 
 
 def test_holm_by_hand_and_between_no_correction_and_bonferroni():
@@ -142,7 +138,7 @@ def test_pairing_tells_what_two_intervals_do_not(folder):
     row = table.loc["attention", "conv1x1"]
     assert (row["n"], row["interval_over"], row["verdict"]) == (8, OVER_BOTH, "higher")
     assert row["difference_points_low"] < row["difference_points"] < row["difference_points_high"]
-    assert row["sign_flip_p"] == 2 / 2**8 and row["holm_p"] == 2 * row["sign_flip_p"] and row["compared"] == 2
+    assert 0 < row["t_test_p"] <= row["holm_p"] < 1e-4 and row["compared"] == 2
     assert row["probability_of_improvement"] == 1
     other = table.loc["conv1x1", "attention"]
     assert other["difference_points"] == pytest.approx(-row["difference_points"]) and other["verdict"] == "lower"
@@ -154,11 +150,25 @@ def test_pairing_tells_what_two_intervals_do_not(folder):
     assert "fft_real" not in {reference for _, reference in table.index}
 
 
-def test_few_seeds_are_likely_at_most_and_two_are_too_few(folder):
+@pytest.mark.parametrize(
+    ("n", "low", "high", "holm_p", "told"),
+    [
+        (8, 0.1, 2.0, 0.04, "higher"),
+        (8, -2.0, -0.1, 0.04, "lower"),
+        (8, 0.1, 2.0, 0.06, "likely higher"),
+        (3, -2.0, -0.1, 0.9, "likely lower"),
+        (8, -0.1, 2.0, 0.01, TOO_FEW),
+        (2, 0.1, 2.0, 0.01, TOO_FEW),
+        (1, None, None, None, TOO_FEW),
+    ],
+)
+def test_a_verdict_needs_the_interval_the_corrected_test_and_three_seeds(n, low, high, holm_p, told):
+    row = {"n": n, "difference_points_low": low, "difference_points_high": high, "holm_p": holm_p}
+    assert verdict(row) == told
+
+
+def test_two_seeds_are_too_few(folder):
     frame = load_results(folder)
-    three = paired_table(Sample(frame[frame["seed"] < 3], folder)).set_index(["label", "reference"])
-    row = three.loc["attention", "conv1x1"]
-    assert (row["n"], row["verdict"], row["sign_flip_p"]) == (3, "likely higher", 0.25)
     two = paired_table(Sample(frame[frame["seed"] < 2], folder))
     assert set(two["verdict"]) == {TOO_FEW}
     one = paired_table(Sample(frame[frame["seed"] < 1], folder))

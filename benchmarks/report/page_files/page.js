@@ -55,8 +55,11 @@
       wanted === null || table.row(index).node().dataset[name] === wanted);
     table.draw();
   };
-  for (const select of document.querySelectorAll("select[data-filter]"))
-    select.addEventListener("change", () => filterRows(select.dataset.filter, "family", select.value || null));
+  for (const select of document.querySelectorAll("select[data-filter]")) {
+    const apply = () => filterRows(select.dataset.filter, select.dataset.by, select.value || null);
+    select.addEventListener("change", apply);
+    if (select.value) apply();
+  }
 
   // ---- charts
   const layout = (more) => {
@@ -317,9 +320,11 @@
       const current = () => found.find((s) => s.key === (choice ? choice.value : found[0].key));
       const own = [tradeoff(group, current), curves(group, current)];
       if (choice) {
-        const apply = () => { filterRows(`${group}-ranked`, "setting", choice.value); own.forEach((redraw) => redraw?.()); };
-        choice.addEventListener("change", apply);
-        filterRows(`${group}-ranked`, "setting", choice.value);
+        const chosen = () => ["ranked", "paired"].forEach((name) => {
+          if (tables[`${group}-${name}`]) filterRows(`${group}-${name}`, "setting", choice.value);
+        });
+        choice.addEventListener("change", () => { chosen(); own.forEach((redraw) => redraw?.()); });
+        chosen();
       }
     }
     sizes(group);
