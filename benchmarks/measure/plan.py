@@ -92,8 +92,8 @@ class Plan:
             "match": request.match,
             **self._recipe(),
         }
-        if request.match == "width":  # otherwise every mixer has its own
-            alike["dim"] = _first(request.dim, profile.dim)
+        # at an equal budget every mixer has its own width
+        alike["dim" if request.match == "width" else "match_dim"] = _first(request.dim, profile.dim)
         records = tuning.tuning_records(request.results, self.dataset, self.profile_name)
         return [r for r in records if all(getattr(r.trial, name) == value for name, value in alike.items())]
 

@@ -42,7 +42,7 @@ def write_report(results: Path) -> list[Path]:
             evidence.append(Evidence(group, results))
             tables, written = table_files(group, results / "tables" / name, evidence[-1].sample)
             paths += written + make_plots(tables, group, results / "plots" / name)
-            groups.append(Group(name, group, tables, judge_groups(evidence[-1:]), tables["differences"]))
+            groups.append(Group(name, group, tables, evidence[-1].sample, judge_groups(evidence[-1:])))
         return [*paths, *write_verdicts(judge_groups(evidence), results), write_page(results, groups)]
 
 

@@ -2,7 +2,8 @@
 
 An effect supports a claim if its interval lies wholly inside the claimed range, and contradicts it if wholly outside.
 Where a claim needs several comparisons, all must support it, each at 95 %. One of them contradicts it, by an interval
-widened for their number (Bonferroni), since one of many may lie outside by chance.
+widened for their number (Bonferroni), since one of many may lie outside by chance. Fewer than three seeds or rounds
+decide nothing.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ import pandas as pd
 from benchmarks.errors import UserError
 from benchmarks.report.frame import number, plain, rounds, square_ones
 from benchmarks.report.notes import SETTING_WORDS
-from benchmarks.report.paired import Runs, Sample
+from benchmarks.report.paired import FEWEST_SEEDS, Runs, Sample
 from benchmarks.report.predictions import Folders, folders
 from benchmarks.report.statistics import Estimate, mean_interval, slopes
-from benchmarks.report.tables import TIMED_ALIKE, overlap, preferred, ratios
+from benchmarks.report.tables import TIMED_ALIKE, TRAINED_ALIKE, overlap, preferred, ratios, same_rows
 from benchmarks.report.text import clean, span_of
 
 CONFIDENCE = 0.95
+FEWEST_MIXERS = 5  # that have to be measured before something is said of every mixer
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 Range = tuple[float, float]  # what a claim says of an effect: between these
 INFINITE = math.inf
@@ -46,12 +48,13 @@ class Part:
     wide: Range | None = None  # the interval widened for the number of comparisons; None: the interval itself
     note: str = ""
     decided: str | None = None  # the outcome, where it needs no number
+    fewest: int = FEWEST_SEEDS  # or rounds, without which nothing is decided
 
     @property
     def outcome(self) -> str:
         if self.decided is not None:
             return self.decided
-        if self.low is None or self.high is None:
+        if self.low is None or self.high is None or self.too_few:
             return UNDECIDED
         if self.claimed[0] < self.low and self.high < self.claimed[1]:
             return SUPPORTED
@@ -59,6 +62,10 @@ class Part:
         if self.denied is not None:
             return CONTRADICTED if self.denied[0] <= low and high <= self.denied[1] else UNDECIDED
         return CONTRADICTED if high < self.claimed[0] or low > self.claimed[1] else UNDECIDED
+
+    @property
+    def too_few(self) -> bool:
+        return self.n < self.fewest
 
     @property
     def beyond(self) -> bool:
@@ -163,10 +170,11 @@ class Accuracies:
         found = [self._in_setting(evidence, runs) for runs in evidence.sample.settings(self.free)]
         ready = [finding for finding in found if finding is not None]
 
-        def rank(finding: Finding) -> tuple[int, int]:
-            return len(finding.missing), -min(part.n for part in finding.parts)
+        return min(ready, key=self.rank) if ready else None
 
-        return min(ready, key=rank) if ready else None
+    def rank(self, finding: Finding) -> tuple[int, int]:
+        """Smallest in the setting that says most: the claim whole, then many seeds; never what the outcome is."""
+        return len(finding.missing), -min(part.n for part in finding.parts)
 
     def _in_setting(self, evidence: Evidence, runs: Sequence[Runs]) -> Finding | None:
         by_cell = {Cell(r.setting["mixer"], tuple((f, r.setting[f]) for f in self.free)): r for r in runs}
@@ -208,6 +216,23 @@ class EachMixer(Accuracies):
         pairs = [(Cell(mixer, self.mine), Cell(self.against or mixer, self.other)) for mixer in mixers]
         here = {Cell(r.setting["mixer"], tuple((f, r.setting[f]) for f in self.free)) for r in runs}
         return [Contrast(pair, self.claimed) for pair in pairs if set(pair) <= here]
+
+    def rank(self, finding: Finding) -> tuple[int, int]:
+        return -len(finding.parts), -min(part.n for part in finding.parts)
+
+    def _in_setting(self, evidence: Evidence, runs: Sequence[Runs]) -> Finding | None:
+        finding = super()._in_setting(evidence, runs)
+        if finding is None:
+            return None
+        frame, first = evidence.frame, pd.Series(runs[0].setting)
+        alike = [name for name in TRAINED_ALIKE if name not in self.free]
+        alike = [name for name in alike if name != "dim" or first["match"] == "width"]
+        failed = frame[(frame["kind"] == "accuracy") & (frame["status"] != "ok") & same_rows(frame, first, alike)]
+        finished = {r.setting["mixer"] for r in runs}
+        missing = [f"{mixer}, which failed" for mixer in sorted({*failed["mixer"]} - finished)]
+        if len(finding.parts) < FEWEST_MIXERS:
+            missing.append(f"more than {span_of([len(finding.parts)], 'mixer')}")
+        return dataclasses.replace(finding, missing=tuple(missing))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,7 +291,7 @@ class MemoryFirst:
             out = [row["status"] == "oom" for row in (mine, rival)]
             if any(out) and not all(out):
                 first, outcome = (self.mixer, CONTRADICTED) if out[0] else (self.rival, SUPPORTED)
-                what = f"{first} alone ran out of memory at {tokens:,} tokens"
+                what = f"{first} alone did not fit into memory at {tokens:,} tokens"
                 part = Part(what, None, None, None, 1, (self.times, INFINITE), decided=outcome)
                 return Finding((part,), (), setting, "times", "sizes")
         peaks = {
@@ -279,7 +304,7 @@ class MemoryFirst:
         ratio, smallest, largest = peaks[max(peaks)], min(peaks), max(peaks)
         note = f"none ran out; {peaks[smallest]:.1f} times at {smallest:,} tokens"
         what = f"peak memory of {self.rival} over {self.mixer}, {largest:,} tokens"
-        part = Part(what, ratio, ratio, ratio, len(peaks), (self.times, INFINITE), (0, 1), note=note)
+        part = Part(what, ratio, ratio, ratio, len(peaks), (self.times, INFINITE), (0, 1), note=note, fewest=1)
         return Finding((part,), (), setting, "times", "sizes")
 
 

@@ -133,8 +133,8 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="fft-reaches-attention",
-        text="The FFT reaches 92 to 97 % of attention's accuracy.",
-        source=FNET,
+        text="The FFT reaches at least 92 % of attention's accuracy.",
+        source=f"{FNET}: 92 to 97 %",
         made_on=FNET_ON,
         measurement="test top-1 of fft_real as a share of attention's",
         threshold="above 92 %",
@@ -397,8 +397,10 @@ def _why_open(part: Part, finding: Finding, still_open: int) -> list[str]:
         reasons.append(f"not measured: {named}")
     if still_open:
         n = span_of([part.n], finding.counted.removesuffix("s"))
-        if part.low is None:
-            reasons.append(f"{n}: there is no gap beyond doubt, {part.note}" if part.note else f"{n}: no interval")
+        if part.low is None and part.note:
+            reasons.append(f"{n}: there is no gap beyond doubt, {part.note}")
+        elif part.low is None or part.too_few:
+            reasons.append(f"{n}: too few to decide")
         elif part.low == part.high:
             reasons.append("more than the mixer asks for, but less than the threshold")
         elif part.beyond:

@@ -21,6 +21,7 @@ from benchmarks.trial import Trial
 
 TRIAL_FIELDS = [field.name for field in dataclasses.fields(Trial)]
 GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these never meet
+USUAL = {"match": "width", "norm": "image", "coordinates": True, "compiled": False}  # the rest are ablations
 
 
 def load_results(folder: Path | str) -> pd.DataFrame:
@@ -107,8 +108,9 @@ def comparisons(table: pd.DataFrame, fields: Sequence[str]) -> dict[str, pd.Data
     The width counts only where it is what trials hold equal; at equal parameters or FLOPs each mixer has its own.
 
     Returns:
-        Frames by suffix for a file name. The first, "", is the comparison with most mixers and then most rows; the
-        suffix of the others says in what they differ from it, such as "32px-patch4".
+        Frames by suffix for a file name. The first, "", is the comparison with most mixers, then most runs, then the
+        fewest departures from the usual; the suffix of the others says in what they differ from it, such as
+        "32px-patch4".
     """
     parts: dict[tuple[Any, ...], list[int]] = {}
     columns = {f: [plain(value) for value in table[f]] for f in fields}
@@ -120,7 +122,9 @@ def comparisons(table: pd.DataFrame, fields: Sequence[str]) -> dict[str, pd.Data
     def rank(key: tuple[Any, ...]) -> tuple[Any, ...]:
         rows = table.iloc[parts[key]]
         ready = rows[rows["status"] == "ok"]
-        return (-ready["label"].nunique(), -len(ready), [str(value) for value in key])
+        runs = int(ready["n"].sum()) if "n" in ready else len(ready)
+        unusual = sum(value != USUAL.get(name, value) for name, value in zip(fields, key, strict=True))
+        return (-ready["label"].nunique(), -runs, unusual, [str(value) for value in key])
 
     ordered = sorted(parts, key=rank)
     result = {}

@@ -21,12 +21,14 @@ from markupsafe import Markup
 from benchmarks.atlas_record import FOLDER, load_atlas
 from benchmarks.record import atomic_write
 from benchmarks.report import atlas
-from benchmarks.report.claims import effect_text
+from benchmarks.report.claims import Verdict, effect_text
 from benchmarks.report.commands import train_command
 from benchmarks.report.frame import comparisons, plain
 from benchmarks.report.metrics import METRICS
 from benchmarks.report.page_answers import PASSES, answers, headlines, mean_with_interval
 from benchmarks.report.page_charts import latency_sweeps, patch_sweeps, seeds_of, settings
+from benchmarks.report.paired import Sample
+from benchmarks.report.plots_accuracy import best_learning_rates
 from benchmarks.report.style import family_colour
 from benchmarks.report.table_files import VIEWS, WORDS, WRONG, caption
 from benchmarks.report.tables import TRAINED_ALIKE, same_rows
@@ -60,8 +62,8 @@ class Group:
     name: str
     frame: pd.DataFrame
     tables: Mapping[str, pd.DataFrame]
-    verdicts: Sequence[Any] | None = None  # of the claims
-    paired: pd.DataFrame | None = None  # differences between mixers, seeds and test images resampled together
+    sample: Sample  # its trained nets
+    verdicts: Sequence[Verdict] | None = None  # of the claims
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,25 +125,25 @@ def script_json(value: Any) -> Markup:
 def group_content(key: str, group: Group) -> dict[str, Any]:
     """All that the template shows of one group; `key` begins the ids of its elements."""
     frame, tables = group.frame, dict(group.tables)
-    patches = patch_sweeps(frame, tables["summary"])
     first = frame.iloc[0]
     title = f"{first['dataset']}, {first['profile']} profile, {first['machine']}"
     charts = {
         "settings": settings(frame, tables["summary"]),
         "sweeps": latency_sweeps(frame, tables["latency"]),
-        "patches": patches,
+        "patches": patch_sweeps(frame, tables["summary"]),
     }
     return {
         "id": key,
         "name": group.name,
         "title": clean(title),
         "caption": caption("summary", frame),
-        "headlines": headlines(frame, tables, group.paired),
+        "headlines": headlines(group.sample, tables),
         "attention": attention_text(charts["settings"]),
-        "answers": answers(frame, tables, patches, group.verdicts, group.paired),
+        "answers": answers(group.sample, tables, group.verdicts),
         "charts": charts,
-        "ranked": ranked_table(f"{key}-ranked", tables["summary"]),
-        "paired": differences_table(f"{key}-paired", tables["summary"], group.paired),
+        "ranked": ranked_table(f"{key}-ranked", tables["summary"], tables["tuning"]),
+        "tuning": view_table(f"{key}-tuning", "tuning", tables["tuning"]),
+        "paired": differences_table(f"{key}-paired", tables["summary"], tables["differences"]),
         "scaling": view_table(f"{key}-scaling", "scaling", tables["scaling"]),
         "latency": view_table(f"{key}-latency", "latency", tables["latency"]),
         "cost": view_table(f"{key}-cost", "cost", tables["cost"]),
@@ -160,8 +162,8 @@ def attention_text(shown: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
-def ranked_table(key: str, summary: pd.DataFrame) -> Table | None:
-    """The summary, best first within each setting."""
+def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table | None:
+    """The summary, best first within each setting; one row a mixer."""
     if summary.empty:
         return None
     numbers: dict[str, tuple[str, Callable[[Any], str]]] = {
@@ -171,11 +173,15 @@ def ranked_table(key: str, summary: pd.DataFrame) -> Table | None:
         "forward (ms/image)": ("net_forward_ms_per_image", significant),
         "training step (ms/image)": ("net_forward_backward_ms_per_image", significant),
         "peak memory (MB)": ("peak_memory_bytes", lambda value: metric("peak_memory_bytes", value)),
-        "learning rate": ("lr", lambda value: f"{value:g}"),
     }
+    chosen = tuning[tuning["choice"].notna()] if len(tuning) else tuning
     rows, families, keys = [], [], []
     for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
-        for rank, row in enumerate(part.to_dict("records"), 1):
+        kept = best_learning_rates(part)
+        kept = kept.assign(_top1=[-(plain(mean) or -1.0) for mean in kept["test_top1_percent_mean"]])
+        kept = kept.sort_values(["_top1", "label"], kind="stable")
+        for rank, row in enumerate(kept.to_dict("records"), 1):
+            swept = len(chosen) and same_rows(chosen, row, ["label", *TRAINED_ALIKE, "lr", "weight_decay"]).any()
             rows.append(
                 [
                     Cell(str(rank), rank),
@@ -183,21 +189,23 @@ def ranked_table(key: str, summary: pd.DataFrame) -> Table | None:
                     Cell(clean(row["family"])),
                     Cell(outcome(row), order_of(row["test_top1_percent_mean"])),
                     *(Cell(show(plain(row[name])), order_of(row[name])) for name, show in numbers.values()),
+                    Cell(f"{row['lr']:g}" + (", swept" if swept else ""), order_of(row["lr"])),
                     Cell("command", command=train_command(row, seeds_of(row))),
                 ]
             )
             families.append(clean(row["family"]))
             keys.append(suffix)
-    header = ["rank", "mixer", "family", "top-1 (%) [95 % interval], seeds", *numbers, "again"]
+    header = ["rank", "mixer", "family", "top-1 (%) [95 % interval], seeds", *numbers, "learning rate", "again"]
     words = (
-        "Mixers by accuracy: mean over seeds with its 95 % Student-t interval. Times and memory are of the whole net."
+        "Mixers by accuracy: mean over seeds with its 95 % Student-t interval. Times and memory are of the whole net. "
+        "Swept: a learning rate that a sweep in this very setting chose; the others are the profile's."
     )
     return Table(key, words, header, rows, 3, families, keys)
 
 
-def differences_table(key: str, summary: pd.DataFrame, paired: pd.DataFrame | None) -> Table | None:
+def differences_table(key: str, summary: pd.DataFrame, paired: pd.DataFrame) -> Table | None:
     """Every mixer against the references, in the settings of the ranking."""
-    if paired is None or paired.empty:
+    if paired.empty:
         return None
     title, _, _, number_cells, note = VIEWS["differences"]
     rows, families, keys, against = [], [], [], []
@@ -310,7 +318,7 @@ def is_number(column: pd.Series) -> bool:
     return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values if v is not None)
 
 
-def claims_table(key: str, group: str, verdicts: Sequence[Any] | None) -> Table | None:
+def claims_table(key: str, group: str, verdicts: Sequence[Verdict] | None) -> Table | None:
     """What was claimed, by whom and on what, and what the records of this group say of it."""
     if not verdicts:
         return None

@@ -5,28 +5,26 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 
+from benchmarks.report.claims import Verdict, effect_text
 from benchmarks.report.frame import comparisons, plain
+from benchmarks.report.page_charts import patch_rows
+from benchmarks.report.paired import FEWEST_SEEDS, Sample
 from benchmarks.report.plots_accuracy import best_learning_rates
 from benchmarks.report.plots_latency import scaling_row, sweeps
-from benchmarks.report.statistics import Estimate, mean_interval, pareto_front
-from benchmarks.report.tables import ACCURACY_SETTING, ATTENTION, TRAINED_ALIKE, same_rows
-from benchmarks.report.text import NOTHING, clean, listing, ranged, significant
+from benchmarks.report.statistics import Estimate, pareto_front
+from benchmarks.report.tables import ATTENTION, TRAINED_ALIKE, same_rows
+from benchmarks.report.text import NOTHING, clean, listing, ranged, significant, span_of
 
 PASSES = {"net_forward": "forward", "net_forward_backward": "training step"}
-IMAGINARY = (  # a mixer that keeps the imaginary part, and the same without it
-    ("fft_complex", "fft_real_2d"),
-    ("fft_complex", "fft_real"),
-    ("fft_complex", "fft_imag"),
-    ("fft_pairs", "fft_real_2d"),
-    ("fft_pairs", "fft_real"),
-)
 NO_MIXING, LEARNED = "conv1x1", "linear"
+IMAGINARY = "imaginary-part-helps"  # the claim that decides it
+APART = " †"  # timed apart from attention
 VERDICTS = ("supported", "contradicted", "undecided")
 
 
@@ -61,27 +59,6 @@ def row_of(rows: pd.DataFrame, label: str) -> pd.Series | None:
     return None if found.empty else found.iloc[0]
 
 
-def paired_gap(
-    frame: pd.DataFrame, row: pd.Series, other: pd.Series, paired: pd.DataFrame | None = None
-) -> Estimate | None:
-    """Difference in top-1: as `paired` has it, else over the seeds that both have, with its Student-t interval."""
-    if paired is not None and len(paired):
-        known = paired[same_rows(paired, row, ["label", *ACCURACY_SETTING]) & (paired["reference"] == other["label"])]
-        for _, found in known.iterrows():
-            low, high = (plain(found[f"difference_points_{end}"]) for end in ("low", "high"))
-            return Estimate(float(found["difference_points"]), low, high, int(found["n"]))
-    trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
-    mine, theirs = (
-        {
-            int(run["seed"]): float(run["test_top1_percent"])
-            for _, run in trained[same_rows(trained, wanted, ["label", *ACCURACY_SETTING])].iterrows()
-            if plain(run["test_top1_percent"]) is not None
-        }
-        for wanted in (row, other)
-    )
-    return mean_interval(mine[seed] - theirs[seed] for seed in sorted(mine.keys() & theirs.keys()))
-
-
 def gap_text(gap: Estimate | None) -> str:
     """ "-0.6 points [-2.1, +0.9], n = 3"."""
     if gap is None:
@@ -97,9 +74,7 @@ def mean_with_interval(row: pd.Series, unit: str = " %") -> str:
     return f"{mean:.1f}{unit}" + ("" if low is None else f" [{low:.1f}, {high:.1f}]")
 
 
-def headlines(
-    frame: pd.DataFrame, tables: dict[str, pd.DataFrame], paired: pd.DataFrame | None = None
-) -> list[Headline]:
+def headlines(sample: Sample, tables: dict[str, pd.DataFrame]) -> list[Headline]:
     """Every mixer beside attention, by accuracy: from where it is cheaper, and what that costs."""
     rows, latency = main_rows(tables["summary"]), tables["latency"]
     swept = next(iter(sweeps(latency).values()), None)
@@ -115,13 +90,14 @@ def headlines(
         row = trained.get(label)
         known = swept is not None and label in set(swept["label"])
         scaling = scaling_row(label, tables["scaling"], swept) if known and swept is not None else None
-        gap = paired_gap(frame, row, trained[ATTENTION], paired) if row is not None and ATTENTION in trained else None
+        apart = APART if known and swept is not None and timed_apart(swept[swept["label"] == label]) else ""
+        gap = sample.difference(row, trained[ATTENTION]) if row is not None and ATTENTION in trained else None
         found.append(
             Headline(
                 label=clean(label),
                 family=clean(families[label]),
                 crossings={
-                    name: NOTHING if scaling is None else crossing_text(scaling[f"{name}_overtakes_attention"])
+                    name: NOTHING if scaling is None else crossing_text(scaling[f"{name}_overtakes_attention"]) + apart
                     for name in PASSES
                 },
                 ratios={name: trained_ratio(latency, row, name) for name in PASSES},
@@ -130,6 +106,12 @@ def headlines(
             )
         )
     return found
+
+
+def timed_apart(rows: pd.DataFrame) -> bool:
+    """Whether some of these times were not taken beside attention's, so that the machine's drift is in their ratio."""
+    compared = rows[(rows["status"] == "ok") & rows["net_forward_over_attention"].map(plain).notna()]
+    return not compared["timed_with_attention"].all()
 
 
 def accuracy_of(row: pd.Series | None) -> float | None:
@@ -146,7 +128,8 @@ def trained_ratio(latency: pd.DataFrame, row: pd.Series | None, name: str) -> st
         return NOTHING
     first = found.iloc[0]
     column = f"{name}_over_attention"
-    return ranged(first[column], first[f"{column}_low"], first[f"{column}_high"])
+    text = ranged(first[column], first[f"{column}_low"], first[f"{column}_high"])
+    return text + (APART if timed_apart(found.head(1)) else "")
 
 
 def crossing_text(crossing: Any) -> str:
@@ -157,25 +140,19 @@ def crossing_text(crossing: Any) -> str:
     return re.sub(r"faster at every measured size \((.*)\)", r"at every size, \1", str(crossing))
 
 
-def answers(
-    frame: pd.DataFrame,
-    tables: dict[str, pd.DataFrame],
-    patches: Sequence[dict[str, Any]],
-    verdicts: Sequence[Any] | None = None,
-    paired: pd.DataFrame | None = None,
-) -> list[Answer]:
+def answers(sample: Sample, tables: dict[str, pd.DataFrame], verdicts: Sequence[Verdict] | None = None) -> list[Answer]:
     """The five questions."""
     rows = main_rows(tables["summary"])
     return [
-        Answer("Which mixer is best at a given latency?", best_at_latency(frame, rows, paired)),
-        Answer("Does the imaginary part matter?", imaginary_part(frame, rows, paired)),
-        Answer("Is it the patches or the mixing?", patches_or_mixing(frame, rows, patches, paired)),
+        Answer("Which mixer is best at a given latency?", best_at_latency(sample, rows)),
+        Answer("Does the imaginary part matter?", imaginary_part(verdicts)),
+        Answer("Is it the patches or the mixing?", patches_or_mixing(sample, rows, tables["summary"])),
         Answer("Where does the FFT overtake attention?", overtaking(tables, rows)),
         Answer("Which published claims hold here?", claims_held(verdicts)),
     ]
 
 
-def best_at_latency(frame: pd.DataFrame, rows: pd.DataFrame, paired: pd.DataFrame | None) -> list[str]:
+def best_at_latency(sample: Sample, rows: pd.DataFrame) -> list[str]:
     column = "net_forward_ms_per_image"
     ready = [
         row
@@ -184,6 +161,8 @@ def best_at_latency(frame: pd.DataFrame, rows: pd.DataFrame, paired: pd.DataFram
     ]
     if not ready:
         return ["Not measured: no mixer has both an accuracy and a latency in the same net."]
+    most = max(row["n"] for row in ready)
+    ready = [row for row in ready if row["n"] >= min(most, FEWEST_SEEDS)]  # one lucky run is no winner among many
     points = [(float(row[column]), float(row["test_top1_percent_mean"])) for row in ready]
     front = [ready[i] for i in pareto_front(points)]
     times = [significant(row[column]) for row in front]
@@ -192,88 +171,91 @@ def best_at_latency(frame: pd.DataFrame, rows: pd.DataFrame, paired: pd.DataFram
         f"{span} ms per image: {clean(row['label'])}, {mean_with_interval(row)}"
         for span, row in zip(spans, front, strict=True)
     ]
+    for i, (row, before) in enumerate(zip(front[1:], front, strict=False), 1):
+        steps[i] += f"; {gap_text(sample.difference(row, before))} over {clean(before['label'])}"
     first, best = front[0], front[-1]
     where = f"{first['image_size']} px, patch {first['patch_size']} px, whole net, forward"
-    lead = f"{clean(best['label'])}, where there are {significant(best[column])} ms per image to spend"
+    lead = f"{clean(best['label'])}, where there are {significant(best[column])} ms per image to spend ({where})"
+    level = [row["label"] for row in ready if row is not best and not sign(sample.difference(best, row))]
+    if level:
+        lead += f"; no clear difference to {listing(level)}"
     if len(front) == 1:
-        return [f"{lead}: the fastest is the most accurate, too ({where}).", *steps]
-    lead += f"; below that {listing([row['label'] for row in reversed(front[:-1])])}, as listed ({where})."
-    gap = paired_gap(frame, front[-2], best, paired)
-    return [lead, *steps, f"{clean(front[-2]['label'])} minus {clean(best['label'])}: {gap_text(gap)}"]
+        return [f"{lead}. The fastest is the most accurate, too.", *steps]
+    return [f"{lead}. Below that {listing([row['label'] for row in reversed(front[:-1])])}, as listed.", *steps]
 
 
-def imaginary_part(frame: pd.DataFrame, rows: pd.DataFrame, paired: pd.DataFrame | None) -> list[str]:
-    found = []
-    for keeps, loses in IMAGINARY:
-        with_it, without = row_of(rows, keeps), row_of(rows, loses)
-        gap = None if with_it is None or without is None else paired_gap(frame, with_it, without, paired)
-        if gap is not None:
-            found.append((keeps, loses, gap))
+def imaginary_part(verdicts: Sequence[Verdict] | None) -> list[str]:
+    """From the claim's own comparisons, by intervals widened for their number."""
+    found = [v for v in verdicts or () if v.claim.id == IMAGINARY and v.parts]
     if not found:
         return ["Not measured: it takes fft_complex or fft_pairs beside fft_real, fft_real_2d or fft_imag."]
-    told = {sign(gap) for _, _, gap in found}
-    if told == {0}:
-        lead = "Too few runs to tell: the interval of every difference holds zero."
-    elif told <= {0, 1}:
-        lead = "Yes: keeping it helps in some comparisons and hurts in none." if 0 in told else "Yes: keeping it helps."
-    elif told <= {0, -1}:
-        lead = "No: keeping it helps nowhere, and costs accuracy in some comparisons." if 0 in told else "No: it hurts."
+    parts = found[0].parts
+    told = [p for p in parts if p.wide is not None and not p.too_few]
+    helps = [p for p in told if p.wide is not None and p.wide[0] > 0]
+    hurts = [p for p in told if p.wide is not None and p.wide[1] < 0]
+    if not told:
+        lead = "Too few runs to tell."
+    elif helps and hurts:
+        lead = f"It depends: keeping it helps in {len(helps)} of {len(told)} comparisons and hurts in {len(hurts)}."
+    elif helps:
+        lead = f"Yes: keeping it helps in {len(helps)} of {len(told)} comparisons and hurts in none."
+    elif hurts:
+        lead = f"No: keeping it hurts in {len(hurts)} of {len(told)} comparisons and helps in none."
     else:
-        lead = "It depends on the comparison."
-    return [lead, *(f"{keeps} minus {loses}: {gap_text(gap)}" for keeps, loses, gap in found)]
+        lead = (
+            f"No difference is shown: in {len(told)} comparisons no interval, widened for their number, leaves out 0."
+        )
+    return [lead, *(f"{clean(p.what)}: {effect_text(p, 'points')}, {count_of(p.n, 'seed')}" for p in parts)]
 
 
-def sign(gap: Estimate) -> int:
-    """1 or -1 where the interval leaves zero out, else 0."""
-    if gap.low is None or gap.high is None:
+def count_of(n: int, noun: str) -> str:
+    return span_of([n], noun)
+
+
+def sign(gap: Estimate | None) -> int:
+    """1 or -1 where the interval of enough seeds leaves zero out, else 0."""
+    if gap is None or gap.low is None or gap.high is None or gap.n < FEWEST_SEEDS:
         return 0
     return 1 if gap.low > 0 else -1 if gap.high < 0 else 0
 
 
-def patches_or_mixing(
-    frame: pd.DataFrame, rows: pd.DataFrame, patches: Sequence[dict[str, Any]], paired: pd.DataFrame | None
-) -> list[str]:
-    if patches:
-        lines = {line["label"]: line for line in patches[0]["lines"]}
-        named = [name for name in (NO_MIXING, LEARNED, ATTENTION) if name in lines]
-        shown = named or sorted(lines)[:3]
-        found = [
-            f"{name}{' (no mixing)' if name == NO_MIXING else ''}: "
-            + ", ".join(f"{y:.1f} % at patch {x}" for x, y in zip(lines[name]["x"], lines[name]["y"], strict=True))
-            + "."
-            for name in shown
+def patches_or_mixing(sample: Sample, rows: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
+    for title, ready in patch_rows(summary):
+        found = {str(label): {row["patch_size"]: row for _, row in m.iterrows()} for label, m in ready.groupby("label")}
+        none = found.pop(NO_MIXING, {})
+        complete = {label: mine for label, mine in found.items() if mine.keys() >= none.keys()}
+        if len(none) < 2 or not complete:
+            continue
+        # by name, or by held-out images: the best on the test images would be too good to be true
+        shown = [name for name in (LEARNED, ATTENTION) if name in complete] or [
+            max(complete, key=lambda label: (mean_held_out(complete[label]), label))
         ]
-        return [patch_lead(lines, patches[0]["title"]), *found]
-    none, best = row_of(rows, NO_MIXING), None if rows.empty else rows.sort_values("test_top1_percent_mean").iloc[-1]
-    if none is None or best is None or best["label"] == NO_MIXING:
+        gaps = {name: {p: sample.difference(complete[name][p], none[p]) for p in sorted(none)} for name in shown}
+        values = ", ".join(f"{gap.value:+.1f} at patch {p}" for p, gap in gaps[shown[0]].items() if gap is not None)
+        top1 = "test_top1_percent_mean"
+        return [
+            f"Points that mixing by {clean(shown[0])} adds to a net that mixes nothing ({title}): {values}.",
+            *(
+                f"{clean(name)} minus conv1x1: " + "; ".join(f"patch {p}, {gap_text(gap)}" for p, gap in mine.items())
+                for name, mine in gaps.items()
+            ),
+            "conv1x1, which mixes nothing: " + ", ".join(f"{none[p][top1]:.1f} % at patch {p}" for p in sorted(none)),
+        ]
+    without, others = row_of(rows, NO_MIXING), rows[rows["label"] != NO_MIXING] if len(rows) else rows
+    if without is None or others.empty:
         return ["Not measured: it takes conv1x1, which mixes nothing, beside other mixers."]
-    gap = paired_gap(frame, best, none, paired)
-    share = 100 * none["test_top1_percent_mean"] / best["test_top1_percent_mean"]
+    best = others.sort_values("test_top1_percent_mean").iloc[-1]
+    share = 100 * without["test_top1_percent_mean"] / best["test_top1_percent_mean"]
     return [
-        f"At patch {none['patch_size']} px the net without any mixing (conv1x1) reaches {share:.0f} % of the accuracy "
-        f"of the best mixer, {clean(best['label'])}.",
-        f"{clean(best['label'])} minus conv1x1: {gap_text(gap)}",
+        f"At patch {without['patch_size']} px the net without any mixing (conv1x1) reaches {share:.0f} % of the "
+        f"accuracy of the best mixer, {clean(best['label'])}.",
+        f"{clean(best['label'])} minus conv1x1: {gap_text(sample.difference(best, without))}",
         "Other patch sizes are not among these records; PATCH_SIZE=1, 2 and 8 would tell how this changes.",
     ]
 
 
-def patch_lead(lines: dict[str, dict[str, Any]], setting: str) -> str:
-    """How what mixing adds changes from the smallest patch to the largest that both nets were trained with."""
-    if NO_MIXING not in lines:
-        return "Not decided: conv1x1, which mixes nothing, was not trained at these patch sizes."
-    none = dict(zip(lines[NO_MIXING]["x"], lines[NO_MIXING]["y"], strict=True))
-    gains = {}
-    for patch, floor in none.items():
-        others = [
-            (dict(zip(line["x"], line["y"], strict=True)).get(patch), label)
-            for label, line in lines.items()
-            if label != NO_MIXING
-        ]
-        known = [(y, label) for y, label in others if y is not None]
-        if known:
-            best, label = max(known)
-            gains[patch] = f"{best - floor:+.1f} points at patch {patch} ({label} {best:.1f} %, none {floor:.1f} %)"
-    return f"What the best mixer adds to a net that mixes nothing ({setting}): {'; '.join(gains.values())}."
+def mean_held_out(rows: Mapping[Any, pd.Series]) -> float:
+    return sum(float(row["val_top1_percent_mean"]) for row in rows.values()) / len(rows)
 
 
 def overtaking(tables: dict[str, pd.DataFrame], rows: pd.DataFrame) -> list[str]:
@@ -286,7 +268,10 @@ def overtaking(tables: dict[str, pd.DataFrame], rows: pd.DataFrame) -> list[str]
         row = scaling_row(label, tables["scaling"], swept)
         if row is not None:
             columns = {**PASSES, "mixer_forward": "mixer alone, forward"}
-            texts = {words: crossing_text(row[f"{name}_overtakes_attention"]) for name, words in columns.items()}
+            apart = APART if timed_apart(swept[swept["label"] == label]) else ""
+            texts = {
+                words: crossing_text(row[f"{name}_overtakes_attention"]) + apart for name, words in columns.items()
+            }
             words = "; ".join(f"{words}: {text}" for words, text in texts.items())
             if len(set(texts.values())) == 1:
                 words = f"{next(iter(texts.values()))} tokens: forward, in a training step, and the mixer alone"
@@ -304,7 +289,7 @@ def overtaking(tables: dict[str, pd.DataFrame], rows: pd.DataFrame) -> list[str]
     return lines
 
 
-def claims_held(verdicts: Sequence[Any] | None) -> list[str]:
+def claims_held(verdicts: Sequence[Verdict] | None) -> list[str]:
     if not verdicts:
         return ["Not judged from these records."]
     counts = Counter(str(verdict.outcome) for verdict in verdicts)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.report.commands import latency_command, train_command
-from benchmarks.report.frame import comparisons, plain, size_order
+from benchmarks.report.frame import USUAL, comparisons, plain, size_order
 from benchmarks.report.metrics import METRICS
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots_accuracy import best_learning_rates
@@ -210,21 +210,35 @@ def sweep_lines(ready: pd.DataFrame, column: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda line: (-line["x"][-1], -line["y"][-1], line["label"]))
 
 
-def patch_sweeps(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]:
-    """Accuracy by patch size, of settings that differ in nothing else: is it the patches or the mixing?"""
+def patch_rows(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Rows of settings that differ in the patch size alone, each with a title; the sweep of most patches first."""
     if summary.empty:
         return []
     alike = [name for name in TRAINED_ALIKE if name not in ("patch_size", "batch_size")]
     found = []
-    for suffix, rows in comparisons(summary, alike).items():
+    for rows in comparisons(summary, alike).values():
         parts = [
             best_learning_rates(next(iter(comparisons(mine, TRAINED_ALIKE).values())))
             for _, mine in rows.groupby("patch_size", sort=True)
         ]
         ready = pd.concat(parts)
-        ready = ready[ready["status"] == "ok"]
+        ready = ready[ready["status"] == "ok"].reset_index(drop=True)
         if ready["patch_size"].nunique() < 2:
             continue
+        first = ready.iloc[0]
+        words = [f"{first['image_size']} px"]
+        words += [f"dim {first['dim']}"] if first["match"] == "width" else [f"equal {first['match']}"]
+        words += [f"depth {first['depth']}", f"{first['epochs']} epochs"]
+        words += [f"{name} {first[name]}" for name in ("norm", "coordinates") if first[name] != USUAL[name]]
+        found.append((", ".join(words), ready))
+    whole = {title: int((ready.groupby("patch_size")["label"].nunique() > 1).sum()) for title, ready in found}
+    return sorted(found, key=lambda one: -whole[one[0]])
+
+
+def patch_sweeps(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """Accuracy by patch size, of settings that differ in nothing else: is it the patches or the mixing?"""
+    found = []
+    for title, ready in patch_rows(summary):
         lines = []
         for label, mine in ready.groupby("label", sort=True):
             known = mine.sort_values("patch_size").to_dict("records")
@@ -240,10 +254,7 @@ def patch_sweeps(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, A
                     "commands": [train_command(row, seeds_of(row)) for row in known],
                 }
             )
-        first = ready.iloc[0]
-        width = f", dim {first['dim']}" if first["match"] == "width" else ""
-        title = f"{first['image_size']} px{width}, depth {first['depth']}, {first['epochs']} epochs"
-        found.append({"key": suffix, "title": title, "caption": caption(frame, ready), "lines": lines})
+        found.append({"title": title, "caption": caption(frame, ready), "lines": lines})
     return found
 
 

@@ -1,10 +1,12 @@
 """How sure we are: intervals over seeds and test images together, and mixers compared seed by seed, image by image.
 
 Seeds are paired (one seed: the same order of images for every mixer), and so are test images, the same for every net.
-The bootstrap draws seeds and images anew, the same for all mixers, 5,000 times. Drawing from n seeds makes intervals
-too narrow where n is small, so the weights of the seeds are rescaled by sqrt(n / (n - 1)) (Rao & Wu, 1988) and
-stretched by t / z to the width of Student's t (Hesterberg, 2015). The stream of random numbers is fixed: the same
-records give the same bytes.
+The bootstrap draws seeds and images anew, the same for all mixers, 5,000 times: a replicate is the mean over the drawn
+seeds, moved by what the drawn images change in the mean over all seeds. Drawing images within each drawn seed would
+count their chance twice, since it is part of the spread over seeds. Drawing from n seeds makes intervals too narrow
+where n is small, so the weights of the seeds are rescaled by sqrt(n / (n - 1)) (Rao & Wu, 1988) and stretched by t / z
+to the width of Student's t (Hesterberg, 2015). The stream of random numbers is fixed: the same records give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,11 +85,24 @@ class Sample:
         held-out images.
         """
         fields = [name for name in TRAINED_ALIKE if name not in free]
-        rows = pd.DataFrame([run.setting | {"position": i, "status": "ok"} for i, run in enumerate(self.runs)])
+        rows = pd.DataFrame(
+            [run.setting | {"position": i, "status": "ok", "n": len(run.top1)} for i, run in enumerate(self.runs)]
+        )
         if rows.empty:
             return []
         parts = [[self.runs[i] for i in part["position"]] for part in comparisons(rows, fields).values()]
         return [best_tuned(part) for part in parts]
+
+    def of(self, row: Mapping[Any, Any] | pd.Series) -> Runs | None:
+        """The runs that a row of the summary is about."""
+        wanted = {name: plain(row[name]) for name in ("label", *ACCURACY_SETTING)}
+        found = (runs for runs in self.runs if all(runs.setting[name] == value for name, value in wanted.items()))
+        return next(found, None)
+
+    def difference(self, row: Mapping[Any, Any] | pd.Series, other: Mapping[Any, Any] | pd.Series) -> Estimate | None:
+        """Top-1 of one row of the summary less that of another, in points; None without a seed in common."""
+        mine, theirs = self.of(row), self.of(other)
+        return None if mine is None or theirs is None else self.interval(lambda a, b: a - b, mine, theirs)
 
     def over(self, *mixers: Runs) -> str:
         """What an interval of these can take into account."""
@@ -113,7 +128,8 @@ class Sample:
             return mean_interval([float(function(*of_seed)) for of_seed in zip(*values, strict=True)], confidence)
         weights = seed_weights(n, confidence)
         replicates = [
-            sum(weights[:, i] * self.resampled[runs.ids[seed]] for i, seed in enumerate(common)) for runs in mixers
+            weights @ np.asarray(v) + sum(self.resampled[runs.ids[seed]] for seed in common) / n - math.fsum(v) / n
+            for runs, v in zip(mixers, values, strict=True)
         ]
         low, high = np.quantile(function(*replicates), [(1 - confidence) / 2, (1 + confidence) / 2])
         return Estimate(float(function(*(math.fsum(v) / n for v in values))), float(low), float(high), n)
@@ -150,8 +166,8 @@ def paired_table(sample: Sample) -> pd.DataFrame:
             reference = by_label.get(name)
             found = [] if reference is None else [_compared(sample, runs, reference) for runs in setting]
             block = [row for row in found if row is not None]
-            several = [row for row in block if row["t_test_p"] is not None]
-            for row, p in zip(several, holm([row["t_test_p"] for row in several]), strict=True):
+            several = [row for row in block if row["p_value"] is not None]
+            for row, p in zip(several, holm([row["p_value"] for row in several]), strict=True):
                 row["holm_p"] = p
             for row in block:
                 row["compared"] = len(several)
@@ -185,7 +201,7 @@ def _compared(sample: Sample, runs: Runs, reference: Runs) -> dict[str, Any] | N
         "probability_of_improvement": probability_of_improvement(
             list(runs.top1.values()), list(reference.top1.values())
         ),
-        "t_test_p": t_test_p(differences) if estimate.n > 1 else None,
+        "p_value": p_value(differences, answers) if estimate.n > 1 else None,
         "holm_p": None,
         **noise_columns(answers),
     }
@@ -230,17 +246,46 @@ def seed_weights(n: int, confidence: float = 0.95, replicates: int = REPLICATES)
     return np.asarray(1 / n + wider * (counts - 1) / n)
 
 
-def t_test_p(differences: Sequence[float]) -> float:
-    """Two-sided p of the mean of paired differences by Student's t-test (1908), for differences near to normal.
+def p_value(differences: Sequence[float], answers: NDArray[Any] | None = None) -> float:
+    """Two-sided p of the mean of paired differences: one less the confidence at which its interval just reaches 0.
 
-    An exact test over flips of signs would need no such premise, but cannot bring n seeds under 2 / 2^n: eight seeds
-    could never tell any of thirty mixers from another once their number is corrected for.
+    The interval's half width is that of Student's t over seeds and that of the normal over test images, squared and
+    added. Without `answers` this is Student's t-test. With them it errs on the side of no difference for few seeds,
+    where degrees of freedom by Welch and Satterthwaite would find several times too many. An exact test over flips of
+    the seeds' signs cannot bring n seeds under 2 / 2^n: corrected for thirty mixers, eight seeds could tell none apart.
+
+    Args:
+        differences: one a seed, in points.
+        answers: mixer less reference (seeds, images), each -1, 0 or 1; None: the p is over seeds alone.
     """
     n, mean = len(differences), math.fsum(differences) / len(differences)
-    spread = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1) / n)
-    if spread <= 1e-12 * abs(mean):
+    of_seeds = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1) / n)
+    of_images = 0.0 if answers is None else 100 * math.sqrt(image_variance(answers))
+    if max(of_seeds, of_images) <= 1e-12 * abs(mean):
         return 0.0 if mean else 1.0
-    return float(2 * scipy.special.stdtr(n - 1, -abs(mean) / spread))
+    low, high = math.log(1e-15), 0.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        tail = math.exp(middle) / 2
+        half = math.hypot(scipy.special.stdtrit(n - 1, tail) * of_seeds, scipy.special.ndtri(tail) * of_images)
+        low, high = (middle, high) if half > abs(mean) else (low, middle)
+    return math.exp(high)
+
+
+def image_variance(answers: NDArray[Any]) -> float:
+    """Variance of the mean over seeds and images by the images' own difficulty: what more seeds do not take away."""
+    within, rest = variances(answers)
+    return max(0.0, within - rest) / answers.shape[1]
+
+
+def variances(answers: NDArray[Any]) -> tuple[float, float]:
+    """Of (seeds, images), two seeds or more: variance over images within a seed, and what is left of a two-way fit."""
+    seeds, images = answers.shape
+    scores = answers.astype(np.float64)
+    of_seed, of_image = scores.mean(axis=1, keepdims=True), scores.mean(axis=0, keepdims=True)
+    rest = scores - of_seed - of_image + scores.mean()
+    within = float(scores.var(axis=1, ddof=1).mean())
+    return within, float((rest**2).sum()) / ((seeds - 1) * (images - 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -265,14 +310,11 @@ def noise(answers: NDArray[Any]) -> tuple[float | None, float]:
     single seed; and the sampling error of that many images.
     """
     seeds, images = answers.shape
-    scores = answers.astype(np.float64)
-    test_variance = float(scores.var(axis=1, ddof=1).mean()) / images
     if seeds < 2:
-        return None, math.sqrt(test_variance)
-    of_seed, of_image = scores.mean(axis=1, keepdims=True), scores.mean(axis=0, keepdims=True)
-    rest = scores - of_seed - of_image + scores.mean()
-    by_chance = float((rest**2).sum()) / ((seeds - 1) * (images - 1)) / images
-    return math.sqrt(max(0.0, float(of_seed.var(ddof=1)) - by_chance)), math.sqrt(test_variance)
+        return None, math.sqrt(float(answers.var(axis=1, ddof=1).mean()) / images)
+    within, rest = variances(answers)
+    of_seed = float(answers.astype(np.float64).mean(axis=1).var(ddof=1))
+    return math.sqrt(max(0.0, of_seed - rest / images)), math.sqrt(within / images)
 
 
 def noise_columns(answers: NDArray[Any] | None) -> dict[str, float | None]:

@@ -40,6 +40,7 @@ from benchmarks.report.text import (
     span_of,
 )  # fmt: skip
 from benchmarks.report.tuning import tuning_table
+from benchmarks.tuning import CLEARLY_BETTER
 
 Row = dict[str, Any]
 Cell = Callable[[Row], str]
@@ -286,7 +287,7 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "95 % interval": difference_cell,
             "seeds": lambda row: str(row["n"]),
             "chance to be better": lambda row: f"{100 * row['probability_of_improvement']:.0f} %",
-            "p, t-test": lambda row: p_text(row["t_test_p"]),
+            "p": lambda row: p_text(row["p_value"]),
             "p, Holm": lambda row: p_text(row["holm_p"]),
             "seed noise (sd)": sd("seed_sd_points"),
             "test-set noise (sd)": sd("test_sd_points"),
@@ -294,11 +295,11 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
         "Difference: test top-1 of the mixer less that of the one it is held against, the same seeds, the same test "
         "images. Its interval is a bootstrap that draws seeds and images together, as wide for few seeds as Student's "
         "t; with a star, seeds alone, since predictions are missing. Chance to be better: share of pairs of one run of "
-        "each that the mixer wins. p: Student's t-test of the seeds' differences, and the same with Holm's correction "
-        "for the number of mixers held against the same one. Verdict: higher or lower where the interval leaves out 0 "
-        f"and the corrected p is under {SIGNIFICANT}; likely where only the interval says so; else too few to tell. "
-        "Noise: how much the difference of two single runs varies, in points, by the seed and by the choice of test "
-        "images.",
+        "each that the mixer wins. p: one less the confidence at which such an interval just reaches 0 (over seeds "
+        "alone, Student's t-test), and the same with Holm's correction for the number of mixers held against the same "
+        f"one. Verdict: higher or lower where the interval leaves out 0 and the corrected p is under {SIGNIFICANT}; "
+        "likely where only the interval says so; else too few to tell. Noise: how much the difference of two single "
+        "runs varies, in points, by the seed and by the choice of test images.",
     ),
     "tuning": (
         "Tuning",
@@ -311,9 +312,11 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "seeds": lambda row: str(row["n"]),
             "training time (s)": shown("train_s", significant),
         },
-        "The same sweep for every mixer: all learning rates at the first weight decay, then the other weight decays at "
-        "the best of them. Chosen is the best top-1 on images held out from the training split; no tuning run reads "
-        "the test split. Where the choice is the lowest or highest rate tried, a wider sweep might choose otherwise.",
+        "The same sweep for every mixer: the two middle learning rates at the first weight decay, on past the better "
+        "one until it stands between two that are worse, then the other weight decays at the best rate. Chosen is the "
+        "best rate by top-1 on images held out from the training split; another weight decay only where it is better "
+        f"by {CLEARLY_BETTER:g} point, since one seed cannot tell less. No tuning run reads the test split. Where the "
+        "choice is the lowest or highest rate tried, a wider sweep might choose otherwise.",
     ),
     "latency": (
         "Latency",

@@ -6,7 +6,7 @@ trial that failed is a row with its status and reason, and no part of a mean.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -288,7 +288,7 @@ def lookup(records: pd.DataFrame, row: pd.Series) -> pd.Series | None:
     return None if found.empty else found.iloc[0]
 
 
-def same_rows(records: pd.DataFrame, row: pd.Series, fields: list[str]) -> pd.Series:
+def same_rows(records: pd.DataFrame, row: Mapping[Any, Any] | pd.Series, fields: list[str]) -> pd.Series:
     left = np.arange(len(records))  # positions that agree in all fields so far: fewer with each
     for name in fields:
         wanted, values = plain(row[name]), records[name].to_numpy()[left]

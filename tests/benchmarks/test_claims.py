@@ -97,7 +97,7 @@ def test_one_seed_decides_nothing(tmp_path):
         save_accuracy(tmp_path, mixer, top1, 0)
     verdict = verdict_on("linear-equals-fft", tmp_path)
     assert (verdict.outcome, verdict.effect, verdict.low, verdict.n) == (UNDECIDED, 30.0, None, 1)
-    assert "1 seed: no interval" in verdict.reason
+    assert "1 seed: too few to decide" in verdict.reason
 
 
 def test_shares_equality_and_slightly_have_two_sides(tmp_path):
@@ -133,23 +133,50 @@ def test_patches_and_mixing_are_held_against_each_other_across_patch_sizes(tmp_p
     assert every.outcome == UNDECIDED and len(every.parts) == 4 and "attention patch 1 px" in every.reason
 
 
+MANY = ("dct", "attention", "hadamard", "fft_real", "fft_complex")
+
+
 def test_an_ablation_is_of_every_mixer_measured_both_ways(tmp_path):
-    for mixer in ("dct", "attention"):
+    for mixer in MANY:
         save_seeds(tmp_path, mixer, 50)
         save_seeds(tmp_path, mixer, 45, coordinates=False)
     save_seeds(tmp_path, "random", 50)
     verdict = verdict_on("coordinates-matter", tmp_path)
-    assert verdict.outcome == SUPPORTED and len(verdict.parts) == 2
+    assert verdict.outcome == SUPPORTED and len(verdict.parts) == len(MANY)
     assert verdict_on("norm-over-the-image", tmp_path).n == 0
 
 
 def test_any_mixing_falls_by_one_mixer_that_is_worse_than_none(tmp_path):
-    for mixer, top1 in [("conv1x1", 30), ("dct", 40), ("attention", 50)]:
+    for mixer, top1 in [("conv1x1", 30), *((mixer, 40) for mixer in MANY[:4])]:
         save_seeds(tmp_path, mixer, top1)
+    four = verdict_on("any-mixing-beats-none", tmp_path)
+    assert four.outcome == UNDECIDED and "not measured: more than 4 mixers" in four.reason
+    save_seeds(tmp_path, MANY[4], 40)
     assert verdict_on("any-mixing-beats-none", tmp_path).outcome == SUPPORTED
+    save(tmp_path, make_trial("accuracy", "afno"), status="diverged", reason="the loss is not finite")
+    failed = verdict_on("any-mixing-beats-none", tmp_path)
+    assert failed.outcome == UNDECIDED and "afno, which failed" in failed.reason
     save_seeds(tmp_path, "pool", 25)
     verdict = verdict_on("any-mixing-beats-none", tmp_path)
     assert (verdict.outcome, verdict.compared) == (CONTRADICTED, "pool − conv1x1")
+
+
+def test_what_is_said_of_every_mixer_is_said_where_most_were_measured(tmp_path):
+    for mixer, top1 in [("conv1x1", 30), *((mixer, 40) for mixer in MANY), ("pool", 25)]:
+        for seed in range(3):
+            save_accuracy(tmp_path, mixer, top1 + 0.1 * seed, seed)
+    for mixer, top1 in [("conv1x1", 20), ("linear", 40)]:  # more seeds of fewer mixers
+        save_seeds(tmp_path, mixer, top1, patch_size=1)
+    verdict = verdict_on("any-mixing-beats-none", tmp_path)
+    assert (verdict.outcome, len(verdict.parts)) == (CONTRADICTED, 6)
+
+
+def test_two_seeds_decide_nothing(tmp_path):
+    for mixer, top1 in [("linear", 60.0), ("fft_real", 30.0)]:
+        for seed in range(2):
+            save_accuracy(tmp_path, mixer, top1 + 0.1 * seed, seed)
+    verdict = verdict_on("linear-equals-fft", tmp_path)
+    assert verdict.outcome == UNDECIDED and "2 seeds: too few to decide" in verdict.reason
 
 
 def test_records_of_two_machines_make_two_verdicts(tmp_path):
@@ -205,7 +232,7 @@ def test_who_runs_out_of_memory_first(tmp_path, attention, mixer, outcome):
     verdict = verdict_on("fused-attention-out-of-memory-first", tmp_path)
     assert verdict.outcome == outcome
     if "oom" in (attention[0], mixer[0]):
-        assert "alone ran out of memory at 4,096 tokens" in verdict.reason and verdict.effect is None
+        assert "alone did not fit into memory at 4,096 tokens" in verdict.reason and verdict.effect is None
 
 
 def test_exponents_are_held_against_that_of_n_log_n(tmp_path):

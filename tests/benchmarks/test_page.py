@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import shlex
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from synthetic import HOSTILE, fill, save_accuracy, save_latency
 
@@ -16,23 +16,23 @@ from benchmarks.cli import _parser, _request
 from benchmarks.measure.plan import Plan
 from benchmarks.record import Record
 from benchmarks.report import page
+from benchmarks.report.claim_rules import Part
 from benchmarks.report.claims import CLAIMS, Verdict
 from benchmarks.report.commands import latency_command
 from benchmarks.report.frame import load_results, split_groups
 from benchmarks.report.page import Group, write_page
-from benchmarks.report.page_answers import answers, headlines
+from benchmarks.report.page_answers import answers, best_at_latency, headlines, main_rows
 from benchmarks.report.page_charts import patch_sweeps, settings
-from benchmarks.report.paired import Sample, paired_table
-from benchmarks.report.tables import cost_table, failures_table, latency_table, scaling_table, summary_table
+from benchmarks.report.paired import Sample
+from benchmarks.report.table_files import table_files
 
 
 def make_groups(folder: Path) -> list[Group]:
     groups = []
     for name, frame in split_groups(load_results(folder)).items():
-        latency = latency_table(frame)
-        tables = {"summary": summary_table(frame), "latency": latency, "scaling": scaling_table(latency, frame)}
-        tables |= {"cost": cost_table(frame), "failures": failures_table(frame)}
-        groups.append(Group(name, frame, tables, paired=paired_table(Sample(frame, folder))))
+        sample = Sample(frame, folder)
+        tables, _ = table_files(frame, folder / "tables" / name, sample)
+        groups.append(Group(name, frame, tables, sample))
     return groups
 
 
@@ -140,7 +140,7 @@ def test_headlines_say_the_gap_by_seed_and_the_crossing(results):
         record = Record.load(path)
         if (record.trial.dataset, record.trial.image_size, record.status) == ("constellations", 16, "ok"):
             tops.setdefault(record.trial.mixer, {})[record.trial.seed] = float(record.metrics["test_top1_percent"])  # type: ignore[arg-type]
-    shown = {headline.label: headline for headline in headlines(group.frame, dict(group.tables))}
+    shown = {headline.label: headline for headline in headlines(group.sample, dict(group.tables))}
     gap = sum(tops["hadamard"][s] - tops["attention"][s] for s in (0, 1)) / 2  # seed 2 diverged
     assert shown["hadamard"].gap.startswith(f"{gap:+.1f} points [") and shown["hadamard"].gap.endswith("n = 2")
     assert shown["conv1x1"].crossings["net_forward"] == "at every size, 256-4,096"
@@ -157,41 +157,91 @@ def test_a_long_table_is_cut_and_says_so(tmp_path, monkeypatch):
     assert cut.count("<tr") < whole.count("<tr")
 
 
-def test_answers_take_the_paired_table_and_the_verdicts_where_there_are_some(results):
+def test_answers_take_the_claims_verdicts(results):
     group = make_groups(results)[1]
-    row = group.tables["summary"].query("label == 'fft_complex'").iloc[0].to_dict()
-    paired = pd.DataFrame([row | {"reference": "fft_real", "difference_points": 2.5, "difference_points_low": 1.25,
-                                  "difference_points_high": 3.75, "n": 8}])  # fmt: skip
-    claim = next(claim for claim in CLAIMS if claim.id == "dct-hadamard-slightly-worse")
-    verdict = Verdict(claim, "contradicted", -1.0, -2.0, -0.5, 3, "points", "constellations, 16 px", "it is not")
-    said = {a.question: a.lines for a in answers(group.frame, dict(group.tables), [], [verdict], paired)}
-    assert said["Does the imaginary part matter?"][:2] == [
-        "Yes: keeping it helps.",
-        "fft_complex minus fft_real: +2.5 points [+1.2, +3.8], n = 8",
+    claims = {claim.id: claim for claim in CLAIMS}
+    parts = [
+        Part("fft_complex − fft_real", 2.5, 1.25, 3.75, 8, (0, math.inf), wide=(0.5, 4.5)),
+        Part("fft_pairs − fft_real", 0.5, 0.1, 0.9, 8, (0, math.inf), wide=(-0.2, 1.2)),
     ]
-    assert said["Which published claims hold here?"] == [
-        "Of 1 claims: 1 contradicted.",
+    imaginary = Verdict(claims["imaginary-part-helps"], "undecided", 0.5, 0.1, 0.9, 8, "points", "", "why", parts=parts)
+    dct = Verdict(
+        claims["dct-hadamard-slightly-worse"], "contradicted", -1.0, -2.0, -0.5, 3, "points", "x", "it is not"
+    )
+
+    def said(*verdicts):
+        return {a.question: a.lines for a in answers(group.sample, dict(group.tables), verdicts)}
+
+    told = said(imaginary, dct)
+    assert told["Does the imaginary part matter?"] == [
+        "Yes: keeping it helps in 1 of 2 comparisons and hurts in none.",
+        "fft_complex − fft_real: +2.5 points (+1.2 to +3.8), 8 seeds",
+        "fft_pairs − fft_real: +0.5 points (+0.1 to +0.9), 8 seeds",
+    ]
+    assert told["Which published claims hold here?"] == [
+        "Of 2 claims: 1 contradicted, 1 undecided.",
         "contradicted: DCT and Hadamard are slightly less accurate than the DFT",
     ]
-    full = dataclasses.replace(group, verdicts=[verdict])
-    html = write_page(results / "with", [full]).read_text(encoding="utf-8")
+    few = dataclasses.replace(imaginary, parts=[dataclasses.replace(part, n=2) for part in parts])
+    assert said(few)["Does the imaginary part matter?"][0] == "Too few runs to tell."
+    level = dataclasses.replace(imaginary, parts=parts[1:])
+    assert said(level)["Does the imaginary part matter?"][0].startswith("No difference is shown")
+    html = write_page(results / "with", [dataclasses.replace(group, verdicts=[dct])]).read_text(encoding="utf-8")
     assert '<span class="verdict contradicted">' in html and "it is not" in html
-    assert "−1.0 points (−2.0 to −0.5)" in html and "3 seeds" in html and claim.threshold in html.replace("&#39;", "'")
+    assert "−1.0 points (−2.0 to −0.5)" in html and dct.claim.threshold in html.replace("&#39;", "'")
+
+
+def test_no_mixing_may_be_the_best(tmp_path):
+    for seed in range(3):
+        save_accuracy(tmp_path, "conv1x1", 31 + seed / 10, seed)
+        save_accuracy(tmp_path, "attention", 29 + seed / 10, seed)
+    (group,) = make_groups(tmp_path)
+    lines = answers(group.sample, dict(group.tables))[2].lines
+    assert "reaches 107 % of the accuracy of the best mixer, attention" in lines[0]
+    assert lines[1].startswith("attention minus conv1x1: -2.0 points")
+
+
+def test_what_is_shown_first_is_the_setting_with_most_runs_and_without_ablation(tmp_path):
+    for seed in range(3):
+        for mixer in ("conv1x1", "attention"):
+            save_accuracy(tmp_path, mixer, 30 + seed, seed, image_size=32)
+    for mixer in ("conv1x1", "attention"):
+        save_accuracy(tmp_path, mixer, 20, 0, image_size=16)
+        save_accuracy(tmp_path, mixer, 10, 0, image_size=32, coordinates=False)
+    (group,) = make_groups(tmp_path)
+    shown = settings(group.frame, group.tables["summary"])
+    assert shown[0]["key"] == "" and shown[0]["title"].startswith("32 px")
+    assert "n = 3" in shown[0]["points"][0]["numbers"][0]
+    assert [runs.setting["image_size"] for runs in group.sample.settings()[0]] == [32, 32]
+
+
+def test_one_run_is_no_winner_among_many_and_level_mixers_are_named(tmp_path):
+    times = {"conv1x1": 1.0, "dct": 2.0, "hadamard": 3.0, "pool": 0.5}
+    for mixer, top1 in (("conv1x1", 30.0), ("dct", 40.0), ("hadamard", 40.1), ("pool", 60.0)):
+        for seed in range(1 if mixer == "pool" else 4):
+            save_accuracy(tmp_path, mixer, top1 + 0.3 * math.sin(seed + len(mixer)), seed)
+    (group,) = make_groups(tmp_path)
+    rows = main_rows(group.tables["summary"])
+    lines = best_at_latency(
+        group.sample, rows.assign(net_forward_ms_per_image=[times[label] for label in rows["label"]])
+    )
+    assert lines[0].startswith("hadamard") and "no clear difference to dct" in lines[0]
+    assert not any("pool" in line for line in lines)
+    assert any("dct" in line and "points" in line and "over conv1x1" in line for line in lines[1:])
 
 
 def test_every_difference_stands_in_the_setting_of_its_ranking(results):
     seen = 0
     for group in make_groups(results):
-        table, ranked = (
-            page.differences_table("paired", group.tables["summary"], group.paired),
-            page.ranked_table("ranked", group.tables["summary"]),
-        )
-        assert group.paired is not None and ranked is not None
+        differences = group.tables["differences"]
+        table = page.differences_table("paired", group.tables["summary"], differences)
+        ranked = page.ranked_table("ranked", group.tables["summary"], group.tables["tuning"])
+        assert ranked is not None
         if table is None:
-            assert group.paired.empty
+            assert differences.empty
             continue
         seen += len(table.rows)
-        assert len(table.rows) == len(group.paired) and set(table.settings) <= set(ranked.settings)
+        assert len(table.rows) == len(differences) and set(table.settings) <= set(ranked.settings)
         trained = {(key, row[1].text) for key, row in zip(ranked.settings, ranked.rows, strict=True)}
         for key, against, row in zip(table.settings, table.against, table.rows, strict=True):
             assert {(key, row[0].text), (key, against)} <= trained
@@ -215,7 +265,7 @@ def test_accuracy_by_patch_size_needs_two_of_them(tmp_path):
     assert {line["label"]: (line["x"], line["y"]) for line in sweep["lines"]} == {
         "conv1x1": ([2, 4], [30.5, 25.5]), "linear": ([2, 4], [40.5, 45.5]),
     }  # fmt: skip
-    said = answers(group.frame, dict(group.tables), [sweep])[2].lines[0]
-    assert f"({sweep['title']})" in said and "depth" in sweep["title"]
-    assert "+10.0 points at patch 2" in said and "+20.0 points at patch 4" in said
+    said = answers(group.sample, dict(group.tables))[2].lines[0]
+    assert f"({sweep['title']})" in said and "depth" in sweep["title"] and "mixing by linear" in said
+    assert said.endswith("+10.0 at patch 2, +20.0 at patch 4.")
     assert len(settings(group.frame, group.tables["summary"])) == 2

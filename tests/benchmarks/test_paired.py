@@ -21,11 +21,11 @@ from benchmarks.report.paired import (
     accuracy_intervals,
     holm,
     noise,
+    p_value,
     paired_table,
     probability_of_improvement,
     resample_images,
     seed_weights,
-    t_test_p,
     verdict,
 )
 from benchmarks.report.predictions import labels_of_test
@@ -99,11 +99,37 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(n):
 
 
 @pytest.mark.parametrize("n", [2, 3, 8, 30])
-def test_the_t_test_is_scipys(n):
+def test_over_seeds_alone_p_is_that_of_scipys_t_test(n):
     for shift in (0.0, 0.5, -3.0, 40.0):
         d = list(np.random.default_rng(n).normal(shift, 1, n))
-        assert t_test_p(d) == pytest.approx(scipy.stats.ttest_1samp(d, 0).pvalue, rel=1e-9)
-    assert t_test_p([0.0] * n) == 1 and t_test_p([0.1] * n) == 0
+        assert p_value(d) == pytest.approx(scipy.stats.ttest_1samp(d, 0).pvalue, rel=1e-6, abs=1e-14)
+    assert p_value([0.0] * n) == 1 and p_value([0.1] * n) == 0
+
+
+def test_p_counts_the_chance_of_images_too():
+    """Where no mixer is better, at most one in twenty is told apart, though all seeds share their test images."""
+    random, seeds, images = np.random.default_rng(0), 8, 300
+    found, over_seeds_alone = [], []
+    for _ in range(800):
+        answers = random.normal(0, 0.01, (seeds, 1)) + random.normal(0, 0.4, (1, images))
+        answers = answers + random.normal(0, 0.3, (seeds, images))
+        differences = list(100 * answers.mean(axis=1))
+        found.append(p_value(differences, answers) < 0.05)
+        over_seeds_alone.append(p_value(differences) < 0.05)
+    assert 0.01 <= np.mean(found) <= 0.06
+    assert np.mean(over_seeds_alone) > 0.3
+
+
+def test_the_interval_has_the_chance_of_seeds_and_of_images_once(folder):
+    sample = Sample(load_results(folder), folder)
+    runs = {r.setting["label"]: r for r in sample.runs}
+    mine, theirs = runs["attention"], runs["conv1x1"]
+    estimate = sample.interval(lambda a, b: a - b, mine, theirs)
+    assert estimate is not None and estimate.half is not None
+    answers = np.stack([sample.correct[mine.ids[s]].astype(float) - sample.correct[theirs.ids[s]] for s in mine.seeds])
+    of_seeds = scipy.stats.t.ppf(0.975, 7) * 100 * answers.mean(axis=1).std(ddof=1) / math.sqrt(8)
+    of_images = 1.96 * 100 * answers.mean(axis=0).std(ddof=1) / math.sqrt(answers.shape[1])
+    assert estimate.half == pytest.approx(math.hypot(of_seeds, of_images), rel=0.1)
 
 
 def test_holm_by_hand_and_between_no_correction_and_bonferroni():
@@ -138,7 +164,7 @@ def test_pairing_tells_what_two_intervals_do_not(folder):
     row = table.loc["attention", "conv1x1"]
     assert (row["n"], row["interval_over"], row["verdict"]) == (8, OVER_BOTH, "higher")
     assert row["difference_points_low"] < row["difference_points"] < row["difference_points_high"]
-    assert 0 < row["t_test_p"] <= row["holm_p"] < 1e-4 and row["compared"] == 2
+    assert 0 < row["p_value"] <= row["holm_p"] < 1e-4 and row["compared"] == 2
     assert row["probability_of_improvement"] == 1
     other = table.loc["conv1x1", "attention"]
     assert other["difference_points"] == pytest.approx(-row["difference_points"]) and other["verdict"] == "lower"
