@@ -19,7 +19,7 @@ from benchmarks.report.plots_accuracy import best_learning_rates
 from benchmarks.report.plots_latency import scaling_row, sweeps
 from benchmarks.report.statistics import Estimate, pareto_front
 from benchmarks.report.tables import ATTENTION, TRAINED_ALIKE, same_rows
-from benchmarks.report.text import NOTHING, clean, listing, ranged, significant, span_of
+from benchmarks.report.text import NOTHING, clean, listing, ranged, signed, significant, span_of
 
 PASSES = {"net_forward": "forward", "net_forward_backward": "training step"}
 NO_MIXING, LEARNED = "conv1x1", "linear"
@@ -60,11 +60,11 @@ def row_of(rows: pd.DataFrame, label: str) -> pd.Series | None:
 
 
 def gap_text(gap: Estimate | None) -> str:
-    """ "-0.6 points [-2.1, +0.9], n = 3"."""
+    """ "−0.6 points [−2.1, +0.9], n = 3"."""
     if gap is None:
         return "no seed in common"
-    between = "" if gap.low is None else f" [{gap.low:+.1f}, {gap.high:+.1f}]"
-    return f"{gap.value:+.1f} points{between}, n = {gap.n}"
+    between = "" if gap.low is None else f" [{signed(gap.low)}, {signed(gap.high)}]"
+    return f"{signed(gap.value)} points{between}, n = {gap.n}"
 
 
 def mean_with_interval(row: pd.Series, unit: str = " %") -> str:
@@ -202,9 +202,8 @@ def imaginary_part(verdicts: Sequence[Verdict] | None) -> list[str]:
     elif hurts:
         lead = f"No: keeping it hurts in {len(hurts)} of {len(told)} comparisons and helps in none."
     else:
-        lead = (
-            f"No difference is shown: in {len(told)} comparisons no interval, widened for their number, leaves out 0."
-        )
+        widened = f", widened for {len(told)} comparisons," if len(told) > 1 else ""
+        lead = f"No difference is shown: no interval{widened} leaves out 0."
     return [lead, *(f"{clean(p.what)}: {effect_text(p, 'points')}, {count_of(p.n, 'seed')}" for p in parts)]
 
 
@@ -231,7 +230,7 @@ def patches_or_mixing(sample: Sample, rows: pd.DataFrame, summary: pd.DataFrame)
             max(complete, key=lambda label: (mean_held_out(complete[label]), label))
         ]
         gaps = {name: {p: sample.difference(complete[name][p], none[p]) for p in sorted(none)} for name in shown}
-        values = ", ".join(f"{gap.value:+.1f} at patch {p}" for p, gap in gaps[shown[0]].items() if gap is not None)
+        values = ", ".join(f"{signed(gap.value)} at patch {p}" for p, gap in gaps[shown[0]].items() if gap is not None)
         top1 = "test_top1_percent_mean"
         return [
             f"Points that mixing by {clean(shown[0])} adds to a net that mixes nothing ({title}): {values}.",

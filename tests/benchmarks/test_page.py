@@ -25,6 +25,7 @@ from benchmarks.report.page_answers import answers, best_at_latency, headlines, 
 from benchmarks.report.page_charts import patch_sweeps, settings
 from benchmarks.report.paired import Sample
 from benchmarks.report.table_files import table_files
+from benchmarks.report.text import signed
 
 
 def make_groups(folder: Path) -> list[Group]:
@@ -142,7 +143,7 @@ def test_headlines_say_the_gap_by_seed_and_the_crossing(results):
             tops.setdefault(record.trial.mixer, {})[record.trial.seed] = float(record.metrics["test_top1_percent"])  # type: ignore[arg-type]
     shown = {headline.label: headline for headline in headlines(group.sample, dict(group.tables))}
     gap = sum(tops["hadamard"][s] - tops["attention"][s] for s in (0, 1)) / 2  # seed 2 diverged
-    assert shown["hadamard"].gap.startswith(f"{gap:+.1f} points [") and shown["hadamard"].gap.endswith("n = 2")
+    assert shown["hadamard"].gap.startswith(f"{signed(gap)} points [") and shown["hadamard"].gap.endswith("n = 2")
     assert shown["conv1x1"].crossings["net_forward"] == "at every size, 256-4,096"
     assert shown["attention(backend=plain)"].gap == "–"
 
@@ -198,7 +199,7 @@ def test_no_mixing_may_be_the_best(tmp_path):
     (group,) = make_groups(tmp_path)
     lines = answers(group.sample, dict(group.tables))[2].lines
     assert "reaches 107 % of the accuracy of the best mixer, attention" in lines[0]
-    assert lines[1].startswith("attention minus conv1x1: -2.0 points")
+    assert lines[1].startswith("attention minus conv1x1: −2.0 points")
 
 
 def test_what_is_shown_first_is_the_setting_with_most_runs_and_without_ablation(tmp_path):
