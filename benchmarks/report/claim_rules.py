@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from benchmarks.errors import UserError
-from benchmarks.report.frame import number, plain, rounds, square_ones
+from benchmarks.report.frame import held_equal, number, plain, rounds, square_ones
 from benchmarks.report.notes import SETTING_WORDS
 from benchmarks.report.paired import FEWEST_SEEDS, Runs, Sample
 from benchmarks.report.predictions import Folders, folders
@@ -61,7 +61,7 @@ class Part:
         low, high = self.wide or (self.low, self.high)
         if self.denied is not None:
             return CONTRADICTED if self.denied[0] <= low and high <= self.denied[1] else UNDECIDED
-        return CONTRADICTED if high < self.claimed[0] or low > self.claimed[1] else UNDECIDED
+        return CONTRADICTED if self._outside(low, high) else UNDECIDED
 
     @property
     def too_few(self) -> bool:
@@ -70,9 +70,10 @@ class Part:
     @property
     def beyond(self) -> bool:
         """Whether the interval, not widened, lies wholly outside what is claimed."""
-        return self.low is not None and self.high is not None and (
-            self.high < self.claimed[0] or self.low > self.claimed[1]
-        )  # fmt: skip
+        return self.low is not None and self.high is not None and self._outside(self.low, self.high)
+
+    def _outside(self, low: float, high: float) -> bool:
+        return high < self.claimed[0] or low > self.claimed[1]
 
     @property
     def margin(self) -> float:
@@ -169,7 +170,6 @@ class Accuracies:
     def find(self, evidence: Evidence) -> Finding | None:
         found = [self._in_setting(evidence, runs) for runs in evidence.sample.settings(self.free)]
         ready = [finding for finding in found if finding is not None]
-
         return min(ready, key=self.rank) if ready else None
 
     def rank(self, finding: Finding) -> tuple[int, int]:
@@ -225,8 +225,7 @@ class EachMixer(Accuracies):
         if finding is None:
             return None
         frame, first = evidence.frame, pd.Series(runs[0].setting)
-        alike = [name for name in TRAINED_ALIKE if name not in self.free]
-        alike = [name for name in alike if name != "dim" or first["match"] == "width"]
+        alike = held_equal([name for name in TRAINED_ALIKE if name not in self.free], first)
         failed = frame[(frame["kind"] == "accuracy") & (frame["status"] != "ok") & same_rows(frame, first, alike)]
         finished = {r.setting["mixer"] for r in runs}
         missing = [f"{mixer}, which failed" for mixer in sorted({*failed["mixer"]} - finished)]
@@ -451,7 +450,7 @@ def _ratio_part(what: str, logs: Iterable[float], claimed: Range, note: str) -> 
 
 def _accuracy_setting(evidence: Evidence, runs: Sequence[Runs], free: Sequence[str]) -> str:
     first = runs[0].setting
-    fields = [name for name, _, _ in SETTING_WORDS if name not in free and (name != "dim" or first["match"] == "width")]
+    fields = held_equal([name for name, _, _ in SETTING_WORDS if name not in free], first)
     words = [_words(name, first[name]) for name in fields]
     return ", ".join([evidence.group, *words, f"{first['epochs']} epochs", f"equal {first['match']}"])
 

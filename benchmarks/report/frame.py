@@ -135,6 +135,11 @@ def comparisons(table: pd.DataFrame, fields: Sequence[str]) -> dict[str, pd.Data
     return result
 
 
+def held_equal(fields: Sequence[str], row: Any) -> list[str]:
+    """Those of the fields that must agree with a row's: all but the width where a budget is what trials hold equal."""
+    return [name for name in fields if name != "dim" or row["match"] == "width"]
+
+
 def suffix_word(field: str, value: Any) -> str:
     if field == "image_size":
         return f"{value}px"

@@ -23,7 +23,7 @@ from benchmarks.record import atomic_write
 from benchmarks.report import atlas
 from benchmarks.report.claims import Verdict, effect_text
 from benchmarks.report.commands import train_command
-from benchmarks.report.frame import comparisons, plain
+from benchmarks.report.frame import comparisons, held_equal, plain
 from benchmarks.report.metrics import METRICS
 from benchmarks.report.page_answers import PASSES, answers, headlines, mean_with_interval
 from benchmarks.report.page_charts import latency_sweeps, patch_sweeps, seeds_of, settings
@@ -211,8 +211,7 @@ def differences_table(key: str, summary: pd.DataFrame, paired: pd.DataFrame) -> 
     rows, families, keys, against = [], [], [], []
     for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
         first = part.iloc[0]
-        alike = [name for name in TRAINED_ALIKE if name != "dim" or first["match"] == "width"]
-        for found in paired[same_rows(paired, first, alike)].to_dict("records"):
+        for found in paired[same_rows(paired, first, held_equal(TRAINED_ALIKE, first))].to_dict("records"):
             row = {str(column): value for column, value in found.items()}
             numbers = [show(row).replace("\\*", "*") for show in number_cells.values()]
             texts = [Cell(clean(row["reference"])), Cell(row["verdict"])]

@@ -190,9 +190,8 @@ def imaginary_part(verdicts: Sequence[Verdict] | None) -> list[str]:
     if not found:
         return ["Not measured: it takes fft_complex or fft_pairs beside fft_real, fft_real_2d or fft_imag."]
     parts = found[0].parts
-    told = [p for p in parts if p.wide is not None and not p.too_few]
-    helps = [p for p in told if p.wide is not None and p.wide[0] > 0]
-    hurts = [p for p in told if p.wide is not None and p.wide[1] < 0]
+    told = [p.wide for p in parts if p.wide is not None and not p.too_few]
+    helps, hurts = [low for low, _ in told if low > 0], [high for _, high in told if high < 0]
     if not told:
         lead = "Too few runs to tell."
     elif helps and hurts:
@@ -204,11 +203,7 @@ def imaginary_part(verdicts: Sequence[Verdict] | None) -> list[str]:
     else:
         widened = f", widened for {len(told)} comparisons," if len(told) > 1 else ""
         lead = f"No difference is shown: no interval{widened} leaves out 0."
-    return [lead, *(f"{clean(p.what)}: {effect_text(p, 'points')}, {count_of(p.n, 'seed')}" for p in parts)]
-
-
-def count_of(n: int, noun: str) -> str:
-    return span_of([n], noun)
+    return [lead, *(f"{clean(p.what)}: {effect_text(p, 'points')}, {span_of([p.n], 'seed')}" for p in parts)]
 
 
 def sign(gap: Estimate | None) -> int:

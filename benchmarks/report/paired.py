@@ -142,13 +142,13 @@ def accuracy_intervals(sample: Sample) -> pd.DataFrame:
         estimate = sample.interval(lambda mean: mean, runs)
         assert estimate is not None
         over = sample.over(runs)
-        correct = _answers(sample, runs, runs.seeds) if over == OVER_BOTH else None
+        spread = noise(_answers(sample, runs, runs.seeds)) if over == OVER_BOTH else None
         rows.append(
             runs.setting
             | {"n": estimate.n, "seeds": " ".join(map(str, runs.seeds)), "test_top1_percent_mean": estimate.value}
             | {"test_top1_percent_resampled_low": estimate.low, "test_top1_percent_resampled_high": estimate.high}
             | {"interval_over": over if estimate.n > 1 else None}
-            | noise_columns(correct)
+            | noise_columns(spread)
         )
     return table(rows, lambda row: (-row["test_top1_percent_mean"], row["label"]))
 
@@ -179,16 +179,16 @@ def paired_table(sample: Sample) -> pd.DataFrame:
 
 def _compared(sample: Sample, runs: Runs, reference: Runs) -> dict[str, Any] | None:
     """One mixer against the reference; None for the reference itself and without a seed in common."""
-    estimate = sample.interval(lambda a, b: a - b, runs, reference)
-    if runs is reference or estimate is None:
+    estimate = None if runs is reference else sample.interval(lambda a, b: a - b, runs, reference)
+    if estimate is None:
         return None
     seeds = [seed for seed in runs.seeds if seed in reference.top1]
     differences = [runs.top1[seed] - reference.top1[seed] for seed in seeds]
     over = sample.over(runs, reference)
-    answers = None
+    spread = None
     if over == OVER_BOTH:
         mine, theirs = (_answers(sample, which, seeds) for which in (runs, reference))
-        answers = mine.astype(np.int8) - theirs.astype(np.int8)
+        spread = noise(mine.astype(np.int8) - theirs.astype(np.int8))
     return {
         **runs.setting,
         "reference": reference.setting["label"],
@@ -201,9 +201,9 @@ def _compared(sample: Sample, runs: Runs, reference: Runs) -> dict[str, Any] | N
         "probability_of_improvement": probability_of_improvement(
             list(runs.top1.values()), list(reference.top1.values())
         ),
-        "p_value": p_value(differences, answers) if estimate.n > 1 else None,
+        "p_value": p_value(differences, spread.images if spread else 0.0) if estimate.n > 1 else None,
         "holm_p": None,
-        **noise_columns(answers),
+        **noise_columns(spread),
     }
 
 
@@ -246,21 +246,20 @@ def seed_weights(n: int, confidence: float = 0.95, replicates: int = REPLICATES)
     return np.asarray(1 / n + wider * (counts - 1) / n)
 
 
-def p_value(differences: Sequence[float], answers: NDArray[Any] | None = None) -> float:
+def p_value(differences: Sequence[float], of_images: float = 0.0) -> float:
     """Two-sided p of the mean of paired differences: one less the confidence at which its interval just reaches 0.
 
     The interval's half width is that of Student's t over seeds and that of the normal over test images, squared and
-    added. Without `answers` this is Student's t-test. With them it errs on the side of no difference for few seeds,
+    added. Over seeds alone this is Student's t-test. With images it errs on the side of no difference for few seeds,
     where degrees of freedom by Welch and Satterthwaite would find several times too many. An exact test over flips of
     the seeds' signs cannot bring n seeds under 2 / 2^n: corrected for thirty mixers, eight seeds could tell none apart.
 
     Args:
         differences: one a seed, in points.
-        answers: mixer less reference (seeds, images), each -1, 0 or 1; None: the p is over seeds alone.
+        of_images: standard deviation of the mean by the choice of test images, in points, as `Noise.images`.
     """
     n, mean = len(differences), math.fsum(differences) / len(differences)
     of_seeds = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1) / n)
-    of_images = 0.0 if answers is None else 100 * math.sqrt(image_variance(answers))
     if max(of_seeds, of_images) <= 1e-12 * abs(mean):
         return 0.0 if mean else 1.0
     low, high = math.log(1e-15), 0.0
@@ -270,22 +269,6 @@ def p_value(differences: Sequence[float], answers: NDArray[Any] | None = None) -
         half = math.hypot(scipy.special.stdtrit(n - 1, tail) * of_seeds, scipy.special.ndtri(tail) * of_images)
         low, high = (middle, high) if half > abs(mean) else (low, middle)
     return math.exp(high)
-
-
-def image_variance(answers: NDArray[Any]) -> float:
-    """Variance of the mean over seeds and images by the images' own difficulty: what more seeds do not take away."""
-    within, rest = variances(answers)
-    return max(0.0, within - rest) / answers.shape[1]
-
-
-def variances(answers: NDArray[Any]) -> tuple[float, float]:
-    """Of (seeds, images), two seeds or more: variance over images within a seed, and what is left of a two-way fit."""
-    seeds, images = answers.shape
-    scores = answers.astype(np.float64)
-    of_seed, of_image = scores.mean(axis=1, keepdims=True), scores.mean(axis=0, keepdims=True)
-    rest = scores - of_seed - of_image + scores.mean()
-    within = float(scores.var(axis=1, ddof=1).mean())
-    return within, float((rest**2).sum()) / ((seeds - 1) * (images - 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -303,26 +286,39 @@ def probability_of_improvement(values: Sequence[float], others: Sequence[float])
     return float(((ahead > 0) + 0.5 * (ahead == 0)).mean())
 
 
-def noise(answers: NDArray[Any]) -> tuple[float | None, float]:
-    """Standard deviations of one run's mean answer (seeds, images): what a new seed and what new test images change.
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """Standard deviations in points."""
 
-    A two-way analysis of variance: the spread over seeds less what the images' own chance explains of it, None for a
-    single seed; and the sampling error of that many images.
+    seed: float | None  # of one run, by its seed; None for a single one
+    test: float  # of one run, by the choice of test images
+    images: float  # of the mean over runs, by the images' own difficulty: what more seeds do not take away
+
+
+def noise(answers: NDArray[Any]) -> Noise:
+    """What a new seed and what new test images change in the mean of answers (seeds, images), each between -1 and 1.
+
+    A two-way analysis of variance: the spread over seeds less what the images' own chance explains of it, and the
+    sampling error of that many images.
     """
     seeds, images = answers.shape
+    scores = 100 * answers.astype(np.float64)
+    within = float(scores.var(axis=1, ddof=1).mean())
     if seeds < 2:
-        return None, math.sqrt(float(answers.var(axis=1, ddof=1).mean()) / images)
-    within, rest = variances(answers)
-    of_seed = float(answers.astype(np.float64).mean(axis=1).var(ddof=1))
-    return math.sqrt(max(0.0, of_seed - rest / images)), math.sqrt(within / images)
+        return Noise(None, math.sqrt(within / images), math.sqrt(within / images))
+    of_seed, of_image = scores.mean(axis=1, keepdims=True), scores.mean(axis=0, keepdims=True)
+    rest = float(((scores - of_seed - of_image + scores.mean()) ** 2).sum()) / ((seeds - 1) * (images - 1))
+    return Noise(
+        math.sqrt(max(0.0, float(of_seed.var(ddof=1)) - rest / images)),
+        math.sqrt(within / images),
+        math.sqrt(max(0.0, within - rest) / images),
+    )
 
 
-def noise_columns(answers: NDArray[Any] | None) -> dict[str, float | None]:
-    seed_sd, test_sd = (None, None) if answers is None else noise(answers)
-    return {
-        "seed_sd_points": None if seed_sd is None else 100 * seed_sd,
-        "test_sd_points": None if test_sd is None else 100 * test_sd,
-    }
+def noise_columns(spread: Noise | None) -> dict[str, float | None]:
+    if spread is None:
+        return {"seed_sd_points": None, "test_sd_points": None}
+    return {"seed_sd_points": spread.seed, "test_sd_points": spread.test}
 
 
 def best_tuned(runs: Sequence[Runs]) -> list[Runs]:

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from benchmarks.report.figures import label_room, log_axis, make_figure, save_figure, show_number, size_axis
-from benchmarks.report.frame import comparisons, plain, square_ones
+from benchmarks.report.frame import comparisons, held_equal, plain, square_ones
 from benchmarks.report.labels import label_ends
 from benchmarks.report.metrics import METRICS
 from benchmarks.report.notes import caption, holes
@@ -59,7 +59,7 @@ def sweeps(latency: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def sweep_fields(row: pd.Series) -> list[str]:
-    return [name for name in SWEPT_ALIKE if name != "dim" or row["match"] == "width"]
+    return held_equal(SWEPT_ALIKE, row)
 
 
 def lines_of(rows: pd.DataFrame, column: str) -> dict[str, Line]:

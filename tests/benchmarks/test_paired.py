@@ -114,7 +114,7 @@ def test_p_counts_the_chance_of_images_too():
         answers = random.normal(0, 0.01, (seeds, 1)) + random.normal(0, 0.4, (1, images))
         answers = answers + random.normal(0, 0.3, (seeds, images))
         differences = list(100 * answers.mean(axis=1))
-        found.append(p_value(differences, answers) < 0.05)
+        found.append(p_value(differences, noise(answers).images) < 0.05)
         over_seeds_alone.append(p_value(differences) < 0.05)
     assert 0.01 <= np.mean(found) <= 0.06
     assert np.mean(over_seeds_alone) > 0.3
@@ -149,13 +149,15 @@ def test_noise_of_seeds_and_images_is_told_apart():
     images, seeds = 4000, 60
     of_seed, of_image = random.normal(0, 0.02, (seeds, 1)), random.normal(0, 0.3, (1, images))
     answers = 0.5 + of_seed + of_image + random.normal(0, 0.4, (seeds, images))
-    seed_sd, test_sd = noise(answers)
-    assert seed_sd == pytest.approx(0.02, rel=0.25)
-    assert test_sd == pytest.approx(math.hypot(0.3, 0.4) / math.sqrt(images), rel=0.05)
-    only_images, _ = noise(answers - of_seed)
-    assert only_images is not None and only_images < 0.005
+    found = noise(answers)
+    assert found.seed == pytest.approx(2, rel=0.25)
+    assert found.test == pytest.approx(100 * math.hypot(0.3, 0.4) / math.sqrt(images), rel=0.05)
+    assert found.images == pytest.approx(100 * 0.3 / math.sqrt(images), rel=0.05)
+    only_images = noise(answers - of_seed).seed
+    assert only_images is not None and only_images < 0.5
     single = draw(0.3, 0)[None]
-    assert noise(single) == (None, pytest.approx(single.std(ddof=1) / math.sqrt(len(LABELS))))
+    alone = noise(single)
+    assert alone.seed is None and alone.test == pytest.approx(100 * single.std(ddof=1) / math.sqrt(len(LABELS)))
 
 
 def test_pairing_tells_what_two_intervals_do_not(folder):
