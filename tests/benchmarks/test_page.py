@@ -15,7 +15,7 @@ from synthetic import HOSTILE, fill, save_accuracy, save_latency
 from benchmarks.cli import _parser, _request
 from benchmarks.measure.plan import Plan
 from benchmarks.record import Record
-from benchmarks.report import page
+from benchmarks.report import page_tables
 from benchmarks.report.claim_rules import Part
 from benchmarks.report.claims import CLAIMS, Verdict
 from benchmarks.report.commands import latency_command
@@ -152,7 +152,7 @@ def test_a_long_table_is_cut_and_says_so(tmp_path, monkeypatch):
     folder = fill(tmp_path)
     whole = write_page(folder, make_groups(folder)).read_text(encoding="utf-8")
     assert "Every record." in whole and "rows; the folder records/" not in whole
-    monkeypatch.setattr(page, "MOST_ROWS", 2)
+    monkeypatch.setattr(page_tables, "MOST_ROWS", 2)
     cut = write_page(folder, make_groups(folder)).read_text(encoding="utf-8")
     assert "rows; the folder records/ has all." in cut and "latency.csv has all." in cut
     assert cut.count("<tr") < whole.count("<tr")
@@ -235,8 +235,8 @@ def test_every_difference_stands_in_the_setting_of_its_ranking(results):
     seen = 0
     for group in make_groups(results):
         differences = group.tables["differences"]
-        table = page.differences_table("paired", group.tables["summary"], differences)
-        ranked = page.ranked_table("ranked", group.tables["summary"], group.tables["tuning"])
+        table = page_tables.differences_table("paired", group.tables["summary"], differences)
+        ranked = page_tables.ranked_table("ranked", group.tables["summary"], group.tables["tuning"])
         assert ranked is not None
         if table is None:
             assert differences.empty
@@ -253,7 +253,7 @@ def test_every_difference_stands_in_the_setting_of_its_ranking(results):
     ("text", "order"), [("+3.7", 3.7), ("−2.1", -2.1), ("−2.1 to +0.4", -2.1), ("1.23 M (1-2)", 1.23e6), ("–", -1.0)]
 )
 def test_cells_sort_by_the_number_that_they_begin_with(text, order):
-    assert page.sort_key(text) == order
+    assert page_tables.sort_key(text) == order
 
 
 def test_accuracy_by_patch_size_needs_two_of_them(tmp_path):
