@@ -13,7 +13,7 @@ from dataclasses import field
 # compared where no mixer is named; MIXER="*" takes every registered one
 CORE_MIXERS = ("attention", "conv1x1", "dct", "fft_complex", "fft_real", "hadamard", "random")
 QUICK_LATENCY_SIZES: tuple[int | str, ...] = (16, 32, 48, 64)
-QUICK_TUNED_LRS = (1e-3, 3e-3, 8e-3, 2e-2)
+QUICK_TUNED_LRS = (1e-3, 3e-3, 8e-3, 2e-2, 5e-2)
 FULL_LATENCY_SIZES: tuple[int | str, ...] = (16, "16x32", 32, 48, 64, 96, 128, 192, 256)
 
 

@@ -34,7 +34,7 @@ def save_cell(folder, mixer: str, lr: float, decay: float, top1: float | None) -
 @pytest.fixture
 def swept(tmp_path):
     """dct is best inside the grid, attention at its lowest rate, random not yet done."""
-    for lr, dct, attention in zip(PROFILE.tuned_lrs, (20, 40, 35, 10), (50, 45, None, 20), strict=True):
+    for lr, dct, attention in zip(PROFILE.tuned_lrs, (20, 40, 35, 10, 5), (50, 45, None, 20, 15), strict=True):
         save_cell(tmp_path, "dct", lr, FIRST, dct)
         save_cell(tmp_path, "attention", lr, FIRST, attention)
     save_cell(tmp_path, "dct", PROFILE.tuned_lrs[1], SECOND, 42)
@@ -54,7 +54,8 @@ def accuracy_of(rate_to_top1: dict[float, float | None]) -> dict:
         ({1: 30}, [1, 2]),
         ({1: 30, 2: 40}, [1, 2, 3]),
         ({1: 30, 2: 40, 3: 35}, [1, 2, 3]),
-        ({1: 30, 2: 40, 3: 50}, [1, 2, 3]),
+        ({1: 30, 2: 40, 3: 50}, [1, 2, 3, 4]),
+        ({1: 30, 2: 40, 3: 50, 4: 45}, [1, 2, 3, 4]),
         ({1: 40, 2: 30}, [0, 1, 2]),
         ({1: 40, 2: 30, 0: 45}, [0, 1, 2]),
         ({1: 40, 2: 40}, [0, 1, 2]),
@@ -79,7 +80,7 @@ def test_a_mixer_that_nothing_trains_has_no_choice():
 
 def test_every_cell_is_a_row_and_the_choice_is_the_one_that_bench_all_takes(swept):
     table = tuning_table(load_results(swept))
-    assert len(table) == 11
+    assert len(table) == 13
     chosen = table[table["choice"].notna()].set_index("label")
     taken = choices(tuning_records(swept, "constellations", "quick"), PROFILE)
     assert set(chosen.index) == set(taken) == {"dct", "attention"}
