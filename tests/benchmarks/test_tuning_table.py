@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from synthetic import make_trial, save, save_accuracy
@@ -141,3 +142,12 @@ def test_the_test_split_is_read_once_at_the_end_of_training_and_never_in_tuning(
     (other,) = Plan(dataclasses.replace(request, depth=2)).accuracy()  # a net that no sweep was made for
     assert (other.lr, other.weight_decay) == (PROFILE.lr, PROFILE.weight_decay)
     assert "test_top1_percent" in result.record.metrics
+
+
+def test_without_a_sweep_each_mixer_takes_the_rate_that_the_published_one_chose():
+    profile = PROFILES["quick", "cifar100"]
+    published = Path(__file__).parents[2] / "results" / "published" / "cifar100-cpu"
+    taken = choices(tuning_records(published, "cifar100", "quick"), profile)
+    assert {"attention", "dct", "linear"} <= set(taken)
+    assert {mixer: choice.lr for mixer, choice in taken.items()} == {m: profile.lr_of.get(m, profile.lr) for m in taken}
+    assert {choice.weight_decay for choice in taken.values()} == {profile.weight_decay}
