@@ -128,8 +128,8 @@ def nice_ticks(low: float, high: float) -> list[float]:
     return [t for t in MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= t <= high]
 
 
-def size_axis(axes: Axes, sizes: Sequence[int], tokens: dict[int, int]) -> None:
-    """A log axis of image sizes: a tick at every measured one, with its tokens below."""
+def size_axis(axes: Axes, sizes: Sequence[int], tokens: dict[int, int], label: str = "image size (px)") -> None:
+    """A log axis of sizes in pixels: a tick at every measured one, with its tokens below."""
     axes.set_xscale("log", base=2)
     grow = 1.06
     low, high = (sizes[0], sizes[-1]) if len(sizes) > 1 else (sizes[0] / 1.5, sizes[0] * 1.5)
@@ -146,7 +146,7 @@ def size_axis(axes: Axes, sizes: Sequence[int], tokens: dict[int, int]) -> None:
         texts.append(f"{size}\n{tokens[size]:,}" if fits else f"{size}")
         edge = points * math.log(size) - half if fits else edge
     axes.xaxis.set_ticklabels(texts[::-1])
-    axes.set_xlabel("image size (px), tokens below", labelpad=2)
+    axes.set_xlabel(f"{label}, tokens below", labelpad=2)
 
 
 def show_count(value: float) -> str:

@@ -11,7 +11,7 @@ from benchmarks.report.commands import latency_command, train_command
 from benchmarks.report.frame import USUAL, comparisons, plain, size_order
 from benchmarks.report.metrics import METRICS
 from benchmarks.report.notes import caption, holes
-from benchmarks.report.plots_accuracy import best_learning_rates
+from benchmarks.report.plots_accuracy import best_learning_rates, rows_by
 from benchmarks.report.plots_latency import copy_floor, missing_sizes, sweep_fields, sweeps
 from benchmarks.report.style import mixer_style
 from benchmarks.report.tables import ACCURACY_SETTING, TIMES, TRAINED_ALIKE, same_rows
@@ -212,19 +212,9 @@ def sweep_lines(ready: pd.DataFrame, column: str) -> list[dict[str, Any]]:
 
 def patch_rows(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Rows of settings that differ in the patch size alone, each with a title; the sweep of most patches first."""
-    if summary.empty:
-        return []
-    alike = [name for name in TRAINED_ALIKE if name not in ("patch_size", "batch_size")]
     found = []
-    for rows in comparisons(summary, alike).values():
-        parts = [
-            best_learning_rates(next(iter(comparisons(mine, TRAINED_ALIKE).values())))
-            for _, mine in rows.groupby("patch_size", sort=True)
-        ]
-        ready = pd.concat(parts)
-        ready = ready[ready["status"] == "ok"].reset_index(drop=True)
-        if ready["patch_size"].nunique() < 2:
-            continue
+    for _, rows in rows_by(summary, "patch_size"):
+        ready = rows[rows["status"] == "ok"].reset_index(drop=True)
         first = ready.iloc[0]
         words = [f"{first['image_size']} px"]
         words += [f"dim {first['dim']}"] if first["match"] == "width" else [f"equal {first['match']}"]

@@ -1,4 +1,4 @@
-"""Plots of accuracy: against what it costs, over training, and over image sizes."""
+"""Plots of accuracy: against what it costs, over training, and over image and patch sizes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def accuracy_plots(summary: pd.DataFrame, frame: pd.DataFrame, folder: Path) -> 
         for name, (column, label) in COSTS.items():
             paths += tradeoff(best, frame, folder, name=name + ending, column=column, label=label)
         paths += learning_curves(best, frame, folder, "learning-curves" + ending)
-    return paths + by_image_size(summary, frame, folder)
+    return paths + by_size(summary, frame, folder)
 
 
 def best_learning_rates(rows: pd.DataFrame) -> pd.DataFrame:
@@ -151,60 +151,65 @@ def learning_curves(rows: pd.DataFrame, frame: pd.DataFrame, folder: Path, name:
     return save_figure(figure, folder, name)
 
 
-def by_image_size(summary: pd.DataFrame, frame: pd.DataFrame, folder: Path) -> list[Path]:
-    """Accuracy against image size, of settings that differ in image size, patch and batch alone."""
-    alike = [name for name in TRAINED_ALIKE if name not in ("image_size", "patch_size", "batch_size")]
-    square = square_ones(summary)
-    if square.empty:
-        return []
+def by_size(summary: pd.DataFrame, frame: pd.DataFrame, folder: Path) -> list[Path]:
+    """Accuracy against image size and against patch size: is it the patches or the mixing?"""
     paths: list[Path] = []
-    for suffix, rows in comparisons(square, alike).items():
-        sizes = sorted(set(rows["image_size"]))
-        ready = pd.concat(
-            [
-                best_learning_rates(next(iter(comparisons(rows[rows["image_size"] == size], TRAINED_ALIKE).values())))
-                for size in sizes
-            ]
-        )
-        usable = ready[ready["status"] == "ok"]
-        if usable["image_size"].nunique() < 2 or (suffix and usable["label"].nunique() < 2):
-            continue
-        paths += draw_by_image_size(
-            ready, usable, frame, folder, "accuracy-by-image-size" + (f"-{suffix}" if suffix else "")
-        )
+    for column, name, alike in (
+        ("image_size", "accuracy-by-image-size", rows_by(square_ones(summary), "image_size", "patch_size")),
+        ("patch_size", "accuracy-by-patch-size", rows_by(summary, "patch_size")),
+    ):
+        for suffix, rows in alike:
+            if not suffix or rows[rows["status"] == "ok"]["label"].nunique() > 1:
+                paths += draw_by_size(rows, column, frame, folder, f"{name}-{suffix}" if suffix else name)
     return paths
 
 
-def draw_by_image_size(
-    ready: pd.DataFrame, usable: pd.DataFrame, frame: pd.DataFrame, folder: Path, name: str
-) -> list[Path]:
-    sizes = sorted(set(usable["image_size"]))
+def rows_by(summary: pd.DataFrame, column: str, *others: str) -> list[tuple[str, pd.DataFrame]]:
+    """Rows of settings that differ in one column alone, or in the others with it, where it has two values or more.
+
+    Returns:
+        The suffix that tells such settings from the usual ones, and their rows, each mixer at its best learning rate.
+    """
+    alike = [name for name in TRAINED_ALIKE if name not in (column, *others, "batch_size")]
+    found = []
+    for suffix, rows in comparisons(summary, alike).items() if len(summary) else ():
+        parts = [comparisons(mine, TRAINED_ALIKE) for _, mine in rows.groupby(column, sort=True)]
+        ready = pd.concat([best_learning_rates(next(iter(part.values()))) for part in parts], ignore_index=True)
+        if ready[ready["status"] == "ok"][column].nunique() > 1:
+            found.append((suffix, ready))
+    return found
+
+
+def draw_by_size(rows: pd.DataFrame, column: str, frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
+    usable = rows[rows["status"] == "ok"]
+    sizes = sorted(set(usable[column]))
     labels = sorted(set(usable["label"]))
+    where = "at {} px" if column == "image_size" else "at patch {} px"
     missing: dict[str, Any] = {
-        f"{r['label']} at {r['image_size']} px": str(r["status"]) for _, r in ready.iterrows() if r["status"] != "ok"
+        f"{r['label']} {where.format(r[column])}": str(r["status"]) for _, r in rows.iterrows() if r["status"] != "ok"
     }
     patches = ", ".join(
         f"{p} at {s} px" for s, p in sorted({(r["image_size"], r["patch_size"]) for _, r in usable.iterrows()})
     )
-    patches = f" Patch size: {patches}." if usable["patch_size"].nunique() > 1 else ""
-    notes = [caption(frame, usable) + patches + " Bars: 95 % t-interval over seeds.", *holes(missing)]
+    told = f" Patch size: {patches}." if column == "image_size" and usable["patch_size"].nunique() > 1 else ""
+    notes = [caption(frame, usable) + told + " Bars: 95 % t-interval over seeds.", *holes(missing)]
     texts = [short(label) for label in labels]
     width = WIDE if len(labels) >= MANY else NARROW
     figure, (axes,) = make_figure(width, max(2.4, 0.115 * len(labels)), notes, right=[label_room(texts)], ticks=0.12)
     ends = []
     for i, label in enumerate(labels):
-        mine = usable[usable["label"] == label].sort_values("image_size")
+        mine = usable[usable["label"] == label].sort_values(column)
         style = mixer_style(label)
         # bars of different mixers at one size would hide each other
-        aside = [float(size) * 1.012 ** (i - (len(labels) - 1) / 2) for size in mine["image_size"]]
+        aside = [float(size) * 1.012 ** (i - (len(labels) - 1) / 2) for size in mine[column]]
         means = [float(v) for v in mine["test_top1_percent_mean"]]
         halves = [
             0.0 if plain(h) is None else h - m for h, m in zip(mine["test_top1_percent_high"], means, strict=True)
         ]
         axes.errorbar(aside, means, halves, **style, elinewidth=0.7, capthick=0.7)
         ends.append((aside[-1], means[-1]))
-    tokens = {int(r["image_size"]): int(r["tokens"]) for _, r in usable.iterrows()}
-    size_axis(axes, sizes, tokens)
+    tokens = {int(r[column]): int(r["tokens"]) for _, r in usable.iterrows()}
+    size_axis(axes, sizes, tokens, "image size (px)" if column == "image_size" else "patch size (px)")
     axes.set_ylim(axes.get_ylim())
     axes.set_ylabel(TOP1)
     label_ends(axes, ends, texts, [mixer_style(label)["color"] for label in labels])

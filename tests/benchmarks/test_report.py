@@ -338,6 +338,28 @@ def test_labels_overlap_nowhere_with_many_alike(tmp_path, monkeypatch):
         assert_texts_clear(name, figure)
 
 
+def test_accuracy_by_patch_size_has_a_line_for_every_mixer(tmp_path, monkeypatch):
+    drawn: dict[str, Figure] = {}
+    monkeypatch.setattr(
+        "benchmarks.report.plots_accuracy.save_figure", lambda figure, place, name: drawn.update({name: figure}) or []
+    )
+    for mixer, gain in (("conv1x1", 0), ("dct", 5), ("attention", 9)):
+        for patch in (1, 2, 4):
+            for seed in range(2):
+                save_accuracy(tmp_path, mixer, 30.0 + seed + gain / patch, seed, patch_size=patch)
+    write_report(tmp_path)
+    figure = drawn["accuracy-by-patch-size"]
+    assert "accuracy-by-image-size" not in drawn
+    (axes,) = figure.axes
+    lines = [container.lines[0] for container in axes.containers]
+    assert [list(line.get_ydata()) for line in lines] == [
+        [30.5 + gain / patch for patch in (1, 2, 4)] for gain in (9, 0, 5)
+    ]
+    assert [text.get_text().split() for text in axes.get_xticklabels()] == [["1", "256"], ["2", "64"], ["4", "16"]]
+    assert "patch size" in axes.get_xlabel()
+    assert_texts_clear("accuracy-by-patch-size", figure)
+
+
 @pytest.mark.filterwarnings("error")
 def test_hostile_names(tmp_path):
     for mixer in (HOSTILE, "pkg.mod:../../etc/passwd", "file:" + "x" * 80, "$$", "dct"):
