@@ -147,9 +147,8 @@ def test_the_test_split_is_read_once_at_the_end_of_training_and_never_in_tuning(
 def test_without_a_sweep_each_mixer_takes_the_rate_that_the_published_one_chose():
     profile = PROFILES["quick", "cifar100"]
     published = Path(__file__).parents[2] / "results" / "published" / "cifar100-cpu"
-    taken = Plan(
-        Request(dataset="cifar100", profile="quick", device="cpu", results=published)
-    ).tuned  # not of other nets
+    request = Request(dataset="cifar100", profile="quick", device="cpu", results=published)
+    taken = Plan(request).tuned  # sweeps over other nets left out
     assert {"attention", "dct", "linear"} <= set(taken)
     assert {mixer: choice.lr for mixer, choice in taken.items()} == {m: profile.lr_of.get(m, profile.lr) for m in taken}
     assert {choice.weight_decay for choice in taken.values()} == {profile.weight_decay}
