@@ -225,10 +225,16 @@ def patches_or_mixing(sample: Sample, rows: pd.DataFrame, summary: pd.DataFrame)
             max(complete, key=lambda label: (mean_held_out(complete[label]), label))
         ]
         gaps = {name: {p: sample.difference(complete[name][p], none[p]) for p in sorted(none)} for name in shown}
-        values = ", ".join(f"{signed(gap.value)} at patch {p}" for p, gap in gaps[shown[0]].items() if gap is not None)
+        leading = {p: gap for p, gap in gaps[shown[0]].items() if gap is not None}
+        values = ", ".join(f"{signed(gap.value)} at patch {p}" for p, gap in leading.items())
         top1 = "test_top1_percent_mean"
+        fewest = min((gap.n for gap in leading.values()), default=0)
+        level = [str(p) for p, gap in leading.items() if not sign(gap)]
+        doubt = f" At patch {listing(level)} the interval includes 0." if level else ""
+        if fewest < FEWEST_SEEDS:
+            doubt = f" Too few to tell how surely, n = {fewest}."
         return [
-            f"Points that mixing by {clean(shown[0])} adds to a net that mixes nothing ({title}): {values}.",
+            f"Points that mixing by {clean(shown[0])} adds to a net that mixes nothing ({title}): {values}.{doubt}",
             *(
                 f"{clean(name)} minus conv1x1: " + "; ".join(f"patch {p}, {gap_text(gap)}" for p, gap in mine.items())
                 for name, mine in gaps.items()

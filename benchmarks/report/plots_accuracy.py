@@ -24,6 +24,7 @@ COSTS = {  # plot -> column of the summary, label of the axis
     "accuracy-vs-latency": ("net_forward_ms_per_image", "net, forward (ms per image)"),
     "accuracy-vs-params": ("params", METRICS["params"].label),
 }
+SIZES = {"image_size": ("at {} px", "image size (px)"), "patch_size": ("at patch {} px", "patch size (px)")}
 TOP1 = METRICS["test_top1_percent"].label
 MANY = 11  # from so many mixers on, one column of a paper is too narrow
 
@@ -184,7 +185,7 @@ def draw_by_size(rows: pd.DataFrame, column: str, frame: pd.DataFrame, folder: P
     usable = rows[rows["status"] == "ok"]
     sizes = sorted(set(usable[column]))
     labels = sorted(set(usable["label"]))
-    where = "at {} px" if column == "image_size" else "at patch {} px"
+    where, axis = SIZES[column]
     missing: dict[str, Any] = {
         f"{r['label']} {where.format(r[column])}": str(r["status"]) for _, r in rows.iterrows() if r["status"] != "ok"
     }
@@ -209,7 +210,7 @@ def draw_by_size(rows: pd.DataFrame, column: str, frame: pd.DataFrame, folder: P
         axes.errorbar(aside, means, halves, **style, elinewidth=0.7, capthick=0.7)
         ends.append((aside[-1], means[-1]))
     tokens = {int(r[column]): int(r["tokens"]) for _, r in usable.iterrows()}
-    size_axis(axes, sizes, tokens, "image size (px)" if column == "image_size" else "patch size (px)")
+    size_axis(axes, sizes, tokens, axis)
     axes.set_ylim(axes.get_ylim())
     axes.set_ylabel(TOP1)
     label_ends(axes, ends, texts, [mixer_style(label)["color"] for label in labels])

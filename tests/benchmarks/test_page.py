@@ -256,17 +256,27 @@ def test_cells_sort_by_the_number_that_they_begin_with(text, order):
     assert page_tables.sort_key(text) == order
 
 
-def test_accuracy_by_patch_size_needs_two_of_them(tmp_path):
+@pytest.mark.parametrize(
+    ("seeds", "noise", "doubt"),
+    [
+        ((0, 1), 0, " Too few to tell how surely, n = 2."),
+        ((0, 1, 2), 0, ""),
+        ((0, 1, 2), 9, " At patch 2 the interval includes 0."),
+    ],
+)
+def test_accuracy_by_patch_size_needs_two_of_them_and_says_how_surely(tmp_path, seeds, noise, doubt):
     for patch, top1 in ((2, 30.0), (4, 25.0)):
         for mixer, more in (("conv1x1", 0.0), ("linear", 5.0 * patch)):
-            for seed in (0, 1):
-                save_accuracy(tmp_path, mixer, top1 + more + seed, seed, patch_size=patch)
+            for seed in seeds:
+                chance = noise * (seed - 1) if (mixer, patch) == ("linear", 2) else 0
+                save_accuracy(tmp_path, mixer, top1 + more + seed + chance, seed, patch_size=patch)
     (group,) = make_groups(tmp_path)
     (sweep,) = patch_sweeps(group.frame, group.tables["summary"])
+    mean = sum(seeds) / len(seeds)
     assert {line["label"]: (line["x"], line["y"]) for line in sweep["lines"]} == {
-        "conv1x1": ([2, 4], [30.5, 25.5]), "linear": ([2, 4], [40.5, 45.5]),
+        "conv1x1": ([2, 4], [30 + mean, 25 + mean]), "linear": ([2, 4], [40 + mean, 45 + mean]),
     }  # fmt: skip
     said = answers(group.sample, dict(group.tables))[2].lines[0]
     assert f"({sweep['title']})" in said and "depth" in sweep["title"] and "mixing by linear" in said
-    assert said.endswith("+10.0 at patch 2, +20.0 at patch 4.")
+    assert said.endswith(f"+10.0 at patch 2, +20.0 at patch 4.{doubt}")
     assert len(settings(group.frame, group.tables["summary"])) == 2
