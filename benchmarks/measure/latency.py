@@ -29,7 +29,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.measure.data import DATASETS
 from benchmarks.measure.memory import free_bytes, predict_peak_bytes
-from benchmarks.measure.train import build_net, method_of
+from benchmarks.measure.train import build_net
 from benchmarks.trial import Trial
 from mixers import UnsupportedSize, create_mixer
 from mixers.blocks import is_per_block, mixers_in
@@ -85,11 +85,11 @@ def measure_latency(trials: list[Trial]) -> list[Timing]:
     num_classes = DATASETS[trials[0].dataset].num_classes
     timings, items = [], []
     for index, trial in enumerate(trials):
-        timing = Timing(trial, "ok", None, {"latency_batch_size": trial.batch_size}, [])
+        timing = Timing(trial, "ok", None, {"latency_batch_size": trial.batch_size, "method": None}, [])
         timings.append(timing)
         try:
             with FakeTensorMode():
-                timing.metrics["method"] = method_of(build_net(trial, num_classes), trial)
+                build_net(trial, num_classes)
             own = list(_items_that_fit(index, timing, num_classes))
         except UnsupportedSize as error:
             timing.status, timing.reason = "unsupported", str(error)
@@ -215,14 +215,14 @@ def _run_process(trials: list[Trial], items: list[Item], num_classes: int):
 
 
 def _read_results(path: Path) -> dict[Item, dict[str, Any]]:
-    """For each item that was timed: its median in ms, and the GPU's peak memory where it was taken."""
+    """For each item that was timed: its median in ms, and the method and the GPU's peak memory where noted."""
     if not path.exists():
         return {}
     results = {}
     for entry in json.loads(path.read_text(encoding="utf-8"))["benchmarks"]:
         extra = entry["extra_info"]
-        peak = extra.pop("peak_memory_bytes", None)
-        results[Item(**extra)] = {"ms": 1000 * statistics.median(entry["stats"]["data"]), "peak_memory_bytes": peak}
+        noted = {name: extra.pop(name, None) for name in ("method", "peak_memory_bytes")}
+        results[Item(**extra)] = {"ms": 1000 * statistics.median(entry["stats"]["data"]), **noted}
     return results
 
 
@@ -257,9 +257,8 @@ def _summarise(timing: Timing, index: int, copy_index: int, results, failures, e
         for (target, mode), name in METRIC_OF.items():
             item = Item(index, target, mode, number)
             row[name] = ms(item)
-            metrics["peak_memory_bytes"] = (results.get(item) or {}).get("peak_memory_bytes") or metrics[
-                "peak_memory_bytes"
-            ]
+            for noted in ("method", "peak_memory_bytes"):
+                metrics[noted] = results.get(item, {}).get(noted) or metrics[noted]
         timing.history.append(row)
     for name in ("copy_ms", "floor_ms", *METRIC_OF.values()):
         metrics[name] = _median(row[name] for row in timing.history)

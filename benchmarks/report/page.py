@@ -95,7 +95,7 @@ def group_content(key: str, group: Group) -> dict[str, Any]:
         "caption": caption("summary", frame),
         "headlines": headlines(group.sample, tables),
         "attention": attention_text(charts["settings"]),
-        "answers": answers(group.sample, tables, group.verdicts),
+        "answers": answers(group.sample, tables, group.frame, group.verdicts),
         "charts": charts,
         "ranked": ranked_table(f"{key}-ranked", tables["summary"], tables["tuning"]),
         "tuning": view_table(f"{key}-tuning", "tuning", tables["tuning"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,14 +12,15 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.report.claim_rules import Part
 from benchmarks.report.claims import Verdict, effect_text
 from benchmarks.report.frame import comparisons, plain
 from benchmarks.report.page_charts import patch_rows
 from benchmarks.report.paired import FEWEST_SEEDS, Sample
 from benchmarks.report.plots_accuracy import best_learning_rates
 from benchmarks.report.plots_latency import scaling_row, sweeps
-from benchmarks.report.statistics import Estimate, pareto_front
-from benchmarks.report.tables import ATTENTION, TRAINED_ALIKE, same_rows
+from benchmarks.report.statistics import Estimate, mean_interval, pareto_front
+from benchmarks.report.tables import ATTENTION, TRAINED_ALIKE, lookup, preferred, ratios, same_rows
 from benchmarks.report.text import NOTHING, clean, listing, ranged, signed, significant, span_of
 
 PASSES = {"net_forward": "forward", "net_forward_backward": "training step"}
@@ -140,11 +142,20 @@ def crossing_text(crossing: Any) -> str:
     return re.sub(r"faster at every measured size \((.*)\)", r"at every size, \1", str(crossing))
 
 
-def answers(sample: Sample, tables: dict[str, pd.DataFrame], verdicts: Sequence[Verdict] | None = None) -> list[Answer]:
-    """The five questions."""
-    rows = main_rows(tables["summary"])
+def answers(
+    sample: Sample, tables: dict[str, pd.DataFrame], frame: pd.DataFrame, verdicts: Sequence[Verdict] | None = None
+) -> list[Answer]:
+    """The five questions.
+
+    Args:
+        sample: the trained nets of the frame.
+        tables: made of the frame.
+        frame: records of one data set, profile and machine.
+        verdicts: on the claims, from the same records.
+    """
+    rows, timed = main_rows(tables["summary"]), frame[frame["kind"] == "latency"]
     return [
-        Answer("Which mixer is best at a given latency?", best_at_latency(sample, rows)),
+        Answer("Which mixer is best at a given latency?", best_at_latency(sample, rows, timed)),
         Answer("Does the imaginary part matter?", imaginary_part(verdicts)),
         Answer("Is it the patches or the mixing?", patches_or_mixing(sample, rows, tables["summary"])),
         Answer("Where does the FFT overtake attention?", overtaking(tables, rows)),
@@ -152,7 +163,38 @@ def answers(sample: Sample, tables: dict[str, pd.DataFrame], verdicts: Sequence[
     ]
 
 
-def best_at_latency(sample: Sample, rows: pd.DataFrame) -> list[str]:
+def steps_in_time(front: Sequence[pd.Series], timed: pd.DataFrame) -> tuple[list[pd.Series], list[str]]:
+    """Of a Pareto front, fastest first, the rows that are clearly faster than the next; and the labels of the others.
+
+    Args:
+        front: rows of the summary.
+        timed: the latency records behind them.
+    """
+    kept, others = [front[-1]], []
+    for row in reversed(front[:-1]):
+        if clearly_faster(row, kept[-1], timed):
+            kept.append(row)
+        else:
+            others.append(row["label"])
+    return kept[::-1], others
+
+
+def clearly_faster(row: pd.Series, other: pd.Series, timed: pd.DataFrame) -> bool:
+    """Whether a 95 % interval of the ratio of two nets' times, within rounds, lies below 1; True without rounds."""
+    mine, theirs = (lookup(preferred(timed), net) for net in (row, other))
+    if mine is None or theirs is None:
+        return True
+    logs = [math.log(ratio) for ratio in ratios(mine, theirs, "forward_ms", "forward_ms").values()]
+    found = mean_interval(logs)
+    return found is None or (found.high is not None and found.high < 0)
+
+
+def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> list[str]:
+    """
+    Args:
+        rows: of the summary.
+        timed: the latency records of the same group.
+    """
     column = "net_forward_ms_per_image"
     ready = [
         row
@@ -164,7 +206,7 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame) -> list[str]:
     most = max(row["n"] for row in ready)
     ready = [row for row in ready if row["n"] >= min(most, FEWEST_SEEDS)]  # one lucky run is no winner among many
     points = [(float(row[column]), float(row["test_top1_percent_mean"])) for row in ready]
-    front = [ready[i] for i in pareto_front(points)]
+    front, level_in_time = steps_in_time([ready[i] for i in pareto_front(points)], timed)
     times = [significant(row[column]) for row in front]
     spans = [f"{low} to {high}" for low, high in pairwise(times)] + [f"from {times[-1]}"]
     steps = [
@@ -179,6 +221,8 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame) -> list[str]:
     level = [row["label"] for row in ready if row is not best and not sign(sample.difference(best, row))]
     if level:
         lead += f"; no clear difference to {listing(level)}"
+    if level_in_time:
+        lead += f"; {listing(level_in_time)} less accurate and not clearly faster"
     if len(front) == 1:
         return [f"{lead}. The fastest is the most accurate, too.", *steps]
     return [f"{lead}. Below that {listing([row['label'] for row in reversed(front[:-1])])}, as listed.", *steps]
@@ -201,9 +245,14 @@ def imaginary_part(verdicts: Sequence[Verdict] | None) -> list[str]:
     elif hurts:
         lead = f"No: keeping it hurts in {len(hurts)} of {len(told)} comparisons and helps in none."
     else:
-        widened = f", widened for {len(told)} comparisons," if len(told) > 1 else ""
-        lead = f"No difference is shown: no interval{widened} leaves out 0."
-    return [lead, *(f"{clean(p.what)}: {effect_text(p, 'points')}, {span_of([p.n], 'seed')}" for p in parts)]
+        lead = "No difference is shown: no interval leaves out 0."
+    widened = f" Intervals are widened for {len(told)} comparisons." if len(told) > 1 else ""
+    lines = [f"{clean(p.what)}: {effect_text(_widened(p), 'points')}, {span_of([p.n], 'seed')}" for p in parts]
+    return [lead + widened, *lines]
+
+
+def _widened(part: Part) -> Part:
+    return part if part.wide is None else dataclasses.replace(part, low=part.wide[0], high=part.wide[1])
 
 
 def sign(gap: Estimate | None) -> int:
@@ -234,20 +283,20 @@ def patches_or_mixing(sample: Sample, rows: pd.DataFrame, summary: pd.DataFrame)
         if fewest < FEWEST_SEEDS:
             doubt = f" Too few to tell how surely, n = {fewest}."
         return [
-            f"Points that mixing by {clean(shown[0])} adds to a net that mixes nothing ({title}): {values}.{doubt}",
+            f"Points that mixing by {clean(shown[0])} adds to a net without a mixing layer ({title}): {values}.{doubt}",
             *(
                 f"{clean(name)} minus conv1x1: " + "; ".join(f"patch {p}, {gap_text(gap)}" for p, gap in mine.items())
                 for name, mine in gaps.items()
             ),
-            "conv1x1, which mixes nothing: " + ", ".join(f"{none[p][top1]:.1f} % at patch {p}" for p in sorted(none)),
+            "conv1x1, no mixing layer: " + ", ".join(f"{none[p][top1]:.1f} % at patch {p}" for p in sorted(none)),
         ]
     without, others = row_of(rows, NO_MIXING), rows[rows["label"] != NO_MIXING] if len(rows) else rows
     if without is None or others.empty:
-        return ["Not measured: it takes conv1x1, which mixes nothing, beside other mixers."]
+        return ["Not measured: it takes conv1x1, which has no mixing layer, beside other mixers."]
     best = others.sort_values("test_top1_percent_mean").iloc[-1]
     share = 100 * without["test_top1_percent_mean"] / best["test_top1_percent_mean"]
     return [
-        f"At patch {without['patch_size']} px the net without any mixing (conv1x1) reaches {share:.0f} % of the "
+        f"At patch {without['patch_size']} px the net without a mixing layer (conv1x1) reaches {share:.0f} % of the "
         f"accuracy of the best mixer, {clean(best['label'])}.",
         f"{clean(best['label'])} minus conv1x1: {gap_text(sample.difference(best, without))}",
         "Other patch sizes are not among these records; PATCH_SIZE=1, 2 and 8 would tell how this changes.",
@@ -299,4 +348,7 @@ def claims_held(verdicts: Sequence[Verdict] | None) -> list[str]:
         f"{name}: {'; '.join(clean(v.claim.text).rstrip('.') for v in verdicts if v.outcome == name)}"
         for name in order[:2]
     ]
+    unmeasured = sum(not verdict.n for verdict in verdicts)
+    if unmeasured:
+        lead += f" ({unmeasured} of them not measured)"
     return [f"Of {len(verdicts)} claims: {lead}.", *(line for line in lines if not line.endswith(": "))]

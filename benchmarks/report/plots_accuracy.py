@@ -52,6 +52,11 @@ def best_learning_rates(rows: pd.DataFrame) -> pd.DataFrame:
     return order.sort_values("label", kind="stable").reset_index(drop=True)
 
 
+def _of_seeds(rows: pd.DataFrame, words: str) -> str:
+    """What a caption says of the spread over seeds, where there are several."""
+    return words if (rows["n"] > 1).any() else ""
+
+
 def tradeoff(
     rows: pd.DataFrame, frame: pd.DataFrame, folder: Path, *, name: str, column: str, label: str
 ) -> list[Path]:
@@ -64,7 +69,8 @@ def tradeoff(
     if ready.empty:
         return []
     missing = {r["label"]: trouble(r, column) for _, r in rows[[not k for k in known]].iterrows()}
-    notes = [caption(frame, ready) + " Bars: 95 % t-interval over seeds; grey steps: Pareto front.", *holes(missing)]
+    told = _of_seeds(ready, " Bars: 95 % t-interval over seeds.") + " Grey steps: Pareto front."
+    notes = [caption(frame, ready) + told, *holes(missing)]
     wide = len(ready) >= MANY
     figure, (axes,) = make_figure(WIDE if wide else NARROW, 3.2 if wide else 2.5, notes)
     points = list(zip(map(float, ready[column]), map(float, ready["test_top1_percent_mean"]), strict=True))
@@ -125,10 +131,9 @@ def learning_curves(rows: pd.DataFrame, frame: pd.DataFrame, folder: Path, name:
         return []
     texts = [short(label) for label in curves]
     missing = {r["label"]: str(r["status"]) for _, r in rows.iterrows() if r["status"] != "ok"}
-    notes = [
-        caption(frame, rows[rows["status"] == "ok"]) + " Lines: mean over seeds; bands: lowest to highest seed.",
-        *holes(missing),
-    ]
+    ready = rows[rows["status"] == "ok"]
+    told = _of_seeds(ready, " Lines: mean over seeds; bands: lowest to highest seed.")
+    notes = [caption(frame, ready) + told, *holes(missing)]
     wide = len(curves) >= MANY
     width = WIDE if wide else NARROW
     figure, (axes,) = make_figure(width, max(2.4, 0.115 * len(curves)), notes, right=[label_room(texts)])
@@ -193,7 +198,10 @@ def draw_by_size(rows: pd.DataFrame, column: str, frame: pd.DataFrame, folder: P
         f"{p} at {s} px" for s, p in sorted({(r["image_size"], r["patch_size"]) for _, r in usable.iterrows()})
     )
     told = f" Patch size: {patches}." if column == "image_size" and usable["patch_size"].nunique() > 1 else ""
-    notes = [caption(frame, usable) + told + " Bars: 95 % t-interval over seeds.", *holes(missing)]
+    rates = sorted(set(usable["lr"]))
+    told += f" Learning rate {rates[0]:g} for all." if len(rates) == 1 else ""
+    told += _of_seeds(usable, " Bars: 95 % t-interval over seeds.") + " Points of one size stand side by side."
+    notes = [caption(frame, usable) + told, *holes(missing)]
     texts = [short(label) for label in labels]
     width = WIDE if len(labels) >= MANY else NARROW
     figure, (axes,) = make_figure(width, max(2.4, 0.115 * len(labels)), notes, right=[label_room(texts)], ticks=0.12)

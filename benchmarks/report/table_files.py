@@ -364,7 +364,7 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
         },
         "The exponent is the slope of log latency per image over log tokens, by least squares in each round; shown "
         "is its median over rounds (lowest-highest). Overtaking is judged by the median within-round ratio, "
-        "interpolated between measured token counts.",
+        "interpolated between measured token counts. claims.md takes the mean of the same slopes, with a t-interval.",
     ),
     "cost": (
         "Parameters, FLOPs and memory",

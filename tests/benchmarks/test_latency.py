@@ -7,6 +7,7 @@ import pytest
 from benchmarks.measure import latency
 from benchmarks.measure.latency import MATMUL_SIDE, METRIC_OF, measure_latency, mixer_work
 from benchmarks.trial import Trial
+from mixers import create_mixer
 from mixers.registry import mixer_entry
 
 TIMES = ("copy_ms", *METRIC_OF.values())
@@ -35,6 +36,9 @@ def test_every_round_of_every_mixer_is_timed_and_a_mixer_that_raises_is_told(tmp
     path.write_text(BROKEN)
     mixer_entry(f"{path}:Broken")
     dct, attention, broken = measure_latency([trial("dct"), trial("attention"), trial("broken:Broken")])
+    for timing in (dct, attention):  # of real tensors: for fake ones PyTorch would choose another attention
+        assert timing.metrics["method"] == create_mixer(timing.trial.mixer, 8, (8, 8)).method_on("cpu")
+    assert broken.metrics["method"] is None
     for timing in (dct, attention):
         assert (timing.status, timing.reason) == ("ok", None)
         assert [row["round"] for row in timing.history] == [0, 1]

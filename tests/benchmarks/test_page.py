@@ -7,10 +7,11 @@ import json
 import math
 import re
 import shlex
+import statistics
 from pathlib import Path
 
 import pytest
-from synthetic import HOSTILE, fill, save_accuracy, save_latency
+from synthetic import HOSTILE, fill, make_trial, save, save_accuracy, save_latency
 
 from benchmarks.cli import _parser, _request
 from benchmarks.measure.plan import Plan
@@ -171,13 +172,13 @@ def test_answers_take_the_claims_verdicts(results):
     )
 
     def said(*verdicts):
-        return {a.question: a.lines for a in answers(group.sample, dict(group.tables), verdicts)}
+        return {a.question: a.lines for a in answers(group.sample, dict(group.tables), group.frame, verdicts)}
 
     told = said(imaginary, dct)
     assert told["Does the imaginary part matter?"] == [
-        "Yes: keeping it helps in 1 of 2 comparisons and hurts in none.",
-        "fft_complex − fft_real: +2.5 points (+1.2 to +3.8), 8 seeds",
-        "fft_pairs − fft_real: +0.5 points (+0.1 to +0.9), 8 seeds",
+        "Yes: keeping it helps in 1 of 2 comparisons and hurts in none. Intervals are widened for 2 comparisons.",
+        "fft_complex − fft_real: +2.5 points (+0.5 to +4.5), 8 seeds",
+        "fft_pairs − fft_real: +0.5 points (−0.2 to +1.2), 8 seeds",
     ]
     assert told["Which published claims hold here?"] == [
         "Of 2 claims: 1 contradicted, 1 undecided.",
@@ -197,7 +198,7 @@ def test_no_mixing_may_be_the_best(tmp_path):
         save_accuracy(tmp_path, "conv1x1", 31 + seed / 10, seed)
         save_accuracy(tmp_path, "attention", 29 + seed / 10, seed)
     (group,) = make_groups(tmp_path)
-    lines = answers(group.sample, dict(group.tables))[2].lines
+    lines = answers(group.sample, dict(group.tables), group.frame)[2].lines
     assert "reaches 107 % of the accuracy of the best mixer, attention" in lines[0]
     assert lines[1].startswith("attention minus conv1x1: −2.0 points")
 
@@ -224,11 +225,39 @@ def test_one_run_is_no_winner_among_many_and_level_mixers_are_named(tmp_path):
     (group,) = make_groups(tmp_path)
     rows = main_rows(group.tables["summary"])
     lines = best_at_latency(
-        group.sample, rows.assign(net_forward_ms_per_image=[times[label] for label in rows["label"]])
+        group.sample,
+        rows.assign(net_forward_ms_per_image=[times[label] for label in rows["label"]]),
+        group.frame[group.frame["kind"] == "latency"],
     )
     assert lines[0].startswith("hadamard") and "no clear difference to dct" in lines[0]
     assert not any("pool" in line for line in lines)
     assert any("dct" in line and "points" in line and "over conv1x1" in line for line in lines[1:])
+
+
+@pytest.mark.parametrize(
+    ("dct_over_hadamard", "lead", "steps"),
+    [
+        ((0.9, 0.9, 0.9, 0.9), "Below that dct, conv1x1, as listed.", ["conv1x1", "dct", "hadamard"]),
+        ((0.8, 1.1, 0.8, 1.1), "dct less accurate and not clearly faster", ["conv1x1", "hadamard"]),
+    ],
+)
+def test_a_mixer_is_faster_if_it_is_so_within_the_rounds(tmp_path, dct_over_hadamard, lead, steps):
+    drift = (1.0, 1.5, 0.7, 1.2)  # of the machine, from round to round
+    times = {
+        "conv1x1": [ms / 2 for ms in drift],
+        "dct": [ms * share for ms, share in zip(drift, dct_over_hadamard, strict=True)],
+        "hadamard": drift,
+    }
+    for mixer, top1 in (("conv1x1", 30.0), ("dct", 40.0), ("hadamard", 50.0)):
+        for seed in range(3):
+            save_accuracy(tmp_path, mixer, top1 + seed, seed)
+        history = [{"round": i, "forward_ms": ms} for i, ms in enumerate(times[mixer])]
+        metrics = {"forward_ms": statistics.median(times[mixer])}
+        save(tmp_path, make_trial("latency", mixer, rounds=4), metrics, history)
+    (group,) = make_groups(tmp_path)
+    lines = answers(group.sample, dict(group.tables), group.frame)[0].lines
+    assert lines[0].startswith("hadamard") and lead in lines[0]
+    assert [line.split(": ")[1].split(",")[0] for line in lines[1:]] == steps
 
 
 def test_every_difference_stands_in_the_setting_of_its_ranking(results):
@@ -276,7 +305,7 @@ def test_accuracy_by_patch_size_needs_two_of_them_and_says_how_surely(tmp_path, 
     assert {line["label"]: (line["x"], line["y"]) for line in sweep["lines"]} == {
         "conv1x1": ([2, 4], [30 + mean, 25 + mean]), "linear": ([2, 4], [40 + mean, 45 + mean]),
     }  # fmt: skip
-    said = answers(group.sample, dict(group.tables))[2].lines[0]
+    said = answers(group.sample, dict(group.tables), group.frame)[2].lines[0]
     assert f"({sweep['title']})" in said and "depth" in sweep["title"] and "mixing by linear" in said
     assert said.endswith(f"+10.0 at patch 2, +20.0 at patch 4.{doubt}")
     assert len(settings(group.frame, group.tables["summary"])) == 2

@@ -306,7 +306,7 @@
       }));
       draw(id, traces, { xaxis: { type: "log", title: { text: "patch size (px)" }, tickvals: tick, ticktext: tick.map(String) },
         yaxis: { title: { text: "test top-1 accuracy (%)" } } });
-      byId(`${id}-caption`).textContent = `${shown.caption} conv1x1 mixes nothing; what another line has over it is mixing. Bars: 95 % interval over seeds.`;
+      byId(`${id}-caption`).textContent = `${shown.caption} conv1x1 has no mixing layer: nothing but the norm's mean and deviation passes between its tokens. What another line has over it is the mixing layer's, parameters included.${shown.lines.some((l) => l.n.some((n) => n > 1)) ? " Bars: 95 % interval over seeds." : ""}`;
     };
     redraw();
     onClick(id);
