@@ -40,7 +40,7 @@ class DCT(Separable):
     """Orthonormal 2-D DCT-II of each channel.
 
     Y = D_H X D_W^T, D[k, j] = c_k sqrt(2/n) cos(pi (j + 1/2) k / n). Orthogonal, real, no parameters. Complexity
-    2.5 C N log2 N through a real FFT; done here as matrix products, which are faster at image sizes.
+    2.5 C N log2 N through a real FFT; done here as matrix products.
     """
 
     def two_matrices(self) -> tuple[Tensor, Tensor]:
