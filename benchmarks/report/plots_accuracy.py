@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +71,13 @@ def tradeoff(
     if ready.empty:
         return []
     missing = {r["label"]: trouble(r, column) for _, r in rows[[not k for k in known]].iterrows()}
+    exact = list(zip(map(float, ready[column]), map(float, ready["test_top1_percent_mean"]), strict=True))
+    points = side_by_side(exact)
     told = _of_seeds(ready, " Bars: 95 % t-interval over seeds.") + " Grey steps: Pareto front."
+    told += " Mixers of one cost stand side by side." if points != exact else ""
     notes = [caption(frame, ready) + told, *holes(missing)]
     wide = len(ready) >= MANY
     figure, (axes,) = make_figure(WIDE if wide else NARROW, 3.2 if wide else 2.5, notes)
-    points = list(zip(map(float, ready[column]), map(float, ready["test_top1_percent_mean"]), strict=True))
     costs = [x for x, _ in points]
     log_axis(axes.xaxis, min(costs), max(costs), show_number if "_ms_" in column else show_count, space=0.14)
     ink = []
@@ -86,13 +90,27 @@ def tradeoff(
         axes.plot(x, y, **style, zorder=4)
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom - 0.06 * (top - bottom), top + 0.06 * (top - bottom))
-    ink += draw_front(axes, [points[i] for i in pareto_front(points)])
+    ink += draw_front(axes, [exact[i] for i in pareto_front(exact)])
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.set_xlabel(label, labelpad=2)
     axes.set_ylabel(TOP1)
     colours = [mixer_style(text)["color"] for text in ready["label"]]
     label_points(axes, points, [short(text) for text in ready["label"]], colours, np.array(ink).reshape(-1, 2))
     return save_figure(figure, folder, name)
+
+
+def side_by_side(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points of one x moved apart by 1.5 % of the logarithmic axis, the highest left where it is."""
+    costs = [math.log(x) for x, _ in points]
+    step = 0.015 * max(max(costs) - min(costs), 0.3)
+    moved = list(points)
+    for cost in set(costs):
+        alike = sorted((i for i, other in enumerate(costs) if other == cost), key=lambda i: (-points[i][1], i))
+        for place, i in enumerate(alike):
+            aside = (place + 1) // 2 * (1 if place % 2 else -1)
+            if aside:
+                moved[i] = (math.exp(cost + aside * step), points[i][1])
+    return moved
 
 
 def draw_front(axes: Axes, front: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -103,7 +121,7 @@ def draw_front(axes: Axes, front: list[tuple[float, float]]) -> list[tuple[float
     axes.step(xs, ys, where="post", color="#A0A0A0", linewidth=0.8, zorder=1, marker="none", linestyle="-")
     along = []
     for i, (x, y) in enumerate(front):
-        along += [(v, y) for v in np.geomspace(x, xs[i + 1], 12)]
+        along += [(v, y) for v in np.geomspace(x, xs[i + 1], 60)]
         along += [(xs[i + 1], v) for v in np.linspace(y, ys[i + 1], 6)]
     return along
 

@@ -23,6 +23,7 @@ from benchmarks.report import figures
 from benchmarks.report.build import write_report
 from benchmarks.report.families import FAMILIES, mixer_family
 from benchmarks.report.frame import slug
+from benchmarks.report.plots_accuracy import side_by_side
 from benchmarks.report.text import count, markdown, significant
 from mixers.registry import list_mixers, mixer_entry
 
@@ -361,6 +362,15 @@ def test_accuracy_by_patch_size_has_a_line_for_every_mixer(tmp_path, monkeypatch
 
 
 @pytest.mark.filterwarnings("error")
+def test_mixers_of_one_cost_stand_side_by_side_and_the_best_stays():
+    points = [(100.0, 30.0), (200.0, 35.0), (100.0, 31.0), (100.0, 29.0)]
+    moved = side_by_side(points)
+    assert moved[1:3] == points[1:3] and [y for _, y in moved] == [y for _, y in points]
+    xs = [moved[i][0] for i in (3, 2, 0)]
+    assert xs == sorted(xs) and xs[2] / xs[1] == pytest.approx(xs[1] / xs[0]) == pytest.approx(2**0.015)
+    assert side_by_side(points[:2]) == points[:2]
+
+
 def test_hostile_names(tmp_path):
     for mixer in (HOSTILE, "pkg.mod:../../etc/passwd", "file:" + "x" * 80, "$$", "dct"):
         for seed in range(2):
