@@ -222,9 +222,10 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> 
     if level:
         lead += f"; no clear difference to {listing(level)}"
     if level_in_time:
-        lead += f"; {listing(level_in_time)} less accurate and not clearly faster"
+        lead += f"; {listing(level_in_time)} less accurate, not clearly faster"
     if len(front) == 1:
-        return [f"{lead}. The fastest is the most accurate, too.", *steps]
+        fastest = "Nothing is clearly faster." if level_in_time else "The fastest is the most accurate, too."
+        return [f"{lead}. {fastest}", *steps]
     return [f"{lead}. Below that {listing([row['label'] for row in reversed(front[:-1])])}, as listed.", *steps]
 
 
@@ -241,7 +242,8 @@ def imaginary_part(verdicts: Sequence[Verdict] | None) -> list[str]:
     elif helps and hurts:
         lead = f"It depends: keeping it helps in {len(helps)} of {len(told)} comparisons and hurts in {len(hurts)}."
     elif helps:
-        lead = f"Yes: keeping it helps in {len(helps)} of {len(told)} comparisons and hurts in none."
+        others = f"; no difference shown in {len(told) - len(helps)}" if len(told) > len(helps) else ""
+        lead = f"Yes: keeping it helps in {len(helps)} of {len(told)} comparisons{others}."
     elif hurts:
         lead = f"No: keeping it hurts in {len(hurts)} of {len(told)} comparisons and helps in none."
     else:

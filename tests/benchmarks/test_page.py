@@ -176,7 +176,7 @@ def test_answers_take_the_claims_verdicts(results):
 
     told = said(imaginary, dct)
     assert told["Does the imaginary part matter?"] == [
-        "Yes: keeping it helps in 1 of 2 comparisons and hurts in none. Intervals are widened for 2 comparisons.",
+        "Yes: keeping it helps in 1 of 2 comparisons; no difference shown in 1. Intervals are widened for 2 comparisons.",
         "fft_complex − fft_real: +2.5 points (+0.5 to +4.5), 8 seeds",
         "fft_pairs − fft_real: +0.5 points (−0.2 to +1.2), 8 seeds",
     ]
@@ -238,7 +238,7 @@ def test_one_run_is_no_winner_among_many_and_level_mixers_are_named(tmp_path):
     ("dct_over_hadamard", "lead", "steps"),
     [
         ((0.9, 0.9, 0.9, 0.9), "Below that dct, conv1x1, as listed.", ["conv1x1", "dct", "hadamard"]),
-        ((0.8, 1.1, 0.8, 1.1), "dct less accurate and not clearly faster", ["conv1x1", "hadamard"]),
+        ((0.8, 1.1, 0.8, 1.1), "dct less accurate, not clearly faster", ["conv1x1", "hadamard"]),
     ],
 )
 def test_a_mixer_is_faster_if_it_is_so_within_the_rounds(tmp_path, dct_over_hadamard, lead, steps):
