@@ -176,7 +176,8 @@ def test_answers_take_the_claims_verdicts(results):
 
     told = said(imaginary, dct)
     assert told["Does the imaginary part matter?"] == [
-        "Yes: keeping it helps in 1 of 2 comparisons; no difference shown in 1. Intervals are widened for 2 comparisons.",
+        "Yes: keeping it helps in 1 of 2 comparisons; no difference shown in 1. "
+        "Intervals are widened for 2 comparisons.",
         "fft_complex − fft_real: +2.5 points (+0.5 to +4.5), 8 seeds",
         "fft_pairs − fft_real: +0.5 points (−0.2 to +1.2), 8 seeds",
     ]
