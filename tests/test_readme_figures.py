@@ -1,0 +1,48 @@
+"""The README's table of accuracies is that of the published records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TABLES = ROOT / "results" / "published" / "cifar100-cpu" / "tables" / "cifar100-quick"
+HEADER = "| mixer | test top-1 (%) | difference from attention (points) |"
+SETTING = {"image_size_px": "32", "patch_size_px": 4, "epochs": 5}
+
+
+def published(name: str) -> pd.DataFrame:
+    table = pd.read_csv(TABLES / f"{name}.csv", dtype={"image_size_px": str})
+    for column, value in SETTING.items():
+        table = table[table[column] == value]
+    return table
+
+
+def readme_rows() -> list[list[str]]:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").partition(HEADER)[2].splitlines()[2:]
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def test_the_table_of_accuracies_is_that_of_the_records():
+    summary = published("summary").set_index("label")
+    differences = published("differences").query("reference == 'attention'").set_index("label")
+    rows = readme_rows()
+    labels = [mixer.split("`")[1] for mixer, _, _ in rows]
+    means = summary["test_top1_percent_mean"]
+    assert labels == list(means[summary["n"] >= 3].sort_values(ascending=False).index)
+    for label, (mixer, top1, difference) in zip(labels, rows, strict=True):
+        found = summary.loc[label]
+        assert ("*" in mixer) == (found["n"] == 3) and found["n"] in (3, 8)
+        half = found["test_top1_percent_high"] - found["test_top1_percent_mean"]
+        assert top1 == f"{found['test_top1_percent_mean']:.1f} ± {half:.1f}"
+        if label != "attention":
+            numbers = [float(word.strip("()")) for word in difference.split() if word != "to"]
+            names = ("difference_points", "difference_points_low", "difference_points_high")
+            assert numbers == pytest.approx([differences.loc[label, name] for name in names], abs=0.051)
