@@ -23,7 +23,7 @@ from benchmarks.report.frame import held_equal, number, plain, rounds, square_on
 from benchmarks.report.notes import SETTING_WORDS
 from benchmarks.report.paired import FEWEST_SEEDS, Runs, Sample
 from benchmarks.report.predictions import Folders, folders
-from benchmarks.report.statistics import Estimate, mean_interval, slopes
+from benchmarks.report.statistics import Estimate, mean_interval, repeated, slopes
 from benchmarks.report.tables import TIMED_ALIKE, TRAINED_ALIKE, overlap, preferred, ratios, same_rows
 from benchmarks.report.text import clean, span_of
 
@@ -252,6 +252,7 @@ class TrainingSpeed:
             if found:
                 logs[tokens] = {r: math.log(value) for r, value in found.items()}
                 apart |= not overlap(mine, rival)
+        logs = {tokens: dict(by_round) for tokens, by_round in repeated(logs).items()}
         here = interpolate(logs, self.tokens)
         if here is None:
             return None

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import scipy.special
 
+FEWEST_ROUNDS = 3  # of a size, to count where others have them
+
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
@@ -77,7 +79,8 @@ def scaling_exponent(latency: Mapping[int, Mapping[int, float]]) -> Estimate | N
     """Slope of log latency over log tokens by least squares, one fit a round: median and range over the rounds.
 
     Args:
-        latency: per token count, latency per image by round. Only rounds present at every token count are fitted.
+        latency: per token count, latency per image by round. Only rounds present at every token count are fitted, and
+            only token counts as `repeated` keeps them.
 
     Returns:
         None with fewer than two token counts or without a round that all of them have.
@@ -87,12 +90,19 @@ def scaling_exponent(latency: Mapping[int, Mapping[int, float]]) -> Estimate | N
 
 def slopes(latency: Mapping[int, Mapping[int, float]]) -> list[float]:
     """The slope of `scaling_exponent` in each round."""
+    latency = repeated(latency)
     sizes = sorted(latency)
     if len(sizes) < 2:
         return []
     rounds = sorted(set.intersection(*(set(latency[size]) for size in sizes)))
     log_tokens = np.log(sizes)
     return [float(np.polyfit(log_tokens, np.log([latency[size][r] for size in sizes]), 1)[0]) for r in rounds]
+
+
+def repeated(by_size: Mapping[int, Mapping[int, float]]) -> dict[int, Mapping[int, float]]:
+    """The sizes measured in three rounds or more, where there are two of them, else all: one slow round is no fit."""
+    kept = {size: rounds for size, rounds in by_size.items() if len(rounds) >= FEWEST_ROUNDS}
+    return kept if len(kept) > 1 else dict(by_size)
 
 
 def find_crossing(ratios: Mapping[int, float]) -> Crossing | None:

@@ -362,9 +362,10 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "net fwd overtakes attention": lambda row: row["net_forward_overtakes_attention"] or NOTHING,
             "net fwd + bwd overtakes attention": lambda row: row["net_forward_backward_overtakes_attention"] or NOTHING,
         },
-        "The exponent is the slope of log latency per image over log tokens, by least squares in each round; shown "
-        "is its median over rounds (lowest-highest). Overtaking is judged by the median within-round ratio, "
-        "interpolated between measured token counts. claims.md takes the mean of the same slopes, with a t-interval.",
+        "The exponent is the slope of log latency per image over log tokens, by least squares in each round, without "
+        "sizes of fewer than three rounds; shown is its median over rounds (lowest-highest). Overtaking is judged by "
+        "the median within-round ratio, interpolated between measured token counts. claims.md takes the mean of the "
+        "same slopes, with a t-interval.",
     ),
     "cost": (
         "Parameters, FLOPs and memory",
