@@ -139,12 +139,16 @@ def size_axis(axes: Axes, sizes: Sequence[int], tokens: dict[int, int], label: s
     figure_width = axes.figure.get_figure(root=True).get_size_inches()[0] * 72
     points = axes.get_position().width * figure_width / math.log(high * grow / (low / grow))
     texts: list[str] = []
-    edge = math.inf  # of the tokens written last; the smaller of two sizes that stand close goes without
+    edges = [math.inf, math.inf]  # of the size and the tokens written last; the smaller of two that touch goes without
     for size in reversed(sizes):
-        half = text_size(f"{tokens[size]:,}", TICK_SIZE)[0] / 2 + 1.5
-        fits = points * math.log(size) + half <= edge
-        texts.append(f"{size}\n{tokens[size]:,}" if fits else f"{size}")
-        edge = points * math.log(size) - half if fits else edge
+        lines: list[str] = []
+        for i, line in enumerate((f"{size}", f"{tokens[size]:,}")):
+            half = text_size(line, TICK_SIZE)[0] / 2 + 1.5
+            if points * math.log(size) + half > edges[i]:
+                break
+            edges[i] = points * math.log(size) - half
+            lines.append(line)
+        texts.append("\n".join(lines))
     axes.xaxis.set_ticklabels(texts[::-1])
     axes.set_xlabel(f"{label}, tokens below", labelpad=2)
 
