@@ -190,8 +190,10 @@ def clearly_faster(row: pd.Series, other: pd.Series, timed: pd.DataFrame) -> boo
 
 
 def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> list[str]:
-    """
+    """The most accurate mixer, and what is clearly faster and less accurate.
+
     Args:
+        sample: the trained nets.
         rows: of the summary.
         timed: the latency records of the same group.
     """
@@ -248,7 +250,7 @@ def imaginary_part(verdicts: Sequence[Verdict] | None) -> list[str]:
         lead = f"No: keeping it hurts in {len(hurts)} of {len(told)} comparisons and helps in none."
     else:
         lead = "No difference is shown: no interval leaves out 0."
-    widened = f" Intervals are widened for {len(told)} comparisons." if len(told) > 1 else ""
+    widened = f" Intervals are widened for {len(parts)} comparisons." if told and len(parts) > 1 else ""
     lines = [f"{clean(p.what)}: {effect_text(_widened(p), 'points')}, {span_of([p.n], 'seed')}" for p in parts]
     return [lead + widened, *lines]
 
