@@ -252,17 +252,17 @@ class TrainingSpeed:
             if found:
                 logs[tokens] = {r: math.log(value) for r, value in found.items()}
                 apart |= not overlap(mine, rival)
-        logs = {tokens: dict(by_round) for tokens, by_round in repeated(logs).items()}
-        here = interpolate(logs, self.tokens)
+        timed = repeated(logs)
+        here = interpolate(timed, self.tokens)
         if here is None:
             return None
-        between = "" if self.tokens in logs else "interpolated between the sizes measured"
+        between = "" if self.tokens in timed else "interpolated between the sizes measured"
         note = "; ".join(filter(None, [between, "timed at different times" if apart else ""]))
         what = f"speed of {self.mixer} over {self.rival}, {self.tokens} tokens"
         parts = [_ratio_part(what, here.values(), (self.times, INFINITE), note)]
-        largest = max(logs)
+        largest = max(timed)
         if largest > self.tokens:
-            growth = [logs[largest][r] - here[r] for r in sorted(here) if r in logs[largest]]
+            growth = [timed[largest][r] - here[r] for r in sorted(here) if r in timed[largest]]
             what = f"the same at {largest:,} tokens over that at {self.tokens}"
             parts.append(_ratio_part(what, growth, (1, INFINITE), note))
         missing = () if largest > self.tokens else (f"more than {self.tokens} tokens",)

@@ -153,7 +153,7 @@ def answers(
         frame: records of one data set, profile and machine.
         verdicts: on the claims, from the same records.
     """
-    rows, timed = main_rows(tables["summary"]), frame[frame["kind"] == "latency"]
+    rows, timed = main_rows(tables["summary"]), preferred(frame[frame["kind"] == "latency"])
     return [
         Answer("Which mixer is best at a given latency?", best_at_latency(sample, rows, timed)),
         Answer("Does the imaginary part matter?", imaginary_part(verdicts)),
@@ -168,7 +168,7 @@ def steps_in_time(front: Sequence[pd.Series], timed: pd.DataFrame) -> tuple[list
 
     Args:
         front: rows of the summary.
-        timed: the latency records behind them.
+        timed: the latency records behind them, those to be preferred first.
     """
     kept, others = [front[-1]], []
     for row in reversed(front[:-1]):
@@ -181,7 +181,7 @@ def steps_in_time(front: Sequence[pd.Series], timed: pd.DataFrame) -> tuple[list
 
 def clearly_faster(row: pd.Series, other: pd.Series, timed: pd.DataFrame) -> bool:
     """Whether a 95 % interval of the ratio of two nets' times, within rounds, lies below 1; True without rounds."""
-    mine, theirs = (lookup(preferred(timed), net) for net in (row, other))
+    mine, theirs = (lookup(timed, net) for net in (row, other))
     if mine is None or theirs is None:
         return True
     logs = [math.log(ratio) for ratio in ratios(mine, theirs, "forward_ms", "forward_ms").values()]
