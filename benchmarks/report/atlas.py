@@ -15,7 +15,7 @@ from benchmarks.report.families import mixer_family
 from benchmarks.report.frame import TRIAL_FIELDS, comparisons, slug
 from benchmarks.report.plots_atlas import draw_atlas
 from benchmarks.report.style import FAMILY_COLOURS
-from benchmarks.report.text import NOTHING, clean, markdown, markdown_table, percent
+from benchmarks.report.text import NOTHING, clean, csv_text, markdown, markdown_table, percent
 
 # what a page's mixers have in common; the data set is in the page's name
 ALIKE = [f for f in TRIAL_FIELDS if f not in ("kind", "mixer", "mixer_source", "dataset", "match_dim")] + ["machine"]
@@ -44,8 +44,7 @@ def write_atlas(results: Path) -> list[Path]:
     for name, page in pages(records).items():
         paths += [folder / f"{name}.csv", folder / f"{name}.md"]
         with atomic_write(paths[-2]) as file:
-            table = atlas_table(page).rename(columns=CSV_NAMES)
-            file.write(table.to_csv(index=False, lineterminator="\n").encode())
+            file.write(csv_text(atlas_table(page).rename(columns=CSV_NAMES)).encode())
         with atomic_write(paths[-1]) as file:
             file.write(people(page).encode())
         paths += draw_atlas(page, caption(page), folder, name)

@@ -7,7 +7,6 @@ Each claim names its source, what it was made on, what decides it here, and from
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +37,7 @@ from benchmarks.report.claim_rules import (
 )
 from benchmarks.report.frame import load_results, split_groups
 from benchmarks.report.predictions import Folders, folders
-from benchmarks.report.text import NOTHING, markdown, markdown_table, signed, significant, span_of
+from benchmarks.report.text import NOTHING, csv_text, markdown, markdown_table, signed, significant, span_of
 
 MOST_NAMED = 4  # of what is missing for a verdict
 PATCHES = (1, 2, 4, 8)
@@ -447,7 +446,7 @@ def write_verdicts(verdicts: Sequence[Verdict], folder: Path) -> list[Path]:
 
 
 def programs(verdicts: Sequence[Verdict]) -> str:
-    """One line a verdict, in full precision."""
+    """One line a verdict, unrounded for people."""
     rows = [
         {
             "claim": v.claim.id, "text": v.claim.text, "outcome": v.outcome, "compared": v.compared, "effect": v.effect,
@@ -457,9 +456,7 @@ def programs(verdicts: Sequence[Verdict]) -> str:
         }
         for v in verdicts
     ]  # fmt: skip
-    text = io.StringIO()
-    pd.DataFrame(rows, dtype=object).to_csv(text, index=False, lineterminator="\n")
-    return text.getvalue()
+    return csv_text(pd.DataFrame(rows, dtype=object))
 
 
 def people(verdicts: Sequence[Verdict]) -> str:

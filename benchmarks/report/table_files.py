@@ -27,6 +27,7 @@ from benchmarks.report.text import (
     NOTHING,
     clean,
     count,
+    csv_text,
     listing,
     markdown,
     markdown_table,
@@ -81,7 +82,7 @@ def table_files(frame: pd.DataFrame, folder: Path, sample: Sample) -> tuple[dict
             continue
         paths += [folder / f"{name}.csv", folder / f"{name}.md"]
         with atomic_write(paths[-2]) as file:
-            file.write(table.rename(columns=CSV_NAMES).to_csv(index=False, lineterminator="\n").encode())
+            file.write(csv_text(table.rename(columns=CSV_NAMES)).encode())
         with atomic_write(paths[-1]) as file:
             file.write(people(name, table, frame).encode())
     return tables, paths
