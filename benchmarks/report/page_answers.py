@@ -223,8 +223,9 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> 
     level = [row["label"] for row in ready if row is not best and not sign(sample.difference(best, row))]
     if level:
         lead += f"; no clear difference to {listing(level)}"
-    if level_in_time:
-        lead += f"; {listing(level_in_time)} less accurate, not clearly faster"
+    behind = [label for label in level_in_time if label not in level]
+    if behind:
+        lead += f"; {listing(behind)} less accurate, not clearly faster"
     if len(front) == 1:
         fastest = "Nothing is clearly faster." if level_in_time else "The fastest is the most accurate, too."
         return [f"{lead}. {fastest}", *steps]
