@@ -23,6 +23,7 @@ MARKER = 3.0  # points around an end that its leader leaves free
 END_GAP = 15.0  # points between the axes and the labels at their right
 # against a point of distance: a square point of another label or a marker, a dot of a line, a point beyond the axes
 LABEL_COST, MARKER_COST, INK_COST, OUTSIDE_COST = 40.0, 8.0, 10.0, 400.0
+WRONG_MARKER_COST = 20.0  # against a point of distance: another marker is as near as the label's own
 
 
 @functools.cache
@@ -81,7 +82,7 @@ def label_points(
     inside = (frame.x0 * scale, frame.y0 * scale, frame.x1 * scale, frame.y1 * scale)
     sizes = [text_size(text, size) for text in texts]
     choices = [candidates(centre, extent) for centre, extent in zip(centres, sizes, strict=True)]
-    fixed = [base_costs(boxes, centres, dots, inside) for boxes in choices]
+    fixed = [base_costs(boxes, centres, own, dots, inside) for own, boxes in enumerate(choices)]
     chosen = arrange(choices, fixed)
     for (x, y), text, colour, boxes, pick in zip(points, texts, colours, choices, chosen, strict=True):
         left, bottom, right, top = boxes[pick][:4]
@@ -113,13 +114,17 @@ def candidates(centre: NDArray[np.float64], extent: tuple[float, float]) -> NDAr
 
 
 def base_costs(
-    boxes: NDArray[np.float64], centres: NDArray[np.float64], dots: NDArray[np.float64], inside: Box
+    boxes: NDArray[np.float64], centres: NDArray[np.float64], own: int, dots: NDArray[np.float64], inside: Box
 ) -> NDArray[np.float64]:
-    """What each box costs whatever the other labels do: distance, markers and lines under it, reaching outside."""
+    """What each box costs whatever the other labels do.
+
+    That is distance, markers and lines under it, another point than its `own` as near, reaching outside.
+    """
     cost = boxes[:, 4].copy()
     radius = 2.5
     markers = np.concatenate([centres - radius, centres + radius], axis=1)
     cost += MARKER_COST * overlaps(boxes, markers).sum(axis=1)
+    cost += WRONG_MARKER_COST * beside_another(boxes, np.delete(centres, own, axis=0))
     if len(dots):
         under = (
             (dots[None, :, 0] > boxes[:, None, 0] - 1) & (dots[None, :, 0] < boxes[:, None, 2] + 1)
@@ -130,6 +135,14 @@ def base_costs(
     beyond = np.maximum(0, left + 1 - boxes[:, 0]) + np.maximum(0, boxes[:, 2] - right)
     beyond += np.maximum(0, bottom + 1 - boxes[:, 1]) + np.maximum(0, boxes[:, 3] - top)
     return np.asarray(cost + OUTSIDE_COST * beyond)
+
+
+def beside_another(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether a box without a line to its own point is as near to one of the others, (n,)."""
+    across = np.maximum(boxes[:, None, 0] - others[None, :, 0], others[None, :, 0] - boxes[:, None, 2])
+    up = np.maximum(boxes[:, None, 1] - others[None, :, 1], others[None, :, 1] - boxes[:, None, 3])
+    nearest = np.hypot(np.clip(across, 0, None), np.clip(up, 0, None)).min(axis=1, initial=math.inf)
+    return np.asarray((boxes[:, 4] < FAR) & (nearest < boxes[:, 4] + MARKER))
 
 
 def overlaps(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
@@ -26,6 +27,7 @@ from benchmarks.report import figures
 from benchmarks.report.build import write_report
 from benchmarks.report.families import FAMILIES, mixer_family
 from benchmarks.report.frame import slug
+from benchmarks.report.labels import label_points
 from benchmarks.report.plots_accuracy import side_by_side
 from benchmarks.report.text import count, csv_text, markdown, significant
 from mixers.registry import list_mixers, mixer_entry
@@ -318,6 +320,22 @@ def test_labels_overlap_nowhere(results):
     assert len(FIGURES) >= 10
     for name, figure in FIGURES.items():
         assert_texts_clear(name, figure)
+
+
+def test_a_label_without_a_line_is_nearer_to_its_own_point_than_to_another():
+    figure = Figure(figsize=(3, 3), dpi=100)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), xlim=(0, 300), ylim=(0, 300))
+    points = [(150.0, 150.0), (154.0, 142.0), (146.0, 158.0), (160.0, 152.0)]
+    names = ["hadamard", "hartley", "dct", "fft_pairs"]
+    label_points(axes, points, names, ["black"] * 4, np.empty((0, 2)))
+    canvas = FigureCanvasAgg(figure).get_renderer()
+    joined = 0
+    for own, label in enumerate(axes.texts):
+        box = _text_box(label, canvas)
+        gaps = [math.hypot(max(box.x0 - x, 0, x - box.x1), max(box.y0 - y, 0, y - box.y1)) for x, y in points]
+        joined += label.arrow_patch is not None
+        assert label.arrow_patch is not None or min(gaps) == gaps[own], label.get_text()
+    assert 0 < joined < len(points)
 
 
 def test_labels_overlap_nowhere_with_many_alike(tmp_path, monkeypatch):
