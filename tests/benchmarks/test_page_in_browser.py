@@ -62,6 +62,12 @@ def column(driver, table: str, index: int) -> list[str]:
     return driver.execute_script(script, table, index)
 
 
+def wait(driver):
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    return WebDriverWait(driver, 10)
+
+
 def choose(driver, element: str, value: str) -> None:
     driver.execute_script(
         "const e = document.getElementById(arguments[0]) ?? document.querySelector(arguments[0]);"
@@ -93,12 +99,14 @@ def test_tables_sort_filter_and_search(load):
     assert before[0] == "attention" and len(before) == 9
     head = driver.find_elements("css selector", f"#{table} thead th")[7]  # forward (ms/image)
     driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", head)
+
+    def times() -> list[float]:
+        return [float(text) for text in column(driver, table, 7) if text != "–"]
+
     head.click()
-    times = [float(text) for text in column(driver, table, 7) if text != "–"]
-    assert times == sorted(times) and len(times) >= 7
+    wait(driver).until(lambda _: times() == sorted(times()) and len(times()) >= 7)
     head.find_element("css selector", "[tabindex]").send_keys("\n")  # the keyboard turns it round
-    times = [float(text) for text in column(driver, table, 7) if text != "–"]
-    assert times == sorted(times, reverse=True)
+    wait(driver).until(lambda _: times() == sorted(times(), reverse=True))
     choose(driver, f"select[data-filter='{table}']", "spectral")
     assert sorted(column(driver, table, 1)) == ["fft_complex", "fft_real"]
     choose(driver, f"select[data-filter='{table}']", "")
