@@ -14,6 +14,7 @@ SETTING_WORDS = (
     ("dim", "dim", ""),
     ("depth", "depth", ""),
 )
+ABLATIONS = (("norm", "token", "norm per token"), ("coordinates", False, "no coordinate channels"))
 STATUS_WORDS = {"oom": "out of memory", "error": "failed", "timeout": "timed out"}
 
 
@@ -29,8 +30,9 @@ def caption(frame: pd.DataFrame, rows: pd.DataFrame, extra: str = "") -> str:
     setting = [
         f"{noun} {rows[name].iloc[0]}{unit}" for name, noun, unit in SETTING_WORDS if rows[name].map(str).nunique() == 1
     ]
-    match = listing(sorted(set(rows["match"])))
-    return clean(", ".join(words) + "; " + ", ".join([*setting, f"equal {match}"]) + extra) + "."
+    setting.append(f"equal {listing(sorted(set(rows['match'])))}")
+    setting += [text for name, value, text in ABLATIONS if name in rows and (rows[name] == value).all()]
+    return clean(", ".join(words) + "; " + ", ".join(setting) + extra) + "."
 
 
 def holes(missing: Mapping[str, str]) -> list[str]:

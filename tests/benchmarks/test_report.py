@@ -28,6 +28,7 @@ from benchmarks.report.build import write_report
 from benchmarks.report.families import FAMILIES, mixer_family
 from benchmarks.report.frame import slug
 from benchmarks.report.labels import label_points
+from benchmarks.report.notes import caption
 from benchmarks.report.plots_accuracy import side_by_side
 from benchmarks.report.text import count, csv_text, markdown, significant
 from mixers.registry import list_mixers, mixer_entry
@@ -500,3 +501,17 @@ def test_the_last_bits_of_a_number_are_no_part_of_a_table_for_programs():
     share = 1 / 3
     assert text(share) == text(np.nextafter(share, 1)) == "label,params,mean\na,93000,0.333333333333\n,,\n"
     assert text(share) != text(share + 1e-11)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "equal width."),
+        ({"norm": "token"}, "equal width, norm per token."),
+        ({"coordinates": False}, "equal width, no coordinate channels."),
+    ],
+)
+def test_a_caption_says_what_an_ablation_took_away(tmp_path, fields, words):
+    save_accuracy(tmp_path, "dct", 40.0, 0, **fields)
+    frame = load_results(tmp_path)
+    assert caption(frame, frame).endswith(words)
