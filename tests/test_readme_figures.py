@@ -10,7 +10,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 TABLES = ROOT / "results" / "published" / "cifar100-cpu" / "tables" / "cifar100-quick"
 HEADER = "| mixer | test top-1 (%) | difference from attention (points) |"
-SETTING = {"image_size_px": "32", "patch_size_px": 4, "epochs": 5}
+SETTING = {
+    "image_size_px": "32",
+    "patch_size_px": 4,
+    "epochs": 5,
+    "match": "width",
+    "norm": "image",
+    "coordinates": True,
+}
 
 
 def published(name: str) -> pd.DataFrame:

@@ -43,7 +43,7 @@ class Headline:
     label: str
     family: str
     crossings: dict[str, str]  # pass -> from how many tokens the net is cheaper than with attention
-    ratios: dict[str, str]  # pass -> time over attention's in the trained net, with its range over rounds
+    ratios: dict[str, str]  # pass -> time over attention's in the trained net, with its interval over rounds
     accuracy: str
     gap: str  # in accuracy to attention, with its interval
 
@@ -121,7 +121,7 @@ def accuracy_of(row: pd.Series | None) -> float | None:
 
 
 def trained_ratio(latency: pd.DataFrame, row: pd.Series | None, name: str) -> str:
-    """Time of the net as it was trained over that of attention's, median and range over rounds."""
+    """Time of the net as it was trained over that of attention's, median and its interval over rounds."""
     if row is None or latency.empty:
         return NOTHING
     net = ["label", "image_size", "patch_size", "dim", "depth", "norm", "coordinates"]

@@ -11,7 +11,7 @@ from benchmarks.report.commands import latency_command, train_command
 from benchmarks.report.frame import USUAL, comparisons, plain, size_order
 from benchmarks.report.metrics import METRICS
 from benchmarks.report.notes import caption, holes
-from benchmarks.report.plots_accuracy import best_learning_rates, rows_by
+from benchmarks.report.plots_accuracy import best_learning_rates, rows_by, time_interval
 from benchmarks.report.plots_latency import copy_floor, missing_sizes, sweep_fields, sweeps
 from benchmarks.report.style import mixer_style
 from benchmarks.report.tables import ACCURACY_SETTING, TIMES, TRAINED_ALIKE, same_rows
@@ -30,6 +30,7 @@ TIME_LABELS = {
     "mixer_forward_backward": "mixer alone, forward + backward (ms per image)",
 }
 TOP1 = "test_top1_percent_mean"
+NET_TIMES = ("net_forward_ms_per_image", "net_forward_backward_ms_per_image")
 
 
 def axis(key: str, name: str, label: str | None = None) -> dict[str, Any]:
@@ -97,21 +98,32 @@ def point(row: Mapping[Any, Any]) -> dict[str, Any]:
     values = {a["key"]: scaled(row[a["key"]], a["scale"]) for a in AXES}
     mean, low, high = (row[f"test_top1_percent_{end}"] for end in ("mean", "low", "high"))
     between = "" if plain(low) is None else f", 95 % interval {low:.1f} to {high:.1f}"
+    intervals = {TOP1: None if plain(low) is None else (low, high)}
+    intervals |= {
+        key: time_interval(row, key) for key in ("net_forward_ms_per_image", "net_forward_backward_ms_per_image")
+    }
     numbers = [
         f"top-1 {NOTHING if plain(mean) is None else f'{mean:.1f}'} %{between}, n = {row['n']} seeds",
-        f"{significant(row['net_forward_ms_per_image'])} ms per image forward, "
-        f"{significant(row['net_forward_backward_ms_per_image'])} ms forward + backward",
+        time_words(row, "net_forward", "forward")
+        + ", "
+        + time_words(row, "net_forward_backward", "forward + backward"),
         f"{metric('params', row['params'])} parameters, {metric('flops', row['flops'])} FLOPs, "
         f"{metric('peak_memory_bytes', row['peak_memory_bytes'])} MB peak",
     ]
     return look(row["label"]) | {
         "family": row["family"],
         "values": values,
-        "low": plain(low),
-        "high": plain(high),
+        "intervals": {key: ends for key, ends in intervals.items() if ends is not None},
         "numbers": numbers,
         "command": train_command(row, seeds_of(row)),
     }
+
+
+def time_words(row: Mapping[Any, Any], name: str, words: str) -> str:
+    """ "0.482 ms per image forward (0.702 (0.583-0.961) of attention's)"."""
+    ratio, low, high = (row.get(f"{name}_over_attention{end}") for end in ("", "_low", "_high"))
+    beside = "" if plain(ratio) is None else f" ({ranged(ratio, low, high)} of attention's)"
+    return f"{significant(row[f'{name}_ms_per_image'])} ms per image {words}{beside}"
 
 
 def seeds_of(row: Mapping[Any, Any]) -> list[int]:

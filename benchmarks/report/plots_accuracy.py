@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,9 @@ def tradeoff(
     exact = list(zip(map(float, ready[column]), map(float, ready["test_top1_percent_mean"]), strict=True))
     points = side_by_side(exact)
     told = _of_seeds(ready, " Bars: 95 % t-interval over seeds.") + " Grey steps: Pareto front."
+    across = [time_interval(row, column) for _, row in ready.iterrows()]
+    if any(across):
+        told += " Pale bars across: the time over attention's of the same round, 95 % interval."
     told += " Mixers of one cost stand side by side." if points != exact else ""
     notes = [caption(frame, ready) + told, *holes(missing)]
     wide = len(ready) >= MANY
@@ -81,8 +84,13 @@ def tradeoff(
     costs = [x for x, _ in points]
     log_axis(axes.xaxis, min(costs), max(costs), show_number if "_ms_" in column else show_count, space=0.14)
     ink = []
-    for (x, y), (_, row) in zip(points, ready.iterrows(), strict=True):
+    for (x, y), (_, row), span in zip(points, ready.iterrows(), across, strict=True):
         style = mixer_style(row["label"]) | {"linestyle": "none"}
+        if span is not None:
+            axes.plot(
+                span, (y, y), color=style["color"], alpha=0.35, linewidth=1.0, linestyle="-", marker="none", zorder=2
+            )
+            ink += [(v, y) for v in np.geomspace(*span, 12)]
         high = plain(row["test_top1_percent_high"])
         if high is not None:
             axes.errorbar(x, y, high - y, color=style["color"], elinewidth=0.8, capthick=0.8, zorder=3)
@@ -97,6 +105,14 @@ def tradeoff(
     colours = [mixer_style(text)["color"] for text in ready["label"]]
     label_points(axes, points, [short(text) for text in ready["label"]], colours, np.array(ink).reshape(-1, 2))
     return save_figure(figure, folder, name)
+
+
+def time_interval(row: Mapping[Any, Any] | pd.Series, column: str) -> tuple[float, float] | None:
+    """The interval of a time over rounds, as a share of attention's in the same round; None for other costs."""
+    name = f"{column.removesuffix('_ms_per_image')}_over_attention"
+    if name not in row or plain(row[name]) is None:
+        return None
+    return row[column] * row[f"{name}_low"] / row[name], row[column] * row[f"{name}_high"] / row[name]
 
 
 def side_by_side(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

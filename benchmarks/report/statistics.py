@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import scipy.special
+import scipy.stats
 
 FEWEST_ROUNDS = 3  # of a size, to count where others have them
 
@@ -62,12 +64,21 @@ def mean_interval(values: Iterable[float], confidence: float = 0.95) -> Estimate
     return Estimate(mean, mean - half, mean + half, n)
 
 
-def median_range(values: Iterable[float]) -> Estimate | None:
-    """The median with the smallest and the largest value."""
+def median_interval(values: Iterable[float]) -> Estimate | None:
+    """The median with its 95 % interval, whatever the distribution; of fewer than six values, with their range.
+
+    The interval reaches from the k-th smallest value to the k-th largest, k as high as 95 % allows (Conover 1999).
+    """
     numbers = sorted(float(value) for value in values)
     if not numbers:
         return None
-    return Estimate(statistics.median(numbers), numbers[0], numbers[-1], len(numbers))
+    k = _rank_of_interval(len(numbers))
+    return Estimate(statistics.median(numbers), numbers[k - 1], numbers[-k], len(numbers))
+
+
+@functools.cache
+def _rank_of_interval(n: int) -> int:
+    return max(1, int(scipy.stats.binom.ppf(0.025, n, 0.5)))
 
 
 def paired_ratios(numerator: Mapping[int, float], denominator: Mapping[int, float]) -> dict[int, float]:
@@ -76,7 +87,7 @@ def paired_ratios(numerator: Mapping[int, float], denominator: Mapping[int, floa
 
 
 def scaling_exponent(latency: Mapping[int, Mapping[int, float]]) -> Estimate | None:
-    """Slope of log latency over log tokens by least squares, one fit a round: median and range over the rounds.
+    """Slope of log latency over log tokens by least squares, one fit a round: `median_interval` over the rounds.
 
     Args:
         latency: per token count, latency per image by round. Only rounds present at every token count are fitted, and
@@ -85,7 +96,7 @@ def scaling_exponent(latency: Mapping[int, Mapping[int, float]]) -> Estimate | N
     Returns:
         None with fewer than two token counts or without a round that all of them have.
     """
-    return median_range(slopes(latency))
+    return median_interval(slopes(latency))
 
 
 def slopes(latency: Mapping[int, Mapping[int, float]]) -> list[float]:

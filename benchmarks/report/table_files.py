@@ -52,6 +52,7 @@ WORDS = {
 }  # fmt: skip
 SAME_TIMED = ["mixer", "label", "family", "tokens", "batch_size", "mixer_source", *COMPARED]  # eager beside compiled
 SAME_COMPILED = ("tokens", "batch", "moves (MB)", "FLOPs", "drift")  # columns that compiling does not change
+OVER_ROUNDS = "95 % interval; of fewer than six rounds lowest-highest"
 WRONG = {"oom": "out of memory"}  # statuses that a reader may not know
 
 
@@ -344,7 +345,7 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "drift": shown("drift_ratio"),
         },
         "Times are medians over rounds, per batch unless it says per image. Ratios are taken within each round, per "
-        "image; shown is their median (lowest-highest). A mixer moves its input, output and parameters once each; its "
+        f"image; shown is their median ({OVER_ROUNDS}). A mixer moves its input, output and parameters once each; its "
         "FLOPs are the algorithm's, per batch. Its floor is the longer of the time for these bytes at the bandwidth of "
         "the copy of its input and the time for these FLOPs at the rate of one large matrix product, both of the same "
         "round; a mixer that returns its input has none. † attention was timed at another time, so machine drift is "
@@ -364,7 +365,7 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "net fwd + bwd overtakes attention": lambda row: row["net_forward_backward_overtakes_attention"] or NOTHING,
         },
         "The exponent is the slope of log latency per image over log tokens, by least squares in each round, without "
-        "sizes of fewer than three rounds; shown is its median over rounds (lowest-highest). Overtaking is judged by "
+        f"sizes of fewer than three rounds; shown is its median over rounds ({OVER_ROUNDS}). Overtaking is judged by "
         "the median within-round ratio, interpolated between measured token counts. claims.md takes the mean of the "
         "same slopes, with a t-interval.",
     ),

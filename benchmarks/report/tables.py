@@ -6,14 +6,14 @@ trial that failed is a row with its status and reason, and no part of a mean.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.report.frame import TRIAL_FIELDS, comparisons, number, plain, rounds, size_order, square_ones
-from benchmarks.report.statistics import find_crossing, mean_interval, median_range, paired_ratios, scaling_exponent
+from benchmarks.report.statistics import find_crossing, mean_interval, median_interval, paired_ratios, scaling_exponent
 
 ATTENTION = "attention"
 ACCURACY_SETTING = [name for name in TRIAL_FIELDS if name not in ("kind", "seed", "rounds", "compiled")]
@@ -45,6 +45,7 @@ TIMES = {  # column of the history -> its name in tables
     "mixer_forward_ms": "mixer_forward",
     "mixer_forward_backward_ms": "mixer_forward_backward",
 }
+NET_TIMES = ("forward_ms", "forward_backward_ms")
 
 
 def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -52,6 +53,7 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
     trained = frame[frame["kind"] == "accuracy"]
     costs = preferred(frame[frame["kind"] == "cost"])
     latencies = preferred(frame[frame["kind"] == "latency"])
+    attention = attention_by_setting(latencies.to_dict("records"))
     rows = []
     for _, found in trained.groupby(["label", *ACCURACY_SETTING], dropna=False, sort=False):
         runs = found.sort_values(["seed", "id"], kind="stable")
@@ -71,7 +73,7 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
             row |= estimate_columns(name, mean_interval(ok[name].dropna()))
         row["train_images_per_s"] = middle(ok["train_images_per_s"])
         row["match_ratio"] = middle(ok["match_ratio"])
-        row |= cost_columns(lookup(costs, first), ok) | latency_columns(lookup(latencies, first))
+        row |= cost_columns(lookup(costs, first), ok) | latency_columns(lookup(latencies, first), attention)
         rows.append(row)
     ranked = table(rows, lambda r: (-(r["test_top1_percent_mean"] or -1.0), r["label"], *setting_order(r)))
     # mixers are ranked among those that only differ in the mixer, the comparison with most of them first
@@ -106,15 +108,17 @@ def cost_columns(cost: pd.Series | None, trained: pd.DataFrame) -> dict[str, Any
     return row
 
 
-def latency_columns(timed: pd.Series | None) -> dict[str, Any]:
+def latency_columns(timed: pd.Series | None, attention: Mapping[tuple[Any, ...], Sequence[Any]]) -> dict[str, Any]:
+    """Columns of the net's latency, its ratios to attention's among them; `attention` by `attention_by_setting`."""
     names = ["images_per_s", "train_step_images_per_s", "peak_memory_bytes", "copy_ratio"]
     times = ["net_forward_ms_per_image", "net_forward_backward_ms_per_image"]
     how = ["latency_batch_size", "latency_precision", "latency_compiled"]
     row: dict[str, Any] = dict.fromkeys(["latency_status", *times, *names, *how])
+    row |= over_attention(timed, attention, NET_TIMES)[0]
     if timed is None:
         return row
     row["latency_status"] = timed["status"]
-    for column in ("forward_ms", "forward_backward_ms"):
+    for column in NET_TIMES:
         row[f"{TIMES[column]}_ms_per_image"] = per_image(timed, timed[column])
     row |= {name: plain(timed[name]) for name in names}
     row["peak_memory_bytes"] = whole(timed["peak_memory_bytes"])
@@ -128,10 +132,7 @@ def latency_columns(timed: pd.Series | None) -> dict[str, Any]:
 def latency_table(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per latency record: times, and the ratios to copy, floor and attention, each taken within a round."""
     timed = frame[frame["kind"] == "latency"].to_dict("records")
-    attention: dict[tuple[Any, ...], list[Any]] = {}
-    for record in timed:
-        if record["mixer"] == ATTENTION and record["status"] == "ok":
-            attention.setdefault(timed_setting(record), []).append(record)
+    attention = attention_by_setting(timed)
     rows = []
     for record in timed:
         row = {name: plain(record[name]) for name in ("mixer", "label", "family", "status", "reason", "tokens")}
@@ -144,10 +145,8 @@ def latency_table(frame: pd.DataFrame) -> pd.DataFrame:
         row |= {name: whole(record[name]) for name in ("mixer_bytes", "mixer_batch_flops", "matmul_flops_per_s")}
         row["floor_ms"] = plain(record["floor_ms"])
         row |= ratio_columns("mixer_forward_over_floor", ratios(record, record, "mixer_forward_ms", "floor_ms"))
-        rival = attention_beside(attention.get(timed_setting(record), []), record)
-        for column, name in TIMES.items():
-            pairs = {} if rival is None or rival["id"] == record["id"] else ratios(record, rival, column, column)
-            row |= ratio_columns(f"{name}_over_attention", pairs)
+        columns, rival = over_attention(record, attention, TIMES)
+        row |= columns
         row["timed_with_attention"] = None if rival is None else overlap(record, rival)
         for name in ("images_per_s", "train_step_images_per_s", "drift_ratio"):
             row[name] = plain(record[name])
@@ -164,6 +163,29 @@ def ratios(record: Any, other: Any, column: str, other_column: str) -> dict[int,
     mine = {r: ms / images for r, ms in rounds(record, column).items()}
     theirs = {r: ms / other_images for r, ms in rounds(other, other_column).items()}
     return paired_ratios(mine, theirs)
+
+
+def attention_by_setting(timed: Sequence[Any]) -> dict[tuple[Any, ...], list[Any]]:
+    """Attention's finished latency records by what others must share with them to have a ratio."""
+    found: dict[tuple[Any, ...], list[Any]] = {}
+    for record in timed:
+        if record["mixer"] == ATTENTION and record["status"] == "ok":
+            found.setdefault(timed_setting(record), []).append(record)
+    return found
+
+
+def over_attention(
+    record: Any | None, attention: Mapping[tuple[Any, ...], Sequence[Any]], times: Iterable[str]
+) -> tuple[dict[str, Any], Any | None]:
+    """Columns of a record's `times` over attention's in the same round, and the record of attention."""
+    rival = None if record is None else attention_beside(attention.get(timed_setting(record), []), record)
+    row: dict[str, Any] = {}
+    for column in times:
+        pairs = {}
+        if record is not None and rival is not None and rival["id"] != record["id"]:
+            pairs = ratios(record, rival, column, column)
+        row |= ratio_columns(f"{TIMES[column]}_over_attention", pairs)
+    return row, rival
 
 
 def timed_setting(record: Any) -> tuple[Any, ...]:
@@ -305,8 +327,8 @@ def estimate_columns(name: str, estimate: Any) -> dict[str, float | None]:
 
 
 def ratio_columns(name: str, values: Any) -> dict[str, float | None]:
-    """Columns of a median with its range, from ratios by round or from an Estimate."""
-    estimate = median_range(values.values()) if isinstance(values, dict) else values
+    """Columns of a median with its interval, from ratios by round or from an Estimate."""
+    estimate = median_interval(values.values()) if isinstance(values, dict) else values
     if estimate is None:
         return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
@@ -318,7 +340,7 @@ def per_image(record: Any, milliseconds: float) -> float | None:
 
 
 def middle(values: pd.Series) -> float | None:
-    estimate = median_range(values.dropna())
+    estimate = median_interval(values.dropna())
     return None if estimate is None else estimate.value
 
 

@@ -74,6 +74,11 @@ def test_points_are_the_summary_and_groups_do_not_meet(results):
         shown = [point for setting in found["settings"] for point in setting["points"]]
         means = {float(f"{mean:.6g}") for mean in trained["test_top1_percent_mean"]}
         assert {point["values"]["test_top1_percent_mean"] for point in shown} == means
+        for point in shown:
+            for key, (low, high) in point["intervals"].items():
+                assert low <= point["values"][key] * (1 + 1e-5) and point["values"][key] * (1 - 1e-5) <= high
+    timed = {(p["label"], key) for s in data["g1"]["settings"] for p in s["points"] for key in p["intervals"]}
+    assert ("hadamard", "net_forward_ms_per_image") in timed and ("attention", "net_forward_ms_per_image") not in timed
 
 
 def test_a_command_makes_the_trials_again_that_its_number_came_from(results, tmp_path):

@@ -140,6 +140,19 @@ def test_ratios_are_medians_of_ratios_within_rounds(results):
     assert statistics.median(pairs) != pytest.approx(of_medians, rel=1e-6)  # or this could not tell the two apart
 
 
+def test_bars_across_are_times_relative_to_attention_within_rounds(results):
+    folder = results / "tables" / "constellations-quick"
+    row = only(read(folder / "summary.csv"), mixer="hadamard", image_size_px="16")
+    timed = only(read(folder / "latency.csv"), mixer="hadamard", image_size_px="16", patch_size_px="2")
+    names = [f"net_forward_over_attention{end}" for end in ("", "_low", "_high")]
+    assert [row[name] for name in names] == [timed[name] for name in names] and row[names[1]] != row[names[2]]
+    ratio, low, high = (float(row[name]) for name in names)
+    time, top1 = float(row["net_forward_ms_per_image"]), float(row["test_top1_percent_mean"])
+    drawn = [line.get_xydata() for line in FIGURES["constellations-quick/accuracy-vs-latency"].axes[0].get_lines()]
+    bars = [xy for xy in drawn if len(xy) == 2 and xy[0, 1] == xy[1, 1] == pytest.approx(top1)]
+    assert any(xy[:, 0] == pytest.approx([time * low / ratio, time * high / ratio]) for xy in bars)
+
+
 def test_eager_and_compiled_share_a_row_and_what_was_not_measured_is_blank(tmp_path):
     for mixer in ("attention", "dct"):
         save_latency(tmp_path, mixer, 16)

@@ -16,7 +16,7 @@ from benchmarks.report.statistics import (
     Estimate,
     find_crossing,
     mean_interval,
-    median_range,
+    median_interval,
     paired_ratios,
     pareto_front,
     scaling_exponent,
@@ -52,14 +52,18 @@ def test_one_value_has_no_interval_and_none_has_no_mean():
         None,
         1,
     )
-    assert mean_interval([]) is None and median_range([]) is None
+    assert mean_interval([]) is None and median_interval([]) is None
 
 
-@given(st.lists(numbers, min_size=1, max_size=12))
-def test_median_range_is_numpys(values):
-    estimate = median_range(values)
-    assert estimate is not None
-    assert (estimate.value, estimate.low, estimate.high) == (pytest.approx(np.median(values)), min(values), max(values))
+@given(st.lists(numbers, min_size=1, max_size=40))
+def test_median_is_numpys_and_its_interval_scipys(values):
+    estimate = median_interval(values)
+    assert estimate is not None and estimate.value == pytest.approx(np.median(values))
+    if len(values) < 6:  # no interval reaches 95 %
+        assert (estimate.low, estimate.high) == (min(values), max(values))
+    else:
+        expected = scipy.stats.quantile_test(values, p=0.5).confidence_interval(0.95)
+        assert (estimate.low, estimate.high) == (expected.low, expected.high)
 
 
 def test_ratios_pair_rounds_and_leave_out_what_either_lacks():

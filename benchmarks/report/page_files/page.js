@@ -182,12 +182,13 @@
       const percent = (axis) => axis.label.includes("(%)");
       const log = (axis, values) => !percent(axis) && Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) > 1.5;
       const xs = points.map((p) => p.x), ys = points.map((p) => p.y);
-      const error = (axis, other) => axis.key === "test_top1_percent_mean" && other.key !== axis.key ? {
-        type: "data", symmetric: false, array: points.map((p) => (p.high === null ? 0 : p.high - p.values[axis.key])),
-        arrayminus: points.map((p) => (p.low === null ? 0 : p.values[axis.key] - p.low)),
-        color: isDark() ? "#8b949e" : "#8a9199", thickness: 1, width: 3 } : undefined;
-      const reach = (axis, values) => axis.key === "test_top1_percent_mean"
-        ? values.concat(points.flatMap((p) => [p.low, p.high]).filter((v) => v !== null)) : values;
+      const betweens = (axis) => points.map((p) => p.intervals[axis.key] ?? [p.values[axis.key], p.values[axis.key]]);
+      const pale = isDark() ? "rgba(139, 148, 158, 0.45)" : "rgba(138, 145, 153, 0.45)";
+      const error = (axis, other) => axis.key !== other.key && points.some((p) => p.intervals[axis.key]) ? {
+        type: "data", symmetric: false, array: betweens(axis).map(([, high], i) => high - points[i].values[axis.key]),
+        arrayminus: betweens(axis).map(([low], i) => points[i].values[axis.key] - low),
+        color: percent(axis) ? (isDark() ? "#8b949e" : "#8a9199") : pale, thickness: 1, width: 3 } : undefined;
+      const reach = (axis, values) => values.concat(betweens(axis).flat());
       const [lx, ly] = [log(x, xs), log(y, ys)];
       const rx = points.length ? span(reach(x, xs), lx, 0.1) : [0, 1], ry = points.length ? span(reach(y, ys), ly, 0.07) : [0, 1];
       const width = byId(`${id}-plot`).clientWidth - 76, height = byId(`${id}-plot`).clientHeight - 92;
@@ -219,7 +220,8 @@
         xaxis: { title: { text: title(x) }, type: lx ? "log" : "linear", range: rx, ...numberTicks(xs.length ? xs : [1], lx) },
         yaxis: { title: { text: title(y) }, type: ly ? "log" : "linear", range: ry, ...numberTicks(ys.length ? ys : [1], ly) },
       });
-      byId(`${id}-caption`).textContent = `${setting.caption} Bars: 95 % interval over seeds. ` +
+      byId(`${id}-caption`).textContent = `${setting.caption} Bars: 95 % interval over seeds; ` +
+        "of a time, over rounds, of its ratio to attention's in the same round. " +
         (line ? "Dotted: the Pareto front, what no other mixer beats in both." : "") +
         (absent.length ? ` Without one of the two numbers: ${absent.join(", ")}.` : "");
     };
