@@ -115,7 +115,7 @@ def report(options: argparse.Namespace) -> int:
 
 def claims(options: argparse.Namespace) -> int:
     """The literature's claims, judged from records alone; --results A,B reads several folders."""
-    from benchmarks.report.claims import effect_text, write_claims
+    from benchmarks.report.verdicts import effect_text, write_claims
 
     _only(options, ("results",))
     verdicts, written = write_claims([Path(part.strip()) for part in str(options.results).split(",") if part.strip()])

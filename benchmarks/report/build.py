@@ -7,11 +7,11 @@ from pathlib import Path
 
 from benchmarks.collector import without_collector
 from benchmarks.report.claim_rules import Evidence
-from benchmarks.report.claims import judge_groups, write_verdicts
 from benchmarks.report.frame import load_results, split_groups
 from benchmarks.report.page import Group, write_page
 from benchmarks.report.plots import make_plots
 from benchmarks.report.table_files import table_files
+from benchmarks.report.verdicts import judge_groups, write_verdicts
 from benchmarks.trial import CHOICES
 
 OWNED = {"tables": (".csv", ".md"), "plots": (".png", ".svg")}  # what this report writes, and so what it may delete

@@ -20,7 +20,6 @@ from markupsafe import Markup
 from benchmarks.atlas_record import FOLDER, load_atlas
 from benchmarks.record import atomic_write
 from benchmarks.report import atlas
-from benchmarks.report.claims import Verdict
 from benchmarks.report.page_answers import PASSES, answers, headlines
 from benchmarks.report.page_charts import latency_sweeps, patch_sweeps, settings
 from benchmarks.report.page_tables import (
@@ -35,6 +34,7 @@ from benchmarks.report.page_tables import (
 from benchmarks.report.paired import Sample
 from benchmarks.report.table_files import caption
 from benchmarks.report.text import clean, listing
+from benchmarks.report.verdicts import Verdict
 
 FILES = Path(__file__).parent / "page_files"
 SCRIPTS = ("vendor/plotly-basic.min.js", "vendor/dataTables.min.js", "page.js")

@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.report.claim_rules import Part
-from benchmarks.report.claims import Verdict, effect_text
 from benchmarks.report.frame import comparisons, plain
 from benchmarks.report.page_charts import patch_rows
 from benchmarks.report.paired import FEWEST_SEEDS, Sample
@@ -22,6 +21,7 @@ from benchmarks.report.plots_latency import scaling_row, sweeps
 from benchmarks.report.statistics import Estimate, mean_interval, pareto_front
 from benchmarks.report.tables import ATTENTION, TRAINED_ALIKE, lookup, preferred, ratios, same_rows
 from benchmarks.report.text import NOTHING, clean, listing, ranged, signed, significant, span_of
+from benchmarks.report.verdicts import Verdict, effect_text
 
 PASSES = {"net_forward": "forward", "net_forward_backward": "training step"}
 NO_MIXING, LEARNED = "conv1x1", "linear"

@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.report.claims import Verdict, effect_text
 from benchmarks.report.commands import train_command
 from benchmarks.report.frame import comparisons, held_equal, plain
 from benchmarks.report.metrics import METRICS
@@ -20,6 +19,7 @@ from benchmarks.report.style import family_colour
 from benchmarks.report.table_files import VIEWS, WORDS, WRONG
 from benchmarks.report.tables import TRAINED_ALIKE, same_rows
 from benchmarks.report.text import NOTHING, clean, count, listing, metric, percent, significant
+from benchmarks.report.verdicts import Verdict, effect_text
 
 RECORD_COLUMNS = (
     "kind",

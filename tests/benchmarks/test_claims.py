@@ -12,7 +12,8 @@ from synthetic import MACHINE, OTHER, ROUNDS, fill, make_trial, save, save_accur
 from benchmarks import load_results
 from benchmarks.cli import main
 from benchmarks.report.claim_rules import CONTRADICTED, SUPPORTED, UNDECIDED, Finding, Part, interpolate
-from benchmarks.report.claims import CLAIMS, Verdict, _verdict, judge, people, programs, write_claims
+from benchmarks.report.claims import CLAIMS
+from benchmarks.report.verdicts import Verdict, _verdict, judge, people, programs, write_claims
 
 SEEDS = 4
 

@@ -18,7 +18,7 @@ from benchmarks.measure.plan import Plan
 from benchmarks.record import Record
 from benchmarks.report import page_tables
 from benchmarks.report.claim_rules import Part
-from benchmarks.report.claims import CLAIMS, Verdict
+from benchmarks.report.claims import CLAIMS
 from benchmarks.report.commands import latency_command
 from benchmarks.report.frame import load_results, split_groups
 from benchmarks.report.page import Group, write_page
@@ -27,6 +27,7 @@ from benchmarks.report.page_charts import patch_sweeps, settings
 from benchmarks.report.paired import Sample
 from benchmarks.report.table_files import table_files
 from benchmarks.report.text import signed
+from benchmarks.report.verdicts import Verdict
 
 
 def make_groups(folder: Path) -> list[Group]:
