@@ -77,7 +77,14 @@ PROFILES: dict[tuple[str, str], Profile] = {
         epochs=5,
         batch_size=64,
         lr=8e-3,
-        lr_of={"attention": 3e-3, "fft_real_2d": 2e-2, "hybrid_top": 3e-3, "linear": 3e-3, "mlp_mixer": 3e-3},
+        lr_of={
+            "attention": 3e-3,
+            "fft_real_2d": 2e-2,
+            "hybrid_top": 3e-3,
+            "linear": 3e-3,
+            "linear_attention": 3e-3,
+            "mlp_mixer": 3e-3,
+        },
         tuned_lrs=QUICK_TUNED_LRS,
         warmup_epochs=0.5,
         augment="none",  # five epochs of a small net underfit: results/experiments.md
