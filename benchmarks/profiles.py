@@ -84,6 +84,7 @@ PROFILES: dict[tuple[str, str], Profile] = {
             "linear": 3e-3,
             "linear_attention": 3e-3,
             "mlp_mixer": 3e-3,
+            "performer": 3e-3,
         },
         tuned_lrs=QUICK_TUNED_LRS,
         warmup_epochs=0.5,
