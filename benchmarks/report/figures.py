@@ -113,6 +113,8 @@ def log_axis(axis: Any, low: float, high: float, show: Callable[[float], str], s
         axis.axes.set_ylim(low, high)
     decades = high / low
     steps = (1.0,) if decades > 300 else (1.0, 3.0) if decades > 50 else (1.0, 2.0, 5.0)
+    if decades < 20:
+        steps = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
     if decades < 6:
         axis.set_major_locator(FixedLocator(nice_ticks(low, high)))
         axis.set_minor_locator(NullLocator())

@@ -82,7 +82,10 @@ def tradeoff(
     wide = len(ready) >= MANY
     figure, (axes,) = make_figure(WIDE if wide else NARROW, 3.2 if wide else 2.5, notes)
     costs = [x for x, _ in points]
-    log_axis(axes.xaxis, min(costs), max(costs), show_number if "_ms_" in column else show_count, space=0.14)
+    ends = [x for span in across if span is not None for x in span]
+    space = 0.05 if ends else 0.14  # bars leave room for labels beside them
+    low, high = min([*costs, *ends]), max([*costs, *ends])
+    log_axis(axes.xaxis, low, high, show_number if "_ms_" in column else show_count, space=space)
     ink = []
     for (x, y), (_, row), span in zip(points, ready.iterrows(), across, strict=True):
         style = mixer_style(row["label"]) | {"linestyle": "none"}
