@@ -111,11 +111,10 @@ def log_axis(axis: Any, low: float, high: float, show: Callable[[float], str], s
     else:
         axis.axes.set_yscale("log")
         axis.axes.set_ylim(low, high)
-    decades = high / low
-    steps = (1.0,) if decades > 300 else (1.0, 3.0) if decades > 50 else (1.0, 2.0, 5.0)
-    if decades < 20:
-        steps = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
-    if decades < 6:
+    times = high / low
+    choices = ((300, (1,)), (50, (1, 3)), (20, (1, 2, 5)), (0, (1, 1.5, 2, 3, 5, 7)))
+    steps = next(steps for above, steps in choices if times > above)
+    if times < 6:
         axis.set_major_locator(FixedLocator(nice_ticks(low, high)))
         axis.set_minor_locator(NullLocator())
     else:

@@ -152,7 +152,7 @@ def latency_table(frame: pd.DataFrame) -> pd.DataFrame:
             row[name] = plain(record[name])
         row["peak_memory_bytes"] = whole(record["peak_memory_bytes"])
         rows.append(row)
-    return table(rows, lambda r: (*setting_order(r), r["label"]))
+    return table(rows, lambda r: (*setting_order(r), r["label"], -(r["rounds"] or 0)))
 
 
 def ratios(record: Any, other: Any, column: str, other_column: str) -> dict[int, float]:
@@ -197,7 +197,7 @@ def attention_beside(rivals: Sequence[Any], record: Any) -> Any | None:
     """Of attention's records in the same setting the one timed with the same batch and at the same time."""
     return min(
         rivals,
-        key=lambda r: (r["batch_size"] != record["batch_size"], not overlap(record, r), r["id"]),
+        key=lambda r: (r["batch_size"] != record["batch_size"], not overlap(record, r), -(r["rounds"] or 0), r["id"]),
         default=None,
     )
 
@@ -296,13 +296,15 @@ def failures_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def preferred(records: pd.DataFrame) -> pd.DataFrame:
-    """What was measured before what failed, then eager float32 before what else there is."""
+    """What was measured before what failed, then eager float32 before what else there is, then the most rounds."""
     order = records.assign(
         _failed=records["status"] != "ok",
         _compiled=[bool(value) for value in records["compiled"]],
         _reduced=[value != "float32" for value in records["precision"]],
+        _rounds=[-(plain(value) or 0) for value in records["rounds"]],
     )
-    return order.sort_values(["_failed", "_compiled", "_reduced", "threads", "batch_size", "id"], kind="stable")
+    by = ["_failed", "_compiled", "_reduced", "threads", "_rounds", "batch_size", "id"]
+    return order.sort_values(by, kind="stable")
 
 
 def lookup(records: pd.DataFrame, row: pd.Series) -> pd.Series | None:

@@ -153,6 +153,20 @@ def test_bars_across_are_times_relative_to_attention_within_rounds(results):
     assert any(xy[:, 0] == pytest.approx([time * low / ratio, time * high / ratio]) for xy in bars)
 
 
+def test_of_two_latencies_of_one_net_the_one_with_more_rounds_counts(tmp_path):
+    for rounds in (6, 4, 5):  # so that neither the first nor the last is right by chance, nor the order of ids
+        for mixer, ms in (("attention", 100.0), ("dct", 10.0 * rounds)):
+            trial = make_trial("latency", mixer, image_size=16, patch_size=2, batch_size=32, rounds=rounds)
+            history = [{"round": i, "forward_ms": ms, "forward_backward_ms": 3 * ms} for i in range(rounds)]
+            save(tmp_path, trial, {"forward_ms": ms, "forward_backward_ms": 3 * ms}, history)
+    save_accuracy(tmp_path, "dct", 50.0, 0)
+    write_report(tmp_path)
+    folder = tmp_path / "tables" / "constellations-quick"
+    assert float(only(read(folder / "summary.csv"), mixer="dct")["net_forward_over_attention"]) == 0.6
+    timed = [row for row in read(folder / "latency.csv") if row["mixer"] == "dct"]
+    assert [row["rounds"] for row in timed] == ["6", "5", "4"]
+
+
 def test_eager_and_compiled_share_a_row_and_what_was_not_measured_is_blank(tmp_path):
     for mixer in ("attention", "dct"):
         save_latency(tmp_path, mixer, 16)
