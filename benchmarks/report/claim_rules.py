@@ -372,7 +372,7 @@ class DepthWithoutNorm:
             part = _part(what, functools.partial(mean_interval, shares), (-INFINITE, self.below_percent))
             if part is not None:
                 words = f"cifar100, Spectracles width {settings['width']}, depth {settings['depth']}"
-                setting = f"{words}, layout {settings['layout']}, {settings['epochs']} epochs"
+                setting = f"{words}, layout {settings['layout']}, {span_of([settings['epochs']], 'epoch')}"
                 found.append(Finding((part,), (), setting, "%", "seeds"))
         return min(found, key=lambda finding: -finding.parts[0].n) if found else None
 
@@ -453,7 +453,7 @@ def _accuracy_setting(evidence: Evidence, runs: Sequence[Runs], free: Sequence[s
     first = runs[0].setting
     fields = held_equal([name for name, _, _ in SETTING_WORDS if name not in free], first)
     words = [_words(name, first[name]) for name in fields]
-    return ", ".join([evidence.group, *words, f"{first['epochs']} epochs", f"equal {first['match']}"])
+    return ", ".join([evidence.group, *words, span_of([first["epochs"]], "epoch"), f"equal {first['match']}"])
 
 
 def _latency_setting(evidence: Evidence, row: pd.Series) -> str:

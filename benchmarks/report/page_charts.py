@@ -15,7 +15,7 @@ from benchmarks.report.plots_accuracy import best_learning_rates, rows_by, time_
 from benchmarks.report.plots_latency import copy_floor, missing_sizes, sweep_fields, sweeps
 from benchmarks.report.style import mixer_style
 from benchmarks.report.tables import ACCURACY_SETTING, TIMES, TRAINED_ALIKE, same_rows
-from benchmarks.report.text import NOTHING, clean, metric, ranged, significant
+from benchmarks.report.text import NOTHING, clean, metric, ranged, significant, span_of
 
 SYMBOLS = {  # matplotlib's markers in plotly's words
     "o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down", "<": "triangle-left",
@@ -90,7 +90,8 @@ def settings(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]
 
 
 def setting_title(suffix: str, row: Mapping[Any, Any] | pd.Series) -> str:
-    words = f"{row['image_size']} px, patch {row['patch_size']} px, equal {row['match']}, {row['epochs']} epochs"
+    trained = span_of([row["epochs"]], "epoch")
+    words = f"{row['image_size']} px, patch {row['patch_size']} px, equal {row['match']}, {trained}"
     return f"{words} ({suffix})" if suffix else words
 
 
@@ -230,7 +231,7 @@ def patch_rows(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         first = ready.iloc[0]
         words = [f"{first['image_size']} px"]
         words += [f"dim {first['dim']}"] if first["match"] == "width" else [f"equal {first['match']}"]
-        words += [f"depth {first['depth']}", f"{first['epochs']} epochs"]
+        words += [f"depth {first['depth']}", span_of([first["epochs"]], "epoch")]
         words += [f"{name} {first[name]}" for name in ("norm", "coordinates") if first[name] != USUAL[name]]
         found.append((", ".join(words), ready))
     whole = {title: int((ready.groupby("patch_size")["label"].nunique() > 1).sum()) for title, ready in found}
