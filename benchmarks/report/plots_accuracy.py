@@ -224,6 +224,10 @@ def rows_by(summary: pd.DataFrame, column: str, *others: str) -> list[tuple[str,
 
 
 def draw_by_size(rows: pd.DataFrame, column: str, frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
+    """A line for every mixer that was measured at two sizes or more; one size alone says nothing of sizes."""
+    usable = rows[rows["status"] == "ok"]
+    several = usable.groupby("label")[column].transform("nunique") > 1
+    rows = rows[rows["label"].isin(usable[several]["label"])] if several.any() else rows
     usable = rows[rows["status"] == "ok"]
     sizes = sorted(set(usable[column]))
     labels = sorted(set(usable["label"]))
@@ -243,11 +247,12 @@ def draw_by_size(rows: pd.DataFrame, column: str, frame: pd.DataFrame, folder: P
     width = WIDE if len(labels) >= MANY else NARROW
     figure, (axes,) = make_figure(width, max(2.4, 0.115 * len(labels)), notes, right=[label_room(texts)], ticks=0.12)
     ends = []
+    apart = min(1.012, 1.1 ** (1 / len(labels)))  # all points of one size within a tenth of it
     for i, label in enumerate(labels):
         mine = usable[usable["label"] == label].sort_values(column)
         style = mixer_style(label)
         # bars of different mixers at one size would hide each other
-        aside = [float(size) * 1.012 ** (i - (len(labels) - 1) / 2) for size in mine[column]]
+        aside = [float(size) * apart ** (i - (len(labels) - 1) / 2) for size in mine[column]]
         means = [float(v) for v in mine["test_top1_percent_mean"]]
         halves = [
             0.0 if plain(h) is None else h - m for h, m in zip(mine["test_top1_percent_high"], means, strict=True)

@@ -425,6 +425,23 @@ def test_accuracy_by_patch_size_has_a_line_for_every_mixer(tmp_path, monkeypatch
 
 
 @pytest.mark.filterwarnings("error")
+def test_accuracy_by_image_size_leaves_out_who_has_one_size_alone(tmp_path, monkeypatch):
+    drawn: dict[str, Figure] = {}
+    monkeypatch.setattr(
+        "benchmarks.report.plots_accuracy.save_figure", lambda figure, place, name: drawn.update({name: figure}) or []
+    )
+    several = list_mixers()[:14]
+    for mixer in (*several, "hybrid_top"):
+        for size in (16, 32) if mixer in several else (32,):
+            save_accuracy(tmp_path, mixer, 30.0 + size / 16, 0, image_size=size)
+    write_report(tmp_path)
+    (axes,) = drawn["accuracy-by-image-size"].axes
+    lines = [container.lines[0] for container in axes.containers]
+    assert len(lines) == len(several) and all(len(line.get_xdata()) == 2 for line in lines)
+    low, high = axes.get_xlim()
+    assert all(low < x < high for line in lines for x in line.get_xdata())
+
+
 def test_mixers_of_one_cost_stand_side_by_side_and_the_best_stays():
     points = [(100.0, 30.0), (200.0, 35.0), (100.0, 31.0), (100.0, 29.0)]
     moved = side_by_side(points)
