@@ -390,7 +390,7 @@ def paired_sizes(
     timed = timed[timed["status"].isin(statuses)]
     mine, theirs = (timed[timed["mixer"] == name] for name in (mixer, rival))
     beside: dict[Any, pd.Series] = {}
-    for _, other in theirs.iterrows():
+    for _, other in preferred(theirs).iterrows():
         beside.setdefault(tuple(plain(other[f]) for f in (*TIMED_ALIKE, "batch_size")), other)
     both = [tuple(plain(row[f]) for f in (*TIMED_ALIKE, "batch_size")) in beside for _, row in mine.iterrows()]
     pairs = {}
@@ -408,7 +408,7 @@ def one_setting(rows: pd.DataFrame) -> pd.DataFrame:
     keys = [tuple(plain(row[f]) for f in fields) for row in ordered.to_dict("records")]
     most = max(keys, key=lambda key: (keys.count(key) > 1, -keys.index(key)))
     chosen = ordered[[key == most for key in keys]]
-    return chosen.sort_values(["tokens", "id"], kind="stable").drop_duplicates("image_size")
+    return chosen.sort_values("tokens", kind="stable").drop_duplicates("image_size")
 
 
 def interpolate(values: Mapping[int, Mapping[int, float]], tokens: int) -> dict[int, float] | None:

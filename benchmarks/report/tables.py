@@ -220,7 +220,7 @@ def scaling_table(latency: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     square = square_ones(ready)
     square = square[square["patch_size"] == sweep_patch(square)]
     for _, found in square.groupby(["label", *SWEPT_ALIKE], dropna=False, sort=False):
-        runs = found.sort_values(["tokens", "id"], kind="stable").drop_duplicates("tokens")
+        runs = preferred(found).sort_values("tokens", kind="stable").drop_duplicates("tokens")
         if len(runs) < 2:
             continue
         first = runs.iloc[0]
