@@ -14,7 +14,7 @@ from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots_accuracy import best_learning_rates, rows_by, time_interval
 from benchmarks.report.plots_latency import copy_floor, missing_sizes, sweep_fields, sweeps
 from benchmarks.report.style import mixer_style
-from benchmarks.report.tables import ACCURACY_SETTING, TIMES, TRAINED_ALIKE, same_rows
+from benchmarks.report.tables import ACCURACY_SETTING, NET_TIMES, TIMES, TRAINED_ALIKE, same_rows
 from benchmarks.report.text import NOTHING, clean, metric, ranged, significant, span_of
 
 SYMBOLS = {  # matplotlib's markers in plotly's words
@@ -30,7 +30,7 @@ TIME_LABELS = {
     "mixer_forward_backward": "mixer alone, forward + backward (ms per image)",
 }
 TOP1 = "test_top1_percent_mean"
-NET_TIMES = ("net_forward_ms_per_image", "net_forward_backward_ms_per_image")
+PER_IMAGE = [f"{TIMES[column]}_ms_per_image" for column in NET_TIMES]
 
 
 def axis(key: str, name: str, label: str | None = None) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import scipy.special
-import scipy.stats
 
 FEWEST_ROUNDS = 3  # of a size, to count where others have them
 
@@ -78,7 +77,8 @@ def median_interval(values: Iterable[float]) -> Estimate | None:
 
 @functools.cache
 def _rank_of_interval(n: int) -> int:
-    return max(1, int(scipy.stats.binom.ppf(0.025, n, 0.5)))
+    below = scipy.special.bdtr(np.arange(n), n, 0.5)  # chance that so many or fewer lie under the median
+    return max(1, int((below < 0.025).sum()))
 
 
 def paired_ratios(numerator: Mapping[int, float], denominator: Mapping[int, float]) -> dict[int, float]:

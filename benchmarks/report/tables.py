@@ -111,7 +111,7 @@ def cost_columns(cost: pd.Series | None, trained: pd.DataFrame) -> dict[str, Any
 def latency_columns(timed: pd.Series | None, attention: Mapping[tuple[Any, ...], Sequence[Any]]) -> dict[str, Any]:
     """Columns of the net's latency, its ratios to attention's among them; `attention` by `attention_by_setting`."""
     names = ["images_per_s", "train_step_images_per_s", "peak_memory_bytes", "copy_ratio"]
-    times = ["net_forward_ms_per_image", "net_forward_backward_ms_per_image"]
+    times = [f"{TIMES[column]}_ms_per_image" for column in NET_TIMES]
     how = ["latency_batch_size", "latency_precision", "latency_compiled"]
     row: dict[str, Any] = dict.fromkeys(["latency_status", *times, *names, *how])
     row |= over_attention(timed, attention, NET_TIMES)[0]
