@@ -12,6 +12,7 @@ import types
 import typing
 from typing import Any
 
+from benchmarks.processor import INSTRUCTION_SETS, NUMBERS
 from benchmarks.record import SCHEMA_VERSION, STATUSES
 from benchmarks.report.metrics import METRICS, WORDS
 from benchmarks.schema import SCHEMA_FILE
@@ -47,7 +48,7 @@ def record_schema() -> dict[str, Any]:
         "metrics": closed({name: number(name) for name in METRICS} | {name: nullable(WORD) for name in WORDS}),
         "history": {"type": "array", "items": {"anyOf": [row_schema(key) for key in HISTORY]}},
         "environment": environment_schema(),
-        "code": closed({"commit": nullable(WORD), "dirty": {"type": ["boolean", "null"]}}, every=True),
+        "code": code_schema(),
         "started": TIME,
         "ended": TIME,
     }
@@ -91,7 +92,19 @@ def environment_schema() -> dict[str, Any]:
     properties: dict[str, Any] = dict.fromkeys(("torch", "device", "cpu", "os", "python"), WORD)
     properties |= {"cuda": nullable(WORD), "cores": {"type": "integer", "minimum": 1}}
     properties |= {"threads": {"type": "integer", "minimum": 1}, "settings": texts, "packages": texts}
+    numbers = {name: {"type": ["integer", "null"], "minimum": 0} for name in NUMBERS}
+    sets = {"instruction_sets": {"type": "array", "items": {"enum": list(INSTRUCTION_SETS)}}}
+    properties["processor"] = nullable(closed(numbers | sets, every=True))
+    properties |= {"neighbours": {"type": "integer", "minimum": 0}, "tf32": {"type": ["boolean", "null"]}}
     return closed(properties) | {"required": ["torch", "device", "cpu"]}
+
+
+def code_schema() -> dict[str, Any]:
+    """The commit, whether it was changed, and, in records that know them, hashes of the code that was run."""
+    digest = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
+    properties = {"commit": nullable(WORD), "dirty": {"type": ["boolean", "null"]}}
+    more = {"reason": WORD, "sources": closed(dict.fromkeys(("mixer", "net", "task"), digest))}
+    return closed(properties | more) | {"required": list(properties)}
 
 
 def row_schema(key: str) -> dict[str, Any]:

@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.errors import UserError
+from benchmarks.processor import cpu_name, kind_of, processor
 from benchmarks.schema import check_record
+from benchmarks.sources import sources_of
 from benchmarks.trial import Trial
 
 SCHEMA_VERSION = 1
@@ -31,6 +33,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 PACKAGES = ("torch", "torchvision", "timm", "fvcore", "pytest-benchmark", "numpy", "scipy")
 
 log = logging.getLogger(__name__)
+COMMIT_VARIABLE = "TOKEN_MIXERS_COMMIT"  # for a copy without its .git folder
 SETTINGS = ("MALLOC_", "OMP_")  # beginnings of the environment variables that a record names
 
 
@@ -232,16 +235,6 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-@functools.cache
-def cpu_name() -> str:
-    """The processor's model, as the system calls it."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
 def cores() -> int:
     """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -249,8 +242,12 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def environment(trial: Trial) -> dict[str, Any]:
-    """The machine and the packages, without a host name, a user or a path."""
+def environment(trial: Trial, neighbours: int = 0) -> dict[str, Any]:
+    """The machine and the packages, without a host name, a user or a path.
+
+    Args:
+        neighbours: training runs of this suite that went on beside it on the same machine.
+    """
     import torch
 
     cuda = trial.device == "cuda"
@@ -263,8 +260,10 @@ def environment(trial: Trial) -> dict[str, Any]:
         "cuda": torch.version.cuda if cuda else None,
         "device": torch.cuda.get_device_name() if cuda else "cpu",
         "cpu": cpu_name(),
+        "processor": processor(),
         "cores": cores(),
         "threads": trial.threads,
+        "neighbours": neighbours,
         "os": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "settings": {k: v for k, v in sorted(os.environ.items()) if k.startswith(SETTINGS)},
@@ -280,14 +279,24 @@ def machine_name(environment: dict[str, Any]) -> str:
     return str(environment["cpu"] if environment["device"] == "cpu" else environment["device"])
 
 
+def processor_kind(environment: dict[str, Any]) -> str | None:
+    """The kind of processor that did the work; None on a GPU, and in records that do not say."""
+    return kind_of(environment.get("processor")) if environment["device"] == "cpu" else None
+
+
 def machine_key(environment: dict[str, Any]) -> str:
     """What a latency depends on besides the trial: two runs with one key may share times."""
-    return hashlib.sha256(f"{machine_name(environment)}|{environment['torch']}".encode()).hexdigest()[:8]
+    words = [machine_name(environment), environment["torch"], processor_kind(environment)]
+    return hashlib.sha256("|".join(filter(None, words)).encode()).hexdigest()[:8]
 
 
 @functools.cache
 def code_version() -> dict[str, Any]:
-    """The commit of the checkout and whether it was changed, or the installed version where there is no checkout."""
+    """The commit of the checkout and whether it was changed.
+
+    Without a checkout the commit is what TOKEN_MIXERS_COMMIT says, else the installed version; where there is none of
+    these it is None, and `reason` says why.
+    """
     root = Path(__file__).resolve().parent.parent
 
     def git(*arguments: str) -> str:
@@ -298,6 +307,14 @@ def code_version() -> dict[str, Any]:
         if Path(git("rev-parse", "--show-toplevel")).resolve() == root:
             dirty = git("status", "--porcelain", "--", "mixers", "benchmarks", "pyproject.toml")
             return {"commit": git("rev-parse", "HEAD"), "dirty": bool(dirty)}
+    if given := os.environ.get(COMMIT_VARIABLE, "").strip():
+        return {"commit": given[:100], "dirty": None, "reason": f"no checkout; {COMMIT_VARIABLE} says the commit"}
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return {"commit": f"v{importlib.metadata.version('token-mixers')}", "dirty": False}
-    return {"commit": None, "dirty": None}
+    reason = f"no checkout, not installed, and {COMMIT_VARIABLE} is not set"
+    return {"commit": None, "dirty": None, "reason": reason}
+
+
+def code_of(trial: Trial) -> dict[str, Any]:
+    """The commit, and hashes of the code that this trial rests on."""
+    return code_version() | {"sources": sources_of(trial)}

@@ -3,6 +3,9 @@
 Two trials with the same choices have the same id on any machine and at any commit, which is what makes a sweep
 resumable: a trial whose record exists is done. Only a latency trial's id also covers the machine, since a time measured
 on one machine says nothing of another.
+
+Ids never move. The fields of results version 0.1 are always part of the hash. A field added later says which value the
+records without it had (`later`), and is part of the hash only where its value is another one.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ CHOICES = {
     "device": ("cpu", "cuda"),
     "precision": ("float32", "bfloat16"),
     "augment": ("none", "light", "strong"),
+    "residual": ("float32", "bfloat16"),
 }
 # lowest and highest value that makes sense; both allowed
 RANGES: dict[str, tuple[float, float]] = {
@@ -42,9 +46,23 @@ RANGES: dict[str, tuple[float, float]] = {
     "label_smoothing": (0, 0.9),
     "train_images": (100, 10_000_000),
     "rounds": (1, 1000),
+    "mixer_version": (1, 10_000),
+    "recipe_version": (1, 10_000),
 }
 CHECKED = (*CHOICES, *RANGES)
 MAX_IMAGE_SIZE = 4096
+# raised by whoever changes what the backbone computes or how nets are trained; records of two versions never meet
+RECIPE_VERSION = 1
+
+
+def later(before: Any, default: Any = dataclasses.MISSING) -> Any:
+    """A field that results version 0.1 did not have.
+
+    Args:
+        before: the value that trials without the field had; it never changes again.
+        default: of new trials; where it is left out, `before`.
+    """
+    return dataclasses.field(default=before if default is dataclasses.MISSING else default, metadata={"before": before})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,6 +108,10 @@ class Trial:
     rounds: int | None = None  # latency only, from here on
     compiled: bool | None = None  # through torch.compile
 
+    mixer_version: int = later(1)  # of what the mixer computes, see `mixers.Mixer.version`
+    recipe_version: int = later(1)  # RECIPE_VERSION
+    residual: str = later("float32")  # precision of the residual stream under autocast
+
     def __post_init__(self) -> None:
         for name in CHECKED:
             check_value(name, getattr(self, name))
@@ -133,11 +155,12 @@ class Trial:
                 raise UserError(f"a trial has no field {key!r}.{nearest(key, FIELDS)}")
         if missing := [name for name in REQUIRED if name not in values]:
             raise UserError(f"a trial needs {', '.join(missing)}")
-        return cls(**values)
+        return cls(**(ADDED | values))
 
     def id(self, machine: str | None = None) -> str:
         """16 hexadecimal digits that stand for this trial; `machine` counts for latency alone."""
-        content = {"trial": self.to_dict(), "results_version": RESULTS_VERSION}
+        values = {name: value for name, value in self.to_dict().items() if name not in ADDED or value != ADDED[name]}
+        content = {"trial": values, "results_version": RESULTS_VERSION}
         if self.kind == "latency":
             if machine is None:
                 raise ValueError("the id of a latency trial needs the machine")
@@ -160,6 +183,8 @@ class Trial:
 
 FIELDS = {field.name: field.default for field in dataclasses.fields(Trial)}
 REQUIRED = [name for name, default in FIELDS.items() if default is dataclasses.MISSING]
+# the fields that results version 0.1 did not have, with the value that its records had
+ADDED = {field.name: field.metadata["before"] for field in dataclasses.fields(Trial) if "before" in field.metadata}
 
 
 def check_value(name: str, value: Any) -> None:

@@ -29,6 +29,7 @@ class Mixer(nn.Module):
     """
 
     memory_format: torch.memory_format = torch.contiguous_format  # the layout in which this mixer is fastest
+    version: int = 1  # raised by whoever changes what it computes; results of two versions are never averaged
 
     def __init__(self, dim: int, size: tuple[int, int]) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ from benchmarks.measure.match import matched
 from benchmarks.measure.plugins import check_plugin, is_plugin
 from benchmarks.profiles import CORE_MIXERS, PROFILES, Profile
 from benchmarks.record import Record, cores
-from benchmarks.trial import Trial, check_value, normal_size, parse_size
+from benchmarks.trial import RECIPE_VERSION, Trial, check_value, normal_size, parse_size
 from mixers import MixerError, UnsupportedSize, create_mixer
 from mixers.blocks import is_per_block, mixer_of_each_block, mixers_in
 from mixers.registry import mixer_entry, parse_mixer, split_mixers
@@ -90,12 +90,19 @@ class Plan:
             "norm": request.norm,
             "coordinates": request.coordinates,
             "match": request.match,
+            "recipe_version": RECIPE_VERSION,
             **self._recipe(),
         }
         # at an equal budget every mixer has its own width
         alike["dim" if request.match == "width" else "match_dim"] = _first(request.dim, profile.dim)
         records = tuning.tuning_records(request.results, self.dataset, self.profile_name)
-        return [r for r in records if all(getattr(r.trial, name) == value for name, value in alike.items())]
+        versions = {_portable_name(mixer): _version(mixer) for mixer in self.mixers}
+        return [
+            r
+            for r in records
+            if r.trial.mixer_version == versions.get(r.trial.mixer, r.trial.mixer_version)
+            and all(getattr(r.trial, name) == value for name, value in alike.items())
+        ]
 
     def _is_sound(self, mixer: str) -> bool:
         """Looks at the plug-ins in a mixer; a broken one that only a wildcard brought in is left out with a warning.
@@ -239,6 +246,8 @@ class Plan:
             kind=kind,
             mixer=_portable_name(mixer),
             mixer_source=_source(mixer),
+            mixer_version=_version(mixer),
+            recipe_version=RECIPE_VERSION,
             dataset=self.dataset,
             image_size=normal_size(size),
             profile=self.profile_name,
@@ -270,6 +279,11 @@ def _source(mixer: str) -> str | None:
     if len(sources) > 1:
         return hashlib.sha256("".join(sources).encode()).hexdigest()
     return sources[0] if sources else None
+
+
+def _version(mixer: str) -> int:
+    """That of the mixer; of a net with several it grows whenever one of theirs does."""
+    return 1 + sum(mixer_entry(part).cls.version - 1 for part in mixers_in(mixer))
 
 
 def _portable_name(mixer: str) -> str:

@@ -36,7 +36,7 @@ from benchmarks.measure.process import (
 )
 from benchmarks.measure.progress import Progress
 from benchmarks.measure.train import train, training_step_bytes
-from benchmarks.record import Record, atomic_write, code_version, environment, machine_key, now, set_aside
+from benchmarks.record import Record, atomic_write, code_of, environment, machine_key, now, set_aside
 from benchmarks.trial import Trial
 from mixers import UnsupportedSize
 from mixers.blocks import mixers_in
@@ -170,7 +170,7 @@ class Runner:
             kind=trial.kind,
             trial=trial,
             environment=where,
-            code=code_version(),
+            code=code_of(trial),
             started=started or now(),
             ended=now(),
             **dataclasses.asdict(outcome),

@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.errors import UserError
-from benchmarks.record import Record, load_records, machine_name
+from benchmarks.record import Record, load_records, machine_name, processor_kind
 from benchmarks.report.families import mixer_family
 from benchmarks.report.metrics import METRICS
-from benchmarks.trial import Trial
+from benchmarks.trial import ADDED, Trial
 
 TRIAL_FIELDS = [field.name for field in dataclasses.fields(Trial)]
+LATER = ADDED | {"processor": None, "processors": None}  # columns, and what records of version 0.1 have in them
 GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these never meet
 USUAL = {"match": "width", "norm": "image", "coordinates": True, "compiled": False}  # the rest are ablations
 
@@ -28,9 +29,8 @@ def load_results(folder: Path | str) -> pd.DataFrame:
     """A results folder as a table with one row a record, in the order of the records' file names.
 
     Columns are the fields of the trial, `id`, `status`, `reason`, all of METRICS (NaN where not measured), `label` (the
-    mixer's name in tables and plots), `family`, `tokens`, `method`, `machine`, `torch`, `commit`,
-    `dirty`, `started`, `ended` and
-    `history` (a list of dicts: a row an epoch or a round).
+    mixer's name in tables and plots), `family`, `tokens`, `method`, `machine`, `processor`, `torch`, `commit`, `dirty`,
+    `started`, `ended` and `history` (a list of dicts: a row an epoch or a round).
 
     Raises:
         UserError: the folder does not exist, holds no records, or holds something that is no record.
@@ -52,6 +52,7 @@ def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     columns["tokens"] = [record.trial.tokens for record in records]
     columns["method"] = [record.metrics.get("method") for record in records]
     columns["machine"] = [machine_name(record.environment) for record in records]
+    columns["processor"] = [processor_kind(record.environment) for record in records]
     columns["torch"] = [record.environment.get("torch") for record in records]
     columns["commit"] = [record.code.get("commit") for record in records]
     columns["dirty"] = [record.code.get("dirty") for record in records]
@@ -72,15 +73,28 @@ def records_frame(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def mixer_labels(records: Sequence[Record]) -> list[str]:
-    """The mixer as written; where a plug-in was edited between runs, with the beginning of its source's hash."""
+    """The mixer as written; where a plug-in was edited between runs, with the beginning of its source's hash.
+
+    Of a mixer's versions the latest has its plain name, the others have theirs beside it.
+    """
     sources: dict[str, set[str | None]] = {}
+    versions: dict[str, int] = {}
     for record in records:
-        sources.setdefault(record.trial.mixer, set()).add(record.trial.mixer_source)
+        trial = record.trial
+        sources.setdefault(trial.mixer, set()).add(trial.mixer_source)
+        versions[trial.mixer] = max(trial.mixer_version, versions.get(trial.mixer, 1))
     labels = []
     for record in records:
-        mixer, source = record.trial.mixer, record.trial.mixer_source
-        labels.append(f"{mixer} #{(source or 'none')[:6]}" if len(sources[mixer]) > 1 else mixer)
+        mixer, source, version = record.trial.mixer, record.trial.mixer_source, record.trial.mixer_version
+        label = f"{mixer} #{(source or 'none')[:6]}" if len(sources[mixer]) > 1 else mixer
+        labels.append(label if version == versions[mixer] else f"{label} v{version}")
     return labels
+
+
+def without_usual(table: pd.DataFrame) -> pd.DataFrame:
+    """A table without the columns of later fields in which all its rows are as records of version 0.1 were."""
+    usual = {name: before for name, before in LATER.items() if name in table}
+    return table.drop(columns=[n for n, before in usual.items() if all(plain(v) == before for v in table[n])])
 
 
 def split_groups(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -19,7 +19,7 @@ from benchmarks.report.paired import FEWEST_SEEDS, Sample
 from benchmarks.report.plots_accuracy import best_learning_rates
 from benchmarks.report.plots_latency import scaling_row, sweeps
 from benchmarks.report.statistics import Estimate, mean_interval, pareto_front
-from benchmarks.report.tables import ATTENTION, TRAINED_ALIKE, lookup, preferred, ratios, same_rows
+from benchmarks.report.tables import ATTENTION, TRAINED_ALIKE, lookup, of_one_processor, preferred, ratios, same_rows
 from benchmarks.report.text import NOTHING, clean, listing, ranged, signed, significant, span_of
 from benchmarks.report.verdicts import Verdict, effect_text
 
@@ -153,7 +153,7 @@ def answers(
         frame: records of one data set, profile and machine.
         verdicts: on the claims, from the same records.
     """
-    rows, timed = main_rows(tables["summary"]), preferred(frame[frame["kind"] == "latency"])
+    rows, timed = main_rows(tables["summary"]), preferred(of_one_processor(frame[frame["kind"] == "latency"]))
     return [
         Answer("Which mixer is best at a given latency?", best_at_latency(sample, rows, timed)),
         Answer("Does the imaginary part matter?", imaginary_part(verdicts)),

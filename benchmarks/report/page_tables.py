@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.report.commands import train_command
-from benchmarks.report.frame import comparisons, held_equal, plain
+from benchmarks.report.frame import comparisons, held_equal, plain, without_usual
 from benchmarks.report.metrics import METRICS
 from benchmarks.report.page_answers import mean_with_interval
 from benchmarks.report.page_charts import seeds_of
@@ -149,6 +149,7 @@ def view_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
     if table.empty:
         return None
     title, fields, text_cells, number_cells, note = VIEWS[name]
+    fields = [f for f in fields if f in without_usual(table)]
     texts = [
         column
         for column in ("kind", "label", "family", "status")
@@ -253,6 +254,8 @@ def claims_table(key: str, group: str, verdicts: Sequence[Verdict] | None) -> Ta
 def provenance_table(key: str, frame: pd.DataFrame) -> Table:
     """One row for what was measured alike: kind, machine, versions and when."""
     fields = ["kind", "dataset", "machine", "device", "precision", "threads", "torch", "commit", "dirty"]
+    if frame["processor"].notna().any():
+        fields.insert(3, "processor")
     rows = []
     for values, part in frame.groupby(fields, dropna=False, sort=False):
         texts = [NOTHING if plain(value) is None else clean(value) for value in values]

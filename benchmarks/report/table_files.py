@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.record import atomic_write
-from benchmarks.report.frame import plain
+from benchmarks.report import processors
+from benchmarks.report.frame import plain, without_usual
 from benchmarks.report.paired import OVER_BOTH, SIGNIFICANT, Sample, accuracy_intervals, paired_table
 from benchmarks.report.tables import (
     ACCURACY_SETTING,
@@ -50,7 +51,16 @@ WORDS = {
     "image_size": "image (px)", "patch_size": "patch (px)", "train_images": "training images", "lr": "learning rate",
     "warmup_epochs": "warm-up epochs", "match": "equal", "image_sizes_px": "sizes (px)",
 }  # fmt: skip
-SAME_TIMED = ["mixer", "label", "family", "tokens", "batch_size", "mixer_source", *COMPARED]  # eager beside compiled
+SAME_TIMED = [
+    "mixer",
+    "label",
+    "family",
+    "tokens",
+    "batch_size",
+    "mixer_source",
+    *COMPARED,
+    "processor",
+]  # eager beside compiled
 SAME_COMPILED = ("tokens", "batch", "moves (MB)", "FLOPs", "drift")  # columns that compiling does not change
 OVER_ROUNDS = "95 % interval; of fewer than six rounds lowest-highest"
 WRONG = {"oom": "out of memory"}  # statuses that a reader may not know
@@ -83,7 +93,7 @@ def table_files(frame: pd.DataFrame, folder: Path, sample: Sample) -> tuple[dict
             continue
         paths += [folder / f"{name}.csv", folder / f"{name}.md"]
         with atomic_write(paths[-2]) as file:
-            file.write(csv_text(table.rename(columns=CSV_NAMES)).encode())
+            file.write(csv_text(without_usual(table).rename(columns=CSV_NAMES)).encode())
         with atomic_write(paths[-1]) as file:
             file.write(people(name, table, frame).encode())
     return tables, paths
@@ -92,6 +102,7 @@ def table_files(frame: pd.DataFrame, folder: Path, sample: Sample) -> tuple[dict
 def people(name: str, table: pd.DataFrame, frame: pd.DataFrame) -> str:
     """One table in Markdown: a title, a caption with what all rows share, the rows."""
     title, fields, text_cells, number_cells, note = VIEWS[name]
+    fields = [f for f in fields if f in without_usual(table)]
     rows: list[Row] = [{str(k): plain(v) for k, v in row.items()} for row in table.to_dict("records")]
     if name == "latency" and table["compiled"].nunique() > 1:
         rows = beside_compiled(rows)
@@ -156,7 +167,8 @@ def caption(name: str, frame: pd.DataFrame) -> str:
         clean(first["machine"]),
         f"torch {listing(sorted(set(frame['torch'].map(str))))}",
     ]
-    return "; ".join([", ".join(words), *runs(name, frame)]) + "."
+    kinds = processors.sentences(frame) if name in ("summary", "differences") else []
+    return "; ".join([", ".join(words), *runs(name, frame), *kinds]) + "."
 
 
 def runs(name: str, frame: pd.DataFrame) -> list[str]:
@@ -322,7 +334,7 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
     ),
     "latency": (
         "Latency",
-        [*COMPARED, "compiled"],
+        [*COMPARED, "compiled", "processor"],
         MIXER | {"status": latency_status_cell},
         {
             "tokens": shown("tokens", lambda value: f"{value:,}"),
@@ -353,7 +365,7 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
     ),
     "scaling": (
         "Scaling with image size",
-        [name for name in COMPARED if name != "image_size"] + ["compiled", "image_sizes_px"],
+        [name for name in COMPARED if name != "image_size"] + ["compiled", "processor", "image_sizes_px"],
         MIXER,
         {
             "exponent, mixer fwd": with_range("mixer_forward_exponent"),

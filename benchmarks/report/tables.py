@@ -14,10 +14,20 @@ import pandas as pd
 
 from benchmarks.report.frame import TRIAL_FIELDS, comparisons, number, plain, rounds, size_order, square_ones
 from benchmarks.report.statistics import find_crossing, mean_interval, median_interval, paired_ratios, scaling_exponent
+from benchmarks.trial import ADDED
 
 ATTENTION = "attention"
 ACCURACY_SETTING = [name for name in TRIAL_FIELDS if name not in ("kind", "seed", "rounds", "compiled")]
-SAME_NET = ["label", "image_size", "patch_size", "dim", "depth", "norm", "coordinates"]  # joins cost and latency
+SAME_NET = [
+    "label",
+    "image_size",
+    "patch_size",
+    "dim",
+    "depth",
+    "norm",
+    "coordinates",
+    "recipe_version",
+]  # joins cost and latency
 COMPARED = [
     "image_size",
     "patch_size",
@@ -29,11 +39,12 @@ COMPARED = [
     "device",
     "precision",
     "threads",
+    *(name for name in ADDED if name != "mixer_version"),  # a mixer's versions are told apart by its label
 ]
 TRAINED_ALIKE = [  # accuracies that differ in one of these do not share a plot; rate and weight decay are tuned
     *COMPARED, "batch_size", "epochs", "warmup_epochs", "label_smoothing", "augment", "train_images",
 ]  # fmt: skip
-TIMED_ALIKE = [*COMPARED, "compiled"]  # latencies that differ in one of these have no ratio
+TIMED_ALIKE = [*COMPARED, "compiled", "processor"]  # latencies that differ in one of these have no ratio
 SWEPT_ALIKE = [name for name in TIMED_ALIKE if name != "image_size"]  # a sweep over image sizes
 INTERVAL_COLUMNS = [  # of paired.accuracy_intervals, beside the Student-t interval over seeds
     *("test_top1_percent_resampled_low", "test_top1_percent_resampled_high", "interval_over"),
@@ -52,7 +63,7 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per mixer and trained setting: accuracy over seeds, joined with cost and latency of the same net."""
     trained = frame[frame["kind"] == "accuracy"]
     costs = preferred(frame[frame["kind"] == "cost"])
-    latencies = preferred(frame[frame["kind"] == "latency"])
+    latencies = preferred(of_one_processor(frame[frame["kind"] == "latency"]))
     attention = attention_by_setting(latencies.to_dict("records"))
     rows = []
     for _, found in trained.groupby(["label", *ACCURACY_SETTING], dropna=False, sort=False):
@@ -68,6 +79,7 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
             "n": len(ok),
             "seeds": " ".join(str(seed) for seed in ok["seed"]),
             "failed": "; ".join(f"seed {seed}: {status} ({why})" for seed, status, why in failures) or None,
+            "processors": "; ".join(sorted({kind for kind in ok["processor"] if plain(kind)})) or None,
         }
         for name in ("test_top1_percent", "test_top5_percent", "val_top1_percent", "test_loss"):
             row |= estimate_columns(name, mean_interval(ok[name].dropna()))
@@ -157,7 +169,7 @@ def latency_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def ratios(record: Any, other: Any, column: str, other_column: str) -> dict[int, float]:
     """Per-image ratio of two histories by round, of records that were measured to the end."""
-    if record["status"] != "ok" or other["status"] != "ok":
+    if record["status"] != "ok" or other["status"] != "ok" or plain(record["processor"]) != plain(other["processor"]):
         return {}
     images, other_images = number(record["batch_size"]), number(other["batch_size"])
     mine = {r: ms / images for r, ms in rounds(record, column).items()}
@@ -197,7 +209,13 @@ def attention_beside(rivals: Sequence[Any], record: Any) -> Any | None:
     """Of attention's records in the same setting the one timed with the same batch and at the same time."""
     return min(
         rivals,
-        key=lambda r: (r["batch_size"] != record["batch_size"], not overlap(record, r), -(r["rounds"] or 0), r["id"]),
+        key=lambda r: (
+            -r["mixer_version"],
+            r["batch_size"] != record["batch_size"],
+            not overlap(record, r),
+            -(r["rounds"] or 0),
+            r["id"],
+        ),
         default=None,
     )
 
@@ -305,6 +323,13 @@ def preferred(records: pd.DataFrame) -> pd.DataFrame:
     )
     by = ["_failed", "_compiled", "_reduced", "threads", "_rounds", "batch_size", "id"]
     return order.sort_values(by, kind="stable")
+
+
+def of_one_processor(timed: pd.DataFrame) -> pd.DataFrame:
+    """The latency records of that kind of processor that has most of them: times of two kinds stand in no one table."""
+    counts = timed["processor"].map(plain).value_counts(dropna=False)
+    most = [plain(kind) for kind, count in counts.items() if count == counts.max()]
+    return timed[[plain(kind) == min(most, key=str) for kind in timed["processor"]]] if most else timed
 
 
 def lookup(records: pd.DataFrame, row: pd.Series) -> pd.Series | None:

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import json
+import sys
+import types
+from pathlib import Path
 
 import pytest
 
+from benchmarks import trial as trial_module
 from benchmarks.errors import UserError
-from benchmarks.trial import RANGES, Trial, normal_size, parse_size
+from benchmarks.record import machine_key
+from benchmarks.trial import ADDED, FIELDS, RANGES, Trial, normal_size, parse_size
 
 REQUIRED = {
     "kind": "accuracy",
@@ -45,7 +52,11 @@ OTHER = {
     "train_images": 1000,
     "rounds": 3,
     "compiled": True,
+    "mixer_version": 2,
+    "recipe_version": 2,
+    "residual": "bfloat16",
 }
+PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
 
 
 def make(**changes) -> Trial:
@@ -55,6 +66,63 @@ def make(**changes) -> Trial:
 def test_the_id_is_the_same_on_every_machine_and_in_every_release_of_this_results_version():
     assert make().id() == "7c0f9bf8750dc8ff"
     assert make(kind="latency").id("a machine") == "3017eb92d84b5a6c"
+
+
+def test_the_fields_of_version_0_1_are_frozen():
+    old = [name for name in FIELDS if name not in ADDED]
+    assert len(old) == 27 and list(FIELDS)[:27] == old
+
+
+def test_every_published_trial_keeps_its_id_and_needs_no_later_field():
+    paths = sorted(PUBLISHED.glob("*/records/*.json"))
+    for path in paths:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["kind"] == "latency":
+            continue  # its id covers the machine, and the next test holds it
+        assert Trial.from_dict(values["trial"]).id() == values["id"], path.name
+    assert len(paths) > 800 or not PUBLISHED.exists()
+
+
+def test_every_published_latency_keeps_its_id():
+    for path in sorted(PUBLISHED.glob("*/records/latency-*.json")):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        assert Trial.from_dict(values["trial"]).id(machine_key(values["environment"])) == values["id"], path.name
+
+
+def later_release(**replaced: tuple[str, str]) -> types.ModuleType:
+    """The module of trials with some of its text replaced, as a release to come might have it."""
+    text = inspect.getsource(trial_module)
+    for old, new in replaced.values():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    module = types.ModuleType("later_release")
+    sys.modules[module.__name__] = module
+    exec(compile(text, "later_release.py", "exec"), module.__dict__)
+    return module
+
+
+def test_a_new_field_and_a_new_default_leave_every_id_as_it_was():
+    new = later_release(
+        field=(
+            "    mixer_version: int = later(1)",
+            "    clip_norm: float = later(1.0, default=2.0)\n    mixer_version: int = later(1)",
+        ),
+        default=('    norm: str = "image"', '    norm: str = "token"'),
+        added_default=("    recipe_version: int = later(1)", "    recipe_version: int = later(1, default=3)"),
+    )
+    paths = sorted(PUBLISHED.glob("*/records/*.json"))[::20]
+    for path in paths:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        machine = machine_key(values["environment"])
+        assert new.Trial.from_dict(values["trial"]).id(machine) == values["id"], path.name
+    assert paths or not PUBLISHED.exists()
+    old = make(norm="image")
+    # a record of before the field reads as what it was, and one that says otherwise is another trial
+    assert new.Trial.from_dict(old.to_dict()).id() == old.id()
+    assert new.Trial.from_dict(old.to_dict()).clip_norm == 1.0
+    assert new.Trial.from_dict(old.to_dict() | {"clip_norm": 2.0}).id() != old.id()
+    assert new.Trial(**(REQUIRED | {"norm": "image", "clip_norm": 1.0, "recipe_version": 1})).id() == old.id()
+    assert new.Trial(**REQUIRED).clip_norm == 2.0
 
 
 def test_every_field_has_another_value_here():

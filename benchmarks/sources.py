@@ -1,0 +1,173 @@
+"""A hash of the code behind a record: of its mixer, of the net around it, and of what measured it.
+
+A record keeps the three, so that the suite can say which results are of other code. They only warn: whether two records
+may meet is decided by the versions in their trials, which whoever changes a result raises. Comments, docstrings and
+blank lines are no part of a hash, nor is any definition that the measurement does not reach by name.
+
+A change that was proven to leave every bit as it was is entered in equal_sources.json as [old hash, new hash].
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import tokenize
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.trial import Trial
+
+ROOT = Path(__file__).resolve().parent.parent
+EQUAL_FILE = Path(__file__).with_name("equal_sources.json")
+NET = ("mixers.backbone", "MixerNet")
+MEASURES = {  # by kind of trial: where measuring begins
+    "accuracy": (("benchmarks.measure.train", "train"), ("benchmarks.measure.data", "load_data")),
+    "tuning": (("benchmarks.measure.train", "train"), ("benchmarks.measure.data", "load_data")),
+    "cost": (("benchmarks.measure.cost", "measure_cost"),),
+    "latency": (("benchmarks.measure.latency", "measure_latency"), ("benchmarks.measure.latency_items", "*")),
+}
+# what carries names, files and errors, and computes no result
+LEFT_OUT = ("mixers.registry", "mixers.blocks", "mixers.timm_models", "mixers.register_with_timm")
+LEFT_OUT += tuple(f"benchmarks.{name}" for name in ("errors", "record", "schema", "trial", "sources", "processor"))
+
+Place = tuple[str, str]  # a module and a name in it; "*": all of it
+
+
+def sources_of(trial: Trial) -> dict[str, str]:
+    """Hashes of 16 hexadecimal digits of the code as it is now: `mixer`, `net` and `task`.
+
+    A plug-in's mixer is the hash of its file, which its trial has too.
+    """
+    from mixers.blocks import mixers_in
+    from mixers.registry import mixer_entry
+
+    classes = [mixer_entry(mixer).cls for mixer in mixers_in(trial.mixer)]
+    places = tuple((cls.__module__, cls.__qualname__) for cls in classes if cls.__module__.startswith("mixers."))
+    return {
+        "mixer": _hash_of(places, "mixers", trial.mixer_source or ""),
+        "net": _hash_of((NET,), "mixers"),
+        "task": _hash_of(MEASURES[trial.kind], "benchmarks"),
+    }
+
+
+def changed_parts(then: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:
+    """The parts whose code is another now; a record that does not know its sources has none."""
+    return [part for part in now if then.get(part) and _same_as(then[part]) != _same_as(now[part])]
+
+
+@functools.cache
+def _equal() -> dict[str, str]:
+    return dict(json.loads(EQUAL_FILE.read_text(encoding="utf-8")))
+
+
+def _same_as(digest: str) -> str:
+    while digest in _equal():
+        digest = _equal()[digest]
+    return digest
+
+
+@functools.cache
+def _hash_of(places: tuple[Place, ...], package: str, more: str = "") -> str:
+    """The hash of all definitions in one package that `places` reach."""
+    seen: set[Place] = set()
+    texts: set[str] = set()
+    todo = list(places)
+    while todo:
+        module, name = todo.pop()
+        if (module, name) in seen or module in LEFT_OUT or module.partition(".")[0] != package:
+            continue
+        seen.add((module, name))
+        code = _code(module)
+        if code is None:
+            continue
+        whole = name == "*" or code.registers
+        for own in code.definitions if whole else [name]:
+            if own in code.definitions:
+                text, names = code.definitions[own]
+                texts.add(text)
+                todo += [code.imports.get(other, (module, other)) for other in names]
+        if whole:
+            texts.add(code.rest)
+        elif name in code.imports:
+            todo.append(code.imports[name])
+    return hashlib.sha256("\n".join([*sorted(texts), more]).encode()).hexdigest()[:16]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Code:
+    """One module."""
+
+    definitions: dict[str, tuple[str, frozenset[str]]]  # name -> its text, and the names in it
+    imports: dict[str, Place]
+    rest: str  # what runs when it is imported, imports aside
+    registers: bool  # it does something then, so that its parts may be reached in ways that no name shows
+
+
+@functools.cache
+def _code(module: str) -> _Code | None:
+    path = ROOT / (module.replace(".", "/") + ".py")
+    if not path.is_file():
+        path = ROOT / module.replace(".", "/") / "__init__.py"
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    lines = _without_comments(text, tree)
+    definitions: dict[str, tuple[str, frozenset[str]]] = {}
+    imports: dict[str, Place] = {}
+    rest, registers = [], False
+    for node in ast.walk(tree):
+        imports |= dict(_imported(node))
+    for node in tree.body:
+        first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+        own = "\n".join(line for line in lines[first - 1 : node.end_lineno] if line)
+        names = frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+        defined = _defined(node)
+        for name in defined:
+            before = definitions.get(name, ("", frozenset()))
+            definitions[name] = before[0] + own, before[1] | names
+        if not defined and not isinstance(node, ast.Import | ast.ImportFrom) and own:
+            rest.append(own)
+            registers = True
+    return _Code(definitions, imports, "\n".join(rest), registers)
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return [n.id for target in targets if target is not None for n in ast.walk(target) if isinstance(n, ast.Name)]
+
+
+def _imported(node: ast.AST) -> Iterator[tuple[str, Place]]:
+    """The names that an import statement brings, and where they are from."""
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        for alias in node.names:
+            inner = f"{node.module}.{alias.name}"
+            is_module = (ROOT / (inner.replace(".", "/") + ".py")).is_file()
+            yield alias.asname or alias.name, (inner, "*") if is_module else (node.module, alias.name)
+
+
+def _without_comments(text: str, tree: ast.Module) -> list[str]:
+    """The lines without comments, docstrings and white space at their ends."""
+    lines = text.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and body:
+            first = body[0]
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                lines[first.lineno - 1 : first.end_lineno] = [""] * ((first.end_lineno or 0) - first.lineno + 1)
+    return [line.rstrip() for line in lines]
