@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from benchmarks.trial import Trial
 
 log = logging.getLogger("benchmarks")
+
+MOST_WORKERS = 256
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,8 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def bench_all(options: argparse.Namespace) -> int:
     """Trains, cost, latency, tables, plots; resumes."""
-    plan = _plan(options)
-    return _run(options, [*plan.cost(), *plan.accuracy(), *plan.latency()])
+    return _run(options, _plan(options).by_worth())
 
 
 def train(options: argparse.Namespace) -> int:
@@ -96,7 +98,10 @@ def tune(options: argparse.Namespace) -> int:
     code = 0
     done: list[Trial] = []
     while new := [trial for trial in plan.tuning() if trial not in done]:  # what did best tells what to try next
-        code = max(code, _run(options, new, report=False))
+        results, left = _measure(options, new, report=True)
+        code = max(code, _say_outcome(results, left, single=False))
+        if left:
+            break
         done += new
     from benchmarks.report.build import write_report
 
@@ -334,34 +339,62 @@ def _request(options: argparse.Namespace) -> Request:
 
 def _run(options: argparse.Namespace, trials: list[Trial], report: bool = True) -> int:
     """Measures the trials, writes the report, and says what failed; the exit code says it too."""
-    from tqdm.contrib.logging import logging_redirect_tqdm
-
-    from benchmarks.measure.run import Runner
-    from benchmarks.status import write_plan
-
-    _log_to_stdout()
-    retry = CHOICES_OF_RETRY[options.retry]
-    with logging_redirect_tqdm([log]):
-        runner = Runner(options.results, options.data_dir, retry, options.timeout, log_kinds=options.log or ())
-        if len(trials) > 1:
-            write_plan(options.results, trials)
-        if options.ray is None:
-            results = runner.run(trials)
-        else:
-            from benchmarks.measure.cluster import run_on_cluster
-
-            results = run_on_cluster(
-                options.ray, trials, options.results, options.data_dir, retry, options.timeout, options.log or ()
-            )
-    if report:
+    results, left = _measure(options, trials, report)
+    if report and (results or not left):
         from benchmarks.report.build import write_report
 
         _say_where(write_report(options.results))
-    return _say_outcome(results, single=len(trials) == 1)
+    return _say_outcome(results, left, single=len(trials) == 1)
 
 
-def _say_outcome(results: list[Result], single: bool) -> int:
-    """Prints the failures; 1 if a trial failed.
+def _measure(options: argparse.Namespace, trials: list[Trial], report: bool) -> tuple[list[Result], list[Trial]]:
+    """Measures the trials; returns what came of them, and those that the budget did not suffice for."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from benchmarks.measure.budget import Budget
+    from benchmarks.measure.run import Runner
+    from benchmarks.status import write_plan
+
+    if options.ray is not None:
+        for name in ("budget", "workers"):
+            if getattr(options, name) is not None:
+                raise UserError(f"{flag(name)} is for this machine; with --ray, leave it out")
+    workers = options.workers or 1
+    _say_threads(workers, trials)
+    _log_to_stdout()
+    retry = CHOICES_OF_RETRY[options.retry]
+    with logging_redirect_tqdm([log]):
+        budget = Budget(options.budget, len(trials) if report else 0)
+        runner = Runner(
+            options.results,
+            options.data_dir,
+            retry,
+            options.timeout,
+            log_kinds=options.log or (),
+            workers=workers,
+            budget=budget,
+        )
+        if len(trials) > 1:
+            write_plan(options.results, trials)
+        if options.ray is None:
+            return runner.run(trials), runner.left
+        from benchmarks.measure.cluster import run_on_cluster
+
+        return run_on_cluster(
+            options.ray, trials, options.results, options.data_dir, retry, options.timeout, options.log or ()
+        ), []
+
+
+def _say_threads(workers: int, trials: list[Trial]) -> None:
+    from benchmarks.record import cores
+
+    most = max((t.threads for t in trials if t.device == "cpu" and t.kind in ("accuracy", "tuning")), default=0)
+    if workers > 1 and workers * most > cores():
+        print(f"{workers} runs of {most} threads each share {cores()} cores; THREADS={max(1, cores() // workers)} fits")
+
+
+def _say_outcome(results: list[Result], left: list[Trial], single: bool) -> int:
+    """Prints the failures, and what is left; 1 if a trial failed.
 
     Raises:
         UserError: the only trial asked for cannot exist.
@@ -372,7 +405,7 @@ def _say_outcome(results: list[Result], single: bool) -> int:
         raise UserError(unsupported[0].record.reason or "unsupported")
     for result in [*unsupported, *failed]:
         print(f"{result.record.status}: {result.record.trial.describe()}: {printable(result.record.reason)}")
-    if single:
+    if single and results:
         from benchmarks.measure.progress import outcome_line
 
         (result,) = results
@@ -381,9 +414,12 @@ def _say_outcome(results: list[Result], single: bool) -> int:
             print(f"{result.record.trial.describe()}: {outcome_line(result.record)}{note}")
     counts = Counter(result.record.status for result in results)
     earlier = sum(not result.measured_now for result in results)
-    print(
-        f"{len(results)} trials: {', '.join(f'{n} {s}' for s, n in sorted(counts.items()))}; {earlier} measured earlier"
-    )
+    outcome = ", ".join(f"{n} {s}" for s, n in sorted(counts.items())) or "none measured"
+    print(f"{len(results)} trials: {outcome}; {earlier} measured earlier")
+    if left:
+        from benchmarks.measure.budget import left_lines
+
+        print("\n".join(left_lines(left)))
     if failed:
         print("to try the failed ones again, add RETRY=failed")
     return 1 if failed else 0
@@ -409,6 +445,7 @@ SPECTRACLES_OPTIONS = [
 CHOICES_OF_RETRY: dict[str | None, tuple[str, ...]] = {
     None: (),
     "failed": ("oom", "diverged", "timeout", "error"),
+    "changed": ("changed",),
 }
 
 
@@ -461,8 +498,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--profile", help="quick (without a GPU) | full (with one)")
     add("--results", type=Path, default=Path("results"), help="folder of records, tables and plots (results)")
     add("--log", type=_list(str), help="curves of training runs: tensorboard | wandb, or both")
-    add("--retry", choices=["failed"], help="measure failed trials again")
+    add(
+        "--retry", choices=["failed", "changed"], help="measure again: failed trials | those of other code than today's"
+    )
     add("--timeout", type=_seconds, help="seconds after which a training run is ended (none)")
+    add("--budget", type=_duration, help="time that the whole command may take: 540 | 9m | 1h30m; what is left is said")
+    add("--workers", type=_workers, help="training runs side by side on this machine (1)")
     add("--ray", help="training runs on a Ray cluster: auto, or its address")
     return parser
 
@@ -485,6 +526,23 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a number of seconds above 0, such as 3600")
     return seconds
+
+
+def _duration(text: str) -> float:
+    """Seconds from 540, "540s", "9m", "1h30m" or "1.5h"."""
+    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower())
+    hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
+    total = 3600 * hours + 60 * minutes + seconds
+    if not 0 < total < 1e7:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: a time above 0, such as 540, 9m or 1h30m")
+    return total
+
+
+def _workers(text: str) -> int:
+    workers = _number(int)(text)
+    if not 1 <= workers <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: 1 to {MOST_WORKERS}")
+    return workers
 
 
 def _list(convert: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:

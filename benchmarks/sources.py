@@ -32,8 +32,8 @@ MEASURES = {  # by kind of trial: where measuring begins
     "latency": (("benchmarks.measure.latency", "measure_latency"), ("benchmarks.measure.latency_items", "*")),
 }
 # what carries names, files and errors, and computes no result
-LEFT_OUT = ("mixers.registry", "mixers.blocks", "mixers.timm_models", "mixers.register_with_timm")
-LEFT_OUT += tuple(f"benchmarks.{name}" for name in ("errors", "record", "schema", "trial", "sources", "processor"))
+LEFT_OUT = {"mixers.registry", "mixers.blocks", "mixers.timm_models", "mixers.register_with_timm"}
+LEFT_OUT |= {f"benchmarks.{name}" for name in ("errors", "record", "schema", "trial", "sources", "processor")}
 
 Place = tuple[str, str]  # a module and a name in it; "*": all of it
 

@@ -51,8 +51,9 @@ from benchmarks.atlas_record import FOLDER, SCHEMA_VERSION, AtlasRecord
 from benchmarks.errors import UserError
 from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import DATASETS, load_data
+from benchmarks.measure.one_trial import one_line
 from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.run import Runner, one_line
+from benchmarks.measure.run import Runner
 from benchmarks.measure.train import build_net
 from benchmarks.record import Record, code_version, environment, now
 from benchmarks.trial import Trial

@@ -21,8 +21,9 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.errors import UserError
-from benchmarks.measure.progress import outcome_line
-from benchmarks.measure.run import TRAINED, Measured, Result, Runner
+from benchmarks.measure.one_trial import Measured
+from benchmarks.measure.progress import TRAINED, outcome_line
+from benchmarks.measure.run import Result, Runner
 from benchmarks.record import SETTINGS
 from benchmarks.trial import Trial
 from mixers.blocks import mixers_in
@@ -84,8 +85,8 @@ def _connect(address: str) -> Any:
 def _train_all(ray: Any, runner: Runner, trials: list[Trial]) -> list[Result]:
     """Training runs as tasks, in the order of the list as far as the cluster's cores or GPUs go."""
     before = {trial: runner.load(trial) for trial in trials}
-    results = [Result(r, False) for r in before.values() if r is not None and r.status not in runner.retry]
-    todo = [trial for trial, r in before.items() if r is None or r.status in runner.retry]
+    results = [Result(r, False) for r in before.values() if r is not None and not runner.again(r)]
+    todo = [trial for trial, r in before.items() if r is None or runner.again(r)]
     if not todo:
         return results
     _say_what_never_fits(ray, todo)

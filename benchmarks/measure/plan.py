@@ -28,6 +28,8 @@ from mixers.registry import mixer_entry, parse_mixer, split_mixers
 
 log = logging.getLogger("benchmarks")
 
+FIRST = ("attention", "conv1x1")  # what every other mixer is read beside: the best known, and no mixing at all
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
@@ -232,6 +234,29 @@ class Plan:
                         batch = max(1, min(512, profile.latency_elements // (trial.dim * trial.tokens)))
                         trials.append(dataclasses.replace(trial, batch_size=_first(request.batch_size, batch)))
         return trials
+
+    def by_worth(self) -> list[Trial]:
+        """All that `bench-all` measures, so that whatever is done first is the most that can be said by then.
+
+        A fair set comes first: one seed of every mixer, attention and the 1x1 convolution before the others, with cost
+        and latency of the same nets; then more seeds, the sweep over image sizes, compiled nets, other image sizes.
+        """
+        main = [normal_size(size) for size in self.request.image_size or (self.profile.image_size,)]
+        accuracy = self.accuracy()
+        seeds = list(dict.fromkeys(trial.seed for trial in accuracy))
+
+        def worth(trial: Trial) -> tuple[int, ...]:
+            in_main = trial.image_size in main
+            if trial.kind == "accuracy":
+                seed = seeds.index(trial.seed)
+                first = FIRST.index(trial.mixer) if trial.mixer in FIRST else len(FIRST)
+                return (0 if in_main and not seed else 3 if in_main else 6, seed, first)
+            if trial.kind == "cost":
+                return (1 if in_main else 6,)
+            trained = trial.patch_size == accuracy[0].patch_size and (trial.image_size in main)
+            return (5 if trial.compiled else 2 if trained else 4,)
+
+        return sorted([*accuracy, *self.cost(), *self.latency()], key=worth)
 
     def _trial(self, kind: str, mixer: str, size: int | str, **fields: Any) -> Trial:
         request = self.request

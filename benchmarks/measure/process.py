@@ -1,4 +1,4 @@
-"""A process of its own for each training run, and the heartbeat that tells others how far it is.
+"""Processes of their own for training runs, and the heartbeat that tells others how far one is.
 
 A crash, a leak or a hang then ends one trial and not the sweep. The process is forked from a server that has PyTorch
 loaded and nothing computed (`multiprocessing`'s forkserver), so it starts in a fraction of a second, with no threads
@@ -23,6 +23,7 @@ import functools
 import json
 import logging
 import logging.handlers
+import math
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -31,6 +32,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -40,6 +42,8 @@ from benchmarks.record import atomic_write, now, without_nan
 from benchmarks.trial import Trial
 
 HEARTBEAT_S = 5.0
+LOOK_S = 0.2  # how often a call with an end looks at the clock
+_MULTIPROCESSING = threading.Lock()  # held while a process starts or is waited for: multiprocessing itself is not
 PRELOADED = "benchmarks.measure.run"  # what the server that processes are forked from has imported
 
 
@@ -49,6 +53,10 @@ class Crashed(RuntimeError):
 
 class TimedOut(RuntimeError):
     """The process was still at it when its time was up, and was ended."""
+
+
+class Cancelled(RuntimeError):
+    """The caller did not want the answer any more; the process was ended."""
 
 
 def in_own_process(function: Callable[..., Any], *arguments: Any, timeout_s: float | None = None) -> Any:
@@ -63,30 +71,91 @@ def in_own_process(function: Callable[..., Any], *arguments: Any, timeout_s: flo
         Crashed: the process ended by a signal, an exit, or an exception that the function let pass.
         TimedOut: it took longer than `timeout_s`.
     """
-    context = _context()
-    ours, theirs = context.Pipe()
-    with tempfile.TemporaryDirectory() as folder:
-        crash_log = Path(folder) / "crash.txt"
-        call = functools.partial(function, *arguments)
-        process = context.Process(
-            target=_answer, args=(theirs, call, dict(os.environ), log_level(), str(crash_log)), daemon=True
-        )
-        process.start()
-        theirs.close()
+    with OwnProcess() as process:
+        return process.call(function, *arguments, timeout_s=timeout_s)
+
+
+class OwnProcess:
+    """A process that is called, as often as is wanted; it starts with the first call, and anew after one that failed.
+
+    A thread may have its own; one process is not called by several threads.
+    """
+
+    def __init__(self) -> None:
+        self._process: Any = None
+        self._connection: Any = None
+        self._folder: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.end()
+
+    def call(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        timeout_s: float | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Any:
+        """As `in_own_process`.
+
+        Args:
+            cancel: once it is set, the process is killed.
+
+        Raises:
+            Cancelled: `cancel` was set before the answer came.
+        """
         try:
-            kind, content = _listen(ours, timeout_s)
-        finally:  # an interrupt too ends the process
-            if sys.exc_info()[0] is not None:
-                process.kill()
-            process.join()
-            ours.close()
+            if self._process is None:
+                self._start()
+            self._connection.send((functools.partial(function, *arguments), dict(os.environ), log_level()))
+            kind, content = _listen(self._connection, timeout_s, cancel)
+        except (BrokenPipeError, ConnectionResetError):
+            kind, content = "nothing", None
+        except BaseException:  # an interrupt too ends the process
+            self.end(kill=True)
+            raise
+        if kind == "value":
+            return content
         if kind == "nothing":
-            raise Crashed(_how_it_ended(process.exitcode, crash_log))
-    if kind == "refused":
-        raise UserError(content)
-    if kind == "raised":
-        raise Crashed(content)
-    return content
+            with _MULTIPROCESSING:
+                self._process.join()
+            content = _how_it_ended(self._process.exitcode, self._crash_log)
+        self.end()
+        raise UserError(content) if kind == "refused" else Crashed(content)
+
+    def end(self, kill: bool = False) -> None:
+        """Ends the process, if there is one; it goes by itself once nobody can call it any more."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        if kill:
+            process.kill()
+        self._connection.close()
+        with _MULTIPROCESSING:
+            process.join()
+        self._folder.cleanup()
+
+    @property
+    def _crash_log(self) -> Path:
+        return Path(self._folder.name) / "crash.txt"
+
+    def _start(self) -> None:
+        context = _context()
+        self._folder = tempfile.TemporaryDirectory()
+        self._connection, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, str(self._crash_log)), daemon=True)
+        try:
+            with _MULTIPROCESSING:
+                process.start()
+        except BaseException:
+            self._folder.cleanup()
+            raise
+        finally:
+            theirs.close()
+        self._process = process
 
 
 def start_server() -> None:
@@ -109,16 +178,15 @@ def _context() -> Any:
     return context
 
 
-def _listen(connection: Any, timeout_s: float | None) -> tuple[str, Any]:
+def _listen(connection: Any, timeout_s: float | None, cancel: threading.Event | None) -> tuple[str, Any]:
     """Hands log records on until the answer is there; ("nothing", None) where the other end closed without one."""
-    alarm = threading.Event()
-    timer = threading.Timer(timeout_s, alarm.set) if timeout_s is not None else None
-    if timer:
-        timer.daemon = True
-        timer.start()
+    end = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    look_s = None if timeout_s is None and cancel is None else LOOK_S
     try:
-        while not alarm.is_set():
-            if not connection.poll(0.2 if timer else None):
+        while time.monotonic() < end:
+            if cancel is not None and cancel.is_set():
+                raise Cancelled
+            if not connection.poll(look_s):
                 continue
             kind, content = connection.recv()
             if kind != "log":
@@ -127,35 +195,36 @@ def _listen(connection: Any, timeout_s: float | None) -> tuple[str, Any]:
             connection.send(None)  # the process goes on when its line is out, so that its progress bar stays below
     except (EOFError, ConnectionError):
         return "nothing", None
-    finally:
-        if timer:
-            timer.cancel()
     raise TimedOut(f"not done after {timeout_s:g} s")
 
 
-def _answer(connection: Any, call: Callable[[], Any], environment: dict[str, str], level: int, crash_log: str) -> None:
-    """What the process does: calls, and sends what comes of it."""
+def _serve(connection: Any, crash_log: str) -> None:
+    """What the process does: calls, and sends what comes of it, until nobody calls any more."""
     if hasattr(signal, "SIGINT"):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ.clear()
-    os.environ.update(environment)  # of the parent as it is now; that of the server is older
     log = logging.getLogger("benchmarks")
     log.handlers[:] = [_LogToParent(connection)]
-    log.setLevel(level)
     log.propagate = False
     with Path(crash_log).open("w", encoding="utf-8") as file:
         faulthandler.enable(file, all_threads=False)
-        try:
-            answer = ("value", call())
-        except UserError as error:
-            answer = ("refused", str(error))
-        except BaseException as error:
-            answer = ("raised", f"{type(error).__name__}: {error}")
+        while True:
+            try:
+                call, environment, level = connection.recv()
+            except (EOFError, ConnectionError):
+                break
+            os.environ.clear()
+            os.environ.update(environment)  # of the parent as it is now; that of the server is older
+            log.setLevel(level)
+            try:
+                answer = ("value", call())
+            except UserError as error:
+                answer = ("refused", str(error))
+            except BaseException as error:
+                answer = ("raised", f"{type(error).__name__}: {error}")
+            connection.send(answer)
+            sys.stderr.flush()
         faulthandler.disable()
-    connection.send(answer)
-    connection.close()
-    sys.stderr.flush()
 
 
 def _end_with_parent() -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import logging
 import math
+import threading
 import time
 
 import torch
@@ -28,38 +29,77 @@ PROBE_BATCH = 64
 PROBE_ENOUGH_S = 0.2
 LATENCY_ITEM_S = 0.05  # an item that is not slower than this takes about this long
 PROCESS_START_S = 6.0  # of a latency process
+# before anything was measured on a GPU: numbers of the residual stream that a training step gets through, by the count
+# of its kernels and their memory traffic
+GPU_NUMBERS_PER_S = 6e9
+GPU_START_S = 8.0
+TRAINED = ("accuracy", "tuning")
 
 
 class Progress:
-    """Estimates, and corrects its estimate by what the finished trials really took."""
+    """Estimates, and corrects its estimate by what the finished trials really took; several threads may report to it.
 
-    def __init__(self, trials: list[Trial], todo: list[Trial]) -> None:
+    Args:
+        trials: all.
+        todo: those without a record.
+        workers: trials that are measured side by side.
+        ahead: whether to estimate all of them before the first begins; else each when it is asked for.
+    """
+
+    def __init__(self, trials: list[Trial], todo: list[Trial], workers: int = 1, ahead: bool = True) -> None:
         self.total = len(trials)
         self.done = len(trials) - len(todo)
+        self.workers = workers
+        self.begun = self.done
+        self._lock = threading.RLock()
+        self._expected: dict[Trial, float] = {}
+        self._spent: dict[
+            str, tuple[float, float]
+        ] = {}  # by kind: what finished trials took, and what was expected of them
         counts = collections.Counter(trial.kind for trial in trials)
         log.info("plan: %s", ", ".join(f"{n} {kind}" for kind, n in counts.items()))
         if self.done:
             log.info("%d of %d already measured", self.done, self.total)
-        self.expected = {trial: estimate_seconds(trial) for trial in todo}
-        self.left = sum(self.expected.values())
-        self.spent_expected = self.spent = 0.0
-        self.mark = time.perf_counter()
-        if todo:
-            log.info("to measure: %d, about %s", len(todo), duration(self.left))
+        self.left = set(todo)
+        if todo and ahead:
+            log.info("to measure: %d, about %s", len(todo), duration(self.left_s()))
+
+    def expected_s(self, trial: Trial) -> float:
+        """About how long a trial will take, by what the first ones of its kind took."""
+        with self._lock:
+            if trial not in self._expected:
+                self._expected[trial] = estimate_seconds(trial)
+        spent, expected = self._spent.get(trial.kind, (0.0, 0.0))
+        return self._expected[trial] * (spent / expected if expected else 1.0)
+
+    def left_s(self) -> float:
+        """About how long all that is left will take."""
+        trained = sum(self.expected_s(trial) for trial in self.left if trial.kind != "latency")
+        return trained / self.workers + sum(self.expected_s(trial) for trial in self.left if trial.kind == "latency")
 
     def start(self, trial: Trial) -> None:
-        log.info("[%d/%d] %s", self.done + 1, self.total, trial.describe())
-        self.done += 1
+        with self._lock:
+            self.begun += 1
+            log.info("[%d/%d] %s", self.begun, self.total, trial.describe())
 
-    def finish(self, trial: Trial, record: Record) -> None:
-        """Reports one finished trial and what is left."""
-        now = time.perf_counter()
-        self.spent += now - self.mark
-        self.mark = now
-        self.left -= self.expected[trial]
-        self.spent_expected += self.expected[trial]
-        pace = self.spent / self.spent_expected if self.spent_expected else 1.0
-        log.info("  %s: %s; about %s left", trial.describe(), outcome_line(record), duration(max(self.left, 0) * pace))
+    def finish(self, trial: Trial, record: Record | None, seconds: float | None = None) -> None:
+        """Reports one finished trial and what is left.
+
+        Args:
+            trial: that has ended.
+            record: of it; None where it was left for another time.
+            seconds: that it took, where it was measured now.
+        """
+        with self._lock:
+            self.left.discard(trial)
+            if record is None:
+                return
+            if seconds is not None and record.status == "ok":
+                before = self._spent.get(trial.kind, (0.0, 0.0))
+                expected = self._expected.get(trial, 0.0)
+                self._spent[trial.kind] = (before[0] + seconds, before[1] + expected) if expected else before
+            left = f"; about {duration(self.left_s())} left" if self.left <= self._expected.keys() else ""
+            log.info("  %s: %s%s", trial.describe(), outcome_line(record), left)
 
 
 def outcome_line(record: Record) -> str:
@@ -77,10 +117,18 @@ def outcome_line(record: Record) -> str:
 
 
 def estimate_seconds(trial: Trial) -> float:
-    """About how long a trial will take, from one timed training step of its net; 0 where that cannot be tried."""
+    """About how long a trial will take; 0 where that cannot be told.
+
+    On a CPU from one timed training step of its net. On a GPU from the size of its net alone: building and warming up
+    hundreds of nets there would take longer than many of them do.
+    """
     if trial.kind == "cost":
         return 1.0
     assert trial.batch_size is not None
+    images = (trial.epochs or 0) * (trial.train_images or DATASETS[trial.dataset].train_images or 0)
+    if trial.device != "cpu":
+        per_image = trial.tokens * trial.dim * trial.depth / GPU_NUMBERS_PER_S
+        return GPU_START_S + images * per_image if trial.kind in TRAINED else _latency_s(trial, per_image)
     probe = Trial(
         kind="cost",
         mixer=trial.mixer,
@@ -89,23 +137,27 @@ def estimate_seconds(trial: Trial) -> float:
         patch_size=trial.patch_size,
         dim=trial.dim,
         depth=trial.depth,
-        device=trial.device,
         precision=trial.precision,
         threads=trial.threads,
     )
     try:
-        if trial.device == "cpu" and training_step_bytes(dataclasses.replace(probe, batch_size=1)) > free_bytes("cpu"):
+        if training_step_bytes(dataclasses.replace(probe, batch_size=1)) > free_bytes("cpu"):
             return 0.0
         per_image = _step_seconds_per_image(probe)
     except (MixerError, RuntimeError):
         return 0.0
-    if trial.kind in ("accuracy", "tuning"):
-        images = trial.train_images or DATASETS[trial.dataset].train_images or 0
-        return (trial.epochs or 0) * images * per_image * 1.1 + 2
+    if trial.kind in TRAINED:
+        return images * per_image * 1.1 + 2
+    return _latency_s(trial, per_image) + PROCESS_START_S / len(METRIC_OF) / 2
+
+
+def _latency_s(trial: Trial, per_image: float) -> float:
+    """One latency trial of a process; `per_image` is a training step's seconds per image."""
+    assert trial.batch_size is not None
     step = per_image * trial.batch_size
     calls = (step, step / 3, step / trial.depth / 2, step / trial.depth / 6)
     items = sum(max(call, LATENCY_ITEM_S) for call in calls) * ((trial.rounds or 1) + 1)
-    return items + PROCESS_START_S / len(METRIC_OF) / 2 + (60.0 if trial.compiled else 0.0)
+    return items + (60.0 if trial.compiled else 0.0)
 
 
 @functools.cache

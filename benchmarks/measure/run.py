@@ -1,52 +1,64 @@
-"""Runs trials: skips what is already measured, writes a record for each of the rest, and goes on past failures."""
+"""Runs trials: skips what is already measured, writes a record for each of the rest, and goes on past failures.
+
+Training runs may go side by side, and a budget may bound the whole; what is timed has the machine to itself.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import logging
-import re
 import tempfile
+import threading
 import time
-import traceback
+from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import filelock
-import numpy as np
 import torch
 
-from benchmarks.errors import Diverged, UserError
-from benchmarks.measure.cost import measure_cost
+from benchmarks.errors import UserError
+from benchmarks.measure.budget import Budget
 from benchmarks.measure.data import load_data
 from benchmarks.measure.latency import measure_latency
 from benchmarks.measure.logbook import Logbook
-from benchmarks.measure.memory import free_bytes
+from benchmarks.measure.one_trial import (
+    LEFT,
+    Call,
+    Measured,
+    measure,
+    measure_in_process,
+    name_of,
+    one_line,
+    steps_to_come,
+)
 from benchmarks.measure.process import (
+    Cancelled,
     Crashed,
     Heartbeat,
+    OwnProcess,
     TimedOut,
     heartbeat_path,
-    in_own_process,
     kernel_oom_kills,
     start_server,
 )
-from benchmarks.measure.progress import Progress
-from benchmarks.measure.train import train, training_step_bytes
-from benchmarks.record import Record, atomic_write, code_of, environment, machine_key, now, set_aside
+from benchmarks.measure.progress import TRAINED, Progress
+from benchmarks.measure.train import training_step_bytes
+from benchmarks.record import Record, code_of, environment, machine_key, now, set_aside
+from benchmarks.sources import changed_parts, sources_of
 from benchmarks.trial import Trial
-from mixers import UnsupportedSize
 from mixers.blocks import mixers_in
 from mixers.registry import mixer_entry
 
 log = logging.getLogger(__name__)
 
-TRAINED = ("accuracy", "tuning")
 LOOK_AGAIN_S = 0.5  # at trials that another run is measuring
+ENDING_S = 5.0  # of the processes of an interrupted run
 LATENCY_HEARTBEAT_S = 60.0  # writing more often would disturb what is timed
+CHANGED = "changed"  # of `retry`: what was measured by other code than today's
 
 
 @dataclasses.dataclass
@@ -55,16 +67,6 @@ class Result:
 
     record: Record
     measured_now: bool
-
-
-@dataclasses.dataclass
-class Measured:
-    """What a measurement hands back to be made a record of."""
-
-    status: str = "ok"
-    reason: str | None = None
-    metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
-    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 class Runner:
@@ -76,10 +78,16 @@ class Runner:
     Args:
         results: the folder; `records/` and `checkpoints/` are made in it.
         data_dir: where data sets are.
-        retry: statuses other than "ok" that are measured again although they have a record.
+        retry: statuses that are measured again although they have a record; CHANGED too, for those of other code.
         timeout_s: a training run that takes longer is ended, and its status is `timeout`.
-        own_process: whether each training run gets a process of its own.
+        own_process: whether training runs get a process of their own: each one on a CPU; on a GPU, where a process
+            takes seconds to begin, one after the other as long as nothing goes wrong in it.
         log_kinds: where epochs and final metrics of accuracy trials go too, of `logbook.KINDS`.
+        workers: training runs that go side by side.
+        budget: after which nothing is begun.
+
+    Attributes:
+        left: the trials that the budget of the last `run` did not suffice for.
 
     Raises:
         UserError: the folder cannot be written.
@@ -93,6 +101,8 @@ class Runner:
         timeout_s: float | None = None,
         own_process: bool = True,
         log_kinds: Sequence[str] = (),
+        workers: int = 1,
+        budget: Budget | None = None,
     ) -> None:
         self.records = results / "records"
         self.checkpoints = results / "checkpoints"
@@ -101,6 +111,12 @@ class Runner:
         self.retry = set(retry)
         self.timeout_s = timeout_s
         self.own_process = own_process
+        self.workers = workers
+        self.budget = budget or Budget()
+        self.left: list[Trial] = []
+        self._steps_to_come: dict[Trial, int] = {}
+        self._cancel = threading.Event()
+        self._own = threading.local()  # of each thread: its process
         self.log_kinds = Logbook(log_kinds, results).kinds
         try:
             self.records.mkdir(parents=True, exist_ok=True)
@@ -114,7 +130,7 @@ class Runner:
 
     def load(self, trial: Trial) -> Record | None:
         """The record of a trial, whatever its status; one that cannot be read is set aside."""
-        path = self.records / f"{_name(trial)}.json"
+        path = self.records / f"{name_of(trial)}.json"
         return self._load(path) if path.exists() else None
 
     def _load(self, path: Path) -> Record | None:
@@ -127,44 +143,124 @@ class Runner:
             return None
 
     def run(self, trials: list[Trial]) -> list[Result]:
-        """Measures every trial that has no record, after saying what there is to do and how long it may take."""
+        """Measures every trial that has no record, after saying what there is to do and how long it may take.
+
+        Of trials that the budget does not suffice for there is no result; they are in `left`.
+        """
         there = {path.stem: self._load(path) for path in sorted(self.records.glob("*.json"))}
-        before = {trial: there.get(_name(trial)) for trial in trials}
-        found = {trial: r for trial, r in before.items() if r is not None and r.status not in self.retry}
+        before = {trial: there.get(name_of(trial)) for trial in trials}
+        changed = _changed(before)
+        found = {trial: r for trial, r in before.items() if r is not None and not self.again(r)}
+        if changed and CHANGED not in self.retry:
+            _say_changed(changed, len(found))
         todo = [trial for trial in before if trial not in found]
-        trained = [trial for trial in todo if trial.kind in TRAINED]
-        if trained:
+        self._steps_to_come = steps_to_come(todo)
+        if trained := [trial for trial in todo if trial.kind in TRAINED]:
             if self.own_process:
                 start_server()
             load_data(trained[0], self.data_dir, "cpu")  # fail before the plan
-        progress = Progress(trials, todo)
+        progress = Progress(trials, todo, self.workers, ahead=not self.budget.bounded)
         results = [Result(record, False) for record in found.values()]
         groups = [list(same) for _, same in groupby(todo, key=_process_of)]
+        self.left = []
+        self._cancel.clear()
         waiting = False
-        while groups:
-            busy = []
-            for group in groups:
-                outcome = self._measure_group(group, before, progress)
+        try:
+            while groups:
+                busy: list[list[Trial]] = []
+                for trains, stage in groupby(groups, key=lambda group: group[0].kind in TRAINED):
+                    outcome, held = self._run_stage(list(stage), trains, before, progress)
+                    results += outcome
+                    busy += held
+                groups = busy
+                if busy and not self.budget.fits(LOOK_AGAIN_S):
+                    self.left += [trial for group in busy for trial in group]
+                    break
+                if busy:
+                    if not waiting:
+                        log.info("waiting for %d trials that another run is measuring", sum(map(len, busy)))
+                    waiting = True
+                    time.sleep(LOOK_AGAIN_S)
+        finally:
+            self._end_own_process()
+        self.left.sort(key=trials.index)
+        return results
+
+    def again(self, record: Record) -> bool:
+        """Whether a trial that has this record is measured again."""
+        if record.status in self.retry:
+            return True
+        return CHANGED in self.retry and bool(changed_parts(record.code.get("sources") or {}, sources_of(record.trial)))
+
+    def _run_stage(
+        self, groups: list[list[Trial]], trains: bool, before: dict[Trial, Record | None], progress: Progress
+    ) -> tuple[list[Result], list[list[Trial]]]:
+        """Measures groups, training runs side by side; returns the results, and the groups that another run is at."""
+        todo, results, busy = deque(groups), [], []
+        neighbours = min(self.workers, len(groups)) - 1 if trains else 0
+        errors: list[BaseException] = []
+
+        def work() -> None:
+            while todo and not self._cancel.is_set():
+                try:
+                    group = todo.popleft()
+                except IndexError:
+                    return
+                if not self.budget.fits(sum(map(progress.expected_s, group)) if self.budget.bounded else 0.0):
+                    self._leave(group, progress)
+                    continue
+                outcome = self._measure_group(group, before, progress, neighbours)
                 if outcome is None:
                     busy.append(group)
                 else:
-                    results += outcome
-            groups = busy
-            if busy:
-                if not waiting:
-                    log.info("waiting for %d trials that another run is measuring", sum(map(len, busy)))
-                waiting = True
-                time.sleep(LOOK_AGAIN_S)
-        return results
+                    results.extend(outcome)
 
-    def measure(self, trial: Trial) -> Record:
-        """Measures one trial now, whatever record it has, and writes its record; the caller holds its lock."""
+        def work_aside() -> None:
+            try:
+                work()
+            except BaseException as error:
+                errors.append(error)
+                self._cancel.set()
+            finally:
+                self._end_own_process()
+
+        if not neighbours:
+            work()
+            return results, busy
+        threads = [threading.Thread(target=work_aside, daemon=True) for _ in range(neighbours + 1)]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(LOOK_AGAIN_S)  # not longer: an interrupt has to come through
+        except BaseException:
+            self._cancel.set()
+            for thread in threads:
+                thread.join(ENDING_S)
+            raise
+        if errors:
+            raise next((error for error in errors if not isinstance(error, Cancelled)), errors[0])
+        return results, busy
+
+    def _leave(self, trials: Iterable[Trial], progress: Progress) -> None:
+        for trial in trials:
+            self.left.append(trial)
+            progress.finish(trial, None)
+
+    def measure(self, trial: Trial, neighbours: int = 0) -> Record | None:
+        """Measures one trial now, whatever record it has, and writes its record; the caller holds its lock.
+
+        Returns:
+            The record; None where the budget ended before the trial did.
+        """
         started = now()
-        return self.write(trial, self._measure(trial), started)
+        outcome = self._measure(trial)
+        return None if outcome.status == LEFT else self.write(trial, outcome, started, neighbours)
 
-    def write(self, trial: Trial, outcome: Measured, started: str | None = None) -> Record:
+    def write(self, trial: Trial, outcome: Measured, started: str | None = None, neighbours: int = 0) -> Record:
         """Writes the record of what was measured, or of why nothing was."""
-        where = environment(trial)
+        where = environment(trial, neighbours)
         record = Record(
             id=trial.id(machine_key(where) if trial.kind == "latency" else None),
             kind=trial.kind,
@@ -177,16 +273,16 @@ class Runner:
         )
         record.save(self.records)
         if record.status == "ok":  # not before: whoever is killed between the two trains the last epoch again, not all
-            (self.checkpoints / f"{_name(trial)}.pt").unlink(missing_ok=True)
+            (self.checkpoints / f"{name_of(trial)}.pt").unlink(missing_ok=True)
         return record
 
     def lock(self, trial: Trial) -> filelock.BaseFileLock:
         """The lock of a trial; there is one for all latency trials, which must not be timed at the same time."""
-        name = "latency" if trial.kind == "latency" else _name(trial)
+        name = "latency" if trial.kind == "latency" else name_of(trial)
         return filelock.FileLock(self.locks / f"{name}.lock")
 
     def _measure_group(
-        self, group: list[Trial], before: dict[Trial, Record | None], progress: Progress
+        self, group: list[Trial], before: dict[Trial, Record | None], progress: Progress, neighbours: int
     ) -> list[Result] | None:
         """Measures trials that go together, but those that another run has measured since; None where one is at it."""
         lock = self.lock(group[0])
@@ -209,36 +305,66 @@ class Runner:
                 progress.start(trial)
             if not todo:
                 return results
+            began = time.perf_counter()
             if group[0].kind == "latency":
                 records = self._measure_latency(todo)
             else:
-                records = [self.measure(trial) for trial in todo]
+                records = [self.measure(trial, neighbours) for trial in todo]
+            seconds = (time.perf_counter() - began) / len(todo)
             for trial, record in zip(todo, records, strict=True):
-                results.append(Result(record, True))
-                progress.finish(trial, record)
+                if record is None:
+                    self._leave([trial], progress)
+                else:
+                    results.append(Result(record, True))
+                    progress.finish(trial, record, seconds)
             return results
         finally:
             lock.release()
 
-    def _measure_latency(self, trials: list[Trial]) -> list[Record]:
+    def _measure_latency(self, trials: list[Trial]) -> list[Record | None]:
         torch.set_num_threads(trials[0].threads)
         started = now()
         with contextlib.ExitStack() as stack:
             for trial in trials:
-                stack.enter_context(Heartbeat(self.checkpoints, _name(trial), trial, LATENCY_HEARTBEAT_S))
+                stack.enter_context(Heartbeat(self.checkpoints, name_of(trial), trial, LATENCY_HEARTBEAT_S))
             timings = measure_latency(trials)
-        return [self.write(t.trial, Measured(t.status, t.reason, t.metrics, t.history), started) for t in timings]
+        records: list[Record | None] = []
+        for t in timings:
+            cut = t.status == "timeout" and self.budget.bounded
+            records.append(
+                None if cut else self.write(t.trial, Measured(t.status, t.reason, t.metrics, t.history), started)
+            )
+        return records
 
     def _measure(self, trial: Trial) -> Measured:
         """Measures one accuracy, tuning or cost trial; what goes wrong becomes a status and a reason."""
-        arguments = trial, self.data_dir, self.records, self.checkpoints, self.log_kinds
+        call = Call(
+            trial,
+            self.data_dir,
+            self.records,
+            self.checkpoints,
+            self.log_kinds,
+            self.budget.until,
+            self._steps_to_come.get(trial),
+            self.workers,
+        )
         if trial.kind not in TRAINED or not self.own_process:
-            return measure(*arguments)
+            return measure(call)
         plugins = [entry.origin for entry in map(mixer_entry, mixers_in(trial.mixer)) if entry.origin]
         kills = kernel_oom_kills()
+        if not hasattr(self._own, "process"):
+            self._own.process = OwnProcess()
+        bounds = [bound for bound in (self.timeout_s, self.budget.left_s) if bound is not None]
+        keep = False
         try:
-            return in_own_process(measure_in_process, plugins, *arguments, timeout_s=self.timeout_s)
+            outcome = self._own.process.call(
+                measure_in_process, plugins, call, timeout_s=min(bounds, default=None), cancel=self._cancel
+            )
+            keep = trial.device == "cuda" and outcome.status == "ok"  # after an error a context may be broken
+            return outcome
         except TimedOut as error:
+            if not self.budget.fits(0.0):
+                return Measured(LEFT, str(error))
             return Measured("timeout", f"{error}; --timeout allows more, and RETRY=failed goes on from the last epoch")
         except Crashed as error:
             if "SIGKILL" in str(error) and kernel_oom_kills() > kills:
@@ -246,73 +372,40 @@ class Runner:
                 return Measured("oom", f"the kernel ended the process; a training step asks for {asked:,} bytes")
             return Measured("error", one_line(error))
         finally:
-            heartbeat_path(self.checkpoints, _name(trial)).unlink(missing_ok=True)
+            if not keep:
+                self._end_own_process()
+            heartbeat_path(self.checkpoints, name_of(trial)).unlink(missing_ok=True)
+
+    def _end_own_process(self) -> None:
+        if hasattr(self._own, "process"):
+            self._own.process.end()
 
     def remove_leftovers(self, trial: Trial) -> None:
         """Removes the temporary files of a run that was killed while it wrote; the caller holds the trial's lock."""
         for folder in (self.records, self.checkpoints):
-            for path in folder.glob(f".{_name(trial)}.*"):
+            for path in folder.glob(f".{name_of(trial)}.*"):
                 path.unlink(missing_ok=True)
 
 
-def measure_in_process(plugins: list[str], trial: Trial, *arguments: Any) -> Measured:
-    """As `measure`, in a process that has not loaded the trial's plug-ins yet."""
-    for plugin in plugins:
-        mixer_entry(plugin)
-    return measure(trial, *arguments)
+def _changed(records: dict[Trial, Record | None]) -> dict[Trial, list[str]]:
+    """The trials whose records are of other code than today's, and which parts of it are other."""
+    parts = {t: changed_parts(r.code.get("sources") or {}, sources_of(t)) for t, r in records.items() if r is not None}
+    return {trial: changed for trial, changed in parts.items() if changed}
 
 
-def measure(trial: Trial, data_dir: Path, records: Path, checkpoints: Path, log_kinds: Sequence[str] = ()) -> Measured:
-    """Measures one accuracy, tuning or cost trial in this process; what goes wrong becomes a status and a reason.
-
-    Raises:
-        UserError: what is wrong is not the trial's: the data, the disk, or a checkpoint of another configuration.
-    """
-    torch.set_num_threads(trial.threads)
-    try:
-        with Heartbeat(checkpoints, _name(trial), trial) as heartbeat:
-            refuse_if_too_large(trial)
-            if trial.kind == "cost":
-                return Measured(metrics=measure_cost(trial))
-            checkpoint = checkpoints / f"{_name(trial)}.pt"
-            data = load_data(trial, data_dir, trial.device)
-            book = Logbook(log_kinds if trial.kind == "accuracy" else (), records.parent)
-
-            def on_epoch(row: dict[str, Any]) -> None:
-                heartbeat.epoch_done(row["epoch"], row["images_per_s"])
-                book.epoch(trial, row)
-
-            outcome = train(trial, data, checkpoint, on_epoch)
-            book.finish(trial, outcome.metrics)
-            if outcome.predictions is not None:
-                _save_predictions(records / f"{_name(trial)}.npy", outcome.predictions)
-            return Measured(metrics=outcome.metrics, history=outcome.history)
-    except UserError:
-        raise
-    except UnsupportedSize as error:
-        return Measured("unsupported", str(error))
-    except Diverged as error:
-        return Measured("diverged", str(error))
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        return Measured("oom", one_line(error))
-    except Exception as error:
-        if "can't allocate memory" in str(error):
-            return Measured("oom", one_line(error))
-        log.debug("%s", traceback.format_exc())
-        return Measured("error", f"{type(error).__name__}: {one_line(error)} ({_place(error)})")
-
-
-def _save_predictions(path: Path, predictions: np.ndarray) -> None:
-    buffer = io.BytesIO()  # numpy tells of a full disk without saying so
-    np.save(buffer, predictions, allow_pickle=False)
-    with atomic_write(path) as file:
-        file.write(buffer.getbuffer())
-
-
-def _name(trial: Trial) -> str:
-    """What the files of a trial are called, but for their endings."""
-    machine = machine_key(environment(trial)) if trial.kind == "latency" else None
-    return f"{trial.kind}-{trial.id(machine)}"
+def _say_changed(changed: dict[Trial, list[str]], found: int) -> None:
+    """Warns of records that count although they are of other code."""
+    words = []
+    for part in ("mixer", "net", "task"):
+        mixers = dict.fromkeys(trial.mixer for trial, parts in changed.items() if part in parts)
+        if mixers:
+            names = ", ".join(list(mixers)[:5]) + (f" and {len(mixers) - 5} more" if len(mixers) > 5 else "")
+            words.append(f"{part} of {names}")
+    log.warning(
+        "%d of the %d records found are of other code than today's (%s); they count, since versions decide; "
+        "RETRY=changed measures them again",
+        *(len(changed), found, "; ".join(words)),
+    )
 
 
 def _process_of(trial: Trial) -> Any:
@@ -320,28 +413,3 @@ def _process_of(trial: Trial) -> Any:
     if trial.kind == "latency":
         return trial.image_size, trial.patch_size, trial.compiled, trial.precision
     return trial
-
-
-def refuse_if_too_large(trial: Trial) -> None:
-    """Stops before a CPU run that the kernel would kill for its memory.
-
-    Raises:
-        MemoryError: the predicted peak of a training step is more than is free.
-    """
-    if trial.device != "cpu":
-        return
-    needed, free = training_step_bytes(trial), free_bytes("cpu")
-    if needed > free:
-        raise MemoryError(f"a training step asks for {needed:,} bytes, {free:,} are free")
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of an error, without paths."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return re.sub(r"(/[^\s:'\"]+)+/", "", lines[0])[:400]
-
-
-def _place(error: BaseException) -> str:
-    """File and line where an error came from."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown place"

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from benchmarks.errors import Diverged, UserError
 from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import DATASETS, ImageData, batches, hold_out, load_data
+from benchmarks.measure.one_trial import one_line
 from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.run import one_line
 from benchmarks.measure.train import evaluate
 from benchmarks.record import atomic_write, code_version, cores, environment, now, without_nan
 from benchmarks.trial import RESULTS_VERSION, Trial

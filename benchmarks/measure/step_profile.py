@@ -39,7 +39,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import ImageData, batches, load_data
-from benchmarks.measure.run import refuse_if_too_large
+from benchmarks.measure.one_trial import refuse_if_too_large
 from benchmarks.measure.train import autocast, build_net, learning_rate, make_optimizer
 from benchmarks.record import atomic_write, code_version, environment, machine_name, without_nan
 from benchmarks.trial import Trial

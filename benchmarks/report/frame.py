@@ -20,6 +20,7 @@ from benchmarks.report.metrics import METRICS
 from benchmarks.trial import ADDED, Trial
 
 TRIAL_FIELDS = [field.name for field in dataclasses.fields(Trial)]
+SPEEDS = ("train_s", "train_images_per_s", "overhead_percent", "compile_s")  # of a training run, not its accuracy
 LATER = ADDED | {"processor": None, "processors": None}  # columns, and what records of version 0.1 have in them
 GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these never meet
 USUAL = {"match": "width", "norm": "image", "coordinates": True, "compiled": False}  # the rest are ablations
@@ -28,9 +29,10 @@ USUAL = {"match": "width", "norm": "image", "coordinates": True, "compiled": Fal
 def load_results(folder: Path | str) -> pd.DataFrame:
     """A results folder as a table with one row a record, in the order of the records' file names.
 
-    Columns are the fields of the trial, `id`, `status`, `reason`, all of METRICS (NaN where not measured), `label` (the
-    mixer's name in tables and plots), `family`, `tokens`, `method`, `machine`, `processor`, `torch`, `commit`, `dirty`,
-    `started`, `ended` and `history` (a list of dicts: a row an epoch or a round).
+    Columns are the fields of the trial, `id`, `status`, `reason`, all of METRICS (NaN where not measured, and for the
+    speed of a training run that others went on beside), `label` (the mixer's name in tables and plots), `family`,
+    `tokens`, `method`, `machine`, `processor`, `torch`, `commit`, `dirty`, `started`, `ended` and `history` (a list of
+    dicts: a row an epoch or a round).
 
     Raises:
         UserError: the folder does not exist, holds no records, or holds something that is no record.
@@ -64,7 +66,7 @@ def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     places = {name: place for place, name in enumerate(METRICS)}
     for row, record in zip(values, records, strict=True):
         for name, value in record.metrics.items():
-            if name in places:
+            if name in places and not (name in SPEEDS and record.environment.get("neighbours")):
                 row[places[name]] = number(value)
     numbers = pd.DataFrame(values, columns=list(METRICS))
     frame = pd.concat([frame, numbers], axis=1)

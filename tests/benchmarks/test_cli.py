@@ -174,7 +174,7 @@ def test_bench_all_ends_with_tables_and_plots_and_does_nothing_twice(capsys, tmp
     ]
     assert cli.main(command) == 0
     said = capsys.readouterr().out
-    assert "plan: 2 cost, 2 accuracy, 15 latency" in said and "about" in said
+    assert "plan: 2 accuracy, 2 cost, 15 latency" in said and "about" in said
     written = {path.name for path in tmp_path.rglob("*") if path.parent.name == "constellations-quick"}
     assert {"summary.md", "summary.csv", "latency.md", "scaling.md", "cost.md"} <= written
     assert {"accuracy-vs-flops.png", "latency-vs-image-size.svg", "learning-curves.png"} <= written

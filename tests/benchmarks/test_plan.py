@@ -87,7 +87,16 @@ def test_what_is_asked_for_wins_over_the_profile():
 
 def test_every_option_of_the_command_line_is_a_field_of_the_request():
     options = {action.dest for action in _parser()._actions}
-    how = {"verb", "folder", "log", "help", "ray", "timeout"}  # these say nothing of what to measure
+    how = {
+        "verb",
+        "folder",
+        "log",
+        "help",
+        "ray",
+        "timeout",
+        "budget",
+        "workers",
+    }  # these say nothing of what to measure
     assert options - how == {field.name for field in dataclasses.fields(Request)}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.errors import Diverged, UserError
-from benchmarks.measure import run
+from benchmarks.measure import one_trial
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
 from benchmarks.record import load_records
@@ -30,7 +30,7 @@ def test_a_measured_trial_is_not_measured_again(runner, monkeypatch):
     trials = accuracy_trials()
     first = runner.run(trials[:1])
     assert [r.measured_now for r in first] == [True]
-    monkeypatch.setattr(run, "train", lambda trial, *a: pytest.fail(f"{trial.mixer} was trained again"))
+    monkeypatch.setattr(one_trial, "train", lambda trial, *a, **k: pytest.fail(f"{trial.mixer} was trained again"))
     assert [r.measured_now for r in runner.run(trials[:1])] == [False]
 
 
@@ -54,14 +54,14 @@ def test_a_record_holds_the_trial_its_curve_and_its_predictions(runner):
     ],
 )
 def test_a_failure_is_a_record_and_the_sweep_goes_on(runner, monkeypatch, error, status):
-    real = run.train
+    real = one_trial.train
 
-    def fail_on_dct(trial, *rest):
+    def fail_on_dct(trial, *rest, **more):
         if trial.mixer == "dct":
             raise error
-        return real(trial, *rest)
+        return real(trial, *rest, **more)
 
-    monkeypatch.setattr(run, "train", fail_on_dct)
+    monkeypatch.setattr(one_trial, "train", fail_on_dct)
     failed, fine = runner.run(accuracy_trials())
     assert (failed.record.status, fine.record.status) == (status, "ok")
     assert failed.record.reason and "/home" not in failed.record.reason
@@ -82,7 +82,7 @@ def test_an_unsupported_size_is_a_record(runner):
 
 
 def test_what_cannot_fit_is_refused_before_it_starts(runner, monkeypatch):
-    monkeypatch.setattr(run, "free_bytes", lambda device: 1000)
+    monkeypatch.setattr(one_trial, "free_bytes", lambda device: 1000)
     (result,) = runner.run(accuracy_trials()[:1])
     assert result.record.status == "oom" and "1,000 are free" in result.record.reason
 

@@ -1,0 +1,167 @@
+"""One training run, or one measurement of cost, from a trial to what its record will say."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import io
+import logging
+import math
+import re
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.errors import Diverged, OutOfTime, UserError
+from benchmarks.measure.cost import measure_cost
+from benchmarks.measure.data import DATASETS, load_data
+from benchmarks.measure.logbook import Logbook
+from benchmarks.measure.memory import free_bytes
+from benchmarks.measure.process import Heartbeat
+from benchmarks.measure.progress import TRAINED
+from benchmarks.measure.train import train, training_step_bytes
+from benchmarks.record import atomic_write, environment, machine_key
+from benchmarks.trial import Trial
+from mixers import UnsupportedSize
+from mixers.registry import mixer_entry
+
+log = logging.getLogger(__name__)
+
+LEFT = "left"  # the status of what a budget did not suffice for: no record is made of it
+
+
+@dataclasses.dataclass
+class Measured:
+    """What a measurement hands back to be made a record of."""
+
+    status: str = "ok"
+    reason: str | None = None
+    metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One training run, or one measurement of cost, and what it has to know of the run around it."""
+
+    trial: Trial
+    data_dir: Path
+    records: Path
+    checkpoints: Path
+    log_kinds: Sequence[str] = ()
+    until: float = math.inf  # on time.monotonic()'s clock: no epoch is begun that would end later
+    steps_to_come: int | None = None  # in this trial and those after it that can use what is compiled for it
+    workers: int = 1  # among which the machine's memory is shared
+
+
+def measure_in_process(plugins: list[str], call: Call) -> Measured:
+    """As `measure`, in a process that has not loaded the trial's plug-ins yet."""
+    for plugin in plugins:
+        mixer_entry(plugin)
+    return measure(call)
+
+
+def measure(call: Call) -> Measured:
+    """Measures one accuracy, tuning or cost trial in this process; what goes wrong becomes a status and a reason.
+
+    Raises:
+        UserError: what is wrong is not the trial's: the data, the disk, or a checkpoint of another configuration.
+    """
+    trial, checkpoints = call.trial, call.checkpoints
+    torch.set_num_threads(trial.threads)
+    try:
+        with Heartbeat(checkpoints, name_of(trial), trial) as heartbeat:
+            refuse_if_too_large(trial, call.workers)
+            if trial.kind == "cost":
+                return Measured(metrics=measure_cost(trial))
+            checkpoint = checkpoints / f"{name_of(trial)}.pt"
+            data = load_data(trial, call.data_dir, trial.device)
+            book = Logbook(call.log_kinds if trial.kind == "accuracy" else (), call.records.parent)
+
+            def on_epoch(row: dict[str, Any]) -> None:
+                heartbeat.epoch_done(row["epoch"], row["images_per_s"])
+                book.epoch(trial, row)
+
+            outcome = train(trial, data, checkpoint, on_epoch)
+            book.finish(trial, outcome.metrics)
+            if outcome.predictions is not None:
+                _save_predictions(call.records / f"{name_of(trial)}.npy", outcome.predictions)
+            return Measured(metrics=outcome.metrics, history=outcome.history)
+    except UserError:
+        raise
+    except OutOfTime as error:
+        return Measured(LEFT, str(error))
+    except UnsupportedSize as error:
+        return Measured("unsupported", str(error))
+    except Diverged as error:
+        return Measured("diverged", str(error))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        return Measured("oom", one_line(error))
+    except Exception as error:
+        if "can't allocate memory" in str(error):
+            return Measured("oom", one_line(error))
+        log.debug("%s", traceback.format_exc())
+        return Measured("error", f"{type(error).__name__}: {one_line(error)} ({_place(error)})")
+    finally:
+        if trial.device == "cuda":  # the next trial of this process finds the memory free
+            gc.collect()
+            torch.cuda.empty_cache()
+
+
+def steps_to_come(trials: Sequence[Trial]) -> dict[Trial, int]:
+    """Of each training run the steps in it and in those after it that differ from it in seed and recipe alone."""
+    seen: dict[Any, int] = {}
+    result = {}
+    for trial in reversed([trial for trial in trials if trial.kind in TRAINED]):
+        images = trial.train_images or DATASETS[trial.dataset].train_images or 0
+        steps = (trial.epochs or 0) * -(-images // (trial.batch_size or 1))
+        names = ("dataset", "mixer", "image_size", "patch_size", "dim", "depth", "norm", "coordinates", "batch_size")
+        shape = tuple(getattr(trial, name) for name in (*names, "augment", "precision", "residual", "device"))
+        result[trial] = seen[shape] = seen.get(shape, 0) + steps
+    return result
+
+
+def _save_predictions(path: Path, predictions: np.ndarray) -> None:
+    buffer = io.BytesIO()  # numpy tells of a full disk without saying so
+    np.save(buffer, predictions, allow_pickle=False)
+    with atomic_write(path) as file:
+        file.write(buffer.getbuffer())
+
+
+def name_of(trial: Trial) -> str:
+    """What the files of a trial are called, but for their endings."""
+    machine = machine_key(environment(trial)) if trial.kind == "latency" else None
+    return f"{trial.kind}-{trial.id(machine)}"
+
+
+def refuse_if_too_large(trial: Trial, workers: int = 1) -> None:
+    """Stops before a CPU run that the kernel would kill for its memory.
+
+    Args:
+        trial: to be run.
+        workers: that share what is free.
+
+    Raises:
+        MemoryError: the predicted peak of a training step is more than is free.
+    """
+    if trial.device != "cpu":
+        return
+    needed, free = training_step_bytes(trial), free_bytes("cpu") // workers
+    if needed > free:
+        raise MemoryError(f"a training step asks for {needed:,} bytes, {free:,} are free")
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error, without paths."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return re.sub(r"(/[^\s:'\"]+)+/", "", lines[0])[:400]
+
+
+def _place(error: BaseException) -> str:
+    """File and line where an error came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown place"
