@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from benchmarks.measure.device import clock
+
 Key = TypeVar("Key")
-MAX_REPEATS = 50  # of a call in one turn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,24 +34,23 @@ def interleaved(
     *,
     order: Callable[[list[Key], int], Sequence[Key]] | None = None,
     turn_ms: float = 0.0,
+    device: str = "cpu",
 ) -> dict[Key, list[float]]:
     """Milliseconds of each call in each round; the calls take turns, and first calls are not counted.
 
     Args:
-        calls: what is timed, by name.
+        calls: what is timed, by name; on a GPU none of them waits for the device.
         rounds: counted turns of each call.
         order: the names in the order of one round, from all of them and the round's number; by default as they stand.
         turn_ms: a call that is shorter is repeated in its turn for about this long, and the mean counts.
+        device: whose clock times them.
     """
     times: dict[Key, list[float]] = {name: [] for name in calls}
-    repeats = dict.fromkeys(calls, 1)
-    for name, call in calls.items():
-        call()
-        if turn_ms:
-            repeats[name] = max(1, min(MAX_REPEATS, round(turn_ms / max(_milliseconds(call, 1), 1e-3))))
+    own = clock(device)
+    timers = {name: own.timer(call, turn_ms) for name, call in calls.items()}
     for number in range(1, rounds + 1):
         for name in order(list(calls), number) if order else calls:
-            times[name].append(_milliseconds(calls[name], repeats[name]))
+            times[name].append(timers[name].ms())
     return times
 
 
@@ -62,10 +61,3 @@ def compare(what: str, beside: str, setting: str, ours: list[float], theirs: lis
     return Comparison(
         what, beside, setting, medians[0], medians[1], unit, medians[2], min(ratios), max(ratios), len(ratios)
     )
-
-
-def _milliseconds(call: Callable[[], Any], repeats: int) -> float:
-    started = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return 1000 * (time.perf_counter() - started) / repeats

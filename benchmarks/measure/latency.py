@@ -1,12 +1,20 @@
 """Latency: forward, and forward + backward, of each mixer alone and in the backbone, timed by pytest-benchmark.
 
 Methodology. One process per image size. In it, one item is one (round, net, target, mode), in shuffled order within a
-round, so that rounds interleave the mixers; every ratio is taken within a round. The device is synchronised inside the
-clock. Inputs are random and rotate through more memory than the caches hold. First calls are not counted. Beside each
-mixer stands its floor in the same round: the bytes that it must move at the bandwidth of a copy of its input, or its
-FLOPs at the rate of one large matrix product, whichever takes longer. The first item is repeated at the end: its ratio
-says how far the machine drifted. What is predicted not to fit into memory is not started on a CPU, where the kernel
-would kill the process; on a GPU the allocator says so.
+round, so that rounds interleave the mixers; every ratio is taken within a round. On a CPU the clock is the wall's; on a
+GPU the device's own, around calls that stand back to back, see `device`. Float32 means float32 there too, without TF32.
+Inputs are random and rotate through more memory than the caches hold. First calls are not counted. A compiled net is
+compiled for itself, or it has no time, see `compiled`. What an item failed of is not tried in later rounds. The first
+item is repeated at the end: its ratio says how far the machine drifted.
+
+Beside each mixer stands its floor in the same round: the bytes that it must move at the bandwidth of a copy of its
+input, or its FLOPs at the rate of one large matrix product, whichever takes longer. On a GPU that product takes TF32
+also where the trial is in float32: a kernel that reaches the precision of float32 by several products in TF32 is faster
+than a plain product, and a floor must lie under it.
+
+What is predicted not to fit into memory is not started on a CPU, where the kernel would kill the process; on a GPU the
+allocator says so. Each time is on the disk before the next item begins: where its time limit ends the process, the
+rounds count that are whole.
 """
 
 from __future__ import annotations
@@ -14,6 +22,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import os
 import re
 import statistics
@@ -38,7 +47,7 @@ from mixers.registry import mixer_entry
 PLAN_VARIABLE = "TOKEN_MIXERS_LATENCY_PLAN"
 DRIFT_ROUND = -1
 MODES = ("forward", "forward_backward")
-TIMEOUT_S = 3600  # for one image size
+TIMEOUT_S = 3600.0  # for one image size
 FREE_SHARE = 0.8  # of the free memory may be asked for on a CPU
 MATMUL_SIDE = {"cpu": 1024, "cuda": 8192}  # of the square matrices whose product shows the machine's rate
 MATMUL = ("matmul", "forward")
@@ -78,18 +87,21 @@ class Timing:
     reason: str | None
     metrics: dict[str, Any]
     history: list[dict[str, Any]]
+    rounds: int = 0  # that are in the history
 
 
-def measure_latency(trials: list[Trial]) -> list[Timing]:
-    """Times the trials of one image size, in one process of their own."""
+def measure_latency(trials: list[Trial], timeout_s: float = TIMEOUT_S) -> list[Timing]:
+    """Times the trials of one image size, in one process of their own.
+
+    A process that has not finished after `timeout_s` is ended. Its trials have the status `timeout` and the medians of
+    the rounds that are whole: the same rounds for each, so that they compare with each other, but fewer than asked for.
+    """
     num_classes = DATASETS[trials[0].dataset].num_classes
     timings, items = [], []
     for index, trial in enumerate(trials):
         timing = Timing(trial, "ok", None, {"latency_batch_size": trial.batch_size, "method": None}, [])
         timings.append(timing)
         try:
-            with FakeTensorMode():
-                build_net(trial, num_classes)
             own = list(_items_that_fit(index, timing, num_classes))
         except UnsupportedSize as error:
             timing.status, timing.reason = "unsupported", str(error)
@@ -102,10 +114,18 @@ def measure_latency(trials: list[Trial]) -> list[Timing]:
     items += [Item(index, "copy", "forward") for index in copies.values()]
     if items:
         items.append(Item(0, *MATMUL))  # trials of one process share device and precision
-    results, failures, end = _run_process(trials, items, num_classes)
+    results, failures, end = _run_process(trials, items, num_classes, timeout_s)
+    asked = trials[0].rounds or 1
+    rounds = _whole_rounds(asked, items, results, failures)
+    if len(rounds) == asked:
+        end = None  # nothing is missing
+    elif end is None:
+        end = "error", "some items have no time"
+    if end is not None:
+        end = end[0], f"{len(rounds)} of {asked} rounds: {end[1]}"
     for index, timing in enumerate(timings):
         if timing.status not in ("unsupported", "error"):
-            _summarise(timing, index, copies[_copied(timing.trial)], results, failures, end)
+            _summarise(timing, index, copies[_copied(timing.trial)], results, failures, rounds, end)
     return timings
 
 
@@ -117,21 +137,23 @@ def _copied(trial: Trial) -> tuple[Any, ...]:
 def _items_that_fit(index: int, timing: Timing, num_classes: int) -> Iterator[Item]:
     """The items of one trial whose predicted memory is there; those that do not fit are noted as `oom`."""
     trial = timing.trial
-    free = free_bytes("cpu") * FREE_SHARE
+    timing.metrics["peak_memory_bytes"] = None  # on a GPU measured with the net
+    free, most = math.inf, 0.0
 
     def needed(target: str, mode: str) -> int:
         return predict_peak_bytes(functools.partial(_dry_run, trial, target, mode, num_classes))
 
-    most = timing.metrics["peak_memory_bytes"] = needed("net", "forward_backward")
+    if trial.device == "cpu":
+        free = free_bytes("cpu") * FREE_SHARE
+        most = timing.metrics["peak_memory_bytes"] = needed("net", "forward_backward")
     if not is_per_block(trial.mixer):
         timing.metrics |= mixer_work(trial)
-    everything_fits = trial.device != "cpu" or most <= free
     for target, mode in METRIC_OF:
         if target == "mixer" and is_per_block(trial.mixer):
             continue  # there is no one mixer to time
-        if everything_fits or needed(target, mode) <= free:
+        if most <= free or needed(target, mode) <= free:
             yield Item(index, target, mode)
-    if not everything_fits:
+    if most > free:
         timing.status = "oom"
         timing.reason = f"forward + backward of the net asks for {most:,} bytes, {free:,.0f} are free"
 
@@ -178,17 +200,18 @@ def _dry_run(trial: Trial, target: str, mode: str, num_classes: int):
     return run, [x, *module.parameters(), *module.buffers()]
 
 
-def _run_process(trials: list[Trial], items: list[Item], num_classes: int):
-    """Runs the items under pytest-benchmark; returns medians in ms by item, failures by item, and how it ended."""
+def _run_process(trials: list[Trial], items: list[Item], num_classes: int, timeout_s: float):
+    """Runs the items under pytest-benchmark; returns results and failures by item, and how it ended where not well."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        output, failures = folder / "benchmark.json", folder / "failures.jsonl"
+        results, failures = folder / "results.jsonl", folder / "failures.jsonl"
         mixers = dict.fromkeys(mixer for trial in trials for mixer in mixers_in(trial.mixer))
         plan = {
             "trials": [trial.to_dict() for trial in trials],
             "items": [item.to_dict() for item in items],
             "plugins": [entry.origin for entry in map(mixer_entry, mixers) if entry.origin],
             "num_classes": num_classes,
+            "results": str(results),
             "failures": str(failures),
         }
         (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
@@ -196,7 +219,7 @@ def _run_process(trials: list[Trial], items: list[Item], num_classes: int):
         command = [
             *(sys.executable, "-m", "pytest", str(Path(__file__).with_name("latency_items.py")), "-q"),
             *("-c", str(folder / "pytest.ini"), "-p", "pytest_benchmark.plugin", "-p", "no:cacheprovider"),
-            *("--benchmark-only", "--benchmark-disable-gc", f"--benchmark-json={output}"),
+            *("--benchmark-only", "--benchmark-disable-gc"),
         ]
         # settings of a pytest that runs around this one are not meant for it
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
@@ -205,60 +228,56 @@ def _run_process(trials: list[Trial], items: list[Item], num_classes: int):
         end = None
         try:
             done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+                command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
             )
-            if done.returncode != 0 and not output.exists():
+            if done.returncode != 0:
                 end = "error", f"the process ended with {done.returncode}: {_tail(done.stdout + done.stderr)}"
         except subprocess.TimeoutExpired:
-            end = "timeout", f"one image size took more than {TIMEOUT_S} s"
-        return _read_results(output), _read_failures(failures), end
+            end = "timeout", f"ended after {timeout_s:g} s"
+        return dict(_read_lines(results)), dict(_read_lines(failures)), end
 
 
-def _read_results(path: Path) -> dict[Item, dict[str, Any]]:
-    """For each item that was timed: its median in ms, and the method and the GPU's peak memory where noted."""
-    if not path.exists():
-        return {}
-    results = {}
-    for entry in json.loads(path.read_text(encoding="utf-8"))["benchmarks"]:
-        extra = entry["extra_info"]
-        noted = {name: extra.pop(name, None) for name in ("method", "peak_memory_bytes")}
-        results[Item(**extra)] = {"ms": 1000 * statistics.median(entry["stats"]["data"]), **noted}
-    return results
+def _read_lines(path: Path) -> Iterator[tuple[Item, dict[str, Any]]]:
+    """What `latency_items` has written of each item."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    for line in lines:
+        if line.endswith("\n"):  # else the process was ended within it
+            values = json.loads(line)
+            yield Item(**values.pop("item")), values
 
 
-def _read_failures(path: Path) -> dict[Item, tuple[str, str]]:
-    if not path.exists():
-        return {}
-    failures: dict[Item, tuple[str, str]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        values = json.loads(line)
-        error, message = values.pop("error"), values.pop("message")
-        failures[Item(**values)] = (error, message)
-    return failures
+def _whole_rounds(rounds: int, items: list[Item], results, failures) -> list[int]:
+    """The rounds in which every item was timed that can be."""
+    failed = {item.in_round(0) for item in failures}
+    able = [item for item in items if item not in failed]
+    return [number for number in range(rounds) if all(item.in_round(number) in results for item in able)]
 
 
 def _tail(text: str, lines: int = 4) -> str:
     """The end of a process's output, without anything that looks like a path."""
-    return re.sub(r"(/[^\s:'\"]+)+/", "", " | ".join(text.strip().splitlines()[-lines:]))[-400:]
+    return _without_paths(" | ".join(text.strip().splitlines()[-lines:]))[-400:]
 
 
-def _summarise(timing: Timing, index: int, copy_index: int, results, failures, end) -> None:
-    """Turns the items of one trial into its metrics and a row of the history per round."""
+def _without_paths(text: str) -> str:
+    return re.sub(r"(/[^\s:'\"]+)+/", "", text)
+
+
+def _summarise(timing: Timing, index: int, copy_index: int, results, failures, rounds: list[int], end) -> None:
+    """Turns the items of one trial into its metrics and a row of the history per whole round."""
     trial, metrics = timing.trial, timing.metrics
+    timing.rounds = len(rounds)
     assert trial.batch_size is not None
 
     def ms(item: Item) -> float | None:
         return results[item]["ms"] if item in results else None
 
-    for number in range(trial.rounds or 1):
+    for number in rounds:
         row: dict[str, Any] = {"round": number, "copy_ms": ms(Item(copy_index, "copy", "forward", number))}
         row["matmul_ms"] = ms(Item(0, *MATMUL, number))
         row["floor_ms"] = _floor_ms(trial, metrics, row)
         for (target, mode), name in METRIC_OF.items():
             item = Item(index, target, mode, number)
             row[name] = ms(item)
-            for noted in ("method", "peak_memory_bytes"):
-                metrics[noted] = results.get(item, {}).get(noted) or metrics[noted]
         timing.history.append(row)
     for name in ("copy_ms", "floor_ms", *METRIC_OF.values()):
         metrics[name] = _median(row[name] for row in timing.history)
@@ -269,13 +288,39 @@ def _summarise(timing: Timing, index: int, copy_index: int, results, failures, e
     for rate, time_ms in (("images_per_s", "forward_ms"), ("train_step_images_per_s", "forward_backward_ms")):
         metrics[rate] = 1000 * trial.batch_size / metrics[time_ms] if metrics[time_ms] else None
     metrics["drift_ratio"] = _drift(results)
+    for item, result in results.items():
+        if item.trial == index and item.target in ("mixer", "net"):
+            _note(metrics, result)
     own_failures = [what for item, what in failures.items() if item.trial == index and item.target in ("mixer", "net")]
     if own_failures:
-        error, message = own_failures[0]
-        timing.status = "oom" if "OutOfMemory" in error or "can't allocate memory" in message else "error"
-        timing.reason = f"{error}: {_tail(message)}"
+        timing.status, timing.reason = _what_failed(**own_failures[0])
     elif end is not None:
         timing.status, timing.reason = end
+
+
+def _note(metrics: dict[str, Any], result: dict[str, Any]) -> None:
+    """Adds to the metrics what stands beside a time."""
+    metrics |= {name: result[name] for name in ("method", "peak_memory_bytes") if name in result}
+    if "graphs" in result:
+        metrics["graphs"] = max(metrics.get("graphs", 0), result["graphs"])
+    if "clock" in result:
+        clocks = {result["clock"], *metrics.get("clock", result["clock"]).split("+")}
+        metrics["clock"] = "+".join(sorted(clocks))
+
+
+def _what_failed(error: str, message: str) -> tuple[str, str]:
+    """Status and reason."""
+    if error == UnsupportedSize.__name__:
+        return "unsupported", message
+    if is_out_of_memory(error, message):
+        return "oom", f"{error}: {_without_paths(message.strip().splitlines()[0])[:300]}"  # it begins with the bytes
+    return "error", f"{error}: {_tail(message)}"
+
+
+def is_out_of_memory(error: str, message: str) -> bool:
+    """Whether an error, by its type and its message, is an allocator's, a library's or the driver's lack of memory."""
+    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+    return "OutOfMemory" in error or error == "MemoryError" or any(word in message for word in words)
 
 
 def _floor_ms(trial: Trial, metrics: dict[str, Any], row: dict[str, Any]) -> float | None:

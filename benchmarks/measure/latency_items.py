@@ -3,16 +3,24 @@
 This is no test: it is a pytest module so that pytest-benchmark does the timing. A JSON plan, named by the environment
 variable TOKEN_MIXERS_LATENCY_PLAN, lists the nets of one image size. Every item is one (round, net, target, mode); the
 order is shuffled within each round, so that a drift of the machine meets all mixers alike. The first item is repeated
-at the end to show that drift.
+at the end to show that drift. Each time is written down at once, as a line of JSON, and so is what an item failed of;
+that item is not tried again.
+
+Memory on a GPU: nets are kept, inputs are shared by all nets, and an item's graph is dropped before the next is made.
+Where an item finds too little, everything is dropped and it gets a second try.
 """
 
 from __future__ import annotations
 
+import collections
+import contextlib
+import dataclasses
 import functools
 import itertools
 import json
 import os
 import random
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,24 +29,35 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmarks.measure.latency import DRIFT_ROUND, MATMUL_SIDE, PLAN_VARIABLE, Item
-from benchmarks.measure.memory import peak_bytes
+from benchmarks.measure import device
+from benchmarks.measure.compiled import Compiled
+from benchmarks.measure.latency import DRIFT_ROUND, MATMUL_SIDE, PLAN_VARIABLE, Item, is_out_of_memory
+from benchmarks.measure.memory import free_bytes, peak_bytes
 from benchmarks.measure.train import autocast, build_net, method_of
 from benchmarks.trial import Trial
 from mixers import Mixer, MixerNet, create_mixer
+from mixers.blocks import mixer_of_each_block
 from mixers.registry import mixer_entry
 
 POOL_BYTES = 2**26  # inputs rotate through this much memory, so that none is found in a cache
 MAX_POOL = 64
 ITEM_SECONDS = 0.03  # one item repeats its call for about this long
+TURN_MS = 5.0  # of it on a GPU, in one graph
 MAX_REPEATS = 50
 
 PLAN: dict[str, Any] = json.loads(Path(os.environ[PLAN_VARIABLE]).read_text(encoding="utf-8"))
 for plugin in PLAN["plugins"]:
     mixer_entry(plugin)  # makes the name under which the trials know it
 TRIALS = [Trial.from_dict(values) for values in PLAN["trials"]]
-torch.set_num_threads(TRIALS[0].threads)
+DEVICE = TRIALS[0].device  # of all of them, as are threads and rounds
+FAILED: set[Item] = set()  # in round 0, whenever it was
+GRADIENTS: dict[tuple[Any, ...], Tensor] = {}
+SECONDS = device.DeviceSeconds()
+device.set_math_mode(TRIALS[0].threads)
+if DEVICE == "cuda":
+    pytestmark = pytest.mark.benchmark(timer=SECONDS)
 
 
 def ordered_items() -> list[Item]:
@@ -52,34 +71,94 @@ def ordered_items() -> list[Item]:
     return [*ordered, ordered[0].in_round(DRIFT_ROUND)]
 
 
+@dataclasses.dataclass
+class Ready:
+    """A warm call, how often to repeat it, and what stands beside its time in the record."""
+
+    call: Callable[[], Any]
+    repeats: int
+    noted: dict[str, Any]
+
+
+def prepared(item: Item) -> Ready:
+    """The item's call, warm; on a GPU it moves SECONDS on instead of taking time."""
+    if DEVICE == "cpu":
+        return _on_cpu(item.trial, item.target, item.mode)
+    try:
+        return _on_gpu(item)
+    except Exception as error:
+        if not is_out_of_memory(type(error).__name__, str(error)):
+            raise
+    forget_all()
+    return _on_gpu(item)
+
+
 @functools.cache
-def prepared(trial_index: int, target: str, mode: str) -> tuple[Callable[[], Any], int]:
-    """A warm call of one forward, or forward and backward, that waits for the device; and how often to repeat it."""
-    trial = TRIALS[trial_index]
-    if target == "copy":
-        run = _copy(trial)
-    elif target == "matmul":
-        run = _matmul(trial)
-    elif target == "mixer":
-        run = _run(trial, _mixer(trial), (trial.dim, *trial.grid), mode, input_gradient=True)
-    else:
-        run = _run(trial, _net(trial), (3, *trial.size), mode, input_gradient=False)
-
-    def call() -> None:
-        run()
-        if trial.device == "cuda":
-            torch.cuda.synchronize()
-
+def _on_cpu(index: int, target: str, mode: str) -> Ready:
+    call = _call(index, target, mode)
     seconds = _seconds(call)
     if seconds < ITEM_SECONDS:
         seconds = _seconds(call)
-    return call, max(1, min(MAX_REPEATS, int(ITEM_SECONDS / max(seconds, 1e-6))))
+    return Ready(call, _repeats(seconds), _facts(index, target, mode))
+
+
+def _on_gpu(item: Item) -> Ready:
+    trial, call = TRIALS[item.trial], _call(item.trial, item.target, item.mode)
+    noted: dict[str, Any] = {}
+    if item.target == "net" and item.mode == "forward_backward" and item.round == 0:
+        alive = [*_net(trial).parameters(), *_net(trial).buffers()]
+        noted["peak_memory_bytes"] = peak_bytes(call, alive, DEVICE)
+    timer = device.GpuClock().timer(call, TURN_MS)
+    noted |= {"clock": timer.how, **_facts(item.trial, item.target, item.mode)}
+    return Ready(lambda: SECONDS.add_call(timer), _repeats(timer.calls * timer.warm_ms / 1000), noted)
+
+
+def forget_all() -> None:
+    """Drops nets, inputs and programs, which are made again when needed, and gives their memory back."""
+    for cached in (_on_cpu, _call, _program, _mixer, _net, _pool):
+        cached.cache_clear()
+    GRADIENTS.clear()
+    device.free_memory()
+
+
+def _repeats(seconds: float) -> int:
+    return max(1, min(MAX_REPEATS, int(ITEM_SECONDS / max(seconds, 1e-6))))
 
 
 def _seconds(call: Callable[[], Any]) -> float:
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
+
+
+def _facts(index: int, target: str, mode: str) -> dict[str, Any]:
+    """Of a net that has run: its method, and the number of its graphs where it is compiled."""
+    trial = TRIALS[index]
+    facts: dict[str, Any] = {}
+    if target == "net":  # asked here, where it runs: PyTorch's choice for a fake tensor is another
+        facts["method"] = method_of(_net(trial), trial)
+        if trial.compiled:
+            facts["graphs"] = _program(index, target, mode).graphs
+    return facts
+
+
+@functools.cache
+def _call(index: int, target: str, mode: str) -> Callable[[], Any]:
+    """One forward, or forward and backward, or what stands beside it."""
+    trial = TRIALS[index]
+    if target == "copy":
+        return _copy(trial)
+    if target == "matmul":
+        return _matmul(trial)
+    module: Mixer | MixerNet = _mixer(trial) if target == "mixer" else _net(trial)
+    shape = (trial.dim, *trial.grid) if target == "mixer" else (3, *trial.size)
+    program = _program(index, target, mode) if trial.compiled else module
+    return _run(trial, module, program, shape, mode, input_gradient=target == "mixer")
+
+
+@functools.cache
+def _program(index: int, target: str, mode: str) -> Compiled:
+    return Compiled(_mixer(TRIALS[index]) if target == "mixer" else _net(TRIALS[index]))
 
 
 @functools.cache
@@ -90,17 +169,39 @@ def _mixer(trial: Trial) -> Mixer:
 
 @functools.cache
 def _net(trial: Trial) -> MixerNet:
+    if trial.device == "cuda":
+        _refuse_weights(trial)
     return build_net(trial, PLAN["num_classes"]).to(trial.device)
 
 
-def _pool(trial: Trial, shape: tuple[int, ...], memory_format: torch.memory_format) -> list[Tensor]:
-    """Random inputs (batch, *shape), enough of them to be larger than the caches."""
-    assert trial.batch_size is not None
-    dtype = _dtype(trial) if shape[0] != 3 else torch.float32
-    first = torch.randn(trial.batch_size, *shape, device=trial.device, dtype=dtype)
+def _refuse_weights(trial: Trial) -> None:
+    """A net is built in the computer's memory, where weights that no GPU can take would have the kernel end us.
+
+    Raises:
+        torch.OutOfMemoryError: the mixers' weights alone are more than is free on the device.
+    """
+    needed = 0
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        for spec, blocks in collections.Counter(mixer_of_each_block(trial.mixer, trial.depth)).items():
+            mixer = create_mixer(spec, trial.dim, trial.grid)
+            needed += blocks * sum(t.numel() * t.element_size() for t in [*mixer.parameters(), *mixer.buffers()])
+    free = free_bytes("cuda")
+    if needed > free:
+        raise torch.OutOfMemoryError(f"the mixers' weights ask for {needed:,} bytes, {free:,} are free")
+
+
+@functools.cache
+def _pool(shape: tuple[int, ...], dtype: torch.dtype, memory_format: torch.memory_format) -> list[Tensor]:
+    """Random inputs of a shape, enough of them to be larger than the caches."""
+    first = torch.randn(shape, device=DEVICE, dtype=dtype)
     count = min(MAX_POOL, POOL_BYTES // (first.numel() * first.element_size()) + 1)
     pool = [first, *(torch.randn_like(first) for _ in range(count - 1))]
     return [x.contiguous(memory_format=memory_format) for x in pool]
+
+
+def _gradient(y: Tensor) -> Tensor:
+    """A random one, shared by all outputs of one form."""
+    return GRADIENTS.setdefault((y.shape, y.stride(), y.dtype), torch.randn_like(y))
 
 
 def _dtype(trial: Trial) -> torch.dtype:
@@ -111,11 +212,17 @@ def _matmul(trial: Trial) -> Callable[[], Any]:
     side = MATMUL_SIDE[trial.device]
     a, b = (torch.randn(side, side, device=trial.device, dtype=_dtype(trial)) for _ in range(2))
     product = torch.empty_like(a)
-    return lambda: torch.mm(a, b, out=product)
+
+    def run() -> None:
+        with device.tf32_allowed() if DEVICE == "cuda" else contextlib.nullcontext():
+            torch.mm(a, b, out=product)
+
+    return run
 
 
 def _copy(trial: Trial) -> Callable[[], Any]:
-    pool = _pool(trial, (trial.dim, *trial.grid), torch.contiguous_format)
+    assert trial.batch_size is not None
+    pool = _pool((trial.batch_size, trial.dim, *trial.grid), _dtype(trial), torch.contiguous_format)
     targets = [x.clone() for x in pool]  # pages touched before the clock runs
     pairs = itertools.cycle(zip(targets, pool, strict=True))
 
@@ -127,23 +234,33 @@ def _copy(trial: Trial) -> Callable[[], Any]:
 
 
 def _run(
-    trial: Trial, module: Mixer | MixerNet, shape: tuple[int, ...], mode: str, input_gradient: bool
+    trial: Trial,
+    module: Mixer | MixerNet,
+    program: Callable[[Tensor], Tensor],
+    shape: tuple[int, ...],
+    mode: str,
+    input_gradient: bool,
 ) -> Callable[[], Any]:
-    pool = itertools.cycle(_pool(trial, shape, module.memory_format))
-    call = torch.compile(module, dynamic=False) if trial.compiled else module
+    assert trial.batch_size is not None
+    dtype = _dtype(trial) if input_gradient else torch.float32
+    inputs = _pool((trial.batch_size, *shape), dtype, module.memory_format)
+    if mode == "forward":
+        pool = itertools.cycle(inputs)
+    else:
+        pool = itertools.cycle([x.detach().requires_grad_(input_gradient) for x in inputs])
     parameters = list(module.parameters())
     gradient: list[Tensor] = []
 
     def forward() -> None:
         with torch.no_grad(), autocast(trial):
-            call(next(pool))
+            program(next(pool))
 
     def forward_backward() -> None:
-        x = next(pool).requires_grad_(input_gradient)
+        x = next(pool)
         with autocast(trial):
-            y = call(x)
+            y = program(x)
         if not gradient:
-            gradient.append(torch.randn_like(y))
+            gradient.append(_gradient(y))
         torch.autograd.grad(y, [x, *parameters] if input_gradient else parameters, gradient[0])
 
     return forward if mode == "forward" else forward_backward
@@ -152,17 +269,22 @@ def _run(
 @pytest.mark.parametrize("item", ordered_items(), ids=str)
 def test_item(item: Item, benchmark) -> None:
     """Times one item; what it cannot do is written down for the record instead of failing the process."""
+    if item.in_round(0) in FAILED:
+        pytest.skip("it failed before")
+    failure = None
     try:
-        call, repeats = prepared(item.trial, item.target, item.mode)
-        benchmark.extra_info.update(item.to_dict())
-        trial = TRIALS[item.trial]
-        if item.target == "net":  # asked here, where it runs: PyTorch's choice for a fake tensor is another
-            benchmark.extra_info["method"] = method_of(_net(trial), trial)
-        if trial.device == "cuda" and item.target == "net" and item.mode == "forward_backward" and item.round == 0:
-            alive = [*_net(trial).parameters(), *_net(trial).buffers()]
-            benchmark.extra_info["peak_memory_bytes"] = peak_bytes(call, alive, trial.device)
-        benchmark.pedantic(call, rounds=repeats, iterations=1)
+        ready = prepared(item)
+        benchmark.pedantic(ready.call, rounds=ready.repeats, iterations=1)
+        _write("results", item, {"ms": 1000 * statistics.median(benchmark.stats.stats.data), **ready.noted})
     except Exception as error:
-        with Path(PLAN["failures"]).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**item.to_dict(), "error": type(error).__name__, "message": str(error)}) + "\n")
-        pytest.skip(f"{type(error).__name__}: {error}")
+        failure = type(error).__name__, str(error)
+    if failure is not None:  # and nothing holds the frames of the error any more, nor their tensors
+        FAILED.add(item.in_round(0))
+        _write("failures", item, {"error": failure[0], "message": failure[1]})
+        device.free_memory()
+        pytest.skip(f"{failure[0]}: {failure[1]}")
+
+
+def _write(what: str, item: Item, values: dict[str, Any]) -> None:
+    with Path(PLAN[what]).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"item": item.to_dict(), **values}) + "\n")

@@ -58,6 +58,7 @@ METRICS: dict[str, Metric] = {
     "latency_batch_size": Metric("batch size", None, "Images in the timed batch."),
     "peak_memory_bytes": Metric("peak memory of the timed net, forward + backward (MB)", "lower", "Most bytes of tensors alive at once in forward and backward of the whole net on the timed batch; measured as `forward_peak_bytes` is.", 1e-6),
     "drift_ratio": Metric("drift", None, "The process's first measurement repeated at its end, over the first: how far the machine drifted meanwhile."),
+    "graphs": Metric("graphs of the compiled net", "lower", "Graphs that torch.compile made of the net, the most of its two modes: 1 is the whole net, more means that it goes back to Python in between. A net that runs eagerly, or compiled in part, has no times but the status `error`. Of compiled trials."),
     # equal budgets
     "match_ratio": Metric("budget over target", None, "With MATCH=params or flops: what the solved width reached over what was asked for."),
 }  # fmt: skip
@@ -65,5 +66,6 @@ METRICS: dict[str, Metric] = {
 # metrics that are words
 WORDS: dict[str, str] = {
     "method": "Which implementation of the mixer ran: `dense`, `gemm`, `fft`, `fused`, `sdpa-` and the backend of attention, or `plain` where there is one only. In a net of several, all, with `+` between them.",
+    "clock": "How times were taken on a GPU, where launching is kept out of them: `graph`, calls back to back in one CUDA graph; `stream`, where something in the call cannot be captured, launched one by one back to back; both by the device's events.",
     "step": "How training steps ran: `graph`, captured as one CUDA graph; `compiled`, the same with the net compiled; or `eager`.",
 }

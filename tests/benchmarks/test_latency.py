@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
+import json
 import statistics
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import torch
 
-from benchmarks.measure import latency
-from benchmarks.measure.latency import MATMUL_SIDE, METRIC_OF, measure_latency, mixer_work
+from benchmarks.measure import device, latency
+from benchmarks.measure.latency import MATMUL_SIDE, METRIC_OF, Item, measure_latency, mixer_work
 from benchmarks.trial import Trial
 from mixers import create_mixer
 from mixers.registry import mixer_entry
@@ -94,3 +101,205 @@ def test_a_process_that_dies_leaves_a_reason(monkeypatch):
     (timing,) = measure_latency([trial("dct", rounds=1)])
     assert timing.status == "error" and "ended with 1" in timing.reason
     assert timing.metrics["forward_ms"] is None
+
+
+BREAKS = """
+import torch
+from mixers import Mixer
+
+
+class Alone(Mixer):
+    @torch.compiler.disable
+    def forward(self, x):
+        return x.flip(-1)
+
+    def flops(self):
+        return 0
+
+"""
+
+
+@pytest.mark.slow
+def test_a_compiled_row_ran_compiled_or_has_no_time(tmp_path):
+    path = tmp_path / "breaks.py"
+    path.write_text(BREAKS)
+    mixer_entry(f"{path}:Alone")
+    (timing,) = measure_latency([trial("breaks:Alone", rounds=1, compiled=True)])
+    assert timing.status == "error" and "NotCompiled: nothing of it compiled" in timing.reason  # of the mixer alone
+    assert timing.metrics["graphs"] > 1  # of the net, which does compile but for its mixer
+    assert timing.metrics["mixer_forward_ms"] is None and timing.metrics["forward_ms"] > 0
+
+
+def ended_early(rounds: int, beyond: int, output: str = ""):
+    """A process that times all items of some rounds and a few of the next, and is then ended by its time."""
+
+    def run(command, env, timeout, **_):
+        plan = json.loads(Path(env[latency.PLAN_VARIABLE]).read_text())
+        lines = [
+            json.dumps({"item": item | {"round": number}, "ms": 1.0 + number + item["trial"]}) + "\n"
+            for number in range(rounds + 1)
+            for item in plan["items"][: beyond if number == rounds else None]
+        ]
+        Path(plan["results"]).write_text("".join(lines) + '{"item": {"tri')
+        if output:
+            return subprocess.CompletedProcess(command, 139, stdout="", stderr=output)
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    return run
+
+
+def test_a_process_that_its_time_ends_keeps_the_rounds_that_are_whole(monkeypatch):
+    monkeypatch.setattr(latency.subprocess, "run", ended_early(3, beyond=4))
+    timings = measure_latency([trial("dct", rounds=5), trial("attention", rounds=5)], timeout_s=90)
+    for index, timing in enumerate(timings):
+        assert (timing.status, timing.reason) == ("timeout", "3 of 5 rounds: ended after 90 s")
+        assert timing.rounds == 3 and [row["round"] for row in timing.history] == [0, 1, 2]
+        assert [row["forward_ms"] for row in timing.history] == [1.0 + index, 2.0 + index, 3.0 + index]
+        assert timing.metrics["forward_ms"] == 2.0 + index
+        assert timing.metrics["drift_ratio"] is None
+
+
+def test_without_a_whole_round_there_is_no_time(monkeypatch):
+    monkeypatch.setattr(latency.subprocess, "run", ended_early(0, beyond=7))
+    for timing in measure_latency([trial("dct"), trial("attention")], timeout_s=90):
+        assert (timing.status, timing.reason) == ("timeout", "0 of 2 rounds: ended after 90 s")
+        assert timing.history == [] and timing.metrics["forward_ms"] is None
+
+
+def test_a_process_that_dies_after_its_last_round_has_lost_nothing(monkeypatch):
+    monkeypatch.setattr(latency.subprocess, "run", ended_early(2, beyond=0, output="Segmentation fault"))
+    (timing,) = measure_latency([trial("dct")])
+    assert (timing.status, timing.rounds) == ("ok", 2)
+    monkeypatch.setattr(latency.subprocess, "run", ended_early(1, beyond=0, output="Segmentation fault"))
+    (timing,) = measure_latency([trial("dct")])
+    assert timing.status == "error" and timing.reason.startswith("1 of 2 rounds: the process ended with 139: Segm")
+
+
+def failed(error: str, message: str):
+    """A process in which the net of the first trial cannot be timed."""
+
+    def run(command, env, **_):
+        plan = json.loads(Path(env[latency.PLAN_VARIABLE]).read_text())
+        with Path(plan["results"]).open("w") as results, Path(plan["failures"]).open("w") as failures:
+            for item in plan["items"]:
+                if (item["trial"], item["target"]) == (0, "net"):
+                    failures.write(json.dumps({"item": item, "error": error, "message": message}) + "\n")
+                else:
+                    noted = {"clock": "stream" if item["target"] == "net" else "graph", "graphs": 1}
+                    for number in range(2):
+                        results.write(json.dumps({"item": item | {"round": number}, "ms": 1.0, **noted}) + "\n")
+        return subprocess.CompletedProcess(command, 0, stdout="", stderr="")
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "status", "reason"),
+    [
+        (
+            "OutOfMemoryError",
+            f"CUDA out of memory. Tried to allocate 20.00 GiB. {'x' * 900}",
+            "oom",
+            "allocate 20.00 GiB",
+        ),
+        ("AcceleratorError", "CUDA error: out of memory\nSearch for it", "oom", "out of memory"),
+        ("RuntimeError", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling it", "oom", "ALLOC_FAILED"),
+        ("UnsupportedSize", "hadamard needs powers of two", "unsupported", "powers of two"),
+        ("ValueError", "no", "error", "ValueError: no"),
+    ],
+)
+def test_what_a_gpu_has_no_room_for_is_a_row_of_its_own_and_costs_nothing_before(
+    monkeypatch, error, message, status, reason
+):
+    monkeypatch.setattr(latency.subprocess, "run", failed(error, message))
+    monkeypatch.setattr(latency, "MATMUL_SIDE", {"cuda": 64})
+    for costly in ("predict_peak_bytes", "build_net"):  # the allocator says what fits
+        monkeypatch.setattr(latency, costly, lambda *_: pytest.fail("the net was built to see whether it fits"))
+    large, small = measure_latency([trial("random", device="cuda"), trial("dct", device="cuda")])
+    assert large.status == status and reason in large.reason and len(large.reason) < 400
+    assert (small.status, small.rounds, small.metrics["forward_ms"]) == ("ok", 2, 1.0)
+    assert (small.metrics["clock"], small.metrics["graphs"]) == ("graph+stream", 1)
+    assert small.metrics["peak_memory_bytes"] is None
+
+
+@pytest.fixture
+def items(monkeypatch, tmp_path):
+    """The module that times, loaded for one small trial."""
+    plan = {"trials": [trial("dct").to_dict()], "items": [], "plugins": [], "num_classes": 10}
+    plan |= {"items": [Item(0, "net", "forward_backward").to_dict()]}
+    plan |= {name: str(tmp_path / f"{name}.jsonl") for name in ("results", "failures")}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    monkeypatch.setenv(latency.PLAN_VARIABLE, str(tmp_path / "plan.json"))
+    spec = importlib.util.spec_from_file_location("loaded_items", Path(latency.__file__).with_name("latency_items.py"))
+    monkeypatch.setattr(device, "set_math_mode", lambda threads: None)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "loaded_items", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_an_item_without_memory_gets_a_second_try_with_everything_dropped(items, monkeypatch):
+    item = Item(0, "net", "forward_backward")
+    items.prepared(item)
+    tries = []
+
+    def on_gpu(item):
+        tries.append(items._net.cache_info().currsize)
+        if len(tries) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return "ready"
+
+    monkeypatch.setattr(items, "DEVICE", "cuda")
+    monkeypatch.setattr(items, "_on_gpu", on_gpu)
+    assert items.prepared(item) == "ready"
+    assert tries == [1, 0] and not items.GRADIENTS and items._pool.cache_info().currsize == 0
+    monkeypatch.setattr(items, "_on_gpu", lambda item: exec("raise ValueError('of another kind')"))
+    with pytest.raises(ValueError, match="of another kind"):
+        items.prepared(item)
+
+
+def test_on_a_gpu_an_item_takes_the_time_of_the_device_and_notes_its_clock(items, monkeypatch):
+    class Timer:
+        how, calls, warm_ms = "graph", 100, 0.05
+
+        def ms(self):
+            return 0.02
+
+    class Clock:
+        def timer(self, call, turn_ms):
+            call()
+            return Timer()
+
+    items._call(0, "net", "forward_backward")  # made on the CPU
+    monkeypatch.setattr(items, "DEVICE", "cuda")
+    monkeypatch.setattr(items.device, "GpuClock", Clock)
+    monkeypatch.setattr(items, "peak_bytes", lambda call, alive, device: 1234)
+    ready = items.prepared(Item(0, "net", "forward_backward"))
+    assert ready.repeats == 6  # turns of 5 ms in 30 ms
+    assert ready.noted == {
+        "peak_memory_bytes": 1234,
+        "clock": "graph",
+        "method": items._net(items.TRIALS[0]).method_on("cpu"),
+    }
+    before = items.SECONDS()
+    ready.call()
+    assert items.SECONDS() - before == pytest.approx(2e-5)
+    later = items.prepared(Item(0, "net", "forward_backward", round=1))
+    assert "peak_memory_bytes" not in later.noted
+
+
+def test_nets_of_one_shape_share_their_inputs_and_gradients(items):
+    one, two = (create_mixer(name, 8, (8, 8)) for name in ("dct", "hartley"))
+    for module in (one, two):
+        for mode in latency.MODES:
+            items._run(items.TRIALS[0], module, module, (8, 8, 8), mode, input_gradient=True)()
+    assert items._pool.cache_info().misses == len({one.memory_format, two.memory_format})
+    assert len(items.GRADIENTS) == items._pool.cache_info().misses
+
+
+def test_weights_that_no_gpu_holds_are_refused_before_they_are_made(items, monkeypatch):
+    monkeypatch.setattr(items, "free_bytes", lambda device: 2 * 4 * 64**2)
+    fits = trial("random", depth=1, device="cuda")
+    items._refuse_weights(fits)
+    with pytest.raises(torch.OutOfMemoryError, match=r"ask for [\d,]+ bytes, 32,768 are free"):
+        items._refuse_weights(dataclasses.replace(fits, depth=3))
