@@ -250,6 +250,8 @@ def environment(trial: Trial, neighbours: int = 0) -> dict[str, Any]:
     """
     import torch
 
+    from benchmarks.measure.device import tf32
+
     cuda = trial.device == "cuda"
     versions = {}
     for package in PACKAGES:
@@ -264,6 +266,7 @@ def environment(trial: Trial, neighbours: int = 0) -> dict[str, Any]:
         "cores": cores(),
         "threads": trial.threads,
         "neighbours": neighbours,
+        "tf32": tf32() if cuda else None,
         "os": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "settings": {k: v for k, v in sorted(os.environ.items()) if k.startswith(SETTINGS)},

@@ -51,6 +51,7 @@ from benchmarks.atlas_record import FOLDER, SCHEMA_VERSION, AtlasRecord
 from benchmarks.errors import UserError
 from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import DATASETS, load_data
+from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.one_trial import one_line
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
@@ -94,7 +95,7 @@ def measure_atlas(request: Request, retry: Sequence[str] = ()) -> list[AtlasReco
     if fresh:
         trained |= {result.record.trial: result.record for result in runner.run(fresh)}
     if todo:
-        torch.set_num_threads(todo[0].threads)
+        set_math_mode(todo[0].threads)
         images = held_out_images(todo[0], request.data_dir)
     for number, trial in enumerate(todo, 1):
         made = _measure(trial, trained[trial], _weights(trial, folder), images)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import io
 import logging
 import math
@@ -19,6 +18,7 @@ import torch
 from benchmarks.errors import Diverged, OutOfTime, UserError
 from benchmarks.measure.cost import measure_cost
 from benchmarks.measure.data import DATASETS, load_data
+from benchmarks.measure.device import free_memory, set_math_mode
 from benchmarks.measure.logbook import Logbook
 from benchmarks.measure.memory import free_bytes
 from benchmarks.measure.process import Heartbeat
@@ -72,7 +72,7 @@ def measure(call: Call) -> Measured:
         UserError: what is wrong is not the trial's: the data, the disk, or a checkpoint of another configuration.
     """
     trial, checkpoints = call.trial, call.checkpoints
-    torch.set_num_threads(trial.threads)
+    set_math_mode(trial.threads)
     try:
         with Heartbeat(checkpoints, name_of(trial), trial) as heartbeat:
             refuse_if_too_large(trial, call.workers)
@@ -108,8 +108,7 @@ def measure(call: Call) -> Measured:
         return Measured("error", f"{type(error).__name__}: {one_line(error)} ({_place(error)})")
     finally:
         if trial.device == "cuda":  # the next trial of this process finds the memory free
-            gc.collect()
-            torch.cuda.empty_cache()
+            free_memory()
 
 
 def steps_to_come(trials: Sequence[Trial]) -> dict[Trial, int]:

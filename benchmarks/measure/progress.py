@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from benchmarks.errors import printable
 from benchmarks.measure.data import DATASETS
+from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.latency import METRIC_OF
 from benchmarks.measure.memory import free_bytes
 from benchmarks.measure.train import autocast, build_net, training_step_bytes
@@ -163,7 +164,7 @@ def _latency_s(trial: Trial, per_image: float) -> float:
 @functools.cache
 def _step_seconds_per_image(trial: Trial) -> float:
     """Seconds of forward and backward per image, on a small batch of at most PROBE_BATCH images."""
-    torch.set_num_threads(trial.threads)
+    set_math_mode(trial.threads)
     net = build_net(trial, DATASETS[trial.dataset].num_classes).to(trial.device)
     batch = max(1, min(PROBE_BATCH, 2**12 // trial.tokens))
     images = torch.randn(batch, 3, *trial.size, device=trial.device)

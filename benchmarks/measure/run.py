@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-import torch
 
 from benchmarks.errors import UserError
 from benchmarks.measure.budget import Budget
 from benchmarks.measure.data import load_data
-from benchmarks.measure.latency import measure_latency
+from benchmarks.measure.device import set_math_mode
+from benchmarks.measure.latency import TIMEOUT_S, measure_latency
 from benchmarks.measure.logbook import Logbook
 from benchmarks.measure.one_trial import (
     LEFT,
@@ -155,6 +155,8 @@ class Runner:
             _say_changed(changed, len(found))
         todo = [trial for trial in before if trial not in found]
         self._steps_to_come = steps_to_come(todo)
+        if todo:
+            set_math_mode(todo[0].threads)  # records say what is in force here, as it is in the processes that measure
         if trained := [trial for trial in todo if trial.kind in TRAINED]:
             if self.own_process:
                 start_server()
@@ -322,12 +324,12 @@ class Runner:
             lock.release()
 
     def _measure_latency(self, trials: list[Trial]) -> list[Record | None]:
-        torch.set_num_threads(trials[0].threads)
         started = now()
         with contextlib.ExitStack() as stack:
             for trial in trials:
                 stack.enter_context(Heartbeat(self.checkpoints, name_of(trial), trial, LATENCY_HEARTBEAT_S))
-            timings = measure_latency(trials)
+            left_s = self.budget.left_s
+            timings = measure_latency(trials, TIMEOUT_S if left_s is None else min(left_s, TIMEOUT_S))
         records: list[Record | None] = []
         for t in timings:
             cut = t.status == "timeout" and self.budget.bounded

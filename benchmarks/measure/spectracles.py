@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from benchmarks.errors import Diverged, UserError
 from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import DATASETS, ImageData, batches, hold_out, load_data
+from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.one_trial import one_line
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.train import evaluate
@@ -225,7 +226,7 @@ def train_net(run: Run, net: nn.Module, images: Tensor, labels: Tensor, augment:
 
 def _measured(run: Run, data: ImageData) -> dict[str, Any]:
     """Trains one run and reads the test split; the entry of the file."""
-    torch.set_num_threads(run.trial.threads)
+    set_math_mode(run.trial.threads)
     started, status, reason = now(), "ok", None
     net = run.configuration.build(run.layout, run.trial.seed).to(run.trial.device)
     # a mean of 0 and a deviation of 1 leave images in [0, 1]
