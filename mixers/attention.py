@@ -138,7 +138,7 @@ class Attention(SelfAttention):
     def _kernels(self, backend: str) -> list[SDPBackend]:
         """Those that may run, the wanted one first."""
         wanted = [BACKENDS[backend]]
-        if self.backend == "auto":  # what the table names may lack this dtype or width
+        if self.backend == "auto" and backend != "plain":  # others may lack this dtype or width
             wanted += [other for other in BACKENDS.values() if other not in wanted]
         return wanted
 

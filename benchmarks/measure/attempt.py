@@ -6,6 +6,7 @@ process; on a GPU the allocator says so.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import itertools
@@ -24,6 +25,7 @@ from mixers import MixerError, UnsupportedSize
 
 Key = TypeVar("Key")
 FREE_SHARE = 0.8  # of the free memory may be asked for on a CPU
+NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of PyTorch on a CPU, CUDA, and its libraries
 UNSUPPORTED = ("No available kernel", "No viable backend", "not implemented for", "nsupported dtype")
 LARGEST_ERROR = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 5e-3}  # relative, of an output that is timed
 LARGEST_ERROR_TF32 = 5e-3  # which a GPU may use for float32
@@ -47,7 +49,7 @@ class Failed:
 def why(error: Exception) -> tuple[str, str]:
     """The status and the reason of a measurement that raised this."""
     text = str(error)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in text for words in NO_MEMORY):
         return "oom", one_line(error)
     if isinstance(error, UnsupportedSize | NotImplementedError) or any(words in text for words in UNSUPPORTED):
         return "unsupported", one_line(error)
@@ -137,10 +139,11 @@ def interleaved_or_why(
 
 
 def let_go(device: str) -> None:
-    """Gives back the memory of what is not used any more, so that what comes next finds it free."""
-    gc.collect()
+    """Gives back a GPU's memory that is not used any more, so that what comes next finds it free."""
     if device == "cuda":
-        torch.cuda.empty_cache()
+        gc.collect()
+        with contextlib.suppress(RuntimeError):  # of a device that has failed for good
+            torch.cuda.empty_cache()
 
 
 def passed(until: float | None) -> bool:

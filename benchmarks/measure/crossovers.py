@@ -127,7 +127,7 @@ def _measure(kind: str, side: int, device: str, precision: str, rounds: int) -> 
             x = torch.randn(batch, DIM, side, side, device=device, dtype=dtype)
             x = x.contiguous(memory_format=mixer.memory_format)
             with torch.no_grad():
-                hold_to(f"{mixer}, {name},", mixer(x[:1]), mixer.reference(x[:1]))
+                hold_to(f"{STANDS_FOR[kind]}, {name},", mixer(x[:1]), mixer.reference(x[:1]))
             calls |= {(name, mode): timed_call(mixer, [x], mode) for mode in MODES}
         except Exception as error:
             failures[name] = why(error)

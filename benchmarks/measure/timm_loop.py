@@ -10,6 +10,7 @@ images; reading them, evaluation and checkpoints are left out of both. On a GPU 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import tempfile
 import time
@@ -75,9 +76,13 @@ def compare_loops(
     """
     images = (steps or STEPS[device]) * batch_size
     first = _trial(mixers[0], threads, batch_size, _dataset(data_dir), device, images)
-    data = _some_images(load_data(first, data_dir, device), images)
     torch.set_num_threads(threads)
-    races = {mixer: _Race(dataclasses.replace(first, mixer=mixer), data) for mixer in mixers}
+
+    @functools.cache
+    def load() -> ImageData:
+        return _some_images(load_data(first, data_dir, device), images)
+
+    races = {mixer: _Race(dataclasses.replace(first, mixer=mixer), load) for mixer in mixers}
     left: list[str] = []
     for number, mixer in itertools.product(range(rounds + 1), mixers):
         race = races[mixer]
@@ -93,8 +98,8 @@ def compare_loops(
 class _Race:
     """One mixer's net trained by our loop and by timm's, by turns."""
 
-    def __init__(self, trial: Trial, data: ImageData) -> None:
-        self.trial, self.data = trial, data
+    def __init__(self, trial: Trial, load: Callable[[], ImageData]) -> None:
+        self.trial, self.load = trial, load
         self.ours_ms: list[float] = []  # per image, as the others
         self.theirs_ms: list[float] = []
         self.outside_ms: list[float] = []
@@ -105,14 +110,15 @@ class _Race:
 
     def run(self, number: int) -> None:
         """One round; the first, of number 0, does not count."""
-        images = len(self.data.train_labels)
         try:
+            data = self.load()
+            images = len(data.train_labels)
             if self.loop is None:
                 refuse_if_too_large(self.trial)
-                self.loop = TimmLoop(self.trial, self.data)
+                self.loop = TimmLoop(self.trial, data)
             loop = self.loop
             first_ms = 1000 * loop.epoch(number) / images if number % 2 else None
-            metrics = _train(self.trial, self.data)
+            metrics = _train(self.trial, data)
             timm_ms = first_ms or 1000 * loop.epoch(number) / images  # they take turns at being first
         except Exception as error:
             if is_the_users(error):

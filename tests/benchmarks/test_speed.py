@@ -132,7 +132,6 @@ def _loops_and_rates(monkeypatch, oom=None):
     monkeypatch.setattr(timm_loop.TimmLoop, "epoch", lambda self, number: 1.0)
     monkeypatch.setattr(timm_loop, "RATE_NETS", (("dct", 16), ("attention", 16)))
     monkeypatch.setattr(timm_loop, "MATMUL_SIDE", {"cpu": 16})
-    monkeypatch.setattr(timm_loop, "ROUNDS", 2)
 
 
 def test_the_verb_goes_on_past_what_fails_and_says_so(small, monkeypatch, tmp_path, capsys):
@@ -198,7 +197,7 @@ def test_a_deadline_lists_what_it_left(small, monkeypatch, tmp_path):
     comparisons, forms, left = speed.write_speed(tmp_path, ["dct"], 1, tmp_path, until=time.monotonic())
     assert (comparisons, forms) == ([], [])
     assert "dct beside a copy and naive forms, 16 px" in left
-    assert "training loop, dct: 2 of 2 rounds" in left and "model FLOPs of training, attention" in left
+    assert "training loop, dct: 5 of 5 rounds" in left and "model FLOPs of training, attention" in left
     assert json.loads((tmp_path / "speed.json").read_text())["left"] == left
 
 
