@@ -330,7 +330,9 @@ def _timed(rivals: _Rivals, size: tuple[int, int], rounds: int, threads: int) ->
         calls[mode, True] = timed_call(ours, mine, mode)
         calls[mode, False] = timed_call(theirs, others, mode)
     with without_collector():
-        times, failures = interleaved_or_why(calls, rounds, device="cpu", order=_shuffled, turn_ms=TURN_MS)
+        times, failures = interleaved_or_why(
+            calls, rounds, device="cpu", order=_shuffled, turn_ms=TURN_MS, predict=False
+        )
     setting = f"[{batch}, {DIM}, {size[0]}, {size[1]}] float32, {threads} thread{'s' * (threads > 1)}"
     for mode in MODES:
         failed = [(side, failures[mode, side]) for side in (True, False) if (mode, side) in failures]

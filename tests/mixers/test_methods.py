@@ -139,7 +139,7 @@ def test_each_dtype_has_its_table_and_the_rest_share_them(two_tables: None, monk
 def test_the_method_that_is_recorded_is_the_one_that_runs(
     two_tables: None, name: str, precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a net under autocast, as it trains: what a mixer is given is in float32 there."""
+    """In a net under autocast, and on what its mixer is given there on a GPU, where norms give float32."""
     net = MixerNet(name, num_classes=2, img_size=8, patch_size=1, dim=16, depth=1)
     ran = []
 
@@ -158,6 +158,7 @@ def test_the_method_that_is_recorded_is_the_one_that_runs(
     monkeypatch.setattr(attention, "sdpa_kernel", kernels)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
         net(torch.randn(2, 3, 8, 8))
+        net.blocks[0].mixer(torch.randn(2, 16, 8, 8))
     wanted = {torch.float32: ("gemm", "sdpa-plain"), torch.bfloat16: ("fft", "sdpa-flash")}[precision]
     assert set(ran) == {wanted[name == "attention"]}
     assert net.method_on("cpu", precision) == wanted[name == "attention"]
