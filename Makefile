@@ -24,7 +24,7 @@ quote = '$(subst ','\'',$(1))'
 FLAGS = $(foreach v,$(VARIABLES),$(if $(findstring command,$(origin $(v))),--$(call lower,$(v))=$(call quote,$($(v))))) $(ARGS)
 
 .PHONY: help bench-all train tune latency cost report claims status validate list speed profile crossovers bench-peers atlas \
-  spectracles test test-all lint format
+  gpu-check spectracles test test-all lint format
 
 help: ## this page
 	@echo 'usage: make VERB [VARIABLE=value ...]'
@@ -52,8 +52,9 @@ profile: $(READY) ## where the time of a training step goes, and a trace of it: 
 crossovers: $(READY) ## which method of a mixer is fastest from how many tokens on
 bench-peers: $(READY) $(PEERS_READY) ## ratios: each mixer beside the best public implementation, forward and backward
 atlas: $(READY) ## what each mixer does: maps of one token's influence, before and after training
+gpu-check: $(READY) ## the first minutes on a GPU: make gpu-check BUDGET=5m
 spectracles: $(READY) ## the first source's own net, its published log run again in both layouts
-bench-all train tune latency cost report claims status validate list speed profile crossovers bench-peers atlas spectracles:
+bench-all train tune latency cost report claims status validate list speed profile crossovers bench-peers atlas gpu-check spectracles:
 	@$(PY) -m benchmarks $@ $(FLAGS)
 
 # side by side, a core for each, where pytest-xdist is installed

@@ -173,41 +173,59 @@ def validate(options: argparse.Namespace) -> int:
 
 def speed(options: argparse.Namespace) -> int:
     """Ratios: our transforms beside torch.fft and naive forms, our training loop beside timm's."""
+    from benchmarks.measure.attempt import Failed
     from benchmarks.measure.plan import Plan, Request
     from benchmarks.measure.speed import file_name, write_speed
     from benchmarks.profiles import CORE_MIXERS
     from benchmarks.record import cores
 
-    _only(options, ("threads", "data_dir", "results", "device"))
+    _only(options, ("threads", "data_dir", "results", "device", "budget"))
     device = Plan(Request(dataset="cifar100", device=options.device)).device if options.device else "cpu"
     options.results.mkdir(parents=True, exist_ok=True)
-    for c in write_speed(options.results, list(CORE_MIXERS), options.threads or cores(), options.data_dir, device):
+    _log_to_stdout()
+    threads = options.threads or cores()
+    comparisons, forms, left = write_speed(
+        options.results, list(CORE_MIXERS), threads, options.data_dir, device, _until(options)
+    )
+    for c in comparisons:
+        if isinstance(c, Failed):
+            print(f"{c.status}: {c.what} / {c.beside}, {c.setting}: {printable(c.reason)}")
+            continue
         spread = f"{c.ratio_low:.3f} to {c.ratio_high:.3f}, n = {c.rounds}"
         print(f"{c.what} / {c.beside}: {c.ratio:.3f} ({spread}), {c.setting}")
-    print(f"written to {options.results / file_name(device)}.md")
-    return 0
+    statuses = [*(row.status for row in forms), *(row.status for row in comparisons if isinstance(row, Failed))]
+    return _say_rows(statuses, left, [options.results / f"{file_name(device)}.md"])
 
 
 def crossovers(options: argparse.Namespace) -> int:
     """Which method of a mixer is fastest from how many tokens on: the table behind method=auto."""
-    from benchmarks.measure.crossovers import ROUNDS, measure_crossovers, write_crossovers
+    from benchmarks.measure.crossovers import PRECISIONS, ROUNDS, Cell, measure_crossovers, write_crossovers
     from benchmarks.measure.plan import Plan, Request
 
-    _only(options, ("device", "threads", "precision", "rounds", "results"))
+    _only(options, ("device", "threads", "precision", "rounds", "results", "budget"))
     device = Plan(Request(dataset="cifar100", device=options.device)).device
-    precision = options.precision or ("bfloat16" if device == "cuda" else "float32")
+    precisions = PRECISIONS[device] if options.precision is None else (options.precision,)
     threads = 1 if options.threads is None else options.threads
-    _log_to_stdout()
     rounds = ROUNDS if options.rounds is None else options.rounds
-    cells = measure_crossovers(device, threads, precision, rounds)
-    written = write_crossovers(options.results, cells, device, threads, precision, rounds)
-    print(f"written to {', '.join(map(str, written))}")
-    return 0
+    _log_to_stdout()
+    cells: list[Cell] = []
+    left: list[str] = []
+    written: list[Path] = []
+
+    def keep(cell: Cell) -> None:
+        cells.append(cell)
+        written[:] = write_crossovers(options.results, cells, device, threads, rounds)
+
+    for precision in precisions:
+        left += measure_crossovers(device, threads, precision, rounds, on_cell=keep, until=_until(options))[1]
+    if left:
+        written[:] = write_crossovers(options.results, cells, device, threads, rounds, left)
+    return _say_rows([cell.status for cell in cells], left, written)
 
 
 def profile(options: argparse.Namespace) -> int:
     """Where the time of a training step goes, by part of the net, and a trace of it."""
-    from benchmarks.measure.step_profile import STEPS, profile_trials, trace_name, write_profiles
+    from benchmarks.measure.step_profile import FILES, STEPS, StepProfile, profile_trials, trace_name
 
     if options.seed is not None and len(options.seed) > 1:
         raise UserError(f"--seed lists {len(options.seed)} seeds; a profile takes one")
@@ -215,19 +233,23 @@ def profile(options: argparse.Namespace) -> int:
         raise UserError(f"--rounds is {options.rounds}; allowed for the steps of a profile: 1 to 1000")
     trials = _plan(options).accuracy(all_seeds=False)
     options.results.mkdir(parents=True, exist_ok=True)
-    results = []
-    for result in profile_trials(trials, options.data_dir, options.results, options.rounds or STEPS):
+    several_sizes = len({trial.image_size for trial in trials}) > 1
+
+    def say(result: StepProfile) -> None:
         if result.status == "unsupported" and len(trials) == 1:
             raise UserError(result.reason or "unsupported")
-        results.append(result)
         where = ", ".join(f"{part} {shares[0]:.1f} %" for part, shares in result.part_percent.items())
         step = f"{result.step_ms or 0:.1f} ms a step: {where}"
-        print(f"{result.trial.describe()}: {step if result.status == 'ok' else f'{result.status}: {result.reason}'}")
-    print(f"written to {', '.join(map(str, write_profiles(options.results, results)))}")
-    several_sizes = len({trial.image_size for trial in trials}) > 1
+        reason = f"{result.status}: {printable(result.reason)}"
+        print(f"{result.trial.describe()}: {step if result.status == 'ok' else reason}")
+
+    results, left = profile_trials(
+        trials, options.data_dir, options.results, options.rounds or STEPS, say, _until(options)
+    )
     traces = [options.results / trace_name(r.trial, several_sizes) for r in results if r.status == "ok"]
     print(f"to look into a step, open in ui.perfetto.dev: {', '.join(map(str, traces)) or 'no trace was made'}")
-    return 1 if any(result.status not in ("ok", "unsupported") for result in results) else 0
+    code = _say_rows([r.status for r in results], left, [options.results / name for name in FILES if results])
+    return 1 if any(r.status == "oom" for r in results) else code  # of a step that was asked for
 
 
 def spectracles(options: argparse.Namespace) -> int:
@@ -251,27 +273,45 @@ def spectracles(options: argparse.Namespace) -> int:
 
 def bench_peers(options: argparse.Namespace) -> int:
     """Ratios: each mixer beside the best public implementation that installs from PyPI."""
-    from benchmarks.measure.peers_files import write_peers
-    from benchmarks.measure.peers_run import IMAGE_SIZES, ROUNDS, CheckFailed, compare_with_peers
+    from benchmarks.measure.peers_files import FILES, write_peers
+    from benchmarks.measure.peers_run import IMAGE_SIZES, ROUNDS, compare_with_peers
 
-    _only(options, ("mixer", "image_size", "threads", "rounds", "results"))
+    _only(options, ("mixer", "image_size", "threads", "rounds", "results", "budget"))
     options.results.mkdir(parents=True, exist_ok=True)
     _log_to_stdout()
     sizes = [parse_size(size) for size in options.image_size] if options.image_size else IMAGE_SIZES
     rounds, threads = (ROUNDS if options.rounds is None else options.rounds), options.threads
-    try:
-        outcome = compare_with_peers(options.mixer, sizes, rounds, 1 if threads is None else threads)
-    except CheckFailed as error:
-        print(f"token-mixers: {error}", file=sys.stderr)
-        return 1
+    outcome = compare_with_peers(
+        options.mixer,
+        sizes,
+        rounds,
+        1 if threads is None else threads,
+        on_rows=lambda outcome: write_peers(options.results, outcome),
+        until=_until(options),
+    )
+    write_peers(options.results, outcome)
     for c in outcome.comparisons:
         mode, other = c.mode.replace("_", " + "), "" if c.same_function else "; not the same function"
         spread = f"{c.ratio_low:.3f} to {c.ratio_high:.3f}, n = {c.rounds}"
         print(f"{c.what} / {c.package} {c.beside}: {c.ratio:.3f} ({spread}), {c.image_size} px, {mode}{other}")
+    for f in outcome.failures:
+        print(f"{f.status}: {f.what} / {f.package} {f.beside}, {f.image_size} px: {printable(f.reason)}")
     for line in outcome.left_out:
         print(line)
-    print(f"written to {', '.join(map(str, write_peers(options.results, outcome)))}")
-    return 0
+    return _say_rows([f.status for f in outcome.failures], [], [options.results / name for name in FILES])
+
+
+def gpu_check_verb(options: argparse.Namespace) -> int:
+    """The first minutes on a GPU: card, ceilings, tests, a captured step of each mixer, kernels, crossovers."""
+    from benchmarks.measure.gpu_check import FOLDER, PAGE, gpu_check
+
+    _only(options, ("budget", "results"))
+    statuses = []
+    for status, line in gpu_check(options.results, options.budget):
+        print(line, flush=True)
+        statuses.append(status)
+    print(f"written to {options.results / FOLDER / PAGE}")
+    return 0 if set(statuses) == {"ok"} else 1
 
 
 def list_verb(options: argparse.Namespace) -> int:
@@ -309,6 +349,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "spectracles": spectracles,
     "bench-peers": bench_peers,
     "atlas": atlas,
+    "gpu-check": gpu_check_verb,
 }
 
 
@@ -385,6 +426,13 @@ def _measure(options: argparse.Namespace, trials: list[Trial], report: bool) -> 
         ), []
 
 
+def _until(options: argparse.Namespace) -> float | None:
+    """When a verb that measures row by row has to begin nothing more, on time.monotonic()'s clock."""
+    from benchmarks.measure.budget import Budget
+
+    return None if options.budget is None else Budget(options.budget).until
+
+
 def _say_threads(workers: int, trials: list[Trial]) -> None:
     from benchmarks.record import cores
 
@@ -423,6 +471,17 @@ def _say_outcome(results: list[Result], left: list[Trial], single: bool) -> int:
     if failed:
         print("to try the failed ones again, add RETRY=failed")
     return 1 if failed else 0
+
+
+def _say_rows(statuses: list[str], left: list[str], written: list[Path]) -> int:
+    """Prints what the files hold; 1 if a row is an error. What is not there, or does not fit, is an answer."""
+    counts = Counter(status for status in statuses if status != "ok")
+    if counts:
+        print(f"rows without a time: {', '.join(f'{n} {status}' for status, n in sorted(counts.items()))}")
+    if left:
+        print(f"left for want of time: {'; '.join(left)}")
+    print(f"written to {', '.join(map(str, written))}" if written else "nothing is written")
+    return 1 if counts["error"] else 0
 
 
 def _say_where(written: list[Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import torch
@@ -125,23 +126,32 @@ class Attention(SelfAttention):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.project(x)
-        backend = self._backend_on(x.device.type)
+        backend = self._backend_on(x.device.type, q.dtype)
         if backend == "torch":
             return _image(F.scaled_dot_product_attention(q, k, v), x)
-        wanted = [BACKENDS[backend]]
-        if self.backend == "auto":  # what the table names may lack this dtype or width
-            wanted += [other for other in BACKENDS.values() if other not in wanted]
-        with sdpa_kernel(wanted, set_priority=True):
+        with sdpa_kernel(self._kernels(backend), set_priority=True):
             return _image(F.scaled_dot_product_attention(q, k, v), x)
 
-    def _backend_on(self, device: str) -> str:
-        return fastest("attention", device, self.tokens) if self.backend == "auto" else self.backend
+    def _backend_on(self, device: str, dtype: torch.dtype) -> str:
+        return fastest("attention", device, self.tokens, dtype) if self.backend == "auto" else self.backend
+
+    def _kernels(self, backend: str) -> list[SDPBackend]:
+        """Those that may run, the wanted one first."""
+        wanted = [BACKENDS[backend]]
+        if self.backend == "auto" and backend != "plain":  # others may lack this dtype or width
+            wanted += [other for other in BACKENDS.values() if other not in wanted]
+        return wanted
 
     def method_on(self, device: str, dtype: torch.dtype = torch.float32) -> str:
-        backend = self._backend_on(device)
-        if backend == "torch" and (device == "cpu" or torch.cuda.is_available()):
+        backend = self._backend_on(device, dtype)
+        if self.backend in ("auto", "torch") and (device == "cpu" or torch.cuda.is_available()):
             q = torch.empty(1, self.heads, self.tokens, self.dim // self.heads, device=device, dtype=dtype)
-            chosen = SDPBackend(torch._fused_sdp_choice(q, q, q))
+            with (
+                contextlib.nullcontext()
+                if backend == "torch"
+                else sdpa_kernel(self._kernels(backend), set_priority=True)
+            ):
+                chosen = SDPBackend(torch._fused_sdp_choice(q, q, q))
             backend = next((name for name, value in BACKENDS.items() if value == chosen), chosen.name.lower())
         return f"sdpa-{backend}"
 

@@ -1,7 +1,7 @@
 """Which implementation of a mixer runs: a table of measured crossovers, kept as data in crossovers.json.
 
-For each type of device and each kind of computation the table lists (tokens, method): the method up to so many tokens,
-the last for all beyond. `python -m benchmarks crossovers` measures it again.
+For each type of device, each dtype and each kind of computation the table lists (tokens, method): the method up to so
+many tokens, the last for all beyond. `python -m benchmarks crossovers` measures it again.
 """
 
 from __future__ import annotations
@@ -10,13 +10,30 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 TABLE = Path(__file__).with_name("crossovers.json")
 
-# by type of device: what it was measured on, and the rows of each kind of computation
-CROSSOVERS: dict[str, dict[str, Any]] = json.loads(TABLE.read_text(encoding="utf-8"))
+# by type of device, then by dtype: what it was measured on, and the rows of each kind of computation
+CROSSOVERS: dict[str, dict[str, dict[str, Any]]] = json.loads(TABLE.read_text(encoding="utf-8"))
 
 
-def fastest(kind: str, device: str, tokens: int) -> str:
-    """The method that the table names; a device that it does not know counts as a GPU."""
-    rows = CROSSOVERS[device if device in CROSSOVERS else "cuda"]["methods"][kind]
+def fastest(kind: str, device: str, tokens: int, dtype: torch.dtype = torch.float32) -> str:
+    """The method that the table names.
+
+    A device that it does not know counts as a GPU. Half precision has the table of bfloat16, where the device has one;
+    all else has that of float32.
+    """
+    tables = CROSSOVERS[device if device in CROSSOVERS else "cuda"]
+    half = dtype in (torch.bfloat16, torch.float16) and "bfloat16" in tables
+    rows = tables["bfloat16" if half else "float32"]["methods"][kind]
     return next(method for most, method in rows if most is None or tokens <= most)
+
+
+def computed_in(x: Tensor) -> torch.dtype:
+    """The dtype of products with `x`: autocast's inside autocast, else its own."""
+    device = x.device.type
+    if x.dtype != torch.float64 and torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return x.dtype

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mixers.base import Mixer, MixerError
 from mixers.fused import by_products, can_fuse, plane_transform
-from mixers.methods import fastest
+from mixers.methods import computed_in, fastest
 
 DENSE_TOKENS = 64  # with more, the matrix over all tokens is never the fastest
 
@@ -75,7 +75,7 @@ class PlaneTransform(Mixer):
         raise NotImplementedError
 
     def method_on(self, device: str, dtype: torch.dtype = torch.float32) -> str:
-        method = fastest(self.kind, device, self.tokens) if self.method == "auto" else self.method
+        method = fastest(self.kind, device, self.tokens, dtype) if self.method == "auto" else self.method
         if method == "fused" and not can_fuse(device, self.size, dtype):
             return "gemm"
         return method
@@ -85,7 +85,7 @@ class PlaneTransform(Mixer):
 
     def planes(self, x: Tensor) -> Tensor:
         """The transform by the method chosen: (B, C, H, W) -> (B, C / I * J, H, W')."""
-        method = self.method_on(x.device.type, x.dtype)
+        method = self.method_on(x.device.type, computed_in(x))
         if method == "fft":
             return self.by_fft(x)
         batch, groups, (height, width) = x.shape[0], self.dim // self.inputs, self.size

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mixers.base import Mixer, UnsupportedSize
+from mixers.methods import computed_in
 from mixers.planes import PlaneTransform
 from mixers.registry import register_mixer
 from mixers.transforms import (
@@ -99,7 +100,7 @@ class FFTReal(_RealAndImaginary):
         return _in_float(lambda real: dft_real(real, (1, 2, 3)), x)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.method_on(x.device.type, x.dtype) == "fft":
+        if self.method_on(x.device.type, computed_in(x)) == "fft":
             return self.by_fft(x)
         return torch.matmul(self.channels, self.planes(x).flatten(2)).unflatten(2, self.size)
 

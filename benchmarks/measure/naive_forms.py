@@ -19,17 +19,34 @@ Spectrum = Callable[[Tensor], tuple[Tensor, Tensor]]  # (B, C, H, W) -> real and
 
 PRODUCTS = "matrix products"
 YARDSTICK = "rfft2 alone"
+HALVES = (torch.bfloat16, torch.float16)
 
 
 def naive_forms(
     mixer: str, height: int, width: int, device: str = "cpu", dtype: torch.dtype = torch.float32
 ) -> dict[str, Form]:
-    """The naive forms of one mixer on planes of `height` x `width`, by name.
+    """The naive forms of one mixer on planes of `height` x `width`, by name; they take and give `dtype`.
 
-    Matrices are of `dtype` on `device`; the FFTs take what PyTorch's take.
+    Matrices are of `dtype` on `device`. PyTorch's FFTs lack half precision, or restrict it: they work in float32 there,
+    and the result goes back to `dtype`, as in a net of that precision.
 
     `dct` and `hadamard` have matrix products, and beside them `YARDSTICK`, which computes something else.
     """
+    forms = _forms(mixer, height, width, device, dtype)
+    if dtype not in HALVES:
+        return forms
+    return {name: _in_half(form, name) for name, form in forms.items()}
+
+
+def _in_half(form: Form, name: str) -> Form:
+    if name == YARDSTICK:
+        return lambda x: form(x.float())
+    if name == PRODUCTS:
+        return lambda x: form(x).to(x.dtype)
+    return lambda x: form(x.float()).to(x.dtype)
+
+
+def _forms(mixer: str, height: int, width: int, device: str, dtype: torch.dtype) -> dict[str, Form]:
     if mixer in ("dct", "hadamard"):
         left, right = (_matrix(mixer, side).to(device, dtype) for side in (height, width))
         return {PRODUCTS: lambda x: left @ x @ right.T, YARDSTICK: torch.fft.rfft2}
@@ -113,7 +130,14 @@ def _scrambled(real: Tensor, imaginary: Tensor) -> Tensor:
 
 
 def _over_channels(real: Tensor, imaginary: Tensor) -> Tensor:
-    return torch.fft.fft(torch.complex(real, imaginary), dim=1, norm="ortho").real
+    return torch.fft.fft(_complex(real, imaginary), dim=1, norm="ortho").real
+
+
+def _complex(real: Tensor, imaginary: Tensor) -> Tensor:
+    """Complex numbers, of float32 where the parts are in half precision, of which there are none."""
+    if real.dtype in HALVES:
+        real, imaginary = real.float(), imaginary.float()
+    return torch.complex(real, imaginary)
 
 
 def _polar(spectrum: Tensor) -> Tensor:
@@ -129,7 +153,7 @@ FINISHES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "hartley": lambda real, imaginary: real - imaginary,
     "fft_complex": lambda real, imaginary: torch.cat([real, imaginary], 1),
     "fft_real": _over_channels,
-    "fft_magphase": lambda real, imaginary: _polar(torch.complex(real, imaginary)),
+    "fft_magphase": lambda real, imaginary: _polar(_complex(real, imaginary)),
     "fft_pairs": _pairs,
     "fft_scrambled": _scrambled,
 }

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.measure import peer_modules as plain
-from mixers import Mixer
+from mixers import Mixer, UnsupportedSize
 
 LAYOUTS = ("image", "tokens")  # (B, C, H, W); (B, N, C)
 
 
-class Unfit(ValueError):
+class Unfit(UnsupportedSize):
     """This peer cannot stand beside our mixer with these options or at this size; the message says why."""
 
 

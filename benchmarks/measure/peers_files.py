@@ -8,16 +8,19 @@ import io
 import json
 from pathlib import Path
 
-from benchmarks.measure.peers_run import Outcome, PeerComparison
+from benchmarks.measure.peers_run import Outcome, PeerComparison, PeerFailure
 from benchmarks.record import atomic_write, code_version, environment, machine_name, now
+
+FILES = ("peers.json", "peers.csv", "peers.md")
+OK = {"status": "ok", "reason": None}  # of a row that was measured
 
 
 def write_peers(folder: Path, outcome: Outcome) -> list[Path]:
     """Writes the outcome into `folder`; returns the files."""
     where = environment(outcome.trial)
-    peers = {row.package: row.version for row in outcome.comparisons}
+    peers = {row.package: row.version for row in outcome.rows}
     where["packages"] = where["packages"] | peers
-    rows = [dataclasses.asdict(row) for row in outcome.comparisons]
+    rows = [dataclasses.asdict(row) | ({} if hasattr(row, "status") else OK) for row in outcome.rows]
     content = {
         "environment": where,
         "code": code_version(),
@@ -26,44 +29,44 @@ def write_peers(folder: Path, outcome: Outcome) -> list[Path]:
         "left_out": outcome.left_out,
     }
     table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    columns = [field.name for field in dataclasses.fields(PeerComparison)] + list(OK)
+    writer = csv.DictWriter(table, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     machine = f"{machine_name(where)}, torch {where['torch']}, threads: {where['threads']}"
-    texts = {
-        "peers.json": json.dumps(content, indent=1) + "\n",
-        "peers.csv": table.getvalue(),
-        "peers.md": _page(outcome, machine),
-    }
-    for name, text in texts.items():
+    texts = json.dumps(content, indent=1) + "\n", table.getvalue(), _page(outcome, machine)
+    for name, text in zip(FILES, texts, strict=True):
         with atomic_write(folder / name) as file:
             file.write(text.encode())
-    return [folder / name for name in texts]
+    return [folder / name for name in FILES]
 
 
 def _page(outcome: Outcome, machine: str) -> str:
-    rounds = outcome.comparisons[0].rounds
     lines = [
         "# Beside public implementations, as ratios within one run",
         "",
-        f"{machine}, float32, dim {outcome.comparisons[0].dim}, pixels as tokens, {rounds} rounds.",
+        f"{machine}, float32, dim {outcome.trial.dim}, pixels as tokens, {outcome.trial.rounds} rounds.",
         "Ratio: our time over theirs, the median over rounds and their range; below 1 ours takes less time.",
         "Where both compute one function, outputs and input gradients were compared first.",
         "",
         "| mixer | beside | pixels | mode | ours | theirs | ratio (range) | n | same function |",
         "|---|---|---|---|---|---|---|---|---|",
-        *(_row(row) for row in outcome.comparisons),
+        *(_row(row) for row in outcome.rows),
         "",
     ]
-    notes = {f"{row.what} beside {row.package} {row.beside}: {row.note}." for row in outcome.comparisons if row.note}
+    compared = outcome.comparisons
+    notes = {f"{row.what} beside {row.package} {row.beside}: {row.note}." for row in compared if row.note}
     lines += [f"- {note}" for note in sorted(notes)]
     lines += [f"- {line}." for line in outcome.left_out]
     return "\n".join(lines) + "\n"
 
 
-def _row(row: PeerComparison) -> str:
+def _row(row: PeerComparison | PeerFailure) -> str:
     peer = f"{row.package} {row.version}: {row.beside}"
-    mode = row.mode.replace("_", " + ")
+    mode = (row.mode or "both").replace("_", " + ")
+    if isinstance(row, PeerFailure):
+        reason = row.reason.replace("|", "\\|")
+        return f"| {row.what} | {peer} | {row.image_size} | {mode} | {row.status}: {reason} | | | | |"
     ratio = f"{row.ratio:.3f} ({row.ratio_low:.3f} to {row.ratio_high:.3f})"
     same = f"yes, to {row.output_error:.0e}" if row.same_function else f"no: {row.note.partition(': ')[2]}"
     cells = (row.what, peer, row.image_size, mode, f"{row.ours:.3g} ms", f"{row.theirs:.3g} ms", ratio, row.rounds)

@@ -2,10 +2,11 @@
 
 Methodology. Pixels are tokens; the batch is as large as 2^20 numbers allow. Weights are moved away from where they
 start and copied to the peer, each side gets its input in its own natural layout, and the gradient arrives in the layout
-of the output. First, outputs and input gradients of every pair that computes one function are compared, at the sizes
-and in the precision that are timed; where one differs, nothing is reported. Then, image size by image size, pairs take
-turns in an order that is shuffled in each round, the two of a pair next to each other, either first; a short call is
+of the output. Image size by image size and pair by pair, outputs and input gradients are compared first where both
+compute one function, at the size and in the precision that are timed; a pair that differs is not timed. Then the two
+take turns, forward and forward + backward, in an order that is shuffled in each round, either first; a short call is
 repeated in its turn. Inputs are random and rotate through more memory than the caches hold. First calls do not count.
+What cannot be measured is a row with its reason.
 """
 
 from __future__ import annotations
@@ -23,11 +24,20 @@ from torch import Tensor, nn
 
 from benchmarks.collector import without_collector
 from benchmarks.errors import UserError
-from benchmarks.measure.compare import Comparison, compare, interleaved
+from benchmarks.measure.attempt import (
+    FREE_SHARE,
+    WrongOutput,
+    interleaved_or_why,
+    is_the_users,
+    passed,
+    timed_call,
+    why,
+)
+from benchmarks.measure.compare import Comparison, compare
 from benchmarks.measure.memory import free_bytes, predict_peak_bytes
-from benchmarks.measure.peers import PAIRS, Pair, Unfit
+from benchmarks.measure.peers import PAIRS, Pair
 from benchmarks.trial import Trial
-from mixers import Mixer, UnsupportedSize, create_mixer, list_mixers
+from mixers import Mixer, create_mixer, list_mixers
 from mixers.registry import mixer_entry, split_mixers
 
 log = logging.getLogger("benchmarks")
@@ -44,11 +54,10 @@ OUTPUT_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-3  # relative, in float32
 ASSUMED_FLOPS_PER_S = 2e10  # of one slow core, to tell in advance what would take too long
 MOST_SECONDS = 300  # for one pair at one size
 MEMORY_FACTOR = 4  # both sides and their inputs, over what our forward + backward takes
-FREE_SHARE = 0.8
 
 
-class CheckFailed(RuntimeError):
-    """A peer that should compute the same function does not, or cannot be run; nothing is timed then."""
+class CheckFailed(WrongOutput):
+    """A peer that should compute the same function does not, or cannot be run; the pair is not timed then."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +77,36 @@ class PeerComparison(Comparison):
 
 
 @dataclasses.dataclass(frozen=True)
+class PeerFailure:
+    """One pair at one image size that could not be compared; in both modes, where none is named."""
+
+    what: str
+    beside: str
+    package: str
+    version: str | None
+    image_size: str
+    dim: int
+    batch_size: int
+    mode: str | None
+    status: str  # oom, unsupported or error
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Outcome:
     """What was compared, and what was not and why, a line each."""
 
-    comparisons: list[PeerComparison]
+    rows: list[PeerComparison | PeerFailure]
     left_out: list[str]
     trial: Trial  # what all have in common
+
+    @property
+    def comparisons(self) -> list[PeerComparison]:
+        return [row for row in self.rows if isinstance(row, PeerComparison)]
+
+    @property
+    def failures(self) -> list[PeerFailure]:
+        return [row for row in self.rows if isinstance(row, PeerFailure)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,32 +126,60 @@ def compare_with_peers(
     rounds: int = ROUNDS,
     threads: int = 1,
     pairs: Sequence[Pair] = PAIRS,
+    on_rows: Callable[[Outcome], Any] = lambda outcome: None,
+    until: float | None = None,
 ) -> Outcome:
     """Times the mixers, as `split_mixers` takes them, beside their peers; all that have one by default.
 
+    Args:
+        on_rows: told what there is after every pair.
+        until: of `time.monotonic`, after which no pair is begun; `left_out` says which ones are left.
+
     Raises:
-        UserError: a number is out of range, or none of the mixers has a peer that is installed and exists at these
-            sizes.
+        UserError: a number is out of range, or none of the mixers has a peer that is installed.
         MixerError: no such mixer, or option.
-        CheckFailed: a pair of one function gives two results.
     """
     common = {"dataset": "cifar100", "image_size": 32, "patch_size": 1, "dim": DIM, "depth": 1}
     trial = Trial(kind="latency", mixer="dct", rounds=rounds, threads=threads, **common)  # type: ignore[arg-type]
     asked, left_out = _asked(mixers, pairs)
     present = [(spec, pair) for spec, pair in asked if not pair.missing()]
     left_out += _without_package([pair for _, pair in asked])
+    if not present:
+        raise UserError(f"there is nothing to compare: {'; '.join(left_out)}")
+    outcome = Outcome([], left_out, trial)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         torch.manual_seed(0)
-        arena = {size: _rivals(present, size, rounds, left_out) for size in sizes}
-        if not any(arena.values()):
-            raise UserError(f"there is nothing to compare: {'; '.join(left_out)}")
-        log.info("%d pairs checked", sum(map(len, arena.values())))
-        comparisons = [row for size, rivals in arena.items() for row in _timed(rivals, size, rounds, threads)]
+        for size, (spec, pair) in itertools.product(sizes, present):
+            at = f"{spec} beside {pair.package} {pair.peer} at {_words(size)} px"
+            if passed(until):
+                left_out.append(f"{at} left for want of time")
+                continue
+            try:
+                too_long = _excess(spec, size, batch_size(size), rounds)
+                if too_long:
+                    left_out.append(f"{at} left out: {too_long}")
+                    continue
+                outcome.rows.extend(_timed(_rivals(spec, pair, size), size, rounds, threads))
+            except Exception as error:
+                if is_the_users(error):
+                    raise
+                outcome.rows.append(_failure(spec, pair, size, None, *why(error)))
+            log.info("%s: %s", at, _short(outcome.rows[-1]))
+            on_rows(outcome)
     finally:
         torch.set_num_threads(before)
-    return Outcome(comparisons, left_out, trial)
+    return outcome
+
+
+def _short(row: PeerComparison | PeerFailure) -> str:
+    return f"{row.status}: {row.reason}" if isinstance(row, PeerFailure) else "timed"
+
+
+def _failure(spec: str, pair: Pair, size: tuple[int, int], mode: str | None, status: str, reason: str) -> PeerFailure:
+    own = spec, pair.peer, pair.package, pair.version, _words(size), DIM, batch_size(size)
+    return PeerFailure(*own, mode, status, reason)
 
 
 def _asked(mixers: str | None, pairs: Sequence[Pair]) -> tuple[list[tuple[str, Pair]], list[str]]:
@@ -144,23 +205,16 @@ def _without_package(pairs: list[Pair]) -> list[str]:
     return lines
 
 
-def _rivals(present: list[tuple[str, Pair]], size: tuple[int, int], rounds: int, left_out: list[str]) -> list[_Rivals]:
-    """The pairs that can be timed at this size, checked; a line in `left_out` for each of the others."""
-    batch = batch_size(size)
-    rivals = []
-    for spec, pair in present:
-        try:
-            reason = _excess(spec, size, batch, rounds)
-            if not reason:
-                ours = stirred(create_mixer(spec, DIM, size))
-                theirs = built(pair, ours)
-        except (Unfit, UnsupportedSize) as error:
-            reason = str(error)
-        if reason:
-            left_out.append(f"{spec} beside {pair.package} {pair.peer} at {_words(size)} px left out: {reason}")
-        else:
-            rivals.append(_Rivals(pair, spec, ours, theirs, checked(pair, ours, theirs, min(batch, 2))))
-    return rivals
+def _rivals(spec: str, pair: Pair, size: tuple[int, int]) -> _Rivals:
+    """The pair, built and checked.
+
+    Raises:
+        Unfit: it does not exist at this size.
+        CheckFailed: it gives two results.
+    """
+    ours = stirred(create_mixer(spec, DIM, size))
+    theirs = built(pair, ours)
+    return _Rivals(pair, spec, ours, theirs, checked(pair, ours, theirs, min(batch_size(size), 2)))
 
 
 def batch_size(size: tuple[int, int]) -> int:
@@ -185,9 +239,9 @@ def built(pair: Pair, ours: Mixer) -> nn.Module:
     """
     try:
         return pair.build(ours)
-    except Unfit:
-        raise
     except Exception as error:  # whatever a package of another time raises
+        if why(error)[0] != "error":
+            raise
         raise _broken(pair, error) from error
 
 
@@ -209,20 +263,20 @@ def checked(
     try:
         z = pair.to_image(theirs(pair.from_image(b)), ours.size)
         if z.shape != y.shape:
-            raise CheckFailed(f"{_name(pair)}: outputs of {list(y.shape)} and {list(z.shape)}; nothing is timed")
+            raise CheckFailed(f"{_name(pair)}: outputs of {list(y.shape)} and {list(z.shape)}; not timed")
         gradient = torch.randn(y.shape)
         (a_gradient,) = torch.autograd.grad(y, a, gradient)
         (b_gradient,) = torch.autograd.grad(z, b, gradient)
-    except CheckFailed:
-        raise
     except Exception as error:
+        if isinstance(error, CheckFailed) or why(error)[0] != "error":
+            raise
         raise _broken(pair, error) from error
     if not pair.same_function:
         return None
     errors = _difference(pair.comparable(z), pair.comparable(y)), _difference(b_gradient, a_gradient)
     for what, found, allowed in zip(("outputs", "input gradients"), errors, tolerances, strict=True):
         if not found <= allowed:  # nor is NaN
-            raise CheckFailed(f"{_name(pair)}: {what} differ by {found:.1e}, {allowed:.0e} allowed; nothing is timed")
+            raise CheckFailed(f"{_name(pair)}: {what} differ by {found:.1e}, {allowed:.0e} allowed; not timed")
     return errors
 
 
@@ -233,7 +287,7 @@ def _difference(theirs: Tensor, ours: Tensor) -> float:
 
 def _broken(pair: Pair, error: Exception) -> CheckFailed:
     reason = " ".join(str(error).split())[:200]
-    return CheckFailed(f"{_name(pair)}: {type(error).__name__}: {reason}; nothing is timed")
+    return CheckFailed(f"{_name(pair)}: {type(error).__name__}: {reason}; not timed")
 
 
 def _name(pair: Pair) -> str:
@@ -241,7 +295,11 @@ def _name(pair: Pair) -> str:
 
 
 def _excess(spec: str, size: tuple[int, int], batch: int, rounds: int) -> str:
-    """What of this size would be too much, predicted without computing anything; empty where nothing is."""
+    """Why this size would take too long, predicted without computing anything; empty where it would not.
+
+    Raises:
+        MemoryError: it would take more memory than is free.
+    """
 
     def make() -> tuple[Callable[[], Any], list[Tensor]]:
         mixer = create_mixer(spec, DIM, size)
@@ -257,28 +315,32 @@ def _excess(spec: str, size: tuple[int, int], batch: int, rounds: int) -> str:
     needed = MEMORY_FACTOR * predict_peak_bytes(make) + 3 * POOL_BYTES
     free = FREE_SHARE * free_bytes("cpu")
     if needed > free:
-        return f"it would take about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free"
+        raise MemoryError(f"it would take about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free")
     # a step is about three forwards, and both modes of both sides are run
     seconds = flops[0] * batch * (1 + 3) * 2 * (rounds + 1) / ASSUMED_FLOPS_PER_S
     return f"it would take about {seconds:.0f} s" if seconds > MOST_SECONDS else ""
 
 
-def _timed(rivals: list[_Rivals], size: tuple[int, int], rounds: int, threads: int) -> Iterator[PeerComparison]:
-    """All comparisons of one image size."""
-    batch = batch_size(size)
-    pools = _pools(rivals, (batch, DIM, *size))
-    calls: dict[tuple[int, str, bool], Callable[[], Any]] = {}
-    for index, rival in enumerate(rivals):
-        for mode in MODES:
-            calls[index, mode, True] = _call(rival.ours, pools[rival.ours.memory_format], mode)
-            calls[index, mode, False] = _call(rival.theirs, pools[rival.pair.layout], mode)
+def _timed(rivals: _Rivals, size: tuple[int, int], rounds: int, threads: int) -> Iterator[PeerComparison | PeerFailure]:
+    """Both modes of one pair."""
+    batch, pair, (ours, theirs) = batch_size(size), rivals.pair, (rivals.ours, rivals.theirs)
+    mine, others = _pools(rivals, (batch, DIM, *size))
+    calls: dict[tuple[str, bool], Callable[[], Any]] = {}
+    for mode in MODES:
+        calls[mode, True] = timed_call(ours, mine, mode)
+        calls[mode, False] = timed_call(theirs, others, mode)
     with without_collector():
-        times = interleaved(calls, rounds, order=_shuffled, turn_ms=TURN_MS)
+        times, failures = interleaved_or_why(
+            calls, rounds, device="cpu", order=_shuffled, turn_ms=TURN_MS, predict=False
+        )
     setting = f"[{batch}, {DIM}, {size[0]}, {size[1]}] float32, {threads} thread{'s' * (threads > 1)}"
-    for (index, rival), mode in itertools.product(enumerate(rivals), MODES):
-        pair = rival.pair
-        mine, others = times[index, mode, True], times[index, mode, False]
-        base = compare(rival.spec, pair.peer, setting, mine, others, "ms")
+    for mode in MODES:
+        failed = [(side, failures[mode, side]) for side in (True, False) if (mode, side) in failures]
+        if failed:
+            side, (status, reason) = failed[0]
+            yield _failure(rivals.spec, pair, size, mode, status, f"{'ours' if side else 'theirs'}: {reason}")
+            continue
+        base = compare(rivals.spec, pair.peer, setting, times[mode, True], times[mode, False], "ms")
         yield PeerComparison(
             **dataclasses.asdict(base),
             package=pair.package,
@@ -289,51 +351,26 @@ def _timed(rivals: list[_Rivals], size: tuple[int, int], rounds: int, threads: i
             mode=mode,
             same_function=pair.same_function,
             note=f"not the same function: {pair.differs}" if pair.differs else pair.note,
-            output_error=rival.errors[0] if rival.errors else None,
-            gradient_error=rival.errors[1] if rival.errors else None,
+            output_error=rivals.errors[0] if rivals.errors else None,
+            gradient_error=rivals.errors[1] if rivals.errors else None,
         )
-    log.info("%s px: %d comparisons timed", _words(size), len(calls) // 2)
 
 
-def _pools(rivals: list[_Rivals], shape: tuple[int, ...]) -> dict[Any, list[Tensor]]:
-    """Random inputs in every layout that is asked for, each more than the caches hold."""
+def _pools(rivals: _Rivals, shape: tuple[int, ...]) -> tuple[list[Tensor], list[Tensor]]:
+    """Random inputs in the layouts of ours and theirs, each more than the caches hold; shared where they are one."""
     count = POOL_BYTES // (4 * math.prod(shape)) + 1
     images = [torch.randn(shape) for _ in range(count)]
-    pools: dict[Any, list[Tensor]] = {"image": images, torch.contiguous_format: images}
-    for rival in rivals:
-        memory_format, layout = rival.ours.memory_format, rival.pair.layout
-        if memory_format not in pools:
-            pools[memory_format] = [x.contiguous(memory_format=memory_format) for x in images]
-        if layout not in pools:
-            pools[layout] = [rival.pair.from_image(x) for x in images]
-    return pools
+    mine = [x.contiguous(memory_format=rivals.ours.memory_format) for x in images]
+    return mine, [rivals.pair.from_image(x) for x in images]
 
 
-def _call(module: nn.Module, pool: list[Tensor], mode: str) -> Callable[[], Any]:
-    inputs = itertools.cycle(pool)
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    gradient: list[Tensor] = []
-
-    def forward() -> None:
-        with torch.no_grad():
-            module(next(inputs))
-
-    def forward_backward() -> None:
-        x = next(inputs).detach().requires_grad_()
-        y = module(x)
-        if not gradient:
-            gradient.append(torch.randn_like(y))
-        torch.autograd.grad(y, [x, *parameters], gradient[0])
-
-    return forward if mode == "forward" else forward_backward
-
-
-def _shuffled(keys: list[tuple[int, str, bool]], number: int) -> list[tuple[int, str, bool]]:
-    """Pairs in a new order, the two of a pair next to each other."""
+def _shuffled(keys: list[tuple[str, bool]], number: int) -> list[tuple[str, bool]]:
+    """Modes in a new order, the two sides of one next to each other, either first."""
     generator = random.Random(number)
-    pairs = list(dict.fromkeys(key[:2] for key in keys))
-    generator.shuffle(pairs)
-    return [(*pair, side) for pair in pairs for side in generator.sample((True, False), 2)]
+    modes = list(dict.fromkeys(mode for mode, _ in keys))
+    generator.shuffle(modes)
+    turns = [(mode, side) for mode in modes for side in generator.sample((True, False), 2)]
+    return [turn for turn in turns if turn in keys]
 
 
 def _words(size: tuple[int, int]) -> str:

@@ -27,23 +27,25 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from benchmarks.measure.attempt import is_the_users, let_go, passed, why
 from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import ImageData, batches, load_data
+from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.one_trial import refuse_if_too_large
 from benchmarks.measure.train import autocast, build_net, learning_rate, make_optimizer
 from benchmarks.record import atomic_write, code_version, environment, machine_name, without_nan
 from benchmarks.trial import Trial
-from mixers import MixerNet, UnsupportedSize
+from mixers import MixerNet
 from mixers.backbone import Block
 
 PARTS = {  # in the order of the table; what each holds
@@ -59,6 +61,7 @@ PARTS = {  # in the order of the table; what each holds
 STEP, NET, BACKWARD = "step", "net", "backward"  # ranges that are no part by themselves
 PREFIX = "token-mixers: "
 NODE = "autograd::engine::evaluate_function"
+FILES = ("profile.json", "profile.csv", "profile.md")
 STEPS = 10
 WARM_UP_STEPS = 3
 TRACE_PRIVATE = ("host_name", "traceName", "trace_id")  # entries of a trace that say where it was made
@@ -85,23 +88,51 @@ class StepProfile:
     part_percent: dict[str, tuple[float, float, float]] = dataclasses.field(default_factory=dict)
 
 
-def profile_trials(trials: list[Trial], data_dir: Path, results: Path, steps: int = STEPS) -> Iterator[StepProfile]:
-    """Profiles each trial's training step and leaves `trace-<mixer>.json.gz` of it in `results`."""
+def profile_trials(
+    trials: list[Trial],
+    data_dir: Path,
+    results: Path,
+    steps: int = STEPS,
+    on_result: Callable[[StepProfile], Any] = lambda result: None,
+    until: float | None = None,
+) -> tuple[list[StepProfile], list[str]]:
+    """Profiles each trial's training step and leaves `trace-<mixer>.json.gz` of it in `results`.
+
+    `write_profiles` after every trial: what stops the run later takes nothing away.
+
+    Args:
+        on_result: told each result once it is in the files.
+        until: of `time.monotonic`, after which no trial is begun.
+
+    Returns:
+        The results, and in words what the deadline left.
+    """
     several_sizes = len({trial.image_size for trial in trials}) > 1
+    found: list[StepProfile] = []
+    left = []
     for trial in trials:
-        torch.set_num_threads(trial.threads)
+        if passed(until):
+            left.append(trial.describe())
+            continue
+        set_math_mode(trial.threads)
+        trace = None
         try:
             refuse_if_too_large(trial)
             result, trace = profile_step(trial, load_data(trial, data_dir, trial.device), steps)
-        except UnsupportedSize as error:
-            yield StepProfile(trial, "unsupported", str(error))
-            continue
-        except MemoryError as error:
-            yield StepProfile(trial, "oom", str(error))
-            continue
-        with atomic_write(results / trace_name(trial, several_sizes)) as file:
-            file.write(trace)
-        yield result
+        except Exception as error:
+            if is_the_users(error):
+                raise
+            result = StepProfile(trial, *why(error))
+        let_go(trial.device)
+        if trace is not None:
+            with atomic_write(results / trace_name(trial, several_sizes)) as file:
+                file.write(trace)
+        found.append(result)
+        write_profiles(results, found)
+        on_result(result)
+    if found and left:
+        write_profiles(results, found, left)
+    return found, left
 
 
 def profile_step(trial: Trial, data: ImageData, steps: int) -> tuple[StepProfile, bytes]:
@@ -116,10 +147,14 @@ def profile_step(trial: Trial, data: ImageData, steps: int) -> tuple[StepProfile
     with _ranges_in(net):
         step()
         with profile(activities=activities) as profiler:
+            if trial.device == "cuda":  # the tracer of kernels starts with the first one, before the steps that count
+                _milliseconds(trial, step)
             for _ in range(steps):
                 with record_function(PREFIX + STEP):
                     _milliseconds(trial, step)
     step_ms, part_ms = attribute(profiler.events(), on_gpu=trial.device == "cuda")
+    if trial.device == "cuda" and not any(sum(part_ms[part]) for part in PARTS if part != "rest"):
+        raise RuntimeError("the profiler saw no kernel: CUPTI is missing, not permitted, or in use by another tool")
     shares = {part: [100 * ms / whole for ms, whole in zip(part_ms[part], step_ms, strict=True)] for part in PARTS}
     result = StepProfile(
         trial=trial,
@@ -166,8 +201,12 @@ def attribute(events: Any, on_gpu: bool) -> tuple[list[float], dict[str, list[fl
     return step_ms, part_ms
 
 
-def write_profiles(folder: Path, results: list[StepProfile]) -> list[Path]:
-    """Writes `profile.json`, `profile.csv` and `profile.md`; returns their paths."""
+def write_profiles(folder: Path, results: list[StepProfile], left: Sequence[str] = ()) -> list[Path]:
+    """Writes `profile.json`, `profile.csv` and `profile.md`; returns their paths.
+
+    Args:
+        left: what is not measured, in words.
+    """
     where = environment(results[0].trial)
     rows = [_row(result) for result in results]
     table = io.StringIO()
@@ -179,16 +218,15 @@ def write_profiles(folder: Path, results: list[StepProfile]) -> list[Path]:
         "code": code_version(),
         "parts": PARTS,
         "profiles": [dataclasses.asdict(result) | {"trial": result.trial.to_dict()} for result in results],
+        "left": list(left),
     }
-    texts = {
-        "profile.json": json.dumps(without_nan(content), indent=1) + "\n",
-        "profile.csv": table.getvalue(),
-        "profile.md": _page(results, f"{machine_name(where)}, torch {where['torch']}"),
-    }
-    for name, text in texts.items():
+    page = _page(results, f"{machine_name(where)}, torch {where['torch']}")
+    page += f"\nNot measured: {'; '.join(left)}.\n" if left else ""
+    texts = json.dumps(without_nan(content), indent=1) + "\n", table.getvalue(), page
+    for name, text in zip(FILES, texts, strict=True):
         with atomic_write(folder / name) as file:
             file.write(text.encode())
-    return [folder / name for name in texts]
+    return [folder / name for name in FILES]
 
 
 def trace_name(trial: Trial, with_size: bool) -> str:
@@ -229,8 +267,12 @@ def _stepper(trial: Trial, net: MixerNet, data: ImageData) -> Callable[[], None]
             loss.backward()
         with record_function(PREFIX + "optimizer"):
             nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            lr = learning_rate(trial, next(number) * batch / count % (trial.epochs or 1))
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(trial, next(number) * batch / count % (trial.epochs or 1))
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(lr)
+                else:
+                    group["lr"] = lr
             optimizer.step()
 
     return step
@@ -264,11 +306,17 @@ def _put_range_around(module: nn.Module, name: str, hooks: contextlib.ExitStack)
 
 
 def _milliseconds(trial: Trial, step: Callable[[], None]) -> float:
+    """Of a step, from when the device has done what was before."""
+    _wait(trial)
     started = time.perf_counter()
     step()
+    _wait(trial)
+    return 1000 * (time.perf_counter() - started)
+
+
+def _wait(trial: Trial) -> None:
     if trial.device == "cuda":
         torch.cuda.synchronize()
-    return 1000 * (time.perf_counter() - started)
 
 
 def _trace(profiler: profile) -> bytes:

@@ -10,9 +10,11 @@ images; reading them, evaluation and checkpoints are left out of both. On a GPU 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,12 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchvision import transforms
 
+from benchmarks.measure.attempt import Failed, is_the_users, let_go, passed, why
 from benchmarks.measure.compare import Comparison, compare
 from benchmarks.measure.data import BINARY_FOLDER, PICKLE_FOLDER, ImageData, load_data
+from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.latency import MATMUL_SIDE
+from benchmarks.measure.run import refuse_if_too_large
 from benchmarks.measure.train import build_net, train
 from benchmarks.trial import Trial
 
@@ -40,6 +45,10 @@ RATE_DEPTH = 8
 RATE_BATCH = {"cpu": 16, "cuda": 512}
 RATE_STEPS = {"cpu": 2, "cuda": 40}
 BATCH = 128
+LOOPS = "training loop", "timm.data, timm.optim, timm.scheduler"
+
+
+Rows = list[Comparison | Failed]
 
 
 def compare_loops(
@@ -51,71 +60,152 @@ def compare_loops(
     rounds: int = ROUNDS,
     steps: int | None = None,
     batch_size: int = BATCH,
-) -> list[Comparison]:
+    on_rows: Callable[[Rows], Any] = lambda rows: None,
+    until: float | None = None,
+) -> tuple[Rows, list[str]]:
     """Time per image of our loop beside timm's, and the share of our step outside model and optimizer.
 
-    The rounds of all mixers and both loops interleave; a first round is not counted.
+    The rounds of all mixers and both loops interleave; a first round is not counted. A mixer that fails is a row with
+    its reason, and the others go on.
+
+    Args:
+        on_rows: told all rows after every round, of the rounds so far.
+        until: of `time.monotonic`, after which no mixer's round is begun.
+
+    Returns:
+        The rows, and in words what the deadline left.
     """
-    first = _trial(mixers[0], threads, batch_size, _dataset(data_dir), device)
-    data = _some_images(load_data(first, data_dir, device), (steps or STEPS[device]) * batch_size)
-    torch.set_num_threads(threads)
-    trials = {mixer: dataclasses.replace(first, mixer=mixer) for mixer in mixers}
-    loops = {mixer: TimmLoop(trial, data) for mixer, trial in trials.items()}
-    ours: dict[str, list[float]] = {mixer: [] for mixer in mixers}
-    theirs: dict[str, list[float]] = {mixer: [] for mixer in mixers}
-    outside: dict[str, list[float]] = {mixer: [] for mixer in mixers}
-    images = len(data.train_labels)
+    images = (steps or STEPS[device]) * batch_size
+    first = _trial(mixers[0], threads, batch_size, _dataset(data_dir), device, images)
+    set_math_mode(threads)
+
+    @functools.cache
+    def load() -> ImageData:
+        return _some_images(load_data(first, data_dir, device), images)
+
+    races = {mixer: _Race(dataclasses.replace(first, mixer=mixer), load) for mixer in mixers}
+    left: list[str] = []
     for number, mixer in itertools.product(range(rounds + 1), mixers):
-        first_ms = 1000 * loops[mixer].epoch(number) / images if number % 2 else None
-        metrics = _train(trials[mixer], data)
-        timm_ms = first_ms or 1000 * loops[mixer].epoch(number) / images  # they take turns at being first
-        if number:
-            theirs[mixer].append(timm_ms)
-            ours[mixer].append(1000 * metrics["train_s"] / images)
-            outside[mixer].append((metrics["overhead_percent"] or 0.0) / 100 * metrics["train_s"] * 1000 / images)
-    found = []
-    for mixer in mixers:
-        setting = f"{mixer}, {first.dataset}, dim 64, depth 4, 32 px, patch 4, batch {batch_size}, threads: {threads}"
+        race = races[mixer]
+        if race.failed is None and not passed(until):
+            race.run(number)
+        if mixer == mixers[-1]:
+            on_rows([row for race in races.values() for row in race.rows()])
+        if number == rounds and race.failed is None and len(race.ours_ms) < rounds:
+            left.append(f"training loop, {mixer}: {rounds - len(race.ours_ms)} of {rounds} rounds")
+    return [row for race in races.values() for row in race.rows()], left
+
+
+class _Race:
+    """One mixer's net trained by our loop and by timm's, by turns."""
+
+    def __init__(self, trial: Trial, load: Callable[[], ImageData]) -> None:
+        self.trial, self.load = trial, load
+        self.ours_ms: list[float] = []  # per image, as the others
+        self.theirs_ms: list[float] = []
+        self.outside_ms: list[float] = []
+        self.failed: Failed | None = None
+        self.loop: TimmLoop | None = None
+        how = f"dim {trial.dim}, depth {trial.depth}, {trial.image_size} px, patch {trial.patch_size}"
+        self.setting = f"{trial.mixer}, {trial.dataset}, {how}, batch {trial.batch_size}, threads: {trial.threads}"
+
+    def run(self, number: int) -> None:
+        """One round; the first, of number 0, does not count."""
+        try:
+            data = self.load()
+            images = len(data.train_labels)
+            if self.loop is None:
+                refuse_if_too_large(self.trial)
+                self.loop = TimmLoop(self.trial, data)
+            loop = self.loop
+            first_ms = 1000 * loop.epoch(number) / images if number % 2 else None
+            metrics = _train(self.trial, data)
+            timm_ms = first_ms or 1000 * loop.epoch(number) / images  # they take turns at being first
+        except Exception as error:
+            if is_the_users(error):
+                raise
+            self.failed = Failed(*LOOPS, self.setting, *why(error))
+            self.loop = loop = None
+        if loop is None:
+            let_go(self.trial.device)
+        elif number:
+            self.theirs_ms.append(timm_ms)
+            self.ours_ms.append(1000 * metrics["train_s"] / images)
+            self.outside_ms.append((metrics["overhead_percent"] or 0.0) / 100 * metrics["train_s"] * 1000 / images)
+
+    def rows(self) -> Rows:
+        """What the rounds so far say."""
+        if self.failed is not None:
+            return [self.failed]
+        if not self.ours_ms:
+            return []
         unit = "ms per image"
-        found += [
-            compare(
-                "training loop", "timm.data, timm.optim, timm.scheduler", setting, ours[mixer], theirs[mixer], unit
-            ),
-        ]
-        if device == "cpu":  # a GPU's step is one graph
-            found.append(
-                compare("step outside model and optimizer", "whole step", setting, outside[mixer], ours[mixer], unit)
-            )
-    return found
+        rows: Rows = [compare(*LOOPS, self.setting, self.ours_ms, self.theirs_ms, unit)]
+        if self.trial.device == "cpu":  # a GPU's step is one graph
+            what = "step outside model and optimizer"
+            rows.append(compare(what, "whole step", self.setting, self.outside_ms, self.ours_ms, unit))
+        return rows
 
 
-def compare_with_matrix_rate(threads: int, data_dir: Path, device: str, rounds: int = ROUNDS) -> list[Comparison]:
+def compare_with_matrix_rate(
+    threads: int,
+    data_dir: Path,
+    device: str,
+    rounds: int = ROUNDS,
+    on_rows: Callable[[Rows], Any] = lambda rows: None,
+    until: float | None = None,
+) -> tuple[Rows, list[str]]:
     """FLOP/s of the model in training steps at 32 px beside those of a large matrix product, in TFLOP/s.
 
     The model's FLOPs are the closed form, forward, times three for forward and backward.
+
+    Args:
+        on_rows: told all rows so far after every net.
+        until: of `time.monotonic`, after which no net is begun.
+
+    Returns:
+        The rows, and in words what the deadline left.
     """
-    found = []
-    side, dtype = MATMUL_SIDE[device], torch.float32 if device == "cpu" else torch.bfloat16
-    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    torch.set_num_threads(threads)
+    found: Rows = []
+    left = []
+    set_math_mode(threads)
     for mixer, dim in RATE_NETS:
         batch = RATE_BATCH[device]
-        trial = _trial(mixer, threads, batch, _dataset(data_dir), device)
+        images = batch * RATE_STEPS[device]
+        trial = _trial(mixer, threads, batch, _dataset(data_dir), device, images)
         trial = dataclasses.replace(trial, dim=dim, depth=RATE_DEPTH)
-        data = _some_images(load_data(trial, data_dir, device), batch * RATE_STEPS[device])
-        flops = 3 * build_net(trial, data.info.num_classes).flops() * len(data.train_labels)
-        ours, products = [], []
-        for number in range(rounds + 1):
-            train_s = _train(trial, data)["train_s"]
-            seconds = _product_seconds(a, b)
-            if number:
-                ours.append(flops / train_s / 1e12)
-                products.append(2 * side**3 / seconds / 1e12)
         setting = f"{mixer}, {trial.dataset}, dim {dim}, depth {RATE_DEPTH}, 32 px, patch 4, batch {batch}"
         setting += f", {'bfloat16' if device == 'cuda' else f'float32, threads: {threads}'}"
-        product = f"matrix product of side {side:,}"
-        found.append(compare("model FLOPs of training", product, setting, ours, products, "TFLOP/s"))
-    return found
+        if passed(until):
+            left.append(f"model FLOPs of training, {mixer}")
+            continue
+        what = "model FLOPs of training", f"matrix product of side {MATMUL_SIDE[device]:,}", setting
+        try:
+            refuse_if_too_large(trial)
+            data = _some_images(load_data(trial, data_dir, device), images)
+            found.append(compare(*what, *_rates(trial, data, rounds), "TFLOP/s"))
+        except Exception as error:
+            if is_the_users(error):
+                raise
+            found.append(Failed(*what, *why(error)))
+        let_go(device)
+        on_rows(found)
+    return found, left
+
+
+def _rates(trial: Trial, data: ImageData, rounds: int) -> tuple[list[float], list[float]]:
+    """TFLOP/s of the net in training and of a matrix product, by rounds."""
+    side, dtype = MATMUL_SIDE[trial.device], torch.float32 if trial.device == "cpu" else torch.bfloat16
+    a, b = (torch.randn(side, side, device=trial.device, dtype=dtype) for _ in range(2))
+    flops = 3 * build_net(trial, data.info.num_classes).flops() * len(data.train_labels)
+    ours, products = [], []
+    for number in range(rounds + 1):
+        train_s = _train(trial, data)["train_s"]
+        seconds = _product_seconds(a, b)
+        if number:
+            ours.append(flops / train_s / 1e12)
+            products.append(2 * side**3 / seconds / 1e12)
+    return ours, products
 
 
 def _product_seconds(a: Tensor, b: Tensor, repeats: int = 5) -> float:
@@ -201,9 +291,10 @@ def _dataset(data_dir: Path) -> str:
     return "cifar100" if there or (data_dir.name == BINARY_FOLDER and data_dir.is_dir()) else "constellations"
 
 
-def _trial(mixer: str, threads: int, batch_size: int, dataset: str, device: str = "cpu") -> Trial:
-    """A tuning trial, which reads no test images."""
-    own = {"augment": "light"} if dataset == "cifar100" else {"augment": "none", "train_images": 2000}
+def _trial(mixer: str, threads: int, batch_size: int, dataset: str, device: str, images: int) -> Trial:
+    """A tuning trial, which reads no test images; of the procedural set, one with so many images to train on."""
+    made = max(2000, images + max(500, images // 8))  # 500 or a tenth are held out
+    own = {"augment": "light"} if dataset == "cifar100" else {"augment": "none", "train_images": made}
     return Trial(
         kind="tuning", mixer=mixer, dataset=dataset, image_size=32, patch_size=4, dim=64, depth=4, threads=threads,
         batch_size=batch_size, epochs=1, lr=1e-3, weight_decay=0.05, warmup_epochs=0.0, label_smoothing=0.1,

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import math
+import time
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from benchmarks.measure.compare import compare, interleaved
 from benchmarks.measure.peer_modules import Plain
 from benchmarks.measure.peers import LAYOUTS, PAIRS, Pair, Unfit
 from benchmarks.measure.peers_files import write_peers
-from benchmarks.measure.peers_run import CheckFailed, compare_with_peers
+from benchmarks.measure.peers_run import compare_with_peers
 from benchmarks.record import PACKAGES
 from mixers import UnsupportedSize, create_mixer, list_mixers
 
@@ -95,10 +96,14 @@ def test_pairs_are_data_that_hold_together():
 
 
 @pytest.mark.parametrize(("pair", "says"), [(BROKEN, "outputs differ by 1"), (RAISING, "AttributeError")])
-def test_nothing_is_timed_while_a_check_is_red(pair, says, small, monkeypatch):
-    monkeypatch.setattr(peers_run, "interleaved", lambda *a, **k: pytest.fail("timed in spite of a red check"))
-    with pytest.raises(CheckFailed, match=says):
-        compare_with_peers("pool", [(4, 4)], 1, 1, pairs=[HONEST, pair])
+def test_a_pair_whose_check_is_red_is_not_timed_and_the_others_are(pair, says, small, monkeypatch):
+    timed = []
+    original = peers_run.timed_call
+    monkeypatch.setattr(peers_run, "timed_call", lambda m, *a: timed.append(m) or original(m, *a))
+    outcome = compare_with_peers("pool", [(4, 4)], 1, 1, pairs=[pair, HONEST])
+    failed, *rows = outcome.rows
+    assert (failed.status, failed.mode) == ("error", None) and says in failed.reason
+    assert [row.beside for row in rows] == [HONEST.peer] * 2 and len(timed) == 4
 
 
 def test_a_gradient_of_its_own_turns_the_check_red(small):
@@ -108,8 +113,72 @@ def test_a_gradient_of_its_own_turns_the_check_red(small):
             return mean - x.detach() + 0 * x
 
     pair = Pair("pool", "a pool without half its gradient", "torch", lambda ours: Detached())
-    with pytest.raises(CheckFailed, match="input gradients differ"):
-        compare_with_peers("pool", [(4, 4)], 1, 1, pairs=[pair])
+    (failed,) = compare_with_peers("pool", [(4, 4)], 1, 1, pairs=[pair]).rows
+    assert failed.status == "error" and "input gradients differ" in failed.reason
+
+
+class Greedy(nn.Module):
+    """A pool that runs out of memory in its backward, on more than the two images of the check."""
+
+    def __init__(self, ours):
+        super().__init__()
+        self.ours = ours
+
+    def forward(self, x):
+        if len(x) > 2 and torch.is_grad_enabled():
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 75 GiB")
+        return self.ours(x)
+
+
+GREEDY = Pair("pool", "a greedy pool", "torch", Greedy)
+
+
+def test_memory_that_ends_is_a_row_and_all_others_are_in_the_files(small, tmp_path, monkeypatch, capsys):
+    defaults = list(compare_with_peers.__defaults__)
+    defaults[4] = (HONEST, GREEDY, dataclasses.replace(HONEST, peer="another pool"))
+    monkeypatch.setattr(compare_with_peers, "__defaults__", tuple(defaults))
+    arguments = ["bench-peers", "--image-size", "4", "--rounds", "1", "--results", str(tmp_path)]
+    assert cli.main(arguments) == 0
+    rows = json.loads((tmp_path / "peers.json").read_text())["comparisons"]
+    failed = {("a greedy pool", "forward_backward"): "oom"}
+    assert {(row["beside"], row["mode"]): row["status"] for row in rows} == {
+        (peer, mode): failed.get((peer, mode), "ok")
+        for peer in (HONEST.peer, "a greedy pool", "another pool")
+        for mode in peers_run.MODES
+    }
+    with (tmp_path / "peers.csv").open() as file:
+        assert [row["status"] for row in csv.DictReader(file)] == [row["status"] for row in rows]
+    assert "oom: theirs: CUDA out of memory" in (tmp_path / "peers.md").read_text()
+    assert "rows without a time: 1 oom" in capsys.readouterr().out
+
+
+def test_a_pair_without_a_like_at_this_size_or_without_memory_is_a_row(small, monkeypatch):
+    def unfit(ours):
+        raise Unfit("square grids only")
+
+    outcome = compare_with_peers("pool", [(4, 6)], 1, 1, pairs=[dataclasses.replace(HONEST, build=unfit)])
+    assert [(row.status, row.reason) for row in outcome.rows] == [("unsupported", "square grids only")]
+    monkeypatch.setattr(peers_run, "free_bytes", lambda device: 1000)
+    outcome = compare_with_peers("pool", [(4, 6)], 1, 1, pairs=[HONEST])
+    assert [row.status for row in outcome.rows] == ["oom"] and "are free" in outcome.rows[0].reason
+
+
+def test_an_interrupted_run_leaves_the_rows_so_far(small, tmp_path):
+    def interrupted(ours):
+        raise KeyboardInterrupt
+
+    pairs = [HONEST, dataclasses.replace(HONEST, peer="an interrupted pool", build=interrupted)]
+    with pytest.raises(KeyboardInterrupt):
+        compare_with_peers("pool", [(4, 4)], 1, 1, pairs, lambda outcome: write_peers(tmp_path, outcome))
+    rows = json.loads((tmp_path / "peers.json").read_text())["comparisons"]
+    assert [(row["beside"], row["mode"]) for row in rows] == [(HONEST.peer, mode) for mode in peers_run.MODES]
+    assert all(row["ratio"] > 0 for row in rows)
+
+
+def test_a_deadline_lists_what_it_left(small):
+    outcome = compare_with_peers("pool", [(4, 4)], 1, 1, pairs=[HONEST], until=time.monotonic())
+    assert outcome.rows == []
+    assert outcome.left_out == ["pool beside torch the same pool at 4 px left for want of time"]
 
 
 def test_a_different_function_is_timed_and_named_so(small, tmp_path):
@@ -133,7 +202,8 @@ def test_threads_are_put_back(small):
 def test_what_would_not_fit_or_end_is_left_out_with_a_prediction(small):
     outcome = compare_with_peers("pool,gmlp", [(4, 4)], 1, 1, pairs=[HONEST])
     assert outcome.left_out == ["no public peer: gmlp"]
-    assert "GiB" in peers_run._excess("gmlp", (1024, 1024), 1, 11)
+    with pytest.raises(MemoryError, match="GiB"):
+        peers_run._excess("gmlp", (1024, 1024), 1, 11)
     assert "about" in peers_run._excess("attention", (512, 512), 1, 11)
     assert peers_run._excess("attention", (64, 64), 4, peers_run.ROUNDS) == ""
 
@@ -156,13 +226,16 @@ def test_files_hold_what_was_compared(small, tmp_path, capsys):
     assert page.count("| forward |") == page.count("| forward + backward |") == len(rows) / 2
 
 
-def test_a_red_check_ends_in_one_line_and_1(small, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(compare_with_peers, "__defaults__", (*compare_with_peers.__defaults__[:-1], (BROKEN,)))
+def test_a_red_check_is_a_row_and_the_verb_says_so(small, tmp_path, capsys, monkeypatch):
+    defaults = list(compare_with_peers.__defaults__)
+    defaults[4] = (BROKEN,)
+    monkeypatch.setattr(compare_with_peers, "__defaults__", tuple(defaults))
     arguments = ["bench-peers", "--image-size", "4", "--rounds", "1", "--results", str(tmp_path)]
     assert cli.main(arguments) == 1
     said = capsys.readouterr()
-    assert said.err.count("\n") == 1 and "nothing is timed" in said.err and "Traceback" not in said.err
-    assert not list(tmp_path.iterdir())
+    assert "not timed" in said.out and "Traceback" not in said.out + said.err
+    (row,) = json.loads((tmp_path / "peers.json").read_text())["comparisons"]
+    assert row["status"] == "error" and "outputs differ" in row["reason"]
 
 
 @pytest.mark.parametrize(
@@ -196,14 +269,14 @@ def test_calls_take_turns_in_the_order_asked_for():
     assert {name: len(values) for name, values in times.items()} == {"a": 2, "b": 2, "c": 2}
 
 
-def test_shuffled_rounds_keep_the_two_of_a_pair_together():
-    keys = [(index, mode, side) for index in range(4) for mode in peers_run.MODES for side in (True, False)]
-    rounds = [peers_run._shuffled(keys, number) for number in range(1, 9)]
-    assert len({tuple(order) for order in rounds}) == len(rounds)
-    assert {order[0][2] for order in rounds} == {True, False}
+def test_shuffled_rounds_keep_the_two_sides_together():
+    keys = [(mode, side) for mode in peers_run.MODES for side in (True, False)]
+    rounds = [peers_run._shuffled(keys, number) for number in range(1, 65)]
+    assert len({tuple(order) for order in rounds}) == 2 * 2 * 2  # modes, and the sides of each
     for order in rounds:
         assert sorted(order) == sorted(keys)
-        assert all(a[:2] == b[:2] and a[2] != b[2] for a, b in zip(order[::2], order[1::2], strict=True))
+        assert all(a[0] == b[0] and a[1] != b[1] for a, b in zip(order[::2], order[1::2], strict=True))
+    assert sorted(peers_run._shuffled(keys[1:], 1)) == sorted(keys[1:])  # where one has failed
 
 
 def test_a_ratio_is_taken_round_by_round():

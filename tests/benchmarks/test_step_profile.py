@@ -5,12 +5,17 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import time
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.autograd import DeviceType
 
 from benchmarks import cli
+from benchmarks.measure import step_profile
 from benchmarks.measure.step_profile import PARTS, PREFIX
+from benchmarks.trial import Trial
 
 TINY = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "16", "--depth", "2"]
 TINY += ["--train-images", "300", "--rounds", "3"]
@@ -87,6 +92,75 @@ def test_the_backward_of_an_operator_belongs_to_the_part_that_asked_for_it():
     (whole,), parts = attribute(profiler.events(), on_gpu=False)
     assert parts["mixer"][0] > 0.8 * whole > 0
     assert sum(values[0] for values in parts.values()) == pytest.approx(whole)
+
+
+def test_on_a_gpu_a_part_is_its_kernels_and_the_wait_is_the_rest():
+    """Events as CUPTI gives them: ranges carry a span of their own, and the backward runs on a thread of its own."""
+    from benchmarks.measure.step_profile import attribute
+
+    def event(name, start_us, end_us, parent=None, kernels_us=0.0, sequence=-1, device=DeviceType.CPU):
+        return SimpleNamespace(
+            name=name,
+            time_range=SimpleNamespace(start=start_us),
+            cpu_parent=parent,
+            self_device_time_total=kernels_us,
+            self_cpu_time_total=1e9,
+            cpu_time_total=end_us - start_us,
+            sequence_nr=sequence,
+            device_type=device,
+        )
+
+    step = event(PREFIX + "step", 100, 1100, kernels_us=900)
+    net = event(PREFIX + "net", 110, 400, step, kernels_us=500)
+    mixer = event(PREFIX + "mixer", 120, 200, net, kernels_us=300)
+    matmul = event("aten::matmul", 130, 190, mixer, sequence=7)
+    mm = event("aten::mm", 140, 180, matmul, kernels_us=40)
+    conv = event("aten::conv2d", 210, 260, net, sequence=8)
+    cudnn = event("aten::cudnn_convolution", 220, 250, conv, kernels_us=30)
+    gelu = event("aten::gelu", 270, 290, net, kernels_us=20)
+    backward = event(PREFIX + "backward", 410, 800, step, kernels_us=400)
+    node = event("autograd::engine::evaluate_function: MmBackward0", 420, 500, sequence=7)
+    back = event("aten::mm", 430, 490, node, kernels_us=80)
+    optimizer = event(PREFIX + "optimizer", 810, 900, step, kernels_us=60)
+    adam = event("aten::_fused_adamw_", 820, 890, optimizer, kernels_us=50)
+    before = event("aten::mm", 50, 60, kernels_us=1000)  # of a step that does not count
+    kernel = event("void gemm()", 600, 900, kernels_us=300, device=DeviceType.CUDA)
+    events = [before, step, net, mixer, matmul, mm, conv, cudnn, gelu, backward, node, back, optimizer, adam, kernel]
+    (whole,), parts = attribute(events, on_gpu=True)
+    found = {name: round(1000 * values[0]) for name, values in parts.items()}
+    assert whole == 1.0
+    assert found == {
+        **{"mixer": 120, "norm": 0, "conv1x1": 30, "other": 20, "loss": 0, "optimizer": 50, "data": 0},
+        "rest": 1000 - 120 - 30 - 20 - 50,
+    }
+
+
+def test_a_profile_that_fails_is_a_row_and_the_others_are_in_the_files(tmp_path, monkeypatch, capsys):
+    original = step_profile.profile_step
+
+    def profile_step(trial, *arguments):
+        if trial.mixer == "dct":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 75 GiB")
+        if trial.mixer == "fft_pairs":
+            raise KeyboardInterrupt
+        return original(trial, *arguments)
+
+    monkeypatch.setattr(step_profile, "profile_step", profile_step)
+    arguments = ["profile", "--results", str(tmp_path), *TINY[:-1], "1", "--mixer"]
+    assert cli.main([*arguments, "conv1x1,dct,hadamard"]) == 1
+    profiles = json.loads((tmp_path / "profile.json").read_text())["profiles"]
+    wanted = [("conv1x1", "ok"), ("dct", "oom"), ("hadamard", "ok")]
+    assert [(entry["trial"]["mixer"], entry["status"]) for entry in profiles] == wanted
+    assert "oom: CUDA out of memory" in (tmp_path / "profile.md").read_text()
+    assert "rows without a time: 1 oom" in capsys.readouterr().out
+    assert cli.main([*arguments, "hadamard,fft_pairs,dct"]) == 130
+    assert [row["mixer"] for row in csv.DictReader((tmp_path / "profile.csv").open())] == ["hadamard"]
+
+
+def test_a_deadline_lists_what_it_left(tmp_path):
+    trial = Trial(kind="cost", mixer="dct", dataset="constellations", image_size=16, patch_size=4, dim=16, depth=1)
+    assert step_profile.profile_trials([trial], tmp_path, tmp_path, until=time.monotonic()) == ([], [trial.describe()])
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

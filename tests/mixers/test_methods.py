@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from mixer_checks import default_dtype
 
-from mixers import MixerError, MixerNet, create_mixer, list_mixers
+from mixers import MixerError, MixerNet, attention, create_mixer, list_mixers, planes
 from mixers.attention import BACKENDS
 from mixers.methods import CROSSOVERS, fastest
 from mixers.planes import PlaneTransform
@@ -98,10 +98,13 @@ def test_the_dense_matrix_is_for_small_grids() -> None:
         create_mixer("dct(method=dense)", 8, (8, 9))
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_the_table_names_methods_that_exist(device: str) -> None:
+@pytest.mark.parametrize(
+    ("device", "dtype"), [(device, dtype) for device, tables in CROSSOVERS.items() for dtype in tables]
+)
+def test_the_table_names_methods_that_exist(device: str, dtype: str) -> None:
     kinds = {create_mixer(name, 8, (4, 4)).kind for name in TRANSFORMS}
-    methods = CROSSOVERS[device]["methods"]
+    methods = CROSSOVERS[device][dtype]["methods"]
+    assert dtype in ("float32", "bfloat16")
     assert kinds | {"attention"} == set(methods)
     for kind, rows in methods.items():
         bounds = [most for most, _ in rows]
@@ -112,12 +115,62 @@ def test_the_table_names_methods_that_exist(device: str) -> None:
         assert all(most is not None and most <= 64 for most, method in rows if method == "dense")
 
 
+@pytest.fixture
+def two_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table in which the dtype says the method."""
+
+    def table(method: str, backend: str) -> dict:
+        kinds = CROSSOVERS["cpu"]["float32"]["methods"]
+        rows = {kind: [[None, backend if kind == "attention" else method]] for kind in kinds}
+        return {"measured_on": None, "methods": rows}
+
+    monkeypatch.setitem(CROSSOVERS, "cpu", {"float32": table("gemm", "plain"), "bfloat16": table("fft", "flash")})
+
+
+def test_each_dtype_has_its_table_and_the_rest_share_them(two_tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    dtypes = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+    assert [fastest("pairs", "cpu", 99, dtype) for dtype in dtypes] == ["gemm", "gemm", "fft", "fft"]
+    monkeypatch.delitem(CROSSOVERS["cpu"], "bfloat16")  # not measured: that of float32 serves
+    assert {fastest("pairs", "cpu", 99, dtype) for dtype in dtypes} == {"gemm"}
+
+
+@pytest.mark.parametrize("name", ["fft_pairs", "fft_real", "fft_real_2d", "attention"])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
+def test_the_method_that_is_recorded_is_the_one_that_runs(
+    two_tables: None, name: str, precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a net under autocast, and on what its mixer is given there on a GPU, where norms give float32."""
+    net = MixerNet(name, num_classes=2, img_size=8, patch_size=1, dim=16, depth=1)
+    ran = []
+
+    def noting(method: str, function):
+        return lambda *arguments, **options: ran.append(method) or function(*arguments, **options)
+
+    for method, owner, attribute in (("gemm", planes, "by_products"), ("fft", type(net.blocks[0].mixer), "by_fft")):
+        if hasattr(owner, attribute):
+            monkeypatch.setattr(owner, attribute, noting(method, getattr(owner, attribute)))
+    original = attention.sdpa_kernel
+
+    def kernels(wanted, set_priority=False):
+        ran.append(f"sdpa-{next(name for name, value in BACKENDS.items() if value == wanted[0])}")
+        return original(wanted, set_priority=set_priority)
+
+    monkeypatch.setattr(attention, "sdpa_kernel", kernels)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        net(torch.randn(2, 3, 8, 8))
+        net.blocks[0].mixer(torch.randn(2, 16, 8, 8))
+    wanted = {torch.float32: ("gemm", "sdpa-plain"), torch.bfloat16: ("fft", "sdpa-flash")}[precision]
+    assert set(ran) == {wanted[name == "attention"]}
+    assert net.method_on("cpu", precision) == wanted[name == "attention"]
+
+
 @pytest.mark.parametrize("name", TRANSFORMS)
 @pytest.mark.parametrize("size", [(4, 4), (8, 8), (16, 16), (64, 64), (256, 256)], ids=str)
 def test_auto_is_what_the_table_says(name: str, size: tuple[int, int]) -> None:
     mixer = create_mixer(name, 8, size)
     assert mixer.method_on("cpu") in (fastest(mixer.kind, "cpu", mixer.tokens), "gemm")
     assert mixer.method_on("cuda") in METHODS
+    assert mixer.method_on("cuda", torch.bfloat16) in METHODS
     if max(size) > 128:
         assert mixer.method_on("cuda") != "fused"
 
