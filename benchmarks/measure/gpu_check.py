@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import os
@@ -27,12 +28,7 @@ import torch
 
 from benchmarks.errors import UserError, printable
 from benchmarks.measure.budget import Budget
-from benchmarks.measure.crossovers import measure_crossovers, write_crossovers
-from benchmarks.measure.data import load_data
 from benchmarks.measure.device import clock, free_memory, set_math_mode, tf32_allowed
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.speed import compare_forms
-from benchmarks.measure.train import train
 from benchmarks.processor import cpu_name, kind_of, processor
 from benchmarks.record import PACKAGES, atomic_write, code_version, write_json
 from benchmarks.status import duration
@@ -141,7 +137,7 @@ def check_ceilings(report: Report, device: str, until: float) -> None:
         a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
         out = torch.empty_like(a)
         with tf32_allowed() if name == "TF32" else contextlib.nullcontext():
-            product = own.timer(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), TURN_MS)
+            product = own.timer(functools.partial(torch.mm, a, b, out=out), TURN_MS)
             rates = _rates(product, 2 * side**3 / 1e12, until)
         report.add(what=f"matrix product, {name}, side {side}", unit="TFLOP/s", **rates)
 
@@ -211,7 +207,11 @@ def check_tests(report: Report, device: str, until: float) -> None:
 
 
 def check_training(report: Report, device: str, until: float) -> None:
-    """A short training run of each core mixer by the full profile's recipe, its step captured; no test image is read."""
+    """A short training run of each core mixer by the full profile's recipe, its step captured; the test split stays."""
+    from benchmarks.measure.data import load_data
+    from benchmarks.measure.plan import Plan, Request
+    from benchmarks.measure.train import train
+
     folder = report.path.parent / "checkpoints"
     request = Request(dataset="constellations", profile="full", device=device)
     for trial in Plan(request).accuracy(all_seeds=False):
@@ -219,7 +219,7 @@ def check_training(report: Report, device: str, until: float) -> None:
             report.add(mixer=trial.mixer, status="left", reason="out of time")
             continue
         images = (trial.batch_size or 1) * TRAIN_BATCHES[device]
-        small = {"dim": 16, "depth": 1, "batch_size": 16} if device == "cpu" else {}
+        small: dict[str, Any] = {"dim": 16, "depth": 1, "batch_size": 16} if device == "cpu" else {}
         own = dataclasses.replace(trial, kind="tuning", epochs=2, train_images=max(300, images), **small)
         try:
             set_math_mode(own.threads)
@@ -241,6 +241,7 @@ def check_training(report: Report, device: str, until: float) -> None:
 
 def check_kernels(report: Report, device: str, until: float) -> None:
     """The fused kernels, and others, over a copy of their input; checked against their definitions first."""
+    from benchmarks.measure.speed import compare_forms
 
     def keep(row: Any) -> None:
         names = ("mixer", "image_size", "method", "ours_ms", "copy_ratio", "best", "ratio", "status", "reason")
@@ -251,6 +252,8 @@ def check_kernels(report: Report, device: str, until: float) -> None:
 
 def check_crossovers(report: Report, device: str, until: float) -> None:
     """Which method is fastest, at a few grids, written as `crossovers` writes it."""
+    from benchmarks.measure.crossovers import measure_crossovers, write_crossovers
+
     cells = []
 
     def keep(cell: Any) -> None:
@@ -293,7 +296,7 @@ def gpu_check(results: Path, seconds: float | None = None) -> Iterator[tuple[str
     budget = Budget(BUDGET_S if seconds is None else seconds)
     content: dict[str, Any] = {"code": code_version(), "steps": {}}
     for name, step in STEPS.items():
-        (folder / f"{name}.json").unlink(missing_ok=True)
+        step_file(folder, name).unlink(missing_ok=True)
         later = list(STEPS.values())[len(content["steps"]) :]
         limit_s = (budget.left_s or 0.0) * step.share / sum(other.share for other in later)
         content["steps"][name] = outcome = _take(name, folder, device, limit_s)
@@ -301,6 +304,11 @@ def gpu_check(results: Path, seconds: float | None = None) -> Iterator[tuple[str
         with atomic_write(folder / PAGE) as file:
             file.write(_page(content).encode())
         yield outcome["status"], f"{name}: {outcome['status']}, {outcome['seconds']:.0f} s{_in_short(name, outcome)}"
+
+
+def step_file(folder: Path, name: str) -> Path:
+    """Where a step writes its rows."""
+    return folder / f"step-{name}.json"
 
 
 def _take(name: str, folder: Path, device: str, limit_s: float) -> dict[str, Any]:
@@ -318,7 +326,7 @@ def _take(name: str, folder: Path, device: str, limit_s: float) -> dict[str, Any
             status, reason = "error", _short(" | ".join((done.stdout + done.stderr).strip().splitlines()[-4:]))
     except subprocess.TimeoutExpired:
         status, reason = "timeout", f"not done after {duration(limit_s)}"
-    path = folder / f"{name}.json"
+    path = step_file(folder, name)
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     wrong = [row for row in rows if row.get("status") == "error" or row.get("outcome") in ("FAILED", "ERROR")]
     if status == "ok" and (wrong or not rows):
@@ -332,7 +340,7 @@ def _in_short(name: str, outcome: dict[str, Any]) -> str:
     if name == "device" and rows:
         words.append(str(rows[0]["value"]))
     elif name == "ceilings":
-        words += [f"{row['what']} {row['value']:,.0f} {row['unit']}" for row in rows]
+        words += [f"{row['what']} {row['value']:,.4g} {row['unit']}" for row in rows]
     elif name == "tests":
         counts = {word: sum(row["outcome"] == word for row in rows) for word in (*OUTCOMES, "LEFT")}
         words += [f"{count} {word.lower()}" for word, count in counts.items() if count]
@@ -374,7 +382,7 @@ def _short(text: str) -> str:
 def main(name: str, folder: str, device: str, limit: str) -> None:
     """Takes one step in this process."""
     set_math_mode(1 if device == "cpu" else torch.get_num_threads())
-    STEPS[name].measure(Report(Path(folder) / f"{name}.json"), device, float(limit) - ENDING_S)
+    STEPS[name].measure(Report(step_file(Path(folder), name)), device, float(limit) - ENDING_S)
 
 
 if __name__ == "__main__":

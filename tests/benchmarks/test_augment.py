@@ -244,6 +244,7 @@ def test_a_level_that_changes_classes_is_refused():
     augment.Augment("none", DATASETS["constellations"])
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_strong_augmentation_never_waits_for_the_gpu():
     images, labels = random_images(64).cuda(), torch.arange(64).cuda()

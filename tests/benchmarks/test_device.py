@@ -16,6 +16,7 @@ from benchmarks.profiles import CORE_MIXERS
 from mixers import create_mixer
 
 LAUNCH_MS = 0.03
+pytestmark = pytest.mark.gpu
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 

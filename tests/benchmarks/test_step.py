@@ -149,6 +149,7 @@ def test_a_really_compiled_net_trains_as_the_plain_one(monkeypatch) -> None:
     assert losses == pytest.approx(_run(None)[1], rel=1e-4)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_cuda_graph_trains_as_the_plain_step() -> None:
     plain, plain_losses = _run(None, device="cuda")
