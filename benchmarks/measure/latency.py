@@ -350,6 +350,6 @@ def _drift(results: dict[Item, dict[str, Any]]) -> float | None:
     """The repeated item over its first measurement."""
     for item, result in results.items():
         first = item.in_round(0)
-        if item.round == DRIFT_ROUND and first in results:
+        if item.round == DRIFT_ROUND and first in results and results[first]["ms"]:
             return result["ms"] / results[first]["ms"]
     return None

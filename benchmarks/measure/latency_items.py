@@ -163,26 +163,28 @@ def _program(index: int, target: str, mode: str) -> Compiled:
 
 @functools.cache
 def _mixer(trial: Trial) -> Mixer:
+    _refuse_weights(trial, [trial.mixer])
     torch.manual_seed(trial.seed)
     return create_mixer(trial.mixer, trial.dim, trial.grid).to(trial.device)
 
 
 @functools.cache
 def _net(trial: Trial) -> MixerNet:
-    if trial.device == "cuda":
-        _refuse_weights(trial)
+    _refuse_weights(trial, mixer_of_each_block(trial.mixer, trial.depth))
     return build_net(trial, PLAN["num_classes"]).to(trial.device)
 
 
-def _refuse_weights(trial: Trial) -> None:
-    """A net is built in the computer's memory, where weights that no GPU can take would have the kernel end us.
+def _refuse_weights(trial: Trial, mixers: list[str]) -> None:
+    """What is meant for a GPU is built in the computer's memory, where weights that no GPU takes would have us killed.
 
     Raises:
-        torch.OutOfMemoryError: the mixers' weights alone are more than is free on the device.
+        torch.OutOfMemoryError: the weights of these mixers are more than is free on the GPU.
     """
+    if trial.device == "cpu":  # there the whole net has been predicted to fit
+        return
     needed = 0
     with FakeTensorMode(allow_non_fake_inputs=True):
-        for spec, blocks in collections.Counter(mixer_of_each_block(trial.mixer, trial.depth)).items():
+        for spec, blocks in collections.Counter(mixers).items():
             mixer = create_mixer(spec, trial.dim, trial.grid)
             needed += blocks * sum(t.numel() * t.element_size() for t in [*mixer.parameters(), *mixer.buffers()])
     free = free_bytes("cuda")

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 from benchmarks.measure import device, latency
 from benchmarks.measure.latency import MATMUL_SIDE, METRIC_OF, Item, measure_latency, mixer_work
+from benchmarks.profiles import CORE_MIXERS
 from benchmarks.trial import Trial
 from mixers import create_mixer
 from mixers.registry import mixer_entry
@@ -300,6 +302,47 @@ def test_nets_of_one_shape_share_their_inputs_and_gradients(items):
 def test_weights_that_no_gpu_holds_are_refused_before_they_are_made(items, monkeypatch):
     monkeypatch.setattr(items, "free_bytes", lambda device: 2 * 4 * 64**2)
     fits = trial("random", depth=1, device="cuda")
-    items._refuse_weights(fits)
+    items._refuse_weights(fits, ["random"])
     with pytest.raises(torch.OutOfMemoryError, match=r"ask for [\d,]+ bytes, 32,768 are free"):
-        items._refuse_weights(dataclasses.replace(fits, depth=3))
+        items._refuse_weights(fits, ["random"] * 3)
+    monkeypatch.setattr(items, "create_mixer", refuse_real_tensors)
+    monkeypatch.setattr(items, "build_net", refuse_real_tensors)
+    monkeypatch.setattr(items, "free_bytes", lambda device: 1)
+    for build in (items._mixer, items._net):
+        with pytest.raises(torch.OutOfMemoryError, match="1 are free"):
+            build(dataclasses.replace(fits, depth=3))
+
+
+def refuse_real_tensors(*arguments, **options):
+    made = create_mixer(*arguments, **options)
+    assert all(isinstance(tensor, FakeTensor) for tensor in [*made.parameters(), *made.buffers()])
+    return made
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_core_mixer_is_timed_on_a_real_gpu(precision):
+    changes = {"device": "cuda", "precision": precision, "dim": 64, "batch_size": 8}
+    impossible = trial("random", 512, **changes)  # one matrix of 275 GB
+    timings = measure_latency([trial(name, 16, **changes) for name in CORE_MIXERS])
+    for timing in timings:
+        assert (timing.status, timing.reason, timing.rounds) == ("ok", None, 2), timing.trial.mixer
+        assert timing.metrics["clock"] == "graph", timing.trial.mixer
+        assert timing.metrics["peak_memory_bytes"] > 0
+        for name in METRIC_OF.values():
+            nothing = timing.trial.mixer == "conv1x1" and name.startswith("mixer")  # it returns its input
+            assert 0 <= timing.metrics[name] < 1000 and (nothing or timing.metrics[name]), (timing.trial.mixer, name)
+    (timing,) = measure_latency([impossible])
+    assert timing.status == "oom" and "are free" in timing.reason
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_compiled_net_is_timed_on_a_real_gpu():
+    timings = measure_latency([trial(name, 16, device="cuda", compiled=True) for name in ("dct", "attention")])
+    for timing in timings:
+        assert (timing.status, timing.reason, timing.metrics["clock"], timing.metrics["graphs"]) == (
+            "ok",
+            None,
+            "graph",
+            1,
+        )
