@@ -240,13 +240,16 @@ def items(monkeypatch, tmp_path):
     return module
 
 
-def test_an_item_without_memory_gets_a_second_try_with_everything_dropped(items, monkeypatch):
+def test_an_item_without_memory_gets_a_second_try_with_nothing_else_on_the_gpu(items, monkeypatch):
     item = Item(0, "net", "forward_backward")
     items.prepared(item)
+    net = items.MODULES[items.TRIALS[0], "net"]
+    moved = []
+    monkeypatch.setattr(net, "cpu", lambda: moved.append(net))
     tries = []
 
     def on_gpu(item):
-        tries.append(items._net.cache_info().currsize)
+        tries.append(items._call.cache_info().currsize)
         if len(tries) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return "ready"
@@ -254,7 +257,7 @@ def test_an_item_without_memory_gets_a_second_try_with_everything_dropped(items,
     monkeypatch.setattr(items, "DEVICE", "cuda")
     monkeypatch.setattr(items, "_on_gpu", on_gpu)
     assert items.prepared(item) == "ready"
-    assert tries == [1, 0] and not items.GRADIENTS and items._pool.cache_info().currsize == 0
+    assert tries == [1, 0] and moved == [net] and not items.GRADIENTS and items._pool.cache_info().currsize == 0
     monkeypatch.setattr(items, "_on_gpu", lambda item: exec("raise ValueError('of another kind')"))
     with pytest.raises(ValueError, match="of another kind"):
         items.prepared(item)
@@ -281,7 +284,7 @@ def test_on_a_gpu_an_item_takes_the_time_of_the_device_and_notes_its_clock(items
     assert ready.noted == {
         "peak_memory_bytes": 1234,
         "clock": "graph",
-        "method": items._net(items.TRIALS[0]).method_on("cpu"),
+        "method": items._module(items.TRIALS[0], "net").method_on("cpu"),
     }
     before = items.SECONDS()
     ready.call()
@@ -308,9 +311,9 @@ def test_weights_that_no_gpu_holds_are_refused_before_they_are_made(items, monke
     monkeypatch.setattr(items, "create_mixer", refuse_real_tensors)
     monkeypatch.setattr(items, "build_net", refuse_real_tensors)
     monkeypatch.setattr(items, "free_bytes", lambda device: 1)
-    for build in (items._mixer, items._net):
+    for target in ("mixer", "net"):
         with pytest.raises(torch.OutOfMemoryError, match="1 are free"):
-            build(dataclasses.replace(fits, depth=3))
+            items._module(dataclasses.replace(fits, depth=3), target)
 
 
 def refuse_real_tensors(*arguments, **options):
