@@ -294,7 +294,7 @@ def _summarise(timing: Timing, index: int, copy_index: int, results, failures, r
     own_failures = [what for item, what in failures.items() if item.trial == index and item.target in ("mixer", "net")]
     if own_failures:
         timing.status, timing.reason = _what_failed(**own_failures[0])
-    elif end is not None:
+    elif end is not None and timing.status == "ok":
         timing.status, timing.reason = end
 
 

@@ -161,6 +161,13 @@ def test_a_process_that_its_time_ends_keeps_the_rounds_that_are_whole(monkeypatc
         assert timing.metrics["drift_ratio"] is None
 
 
+def test_what_does_not_fit_is_told_whatever_becomes_of_the_process(monkeypatch):
+    monkeypatch.setattr(latency, "free_bytes", lambda device: 20_000)
+    monkeypatch.setattr(latency.subprocess, "run", ended_early(1, beyond=0))
+    (timing,) = measure_latency([trial("random")])
+    assert timing.status == "oom" and "16,000 are free" in timing.reason
+
+
 def test_without_a_whole_round_there_is_no_time(monkeypatch):
     monkeypatch.setattr(latency.subprocess, "run", ended_early(0, beyond=7))
     for timing in measure_latency([trial("dct"), trial("attention")], timeout_s=90):
