@@ -294,7 +294,7 @@ def _summarise(timing: Timing, index: int, copy_index: int, results, failures, r
     own_failures = [what for item, what in failures.items() if item.trial == index and item.target in ("mixer", "net")]
     if own_failures:
         timing.status, timing.reason = _what_failed(**own_failures[0])
-    elif end is not None:
+    elif end is not None and timing.status == "ok":
         timing.status, timing.reason = end
 
 
@@ -350,6 +350,6 @@ def _drift(results: dict[Item, dict[str, Any]]) -> float | None:
     """The repeated item over its first measurement."""
     for item, result in results.items():
         first = item.in_round(0)
-        if item.round == DRIFT_ROUND and first in results:
+        if item.round == DRIFT_ROUND and first in results and results[first]["ms"]:
             return result["ms"] / results[first]["ms"]
     return None

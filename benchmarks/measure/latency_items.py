@@ -7,7 +7,7 @@ at the end to show that drift. Each time is written down at once, as a line of J
 that item is not tried again.
 
 Memory on a GPU: nets are kept, inputs are shared by all nets, and an item's graph is dropped before the next is made.
-Where an item finds too little, everything is dropped and it gets a second try.
+Where an item finds too little, nets move to the computer's memory, all else is dropped, and it gets a second try.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ for plugin in PLAN["plugins"]:
 TRIALS = [Trial.from_dict(values) for values in PLAN["trials"]]
 DEVICE = TRIALS[0].device  # of all of them, as are threads and rounds
 FAILED: set[Item] = set()  # in round 0, whenever it was
+MODULES: dict[tuple[Trial, str], Mixer | MixerNet] = {}  # by trial, and "mixer" or "net"
 GRADIENTS: dict[tuple[Any, ...], Tensor] = {}
 SECONDS = device.DeviceSeconds()
 device.set_math_mode(TRIALS[0].threads)
@@ -89,7 +90,7 @@ def prepared(item: Item) -> Ready:
     except Exception as error:
         if not is_out_of_memory(type(error).__name__, str(error)):
             raise
-    forget_all()
+    make_room()
     return _on_gpu(item)
 
 
@@ -106,18 +107,21 @@ def _on_gpu(item: Item) -> Ready:
     trial, call = TRIALS[item.trial], _call(item.trial, item.target, item.mode)
     noted: dict[str, Any] = {}
     if item.target == "net" and item.mode == "forward_backward" and item.round == 0:
-        alive = [*_net(trial).parameters(), *_net(trial).buffers()]
+        net = _module(trial, "net")
+        alive = [*net.parameters(), *net.buffers()]
         noted["peak_memory_bytes"] = peak_bytes(call, alive, DEVICE)
     timer = device.GpuClock().timer(call, TURN_MS)
     noted |= {"clock": timer.how, **_facts(item.trial, item.target, item.mode)}
     return Ready(lambda: SECONDS.add_call(timer), _repeats(timer.calls * timer.warm_ms / 1000), noted)
 
 
-def forget_all() -> None:
-    """Drops nets, inputs and programs, which are made again when needed, and gives their memory back."""
-    for cached in (_on_cpu, _call, _program, _mixer, _net, _pool):
+def make_room() -> None:
+    """Leaves nothing on the GPU: nets are moved back, and inputs and programs made again, when they are needed."""
+    for cached in (_call, _program, _pool):
         cached.cache_clear()
     GRADIENTS.clear()
+    for module in MODULES.values():
+        module.cpu()
     device.free_memory()
 
 
@@ -136,7 +140,9 @@ def _facts(index: int, target: str, mode: str) -> dict[str, Any]:
     trial = TRIALS[index]
     facts: dict[str, Any] = {}
     if target == "net":  # asked here, where it runs: PyTorch's choice for a fake tensor is another
-        facts["method"] = method_of(_net(trial), trial)
+        net = _module(trial, target)
+        assert isinstance(net, MixerNet)
+        facts["method"] = method_of(net, trial)
         if trial.compiled:
             facts["graphs"] = _program(index, target, mode).graphs
     return facts
@@ -150,7 +156,7 @@ def _call(index: int, target: str, mode: str) -> Callable[[], Any]:
         return _copy(trial)
     if target == "matmul":
         return _matmul(trial)
-    module: Mixer | MixerNet = _mixer(trial) if target == "mixer" else _net(trial)
+    module = _module(trial, target)
     shape = (trial.dim, *trial.grid) if target == "mixer" else (3, *trial.size)
     program = _program(index, target, mode) if trial.compiled else module
     return _run(trial, module, program, shape, mode, input_gradient=target == "mixer")
@@ -158,31 +164,32 @@ def _call(index: int, target: str, mode: str) -> Callable[[], Any]:
 
 @functools.cache
 def _program(index: int, target: str, mode: str) -> Compiled:
-    return Compiled(_mixer(TRIALS[index]) if target == "mixer" else _net(TRIALS[index]))
+    return Compiled(_module(TRIALS[index], target))
 
 
-@functools.cache
-def _mixer(trial: Trial) -> Mixer:
-    torch.manual_seed(trial.seed)
-    return create_mixer(trial.mixer, trial.dim, trial.grid).to(trial.device)
+def _module(trial: Trial, target: str) -> Mixer | MixerNet:
+    """The trial's net or one mixer, on the device."""
+    if (trial, target) not in MODULES:
+        _refuse_weights(trial, [trial.mixer] if target == "mixer" else mixer_of_each_block(trial.mixer, trial.depth))
+        if target == "mixer":
+            torch.manual_seed(trial.seed)
+            MODULES[trial, target] = create_mixer(trial.mixer, trial.dim, trial.grid)
+        else:
+            MODULES[trial, target] = build_net(trial, PLAN["num_classes"])
+    return MODULES[trial, target].to(trial.device)
 
 
-@functools.cache
-def _net(trial: Trial) -> MixerNet:
-    if trial.device == "cuda":
-        _refuse_weights(trial)
-    return build_net(trial, PLAN["num_classes"]).to(trial.device)
-
-
-def _refuse_weights(trial: Trial) -> None:
-    """A net is built in the computer's memory, where weights that no GPU can take would have the kernel end us.
+def _refuse_weights(trial: Trial, mixers: list[str]) -> None:
+    """What is meant for a GPU is built in the computer's memory, where weights that no GPU takes would have us killed.
 
     Raises:
-        torch.OutOfMemoryError: the mixers' weights alone are more than is free on the device.
+        torch.OutOfMemoryError: the weights of these mixers are more than is free on the GPU.
     """
+    if trial.device == "cpu":  # there the whole net has been predicted to fit
+        return
     needed = 0
     with FakeTensorMode(allow_non_fake_inputs=True):
-        for spec, blocks in collections.Counter(mixer_of_each_block(trial.mixer, trial.depth)).items():
+        for spec, blocks in collections.Counter(mixers).items():
             mixer = create_mixer(spec, trial.dim, trial.grid)
             needed += blocks * sum(t.numel() * t.element_size() for t in [*mixer.parameters(), *mixer.buffers()])
     free = free_bytes("cuda")

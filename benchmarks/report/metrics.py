@@ -52,7 +52,7 @@ METRICS: dict[str, Metric] = {
     "copy_ratio": Metric("mixer forward over copy", "lower", "Median over rounds of `mixer_forward_ms` over `copy_ms` of the same round."),
     "mixer_bytes": Metric("bytes that the mixer must move (MB)", "lower", "Input, output and parameters of one mixing layer for the timed batch, once each, in the precision of the trial; 0 for a layer that returns its input. Fixed matrices and what an implementation moves besides are not counted.", 1e-6),
     "mixer_batch_flops": Metric("FLOPs of one mixing layer per batch", "lower", "Forward FLOPs of one mixing layer in closed form, times the images of the timed batch."),
-    "matmul_flops_per_s": Metric("rate of a large matrix product (GFLOP/s)", "higher", "FLOP/s of one large square matrix product in the trial's precision, timed in every round beside the mixers; median over rounds.", 1e-9),
+    "matmul_flops_per_s": Metric("rate of a large matrix product (GFLOP/s)", "higher", "FLOP/s of one large square matrix product in the trial's precision, on a GPU with TF32 allowed, timed in every round beside the mixers; median over rounds.", 1e-9),
     "floor_ms": Metric("the mixer's floor, forward (ms per batch)", None, "Median over rounds of the longer of two times: `mixer_bytes` at the bandwidth of the same round's copy, and `mixer_batch_flops` at the rate of the same round's matrix product."),
     "floor_ratio": Metric("mixer forward over its floor", "lower", "Median over rounds of `mixer_forward_ms` over `floor_ms` of the same round."),
     "latency_batch_size": Metric("batch size", None, "Images in the timed batch."),

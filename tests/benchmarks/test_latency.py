@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 from benchmarks.measure import device, latency
 from benchmarks.measure.latency import MATMUL_SIDE, METRIC_OF, Item, measure_latency, mixer_work
+from benchmarks.profiles import CORE_MIXERS
 from benchmarks.trial import Trial
 from mixers import create_mixer
 from mixers.registry import mixer_entry
@@ -159,6 +161,13 @@ def test_a_process_that_its_time_ends_keeps_the_rounds_that_are_whole(monkeypatc
         assert timing.metrics["drift_ratio"] is None
 
 
+def test_what_does_not_fit_is_told_whatever_becomes_of_the_process(monkeypatch):
+    monkeypatch.setattr(latency, "free_bytes", lambda device: 20_000)
+    monkeypatch.setattr(latency.subprocess, "run", ended_early(1, beyond=0))
+    (timing,) = measure_latency([trial("random")])
+    assert timing.status == "oom" and "16,000 are free" in timing.reason
+
+
 def test_without_a_whole_round_there_is_no_time(monkeypatch):
     monkeypatch.setattr(latency.subprocess, "run", ended_early(0, beyond=7))
     for timing in measure_latency([trial("dct"), trial("attention")], timeout_s=90):
@@ -238,13 +247,16 @@ def items(monkeypatch, tmp_path):
     return module
 
 
-def test_an_item_without_memory_gets_a_second_try_with_everything_dropped(items, monkeypatch):
+def test_an_item_without_memory_gets_a_second_try_with_nothing_else_on_the_gpu(items, monkeypatch):
     item = Item(0, "net", "forward_backward")
     items.prepared(item)
+    net = items.MODULES[items.TRIALS[0], "net"]
+    moved = []
+    monkeypatch.setattr(net, "cpu", lambda: moved.append(net))
     tries = []
 
     def on_gpu(item):
-        tries.append(items._net.cache_info().currsize)
+        tries.append(items._call.cache_info().currsize)
         if len(tries) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return "ready"
@@ -252,7 +264,7 @@ def test_an_item_without_memory_gets_a_second_try_with_everything_dropped(items,
     monkeypatch.setattr(items, "DEVICE", "cuda")
     monkeypatch.setattr(items, "_on_gpu", on_gpu)
     assert items.prepared(item) == "ready"
-    assert tries == [1, 0] and not items.GRADIENTS and items._pool.cache_info().currsize == 0
+    assert tries == [1, 0] and moved == [net] and not items.GRADIENTS and items._pool.cache_info().currsize == 0
     monkeypatch.setattr(items, "_on_gpu", lambda item: exec("raise ValueError('of another kind')"))
     with pytest.raises(ValueError, match="of another kind"):
         items.prepared(item)
@@ -279,7 +291,7 @@ def test_on_a_gpu_an_item_takes_the_time_of_the_device_and_notes_its_clock(items
     assert ready.noted == {
         "peak_memory_bytes": 1234,
         "clock": "graph",
-        "method": items._net(items.TRIALS[0]).method_on("cpu"),
+        "method": items._module(items.TRIALS[0], "net").method_on("cpu"),
     }
     before = items.SECONDS()
     ready.call()
@@ -300,6 +312,47 @@ def test_nets_of_one_shape_share_their_inputs_and_gradients(items):
 def test_weights_that_no_gpu_holds_are_refused_before_they_are_made(items, monkeypatch):
     monkeypatch.setattr(items, "free_bytes", lambda device: 2 * 4 * 64**2)
     fits = trial("random", depth=1, device="cuda")
-    items._refuse_weights(fits)
+    items._refuse_weights(fits, ["random"])
     with pytest.raises(torch.OutOfMemoryError, match=r"ask for [\d,]+ bytes, 32,768 are free"):
-        items._refuse_weights(dataclasses.replace(fits, depth=3))
+        items._refuse_weights(fits, ["random"] * 3)
+    monkeypatch.setattr(items, "create_mixer", refuse_real_tensors)
+    monkeypatch.setattr(items, "build_net", refuse_real_tensors)
+    monkeypatch.setattr(items, "free_bytes", lambda device: 1)
+    for target in ("mixer", "net"):
+        with pytest.raises(torch.OutOfMemoryError, match="1 are free"):
+            items._module(dataclasses.replace(fits, depth=3), target)
+
+
+def refuse_real_tensors(*arguments, **options):
+    made = create_mixer(*arguments, **options)
+    assert all(isinstance(tensor, FakeTensor) for tensor in [*made.parameters(), *made.buffers()])
+    return made
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_core_mixer_is_timed_on_a_real_gpu(precision):
+    changes = {"device": "cuda", "precision": precision, "dim": 64, "batch_size": 8}
+    impossible = trial("random", 512, **changes)  # one matrix of 275 GB
+    timings = measure_latency([trial(name, 16, **changes) for name in CORE_MIXERS])
+    for timing in timings:
+        assert (timing.status, timing.reason, timing.rounds) == ("ok", None, 2), timing.trial.mixer
+        assert timing.metrics["clock"] == "graph", timing.trial.mixer
+        assert timing.metrics["peak_memory_bytes"] > 0
+        for name in METRIC_OF.values():
+            nothing = timing.trial.mixer == "conv1x1" and name.startswith("mixer")  # it returns its input
+            assert 0 <= timing.metrics[name] < 1000 and (nothing or timing.metrics[name]), (timing.trial.mixer, name)
+    (timing,) = measure_latency([impossible])
+    assert timing.status == "oom" and "are free" in timing.reason
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_compiled_net_is_timed_on_a_real_gpu():
+    timings = measure_latency([trial(name, 16, device="cuda", compiled=True) for name in ("dct", "attention")])
+    for timing in timings:
+        assert (timing.status, timing.reason, timing.metrics["clock"], timing.metrics["graphs"]) == (
+            "ok",
+            None,
+            "graph",
+            1,
+        )
