@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mixers.base import Mixer, UnsupportedSize
-from mixers.planes import PlaneTransform
+from mixers.planes import PlaneTransform, product_dtype
 from mixers.registry import register_mixer
 from mixers.transforms import (
     dft_complex,
@@ -92,8 +92,7 @@ class FFTReal(_RealAndImaginary):
         super().__init__(dim, size, method)
         self.out_channels = dim
         real, imaginary = dft_matrices(dim)
-        channels = torch.cat([real, -imaginary], 1).to(torch.get_default_dtype())
-        self.register_buffer("channels", channels, persistent=False)
+        self.keep_matrix("channels", torch.cat([real, -imaginary], 1))
 
     def by_fft(self, x: Tensor) -> Tensor:
         return _in_float(lambda real: dft_real(real, (1, 2, 3)), x)
@@ -101,7 +100,8 @@ class FFTReal(_RealAndImaginary):
     def forward(self, x: Tensor) -> Tensor:
         if self.method_on(x.device.type, x.dtype) == "fft":
             return self.by_fft(x)
-        return torch.matmul(self.channels, self.planes(x).flatten(2)).unflatten(2, self.size)
+        channels = self.kept_matrix("channels", product_dtype(x))
+        return torch.matmul(channels, self.planes(x).flatten(2)).unflatten(2, self.size)
 
     def flops_executed(self) -> int:
         if self.method_on(self.channels.device.type) == "fft":
