@@ -149,6 +149,7 @@ class PlaneTransform(Mixer):
 def product_dtype(x: Tensor) -> torch.dtype:
     """The dtype in which x is multiplied by a matrix here: that of autocast, which leaves float64 alone, or its own."""
     device = x.device.type
-    if x.dtype != torch.float64 and torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+    # meta tensors have no autocast to ask about
+    if x.dtype != torch.float64 and device != "meta" and torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
     return x.dtype
