@@ -124,6 +124,35 @@ def test_planes_together_stay_apart_and_within_bounds(
     assert room.isnan().all()
 
 
+@pytest.mark.parametrize("shape", [shape for shape, _ in TOGETHER], ids=str)
+def test_no_program_reads_beyond_the_planes(shape, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen by the interpreter: every address it reads is that of a number of x or of a matrix."""
+    if device == "cuda":
+        pytest.skip("there is a GPU, and no interpreter")
+    from triton.runtime.interpreter import InterpreterBuilder
+
+    monkeypatch.setattr(fused, "FULL_GRID", 1)
+    _, left, right = _arguments(shape, torch.float32, device)
+    x = torch.randn(3, 7, shape[0], *shape[3])
+    ours = {address for tensor in (x, left, right) for address in _addresses(tensor)}
+    read: set[int] = set()
+    load = InterpreterBuilder.create_masked_load
+
+    def watched(self, pointers, mask, *rest):
+        read.update(pointers.data[mask.data.astype(bool)].tolist())
+        return load(self, pointers, mask, *rest)
+
+    monkeypatch.setattr(InterpreterBuilder, "create_masked_load", watched)
+    plane_transform(x, left, right)
+    assert read == ours
+
+
+def _addresses(tensor: Tensor) -> range:
+    assert tensor.is_contiguous()
+    size = tensor.element_size()
+    return range(tensor.data_ptr(), tensor.data_ptr() + tensor.numel() * size, size)
+
+
 @pytest.mark.parametrize(("shape", "together"), TOGETHER[:4], ids=str)
 def test_gradients_of_planes_together(shape, together: int, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused, "FULL_GRID", 1)
