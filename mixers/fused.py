@@ -20,8 +20,12 @@ from mixers.transforms import separable
 MAX_SIDE = 128  # a plane and its matrices have to fit on the chip
 MOST_RESULTS = 2  # of a group of planes that one program makes
 SMALLEST_BLOCK = 16  # of a product on tensor cores
+MOST_COLUMNS = 64  # of a result that one program makes
+PROGRAM_BYTES = 8192  # of the results of small planes that one program makes together
+FULL_GRID = 4 * 132  # programs: a few for each multiprocessor of a large GPU
 
 
+@torch.compiler.assume_constant_result  # nothing in here is for a compiler to follow
 def can_fuse(device: str, size: tuple[int, int], dtype: torch.dtype = torch.float32) -> bool:
     """Whether planes of this size have a kernel on this type of device; with TRITON_INTERPRET=1 a CPU has one too."""
     if max(size) > MAX_SIDE or not _has_triton():
@@ -98,7 +102,7 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None,
     gradient = gradient.to(left.dtype)
     d_x = d_left = d_right = None
     if ctx.needs_input_grad[0]:  # the same transform, its matrices transposed and inputs and outputs changed about
-        d_x = plane_transform(gradient, left.transpose(0, 1).mT.contiguous(), right.mT.contiguous(), ctx.parts_first)
+        d_x = plane_transform(gradient, left.transpose(0, 1).mT, right.mT, ctx.parts_first)
     if ctx.needs_input_grad[1]:
         after = torch.matmul(x[:, :, :, None], right.mT)  # (B, G, I, T, H, W')
         d_left = torch.einsum("bgjvw,bgithw->jitvh", gradient, after)
@@ -131,33 +135,46 @@ def _launch(x: Tensor, left: Tensor, right: Tensor, out: Tensor) -> None:
 
     if x.stride(-1) != 1:
         x = x.contiguous()
-    left, right = left.contiguous(), right.contiguous()
     batch, groups, inputs, height, width = x.shape
     outputs, _, terms, new_height, _ = left.shape
-    new_width = right.shape[1]
-    blocks, warps = block_sizes((height, width), (new_height, new_width), x.element_size())
+    new_width, planes = right.shape[1], batch * groups
+    sizes = launch_sizes(planes, (height, width), (new_height, new_width), x.element_size())
     with torch.cuda.device_of(x):  # Triton launches on the current device
-        kernel[(batch * groups, -(-new_width // blocks[-1]))](
-            *(x, left, right, out, groups, height, width, new_height, new_width),
-            *(x.stride(0), x.stride(1), x.stride(2), x.stride(3)),
-            *(out.stride(0), out.stride(1), out.stride(2)),
-            *(inputs, outputs, terms, *blocks),
+        kernel[(-(-planes // sizes["together"]) * -(-new_width // sizes["block_w_out"]),)](
+            *(x, left, right, out, planes, groups, height, width, new_height, new_width),
+            *(*x.stride()[:4], *left.stride(), *right.stride(), *out.stride()[:3]),
+            inputs=inputs,
+            outputs=outputs,
+            terms=terms,
             exact=x.dtype == torch.float64,
             interpreted=_interpreted(),
-            num_warps=warps,
+            **sizes,
         )
 
 
-def block_sizes(
-    size: tuple[int, int], new_size: tuple[int, int], bytes_each: int
-) -> tuple[tuple[int, int, int, int], int]:
-    """Rows and columns of a plane and of the part of a result that one program makes; and its warps."""
-    block_h, block_w, block_h_out = map(_block, (*size, new_size[0]))
-    # columns are independent of each other: fewer at a time where two results of a large plane would not fit
-    most = 128 if max(block_h, block_h_out) <= 64 else 128 // bytes_each
-    block_w_out = min(_block(new_size[1]), most)
-    numbers = block_h_out * block_w_out
-    return (block_h, block_w, block_h_out, block_w_out), 8 if numbers > 64 * 64 else 4 if numbers > 32 * 32 else 1
+def launch_sizes(planes: int, size: tuple[int, int], new_size: tuple[int, int], bytes_each: int) -> dict[str, int]:
+    """What one program makes of `planes` groups of planes, and by how many warps, so that it all fits in registers.
+
+    Results of 128 x 64 numbers of two bytes or of 64 x 64 of four take eight warps. Float32 takes three numbers in
+    TF32 for each factor, so that fewer rows are read at a time.
+    """
+    block_h, block_w, block_h_out, block_w_out = map(_block, (*size, *new_size))
+    block_w_out = min(block_w_out, MOST_COLUMNS)
+    block_h = min(block_h, max(SMALLEST_BLOCK, (4096 if bytes_each == 2 else 1024) // max(block_w, block_h_out)))
+    together = max(1, PROGRAM_BYTES // (bytes_each * max(block_h * block_w, block_h_out * block_w_out)))
+    while together > 1 and planes * -(-new_size[1] // block_w_out) < FULL_GRID * together:
+        together //= 2
+    most_bytes = bytes_each * block_w_out * max(together * block_h_out, block_w)  # of the results or of B
+    return {
+        "together": together,
+        "chunks": -(-size[0] // block_h),
+        "block_h": block_h,
+        "block_w": block_w,
+        "block_h_out": block_h_out,
+        "block_w_out": block_w_out,
+        "num_warps": 8 if most_bytes > PROGRAM_BYTES else 4 if most_bytes > 1024 else 1,
+        "num_stages": 2,
+    }
 
 
 def _block(n: int) -> int:

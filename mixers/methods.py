@@ -32,8 +32,9 @@ def fastest(kind: str, device: str, tokens: int, dtype: torch.dtype = torch.floa
 
 
 def computed_in(x: Tensor) -> torch.dtype:
-    """The dtype of products with `x`: autocast's inside autocast, else its own."""
+    """The dtype of products with `x`: that of autocast, which leaves float64 alone, else its own."""
     device = x.device.type
-    if x.dtype != torch.float64 and torch.is_autocast_enabled(device):
+    # meta tensors have no autocast to ask about
+    if x.dtype != torch.float64 and device != "meta" and torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
     return x.dtype

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Self
+
 import torch
 from torch import Tensor
 
@@ -45,6 +48,7 @@ class PlaneTransform(Mixer):
         if method not in methods:
             raise MixerError(f"{type(self).__name__} has no method {method!r}; allowed: {', '.join(methods)}")
         self.method = method
+        self.kept_matrices: list[str] = []
         if method == "dense" and self.tokens > DENSE_TOKENS:
             raise MixerError(f"method dense is for grids of up to {DENSE_TOKENS} tokens; this one has {self.tokens}")
         if dim % self.inputs == 0:
@@ -58,17 +62,40 @@ class PlaneTransform(Mixer):
 
     def keep_matrices(self, left: Tensor, right: Tensor) -> None:
         """As buffers that no checkpoint carries."""
-        dtype = torch.get_default_dtype()
         # three axes: a module that moves to channels_last takes tensors of four or five for images
-        self.register_buffer("left", left.flatten(0, 2).to(dtype), persistent=False)
-        self.register_buffer("right", right.to(dtype), persistent=False)
+        self.keep_matrix("left", left.flatten(0, 2))
+        self.keep_matrix("right", right)
         if self.tokens <= DENSE_TOKENS:
-            dense = torch.einsum("jitvh,tuw->ihwjvu", left, right).flatten(3).flatten(0, 2)
-            self.register_buffer("tokens_matrix", dense.to(dtype), persistent=False)
+            self.keep_matrix("tokens_matrix", torch.einsum("jitvh,tuw->ihwjvu", left, right).flatten(3).flatten(0, 2))
 
-    def plane_matrices(self) -> tuple[Tensor, Tensor]:
-        """A and B as `matrices` gave them, in the precision and on the device of the module."""
-        return self.left.unflatten(0, (self.outputs, self.inputs, -1)), self.right
+    def keep_matrix(self, name: str, matrix: Tensor) -> None:
+        """A fixed matrix as a buffer, and beside it a place for its copy in bfloat16."""
+        self.register_buffer(name, matrix.to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer(f"{name}_bfloat16", None, persistent=False)
+        self.kept_matrices.append(name)
+        self._copy_matrices()
+
+    def _copy_matrices(self) -> None:
+        """Off the CPU, where a cast is a kernel to launch at every call, autocast finds its matrices cast already."""
+        for name in self.kept_matrices:
+            matrix = getattr(self, name)
+            copied = None if matrix.device.type == "cpu" else matrix.to(torch.bfloat16)
+            setattr(self, f"{name}_bfloat16", copied)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self._copy_matrices()
+        return self
+
+    def kept_matrix(self, name: str, dtype: torch.dtype) -> Tensor:
+        """A fixed matrix to multiply by in this dtype: its copy, or where there is none itself, still to be cast."""
+        copied = getattr(self, f"{name}_bfloat16") if dtype == torch.bfloat16 else None
+        return getattr(self, name) if copied is None else copied
+
+    def plane_matrices(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+        """A and B as `matrices` gave them, on the device of the module, to multiply by in this dtype."""
+        left = self.kept_matrix("left", dtype)
+        return left.unflatten(0, (self.outputs, self.inputs, -1)), self.kept_matrix("right", dtype)
 
     def by_fft(self, x: Tensor) -> Tensor:
         """The same through `torch.fft`: (B, C, H, W) -> (B, out_channels, H, W)."""
@@ -85,19 +112,19 @@ class PlaneTransform(Mixer):
 
     def planes(self, x: Tensor) -> Tensor:
         """The transform by the method chosen: (B, C, H, W) -> (B, C / I * J, H, W')."""
-        method = self.method_on(x.device.type, computed_in(x))
+        dtype = computed_in(x)
+        method = self.method_on(x.device.type, dtype)
         if method == "fft":
             return self.by_fft(x)
         batch, groups, (height, width) = x.shape[0], self.dim // self.inputs, self.size
         if method == "dense":
-            y = torch.matmul(x.reshape(batch, groups, self.inputs * self.tokens), self.tokens_matrix)
+            matrix = self.kept_matrix("tokens_matrix", dtype)
+            y = torch.matmul(x.reshape(batch, groups, self.inputs * self.tokens), matrix)
         else:
-            left, right = self.plane_matrices()
-            if method == "fused" and x.dtype != torch.float64 and torch.is_autocast_enabled(x.device.type):
-                x = x.to(torch.get_autocast_dtype(x.device.type))
+            left, right = self.plane_matrices(dtype)
             grouped = x.reshape(batch, groups, self.inputs, height, width)
             if method == "fused":
-                y = plane_transform(grouped, left.to(x.dtype), right.to(x.dtype), self.parts_first)
+                y = plane_transform(grouped.to(dtype), left.to(dtype), right.to(dtype), self.parts_first)
             else:
                 y = by_products(grouped, left, right)
         if self.parts_first:

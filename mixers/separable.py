@@ -146,7 +146,7 @@ class LinearSeparable(PlaneTransform):
         self.rows = nn.Parameter(left[0, 0, 0].to(dtype))
         self.columns = nn.Parameter(right[0].to(dtype))
 
-    def plane_matrices(self) -> tuple[Tensor, Tensor]:
+    def plane_matrices(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         return self.rows[None, None, None], self.columns[None]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -93,8 +93,7 @@ class FFTReal(_RealAndImaginary):
         super().__init__(dim, size, method)
         self.out_channels = dim
         real, imaginary = dft_matrices(dim)
-        channels = torch.cat([real, -imaginary], 1).to(torch.get_default_dtype())
-        self.register_buffer("channels", channels, persistent=False)
+        self.keep_matrix("channels", torch.cat([real, -imaginary], 1))
 
     def by_fft(self, x: Tensor) -> Tensor:
         return _in_float(lambda real: dft_real(real, (1, 2, 3)), x)
@@ -102,7 +101,8 @@ class FFTReal(_RealAndImaginary):
     def forward(self, x: Tensor) -> Tensor:
         if self.method_on(x.device.type, computed_in(x)) == "fft":
             return self.by_fft(x)
-        return torch.matmul(self.channels, self.planes(x).flatten(2)).unflatten(2, self.size)
+        channels = self.kept_matrix("channels", computed_in(x))
+        return torch.matmul(channels, self.planes(x).flatten(2)).unflatten(2, self.size)
 
     def flops_executed(self) -> int:
         if self.method_on(self.channels.device.type) == "fft":

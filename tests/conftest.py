@@ -13,7 +13,11 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, a core for each; read when torch is imported
     os.environ["OMP_NUM_THREADS"] = "1"
-if not Path("/proc/driver/nvidia").exists():  # no GPU: Triton's kernels run in its interpreter, which has to know early
+
+import torch  # which leaves Triton alone until it is wanted
+
+if not torch.cuda.is_available():  # Triton's kernels run in its interpreter, which is asked for when it is imported
+    assert "triton" not in sys.modules
     os.environ["TRITON_INTERPRET"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -189,3 +192,38 @@ def test_attention_by_every_backend_of_a_cpu(backend: str) -> None:
 def test_a_net_names_the_methods_of_its_mixers_once() -> None:
     net = MixerNet("2xattention(backend=plain)+2xdct(method=gemm)", img_size=8, patch_size=1, dim=16, depth=4)
     assert net.method_on("cpu") == "sdpa-plain+gemm"
+
+
+def _copies(mixer: PlaneTransform) -> dict[str, torch.Tensor]:
+    return {name: buffer for name, buffer in mixer.named_buffers() if name.endswith("_bfloat16")}
+
+
+@pytest.mark.parametrize("name", ["dct", "fft_real"])
+def test_fixed_matrices_have_a_copy_in_bfloat16_off_the_cpu_alone(name: str) -> None:
+    """It is that of the matrix wherever the mixer goes, and no checkpoint carries it."""
+    mixer = create_mixer(name, 8, (4, 4))
+    assert _copies(mixer) == {}
+    assert mixer.kept_matrix("left", torch.bfloat16) is mixer.left
+    moved = pickle.loads(pickle.dumps(copy.deepcopy(mixer).to("meta").double().to(torch.float32)))
+    for module in (moved, copy.deepcopy(moved)):
+        copies = _copies(module)
+        assert list(copies) == [f"{name}_bfloat16" for name in module.kept_matrices]
+        for kept in module.kept_matrices:
+            chosen = module.kept_matrix(kept, torch.bfloat16)
+            assert chosen is copies[f"{kept}_bfloat16"]
+            assert (chosen.device.type, chosen.dtype) == ("meta", torch.bfloat16)
+            assert module.kept_matrix(kept, torch.float32) is getattr(module, kept)
+    assert moved.state_dict() == {}
+    assert _copies(moved.to_empty(device="cpu")) == {}
+
+
+def test_the_copy_in_bfloat16_is_the_matrix_rounded() -> None:
+    """The same output under autocast as with a cast at every call."""
+    x = torch.randn(2, 8, 4, 4)
+    for method in METHODS:
+        expected = create_mixer(f"fft_real(method={method})", 8, (4, 4))
+        mixer = copy.deepcopy(expected)
+        for name in mixer.kept_matrices:
+            setattr(mixer, f"{name}_bfloat16", getattr(mixer, name).bfloat16())
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(mixer(x), expected(x))
