@@ -69,9 +69,8 @@ class PlaneTransform(Mixer):
             self.keep_matrix("tokens_matrix", torch.einsum("jitvh,tuw->ihwjvu", left, right).flatten(3).flatten(0, 2))
 
     def keep_matrix(self, name: str, matrix: Tensor) -> None:
-        """A fixed matrix as a buffer, and beside it a place for its copy in bfloat16."""
+        """A fixed matrix as a buffer."""
         self.register_buffer(name, matrix.to(torch.get_default_dtype()), persistent=False)
-        self.register_buffer(f"{name}_bfloat16", None, persistent=False)
         self.kept_matrices.append(name)
         self._copy_matrices()
 
@@ -79,8 +78,9 @@ class PlaneTransform(Mixer):
         """Off the CPU, where a cast is a kernel to launch at every call, autocast finds its matrices cast already."""
         for name in self.kept_matrices:
             matrix = getattr(self, name)
-            copied = None if matrix.device.type == "cpu" else matrix.to(torch.bfloat16)
-            setattr(self, f"{name}_bfloat16", copied)
+            self._buffers.pop(f"{name}_bfloat16", None)
+            if matrix.device.type != "cpu":
+                self.register_buffer(f"{name}_bfloat16", matrix.to(torch.bfloat16), persistent=False)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
@@ -89,7 +89,7 @@ class PlaneTransform(Mixer):
 
     def kept_matrix(self, name: str, dtype: torch.dtype) -> Tensor:
         """A fixed matrix to multiply by in this dtype: its copy, or where there is none itself, still to be cast."""
-        copied = getattr(self, f"{name}_bfloat16") if dtype == torch.bfloat16 else None
+        copied = self._buffers.get(f"{name}_bfloat16") if dtype == torch.bfloat16 else None
         return getattr(self, name) if copied is None else copied
 
     def plane_matrices(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
