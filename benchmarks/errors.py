@@ -13,6 +13,10 @@ class Diverged(RuntimeError):
     """Training reached a loss that is not finite; the message says at which step and what the last finite loss was."""
 
 
+class OutOfTime(RuntimeError):
+    """Training stopped at an epoch's end to go on another time; the message says after how many epochs of how many."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A question after the known word nearest to `word`, to end an error with; empty if none is near.
 
