@@ -119,18 +119,18 @@ class MixerNet(nn.Module):
         """(B, in_chans, H, W) -> (B, dim, rows, columns)."""
         x = self._tokens(x)
         if not self.grad_checkpointing:
-            return self.norm(self.blocks(x))
+            return self._last_norm(self.blocks(x))
         for block in self.blocks:
             x = checkpoint(block, x, use_reentrant=False)
-        return self.norm(x)
+        return self._last_norm(x)
 
     def _tokens(self, x: Tensor) -> Tensor:
         check_image(x, (self.in_chans, *self.img_size))
         x = self.stem(x.contiguous(memory_format=self.memory_format)).contiguous(memory_format=self.memory_format)
-        kind = x.device.type
-        if torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16:
-            x = x.to(RESIDUALS[self.residual])
-        return x
+        return x.to(RESIDUALS[self.residual]) if _under_bfloat16_autocast(x) else x
+
+    def _last_norm(self, x: Tensor) -> Tensor:
+        return self.norm(x.float() if _under_bfloat16_autocast(x) else x)  # as what follows it, whatever the residual
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """(B, dim, rows, columns) -> (B, num_classes), or what the head would get where pre_logits is set."""
@@ -173,10 +173,10 @@ class MixerNet(nn.Module):
         for i, block in enumerate(self.blocks[: last + 1] if stop_early else self.blocks):
             x = checkpoint(block, x, use_reentrant=False) if self.grad_checkpointing else block(x)
             if i in wanted:
-                taken.append(self.norm(x) if norm else x)
+                taken.append(self._last_norm(x) if norm else x)
         if output_fmt == "NLC":
             taken = [y.flatten(2).transpose(1, 2) for y in taken]
-        return taken if intermediates_only else (self.norm(x), taken)
+        return taken if intermediates_only else (self._last_norm(x), taken)
 
     def prune_intermediate_layers(
         self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
@@ -389,6 +389,11 @@ def create_mixer_of_layer(mixer: str, dim: int, size: tuple[int, int], layer: in
             raise MixerError(f"mixer {mixer!r}: seed is {base!r}; allowed: whole numbers from 0 to {2**31 - 1}")
         options["seed"] = base * 1000 + layer
     return create_mixer(mixer, dim, size, **options)
+
+
+def _under_bfloat16_autocast(x: Tensor) -> bool:
+    device = x.device.type
+    return torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
 
 
 def _times(branch: Tensor, kept: Tensor | None) -> Tensor:

@@ -233,8 +233,8 @@ def _scale_and_shift(mean: Triple, std: Triple, device: torch.device) -> tuple[T
     return (1 / (255 * std_)).float().to(device), (-mean_ / std_).float().to(device)
 
 
-# The operations of RandAugment, in the order of their shares of a batch. Those with a sign get it from the place of the
-# image in its share; all others than the five first are torchvision's to the last pixel, in a few kernels for all images.
+# The operations of RandAugment, in the order of their shares of a batch. Those that leave pixels where they are give the
+# values of torchvision's functions, in a few kernels for all of them: many small kernels are what a step waits for.
 
 SIGNED_OPS = ("brightness", "color", "contrast", "sharpness")
 UNSIGNED_OPS = ("identity", "posterize", "solarize", "autocontrast", "equalize")
@@ -363,8 +363,8 @@ def _blend_weights(first: str, last: str, batch: int, level: float, device: torc
     weights = []
     for name in OPS[OPS.index(first) : OPS.index(last) + 1]:
         for places, signed_level in zip(share(name, batch), (level, -level), strict=True):
-            own = 1 + 0.9 * signed_level
-            weights += [(own, 0.0 if name == "brightness" else 1 - own)] * _count(places)
+            factor = 1 + 0.9 * signed_level
+            weights += [(factor, 0.0 if name == "brightness" else 1 - factor)] * _count(places)
     own, others = torch.tensor(weights, dtype=torch.float32, device=device).view(-1, 2, 1, 1, 1).unbind(1)
     return own.contiguous(), others.contiguous()
 

@@ -31,9 +31,9 @@ CLIP_NORM = 1.0
 # What compiling costs and saves, for the decision whether to try; the choice between the graphs is by measurement.
 # Inductor keeps what it compiled in TORCHINDUCTOR_CACHE_DIR, by default a folder of the user's under the system's
 # temporary one, and later processes find it there: a trial's seed is in no compiled code.
-COMPILE_FIRST_S = 30.0
-COMPILE_CACHED_S = 6.0  # of every later trial with the same shapes: tracing, and loading the kernels
-COMPILE_SAVES = 0.25  # share of a step
+COMPILE_FIRST_S = 20.0
+COMPILE_CACHED_S = 4.0  # of every later trial with the same shapes: tracing, and loading the kernels
+COMPILE_SAVES = 0.3  # share of a step
 
 
 class Graph(Protocol):
@@ -46,7 +46,7 @@ class Capture(Protocol):
     """Makes a graph of a function; its random numbers come from `generator`, its memory from that of `beside`."""
 
     def __call__(
-        self, function: Callable[[], None], generator: torch.Generator | None, beside: Graph | None
+        self, function: Callable[[], object], generator: torch.Generator | None, beside: Graph | None
     ) -> Graph: ...
 
 

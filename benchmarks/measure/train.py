@@ -259,7 +259,9 @@ def evaluation_pass(
 
 
 @torch.no_grad()
-def evaluate(forward: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[dict[str, float], np.ndarray]:
+def evaluate(
+    forward: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor
+) -> tuple[dict[str, float], np.ndarray]:
     """Top-1, top-5 and mean cross-entropy of uint8 `images` (n, 3, H, W), and the most probable class of each."""
     scores = forward(images)
     best = scores.topk(min(5, scores.shape[1])).indices
@@ -283,7 +285,7 @@ def make_optimizer(net: nn.Module, trial: Trial) -> torch.optim.AdamW:
     if trial.device == "cuda":  # a captured step reads its rate from the device
         rate = torch.tensor(trial.lr or 0.0, device="cuda")
         optimizer = torch.optim.AdamW(groups, lr=rate, fused=True, capturable=True)
-        optimizer._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined] # the warm-up of a capture
+        optimizer._warned_capturable_if_run_uncaptured = True  # as the warm-up of a capture does
         return optimizer
     return torch.optim.AdamW(groups, lr=trial.lr or 0.0, fused=True)
 

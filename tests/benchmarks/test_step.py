@@ -9,10 +9,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from benchmarks.measure import augment as augment_module
+from benchmarks.measure import step as step_module
 from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import DATASETS, ImageData
-from benchmarks.measure import step as step_module
 from benchmarks.measure.step import EvaluationPass, TrainingStep, compiled_blocks, compiling_pays, cuda_graph
 from mixers import MixerNet
 
@@ -43,13 +47,15 @@ def _run(
     total: int = 0,
     kind: str | None = None,
     together: int | None = None,
+    mixer: str = "dct",
+    seed: int = 0,
 ) -> tuple[TrainingStep, list[float]]:
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     info = DATASETS["cifar100"]
     images = torch.randint(0, 256, (IMAGES, 3, 8, 8), dtype=torch.uint8, device=device)
     labels = torch.randint(0, 100, (IMAGES,), device=device)
     data = ImageData(info, (images, labels), (images, labels), lambda: (images, labels))
-    net = MixerNet("dct", num_classes=100, img_size=8, patch_size=2, dim=16, depth=2).to(device).train()
+    net = MixerNet(mixer, num_classes=100, img_size=8, patch_size=2, dim=16, depth=2, seed=seed).to(device).train()
     rate = torch.tensor(0.0, device=device) if device == "cuda" else 0.0
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, fused=True, capturable=device == "cuda")
     generator = torch.Generator(device).manual_seed(1)
@@ -194,14 +200,64 @@ def test_a_generator_in_a_failed_capture_is_left_behind() -> None:
 
 
 @pytest.mark.slow
-def test_a_really_compiled_net_trains_as_the_plain_one(monkeypatch) -> None:
-    times = iter([2.0, 1.0])
+def test_a_really_compiled_net_trains_as_the_plain_one_and_its_code_serves_other_seeds(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(TrainingStep, "seconds_each", lambda self, graph: next(times))
-    torch._dynamo.utils.counters.clear()
-    step, losses = _run(replayed, compiler=compiled_blocks, total=1000)
-    assert step.kind == "compiled"
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1  # two blocks
-    assert losses == pytest.approx(_run(None)[1], rel=1e-4)
+    counters = torch._dynamo.utils.counters
+    for seed, cached in ((0, False), (1, True)):
+        torch._dynamo.reset()  # as in a new process
+        counters.clear()
+        times = iter([2.0, 1.0])
+        step, losses = _run(replayed, compiler=compiled_blocks, total=1000, mixer="random", seed=seed)
+        assert step.kind == "compiled"
+        assert counters["stats"]["unique_graphs"] == 1  # of two blocks
+        assert (counters["inductor"]["fxgraph_cache_miss"] == 0) == cached
+        assert losses == pytest.approx(_run(None, mixer="random", seed=seed)[1], rel=1e-4)
+
+
+class Operators(TorchDispatchMode):
+    """Those that run, and of them those that wait for the device or bring something from the host to it."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "item", "is_nonzero", "equal", "_unique2")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.waiting: list[str] = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        result = function(*arguments, **(keywords or {}))
+        name = function.name().removeprefix("aten::").partition(".")[0]
+        self.names.append(name)
+        tensors = [x for x in tree_leaves((arguments, keywords, result)) if isinstance(x, torch.Tensor)]
+        if name in self.WAITING or any(x.device.type == "cpu" for x in tensors):
+            self.waiting.append(name)
+        return result
+
+
+@pytest.mark.parametrize("mixer", ["dct", "attention", "fft_magphase", "performer", "gmlp", "afno", "shift"])
+def test_nothing_in_augmentation_and_forward_pass_waits_for_a_gpu(mixer: str) -> None:
+    """On tensors that only say that they are on one: what waits cannot be captured."""
+    info = DATASETS["cifar100"]
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        images = torch.zeros(64, 3, 32, 32, dtype=torch.uint8, device="cuda")
+        labels, index = (torch.zeros(n, dtype=torch.int64, device="cuda") for n in (64, 56))
+        with torch.device("cuda"):
+            net = MixerNet(mixer, num_classes=100, img_size=32, patch_size=4, dim=16, depth=1)
+        augment = Augment("strong", info, label_smoothing=0.1, memory_format=net.memory_format)
+
+        def forward() -> None:
+            pixels, targets = augment(images.index_select(0, index), labels[index], torch.Generator())
+            torch.nn.functional.cross_entropy(net(pixels), targets)
+
+        forward()  # tables are made once
+        with Operators() as operators:
+            forward()
+    for function in vars(augment_module).values():
+        if hasattr(function, "cache_clear"):
+            function.cache_clear()
+    assert "convolution" in operators.names and "randperm" in operators.names
+    assert not operators.waiting
 
 
 def _evaluation(capture) -> tuple[EvaluationPass, MixerNet]:
