@@ -233,8 +233,8 @@ def _scale_and_shift(mean: Triple, std: Triple, device: torch.device) -> tuple[T
     return (1 / (255 * std_)).float().to(device), (-mean_ / std_).float().to(device)
 
 
-# The operations of RandAugment, in the order of their shares of a batch. Those that leave pixels where they are give the
-# values of torchvision's functions, in a few kernels for all of them: many small kernels are what a step waits for.
+# The operations of RandAugment, in the order of their shares of a batch. Those that leave pixels where they are give
+# torchvision's values, in a few kernels for all of them: many small kernels are what a step waits for.
 
 SIGNED_OPS = ("brightness", "color", "contrast", "sharpness")
 UNSIGNED_OPS = ("identity", "posterize", "solarize", "autocontrast", "equalize")
