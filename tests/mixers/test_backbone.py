@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from mixer_checks import default_dtype
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mixers import MixerError, MixerNet, UnsupportedSize, create_mixer, list_mixers
@@ -486,6 +487,17 @@ def test_norms_of_bfloat16_take_their_statistics_in_float32(norm: str) -> None:
     assert y.dtype == torch.bfloat16
     expected = _plain_norm(x.double(), norm, torch.ones(512), torch.zeros(512))
     torch.testing.assert_close(y.double(), expected, rtol=2**-7, atol=2**-7)
+
+
+@every_norm
+@pytest.mark.parametrize(("keep_half", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_norms_keep_bfloat16_where_autocast_on_a_gpu_lifts_it(norm: str, keep_half: bool, dtype, monkeypatch) -> None:
+    """On tensors that only say that they are on one."""
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *args, **options: True)
+    with FakeTensorMode(), torch.device("cuda"), torch.autocast("cuda", torch.bfloat16):
+        x = torch.zeros(2, 16, 4, 4, dtype=torch.bfloat16)
+        assert make_norm(norm, 16, torch.contiguous_format, keep_half)(x).dtype == dtype
 
 
 def test_another_residual_is_refused() -> None:
