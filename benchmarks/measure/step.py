@@ -287,6 +287,7 @@ def compiled_blocks(net: nn.Module) -> nn.Module:
     Blocks alike share their code, so that a net of eight compiles in the time of one; compiled whole it takes a
     multiple of that and is hardly faster, since what lies between blocks is one addition.
     """
+    torch.compiler.reset()  # what trials before compiled counts against a limit
     twin = copy.copy(net)
     twin._modules = dict(net._modules)
     twin.blocks = nn.Sequential(*(torch.compile(block, dynamic=False) for block in net.blocks))  # type: ignore

@@ -205,7 +205,6 @@ def test_a_really_compiled_net_trains_as_the_plain_one_and_its_code_serves_other
     monkeypatch.setattr(TrainingStep, "seconds_each", lambda self, graph: next(times))
     counters = torch._dynamo.utils.counters
     for seed, cached in ((0, False), (1, True)):
-        torch._dynamo.reset()  # as in a new process
         counters.clear()
         times = iter([2.0, 1.0])
         step, losses = _run(replayed, compiler=compiled_blocks, total=1000, mixer="random", seed=seed)
