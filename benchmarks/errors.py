@@ -14,7 +14,7 @@ class Diverged(RuntimeError):
 
 
 class OutOfTime(RuntimeError):
-    """A measurement that its time did not suffice for; it can go on later. The message says how far it came."""
+    """Training stopped at an epoch's end to go on another time; the message says after how many epochs of how many."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from mixers.registry import create_mixer, mixer_entry, mixer_options, parse_mixe
 
 NORMS = ("image", "token")
 POOLS = ("avg", "")
+RESIDUALS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class MixerNet(nn.Module):
@@ -48,6 +49,8 @@ class MixerNet(nn.Module):
         drop_rate: dropout in front of the head.
         drop_path_rate: stochastic depth (Huang et al., 2016) of the last block, rising linearly from 0 in the first.
         global_pool: "avg"; or "" for a net without a head, whose output is then (B, dim, rows, columns).
+        residual: dtype of what blocks hand on and of their norms' outputs under bfloat16 autocast, "float32" or
+            "bfloat16", which halves the memory traffic between products; without autocast it has no effect.
 
     Raises:
         MixerError: an argument is not allowed, or the mixer is unknown or does not exist at this size.
@@ -71,12 +74,16 @@ class MixerNet(nn.Module):
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         global_pool: str = "avg",
+        residual: str = "float32",
     ) -> None:
         super().__init__()
         height, width = _sides(img_size, patch_size)
         _check_arguments(norm, dim, depth, in_chans, num_classes, mlp_ratio, drop_rate, drop_path_rate)
         _check_pool(global_pool, num_classes)
+        if residual not in RESIDUALS:
+            raise MixerError(f"residual is {residual!r}; allowed: {', '.join(RESIDUALS)}")
         self.mixer = mixer
+        self.residual = residual
         self.num_classes = num_classes
         self.img_size = (height, width)
         self.patch_size = patch_size
@@ -90,7 +97,7 @@ class MixerNet(nn.Module):
         for layer, spec in enumerate(mixer_of_each_block(mixer, depth)):
             drop_path = drop_path_rate * layer / max(depth - 1, 1)
             own = create_mixer_of_layer(spec, dim, self.grid, layer, seed)
-            blocks.append(Block(own, mlp_ratio, norm, coordinates, layer_scale, drop_path))
+            blocks.append(Block(own, mlp_ratio, norm, coordinates, layer_scale, drop_path, residual == "bfloat16"))
         self.blocks = nn.Sequential(*blocks)
         self.memory_format = blocks[0].mixer.memory_format if blocks else torch.contiguous_format
         self.feature_info = [
@@ -112,14 +119,18 @@ class MixerNet(nn.Module):
         """(B, in_chans, H, W) -> (B, dim, rows, columns)."""
         x = self._tokens(x)
         if not self.grad_checkpointing:
-            return self.norm(self.blocks(x))
+            return self._last_norm(self.blocks(x))
         for block in self.blocks:
             x = checkpoint(block, x, use_reentrant=False)
-        return self.norm(x)
+        return self._last_norm(x)
 
     def _tokens(self, x: Tensor) -> Tensor:
         check_image(x, (self.in_chans, *self.img_size))
-        return self.stem(x.contiguous(memory_format=self.memory_format)).contiguous(memory_format=self.memory_format)
+        x = self.stem(x.contiguous(memory_format=self.memory_format)).contiguous(memory_format=self.memory_format)
+        return x.to(RESIDUALS[self.residual]) if _under_bfloat16_autocast(x) else x
+
+    def _last_norm(self, x: Tensor) -> Tensor:
+        return self.norm(x.float() if _under_bfloat16_autocast(x) else x)  # as what follows it, whatever the residual
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """(B, dim, rows, columns) -> (B, num_classes), or what the head would get where pre_logits is set."""
@@ -162,10 +173,10 @@ class MixerNet(nn.Module):
         for i, block in enumerate(self.blocks[: last + 1] if stop_early else self.blocks):
             x = checkpoint(block, x, use_reentrant=False) if self.grad_checkpointing else block(x)
             if i in wanted:
-                taken.append(self.norm(x) if norm else x)
+                taken.append(self._last_norm(x) if norm else x)
         if output_fmt == "NLC":
             taken = [y.flatten(2).transpose(1, 2) for y in taken]
-        return taken if intermediates_only else (self.norm(x), taken)
+        return taken if intermediates_only else (self._last_norm(x), taken)
 
     def prune_intermediate_layers(
         self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
@@ -242,17 +253,18 @@ class Block(nn.Module):
         coordinates: bool,
         layer_scale: float,
         drop_path: float = 0.0,
+        keep_half: bool = False,
     ) -> None:
         super().__init__()
         dim = mixer.dim
         self.hidden = int(dim * mlp_ratio)
-        self.norm1 = make_norm(norm, dim, mixer.memory_format)
+        self.norm1 = make_norm(norm, dim, mixer.memory_format, keep_half)
         self.mixer = mixer
-        self.norm2 = make_norm(norm, mixer.out_channels, mixer.memory_format)
+        self.norm2 = make_norm(norm, mixer.out_channels, mixer.memory_format, keep_half)
         self.proj = nn.Conv2d(mixer.out_channels, dim, 1)
         self.coordinates = Coordinates(mixer.size, dim, mixer.out_channels) if coordinates else None
         self.scale1 = nn.Parameter(torch.full((dim,), layer_scale))
-        self.norm3 = make_norm(norm, dim, mixer.memory_format)
+        self.norm3 = make_norm(norm, dim, mixer.memory_format, keep_half)
         self.expand = nn.Conv2d(dim, self.hidden, 1)
         self.contract = nn.Conv2d(self.hidden, dim, 1)
         self.scale2 = nn.Parameter(torch.full((dim,), layer_scale))
@@ -262,9 +274,13 @@ class Block(nn.Module):
         x = x.contiguous(memory_format=self.mixer.memory_format)  # a copy only where the block before has another
         mixed = self.norm2(self.mixer(self.norm1(x)))
         kept = self._kept(x)
-        x = x + _times(scaled_conv1x1(self.proj, mixed, self.scale1), kept)
-        if self.coordinates is not None:
-            x = x + _times(self.coordinates(self.scale1), kept)
+        branch = _times(scaled_conv1x1(self.proj, mixed, self.scale1), kept)
+        if self.coordinates is None:
+            x = x + branch
+        elif x.dtype == torch.bfloat16:  # the small ones first: one rounding to the few digits of the large sum
+            x = x + (branch + _times(self.coordinates(self.scale1).to(x.dtype), kept))
+        else:
+            x = x + branch + _times(self.coordinates(self.scale1), kept)
         hidden = F.gelu(self.expand(self.norm3(x)))
         return x + _times(scaled_conv1x1(self.contract, hidden, self.scale2), self._kept(x))
 
@@ -299,21 +315,53 @@ class Coordinates(nn.Module):
         return row[:, None, None] * self.rows + column[:, None, None] * self.columns
 
 
-class TokenNorm(nn.LayerNorm):
-    """Layer norm over the channels of each token of (B, C, H, W), in the memory format that the net runs in."""
+class ImageNorm(nn.GroupNorm):
+    """Norm over all channels and tokens of each image of (B, C, H, W).
 
-    def __init__(self, channels: int, memory_format: torch.memory_format) -> None:
-        super().__init__(channels)
-        self.memory_format = memory_format
+    Args:
+        channels: C.
+        keep_half: whether a bfloat16 input stays so under autocast, which would lift it to float32; the statistics are
+            taken in float32 all the same.
+    """
+
+    def __init__(self, channels: int, keep_half: bool = False) -> None:
+        super().__init__(1, channels)
+        self.keep_half = keep_half
 
     def forward(self, x: Tensor) -> Tensor:
-        normed = super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return normed.contiguous(memory_format=self.memory_format)
+        if not (self.keep_half and x.dtype == torch.bfloat16):
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return F.group_norm(x, 1, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
 
-def make_norm(norm: str, channels: int, memory_format: torch.memory_format) -> nn.Module:
+class TokenNorm(nn.LayerNorm):
+    """Layer norm over the channels of each token of (B, C, H, W), in the memory format that the net runs in.
+
+    Args:
+        channels: C.
+        memory_format: of the output.
+        keep_half: as for `ImageNorm`.
+    """
+
+    def __init__(self, channels: int, memory_format: torch.memory_format, keep_half: bool = False) -> None:
+        super().__init__(channels)
+        self.memory_format = memory_format
+        self.keep_half = keep_half
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._normed(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)
+
+    def _normed(self, x: Tensor) -> Tensor:
+        if not (self.keep_half and x.dtype == torch.bfloat16):
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return F.layer_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+
+def make_norm(norm: str, channels: int, memory_format: torch.memory_format, keep_half: bool = False) -> nn.Module:
     """The norm of a given kind, see `MixerNet`, with a learned gain and bias per channel."""
-    return nn.GroupNorm(1, channels) if norm == "image" else TokenNorm(channels, memory_format)
+    return ImageNorm(channels, keep_half) if norm == "image" else TokenNorm(channels, memory_format, keep_half)
 
 
 def scaled_conv1x1(conv: nn.Conv2d, x: Tensor, scale: Tensor) -> Tensor:
@@ -341,6 +389,11 @@ def create_mixer_of_layer(mixer: str, dim: int, size: tuple[int, int], layer: in
             raise MixerError(f"mixer {mixer!r}: seed is {base!r}; allowed: whole numbers from 0 to {2**31 - 1}")
         options["seed"] = base * 1000 + layer
     return create_mixer(mixer, dim, size, **options)
+
+
+def _under_bfloat16_autocast(x: Tensor) -> bool:
+    device = x.device.type
+    return torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
 
 
 def _times(branch: Tensor, kept: Tensor | None) -> Tensor:

@@ -153,7 +153,8 @@ def rand_augment(
     for _ in range(ops):
         order = torch.randperm(len(images), generator=generator, device=images.device)
         dealt = _apply_in_shares(images.index_select(0, order), magnitude)
-        images = dealt.index_select(0, order.argsort())
+        back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+        images = dealt.index_select(0, back)
     return images
 
 
@@ -186,26 +187,31 @@ def mix(
         Images, targets, and lam, 0-dim: the share of an image that is its own.
     """
     device = images.device
-    choice, centre_y, centre_x = torch.rand(3, 1, generator=generator, device=device)
+    draws = torch.rand(3, 1, generator=generator, device=device)
+    choice, centre = draws[0], draws[1:]
     kept = _beta(cutmix_alpha, generator, device)
-    outside = ~_box(images.shape[-2:], torch.cat([centre_y, centre_x]), (1 - kept).sqrt())
+    inside = _box((images.shape[-2], images.shape[-1]), centre, (1 - kept).sqrt())
     lam = _beta(mixup_alpha, generator, device)
-    weight = torch.where(choice < cutmix_probability, outside.float(), lam)  # (H, W)
-    weight = torch.where(choice < cutmix_probability + mixup_probability, weight, 1.0)
+    weight = torch.where(choice < cutmix_probability, 1.0 - inside.float(), lam)  # (H, W)
+    weight = weight.masked_fill_(choice >= cutmix_probability + mixup_probability, 1.0)
     lam = weight.mean()
     mixed = images.roll(1, 0).lerp_(images, weight.to(images.dtype))
     return mixed, torch.lerp(targets.roll(1, 0), targets, lam.to(targets.dtype)), lam
 
 
-def _box(size: torch.Size, centre: Tensor, side: Tensor) -> Tensor:
-    """A box cut off at the edges, bool (H, W); `centre` (2,) and `side` (1,) in shares of the image."""
-    inside = []
-    for length, middle in zip(size, centre, strict=True):
-        half = (side * length).floor() / 2
-        low, high = ((middle * length + offset).round() for offset in (-half, half))
-        pixels = torch.arange(length, device=centre.device)
-        inside.append((pixels >= low) & (pixels < high))
-    return inside[0][:, None] & inside[1][None, :]
+def _box(size: tuple[int, int], centre: Tensor, side: Tensor) -> Tensor:
+    """A box cut off at the edges, bool (H, W); `centre` (2, 1) and `side` (1,) in shares of the image."""
+    lengths, pixels = _lengths_and_pixels(size, centre.device)
+    half = (side * lengths).floor_().div_(2)
+    middle = centre * lengths
+    inside = (pixels >= (middle - half).round_()) & (pixels < middle.add_(half).round_())
+    return inside[0, : size[0], None] & inside[1, : size[1]]
+
+
+@functools.lru_cache(maxsize=16)
+def _lengths_and_pixels(size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Float32 (2, 1), and (longer side,)."""
+    return torch.tensor(size, dtype=torch.float32)[:, None].to(device), torch.arange(float(max(size))).to(device)
 
 
 def _beta(alpha: float, generator: torch.Generator, device: torch.device) -> Tensor:
@@ -227,41 +233,11 @@ def _scale_and_shift(mean: Triple, std: Triple, device: torch.device) -> tuple[T
     return (1 / (255 * std_)).float().to(device), (-mean_ / std_).float().to(device)
 
 
-# The operations of RandAugment. Each function takes uint8 images (b, 3, H, W) and the magnitude on [0, 1], negative for
-# the other sign.
+# The operations of RandAugment, in the order of their shares of a batch. Those that leave pixels where they are give
+# torchvision's values, in a few kernels for all of them: many small kernels are what a step waits for.
 
-
-def _blend_factor(level: float) -> float:
-    return 1 + 0.9 * level
-
-
-def _sharpness(images: Tensor, level: float) -> Tensor:
-    # torchvision's would copy its kernel from the host at every call
-    pixels = images.float()
-    if min(pixels.shape[-2:]) < 3:
-        return images
-    middle = pixels[..., 1:-1, 1:-1]
-    triples = pixels[..., :-2, :] + pixels[..., 1:-1, :] + pixels[..., 2:, :]
-    sums = triples[..., :-2] + triples[..., 1:-1] + triples[..., 2:]
-    smooth = sums.add_(middle, alpha=4).div_(13).round_()
-    middle.add_(smooth.sub_(middle), alpha=1 - _blend_factor(level))
-    return pixels.clamp_(0, 255).to(torch.uint8)
-
-
-Op = Callable[[Tensor, float], Tensor]
-SIGNED_OPS: dict[str, Op] = {
-    "brightness": lambda images, level: TF.adjust_brightness(images, _blend_factor(level)),
-    "color": lambda images, level: TF.adjust_saturation(images, _blend_factor(level)),
-    "contrast": lambda images, level: TF.adjust_contrast(images, _blend_factor(level)),
-    "sharpness": _sharpness,
-}
-UNSIGNED_OPS: dict[str, Op] = {
-    "identity": lambda images, level: images,
-    "posterize": lambda images, level: TF.posterize(images, 8 - round(4 * level)),
-    "solarize": lambda images, level: TF.solarize(images, 255 * (1 - level)),
-    "autocontrast": lambda images, level: TF.autocontrast(images),
-    "equalize": lambda images, level: TF.equalize(images),
-}
+SIGNED_OPS = ("brightness", "color", "contrast", "sharpness")
+UNSIGNED_OPS = ("identity", "posterize", "solarize", "autocontrast", "equalize")
 
 # from a pixel of the result to where it comes from, both counted from the image's centre: rows of a 2 x 3 matrix in
 # (x, y, 1), given the level and the image's height and width in pixels
@@ -290,20 +266,111 @@ def share(name: str, batch: int) -> tuple[slice, slice]:
     return slice(ends[start], ends[start + 1]), slice(ends[start + 1], ends[start + 2])
 
 
+def _shares(first: str, last: str, batch: int) -> slice:
+    """The places of a dealt batch that get one of neighbouring operations."""
+    plus, minus = share(last, batch)
+    return slice(share(first, batch)[0].start, max(plus.stop, minus.stop))
+
+
 def _apply_in_shares(images: Tensor, magnitude: int) -> Tensor:
     """Applies to each share of a dealt batch, uint8 (B, 3, H, W), its operation."""
     level = magnitude / MAX_MAGNITUDE
     result = torch.empty_like(images)
-    affine = share(next(reversed(AFFINE_OPS)), len(images))[1].stop
-    if affine:
+    places = functools.partial(_shares, batch=len(images))
+    if (warped := places("shear_x", "rotate")).stop:
         grid = _affine_grid(len(images), (images.shape[2], images.shape[3]), level, images.device)
-        warped = F.grid_sample(images[:affine].float(), grid, mode="bilinear", align_corners=False)
-        result[:affine] = warped.round_().to(torch.uint8)
-    for name, op in (SIGNED_OPS | UNSIGNED_OPS).items():
-        for places, signed_level in zip(share(name, len(images)), (level, -level), strict=True):
-            if places.stop > places.start:
-                result[places] = op(images[places], signed_level)
+        pixels = F.grid_sample(images[warped].float(), grid, mode="bilinear", align_corners=False)
+        result[warped] = pixels.round_()
+    if (blended := places("brightness", "contrast")).stop > blended.start:
+        result[blended] = _blended(images[blended], len(images), level)
+    if (sharpened := places("sharpness", "sharpness")).stop > sharpened.start:
+        result[sharpened] = _sharpness(images[sharpened], len(images), level)
+    if (looked_up := places("identity", "equalize")).stop > looked_up.start:
+        values = images[looked_up].flatten(2).long()
+        tables = _fixed_tables(len(images), level, images.device)
+        sizes = [len(tables), *(_count(places(name, name)) for name in ("autocontrast", "equalize"))]
+        _, stretched, equalized = values.split(sizes)
+        tables = torch.cat([tables, _autocontrast_tables(stretched), _equalize_tables(equalized)])
+        result[looked_up] = tables.gather(2, values).view_as(images[looked_up])
     return result
+
+
+def _blended(images: Tensor, batch: int, level: float) -> Tensor:
+    """Brightness, color and contrast: each pixel blended with black, its grey or the image's mean grey.
+
+    uint8 to float32.
+    """
+    red, green, blue = images.unbind(1)
+    grey = red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114).floor_()[:, None]
+    contrast = grey[_count(_shares("brightness", "color", batch)) :]
+    contrast.copy_(contrast.mean((1, 2, 3), keepdim=True))
+    own, others = _blend_weights("brightness", "contrast", batch, level, images.device)
+    return torch.addcmul(images * own, grey, others).clamp_(0, 255)
+
+
+def _sharpness(images: Tensor, batch: int, level: float) -> Tensor:
+    """Each pixel but the outermost blended with a smooth image; uint8 to float32."""
+    pixels = images.float()
+    if min(pixels.shape[2:]) < 3:
+        return pixels
+    middle = pixels[..., 1:-1, 1:-1]
+    smooth = F.avg_pool2d(pixels, 3, 1, divisor_override=1).add_(middle, alpha=4).div_(13).round_()
+    _, others = _blend_weights("sharpness", "sharpness", batch, level, images.device)
+    middle.addcmul_(smooth.sub_(middle), others)
+    return pixels.clamp_(0, 255)
+
+
+def _autocontrast_tables(values: Tensor) -> Tensor:
+    """What becomes of every value, uint8 (b, 3, 256), for values (b, 3, pixels): the range is stretched to 0 to 255."""
+    low, high = torch.aminmax(values, dim=2, keepdim=True)
+    scale = (high - low).mul(1 / 255)
+    flat = scale == 0
+    table = _ramp(values.device) - low.masked_fill(flat, 0)
+    return table.div(scale.masked_fill_(flat, 1)).clamp_(0, 255).to(torch.uint8)
+
+
+def _equalize_tables(values: Tensor) -> Tensor:
+    """What becomes of every value, uint8 (b, 3, 256), for values (b, 3, pixels), by PIL's scheme."""
+    counts = values.new_zeros(*values.shape[:2], 256)
+    counts.scatter_add_(2, values, _ramp(values.device)[1:2].expand_as(values))
+    up_to = counts.cumsum(2)
+    of_highest = counts.gather(2, up_to.argmax(2, keepdim=True))
+    step = (values.shape[2] - of_highest).div_(255, rounding_mode="floor")
+    table = (up_to.sub_(counts) + step // 2).div_(step.clamp(min=1), rounding_mode="floor").clamp_(max=255)
+    return torch.where(step == 0, _ramp(values.device), table).to(torch.uint8)
+
+
+@functools.lru_cache(maxsize=16)
+def _ramp(device: torch.device) -> Tensor:
+    return torch.arange(256).to(device)
+
+
+@functools.lru_cache(maxsize=16)
+def _fixed_tables(batch: int, level: float, device: torch.device) -> Tensor:
+    """What becomes of every value, uint8 (b, 3, 256), for the shares of identity, posterize and solarize."""
+    ramp = torch.arange(256, dtype=torch.uint8).view(1, 1, 256)
+    tables = {
+        "identity": ramp,
+        "posterize": TF.posterize(ramp, 8 - round(4 * level)),
+        "solarize": TF.solarize(ramp, 255 * (1 - level)),
+    }
+    return torch.cat([table.expand(_count(share(name, batch)[0]), 3, 256) for name, table in tables.items()]).to(device)
+
+
+@functools.lru_cache(maxsize=16)
+def _blend_weights(first: str, last: str, batch: int, level: float, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of each image in some shares, and of what it is blended with: float32 (b, 1, 1, 1) each."""
+    weights = []
+    for name in OPS[OPS.index(first) : OPS.index(last) + 1]:
+        for places, signed_level in zip(share(name, batch), (level, -level), strict=True):
+            factor = 1 + 0.9 * signed_level
+            weights += [(factor, 0.0 if name == "brightness" else 1 - factor)] * _count(places)
+    own, others = torch.tensor(weights, dtype=torch.float32, device=device).view(-1, 2, 1, 1, 1).unbind(1)
+    return own.contiguous(), others.contiguous()
+
+
+def _count(places: slice) -> int:
+    return places.stop - places.start
 
 
 @functools.lru_cache(maxsize=8)

@@ -86,7 +86,15 @@ def measure(call: Call) -> Measured:
                 heartbeat.epoch_done(row["epoch"], row["images_per_s"])
                 book.epoch(trial, row)
 
-            outcome = train(trial, data, checkpoint, on_epoch)
+            outcome = train(
+                trial,
+                data,
+                checkpoint,
+                on_epoch,
+                steps_to_come=call.steps_to_come,
+                until=call.until,
+                bar=call.workers == 1,  # several would write over each other
+            )
             book.finish(trial, outcome.metrics)
             if outcome.predictions is not None:
                 _save_predictions(call.records / f"{name_of(trial)}.npy", outcome.predictions)

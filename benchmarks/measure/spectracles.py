@@ -26,7 +26,7 @@ from benchmarks.measure.data import DATASETS, ImageData, batches, hold_out, load
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.one_trial import one_line
 from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.train import evaluate
+from benchmarks.measure.train import evaluate, evaluation_pass
 from benchmarks.record import atomic_write, code_version, cores, environment, now, without_nan
 from benchmarks.trial import RESULTS_VERSION, Trial
 from mixers import Spectracles
@@ -236,7 +236,7 @@ def _measured(run: Run, data: ImageData) -> dict[str, Any]:
     try:
         images, labels = _training_images(data, run.train_images)
         history = train_net(run, net, images, labels, augment)
-        scores, _ = evaluate(net, *data.read_test(), augment, run.trial)
+        scores, _ = evaluate(evaluation_pass(net, augment, run.trial), *data.read_test())
         metrics |= {f"test_{name}": value for name, value in scores.items()}
         metrics["train_loss"] = history[-1]["train_loss"]
         metrics["train_s"] = sum(row["seconds"] for row in history)

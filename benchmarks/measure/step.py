@@ -1,15 +1,16 @@
 """One training step, from the indices of a batch to the updated weights; on a GPU one CUDA graph.
 
 A small net's step is hundreds of kernels of microseconds each, and launching them one by one takes longer than they do.
-Captured once, they are launched together. In a run long enough to pay for it, the net is compiled too, and the faster
-of the two graphs stays. What cannot be compiled or captured falls back to the step before it, and the record says which
-one ran.
+Captured once, they are launched together; so is the forward pass of an evaluation. Where the steps to come pay for it,
+the blocks of the net are compiled too, and the faster of the two graphs stays. What cannot be compiled or captured
+falls back to the step before it, and the record says which one ran.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -25,14 +26,31 @@ log = logging.getLogger(__name__)
 
 WARM_UP_STEPS = 3  # before a capture: libraries choose their algorithms and the allocator its blocks
 TIMED_STEPS = 20  # of a graph, for the choice between two
-COMPILE_FROM_S = 120.0  # of training to come: compiling takes up to a minute and saves a fraction of what follows
 CLIP_NORM = 1.0
+
+# What compiling costs and saves, for the decision whether to try; the choice between the graphs is by measurement.
+# Inductor keeps what it compiled in TORCHINDUCTOR_CACHE_DIR, by default a folder of the user's under the system's
+# temporary one, and later processes find it there: a trial's seed is in no compiled code.
+COMPILE_FIRST_S = 20.0
+COMPILE_CACHED_S = 4.0  # of every later trial with the same shapes: tracing, and loading the kernels
+COMPILE_SAVES = 0.3  # share of a step
 
 
 class Graph(Protocol):
     """What is captured once and replayed for every batch."""
 
     def replay(self) -> None: ...
+
+
+class Capture(Protocol):
+    """Makes a graph of a function; its random numbers come from `generator`, its memory from that of `beside`."""
+
+    def __call__(
+        self, function: Callable[[], object], generator: torch.Generator | None, beside: Graph | None
+    ) -> Graph: ...
+
+
+Compiler = Callable[[nn.Module], Callable[[Tensor], Tensor]]
 
 
 class TrainingStep:
@@ -45,9 +63,10 @@ class TrainingStep:
         augment: of whole batches.
         autocast: makes the context of the forward pass.
         generator: of the augmentation; seeded by the caller.
-        capture: makes a graph of a function that takes nothing, or None for the plain step.
+        capture: makes a graph of a function, or None for the plain step.
         compiler: makes a faster form of the net, with the same parameters; None: it is never compiled.
-        steps: to come, which says whether compiling pays.
+        steps: that this run still has to take.
+        steps_to_come: of all runs that share the compiled code, this one among them; None: of this one alone.
         kind: of an earlier sitting of the same run, which this one keeps to where it can.
     """
 
@@ -59,19 +78,20 @@ class TrainingStep:
         augment: Augment,
         autocast: Callable[[], Any],
         generator: torch.Generator,
-        capture: Callable[[Callable[[], None], torch.Generator], Graph] | None = None,
-        compiler: Callable[[nn.Module], Callable[[Tensor], Tensor]] | None = None,
+        capture: Capture | None = None,
+        compiler: Compiler | None = None,
         steps: int = 0,
+        steps_to_come: int | None = None,
         kind: str | None = None,
     ) -> None:
         self.net, self.optimizer, self.data, self.augment = net, optimizer, data, augment
         self.autocast, self.generator, self.capture = autocast, generator, capture
-        self.compiler, self.steps, self.earlier_kind = compiler, steps, kind
+        self.compiler, self.earlier_kind = compiler, kind
+        self.steps, self.steps_to_come = steps, max(steps, steps_to_come or 0)
         if kind == "eager":
             self.capture = None
-        self.forward: Callable[[Tensor], Tensor] = net  # the net, or its compiled form
-        self.graph: Graph | None = None
-        self.index = torch.zeros(0, dtype=torch.int64)
+        self.compiled = False
+        self.graphs: dict[int, tuple[Graph, Tensor]] = {}  # by batch size, each with the indices that it reads
         self.loss = torch.zeros(())
         self.compile_s = 0.0  # warm-up, capture and compilation
         self.model_s = 0.0  # spent in model and optimizer; on a CPU, where nothing runs ahead
@@ -79,9 +99,14 @@ class TrainingStep:
     @property
     def kind(self) -> str:
         """ "graph", "compiled" or "eager", as records name it."""
-        if self.graph is None:
+        if not self.graphs:
             return "eager"
-        return "graph" if self.forward is self.net else "compiled"
+        return "compiled" if self.compiled else "graph"
+
+    @property
+    def graph(self) -> Graph | None:
+        """One of the graphs, beside which others can be captured."""
+        return next((graph for graph, _ in self.graphs.values()), None)
 
     def __call__(self, index: Tensor, lr: float) -> Tensor:
         """Takes one step on the images `index` (B,); returns the loss, a tensor that the next call overwrites."""
@@ -90,80 +115,96 @@ class TrainingStep:
                 group["lr"].fill_(lr)
             else:
                 group["lr"] = lr
-        if self.capture is not None and self.graph is None:
-            self._prepare(index)
-        if self.graph is not None and len(index) == len(self.index):
-            self.index.copy_(index)
-            self.graph.replay()
-            return self.loss
-        return self._step(index, self.net)
+        if self.capture is not None and len(index) not in self.graphs:
+            self._prepare(index, self.capture)
+        if self.capture is None:
+            return self._step(index, self.net)
+        graph, place = self.graphs[len(index)]
+        place.copy_(index)
+        graph.replay()
+        return self.loss
 
     def _step(self, index: Tensor, forward: Callable[[Tensor], Tensor]) -> Tensor:
         images, targets = self.augment(
             self.data.train_images.index_select(0, index), self.data.train_labels[index], self.generator
         )
         started = time.perf_counter()
+        # gradients that are there would cost one addition a parameter; in a graph new ones have a fixed place too
+        self.optimizer.zero_grad(set_to_none=True)
         with self.autocast():
             loss = F.cross_entropy(forward(images), targets)
-        self.optimizer.zero_grad(set_to_none=self.capture is None)
         loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), CLIP_NORM)
         self.optimizer.step()
         self.model_s += time.perf_counter() - started
         return loss.detach()
 
-    def _prepare(self, index: Tensor) -> None:
-        """Warms up and captures; weights, optimizer and generator are afterwards as they were."""
-        assert self.capture is not None
+    def _prepare(self, index: Tensor, capture: Capture) -> None:
+        """Warms up and captures for one batch size; weights, optimizer and generator are afterwards as they were."""
         started = time.perf_counter()
         weights = copy.deepcopy(self.net.state_dict())
         optimizer = _tensors_of(self.optimizer)
         noise = self.generator.get_state()
-        self.index, self.loss = index.clone(), torch.zeros((), device=index.device)
-
+        if not self.graphs:
+            self.loss = torch.zeros((), device=index.device)
         try:
-            self.graph = self._captured(self.net)
+            first = not self.graphs
+            self._add_graph(index, capture, self.net)
+            if first and self.compiler is not None and self.earlier_kind != "graph":
+                self._compile_where_it_pays(index, capture, self.compiler)
         except RuntimeError as error:
             log.warning("  no CUDA graph, the plain step runs: %s", first_line(error))
             self.capture = None
-            self._renew_generator()
-        if self.graph is not None and self.compiler is not None and self.earlier_kind != "graph":
-            self._compile_where_it_pays(self.compiler, self.graph)
+        if self.capture is None:
+            self._forget_graphs()
         self.net.load_state_dict(weights)
         for tensor, value in _tensors_of(self.optimizer, optimizer):
             tensor.copy_(value)
         self.generator.set_state(noise)
-        self.compile_s = time.perf_counter() - started
+        self.compile_s += time.perf_counter() - started
 
-    def _captured(self, forward: Callable[[Tensor], Tensor]) -> Graph:
-        assert self.capture is not None
+    def _add_graph(self, index: Tensor, capture: Capture, forward: Callable[[Tensor], Tensor]) -> None:
+        """Captures the step for batches as large as `index`, in place of the graph that there may be for them."""
+        place = index.clone()
 
         def step() -> None:
-            self.loss.copy_(self._step(self.index, forward))
+            self.loss.copy_(self._step(place, forward))
 
-        return self.capture(step, self.generator)
+        self.graphs[len(index)] = capture(step, self.generator, self.graph), place
 
-    def _compile_where_it_pays(self, compiler: Callable[[nn.Module], Callable[[Tensor], Tensor]], plain: Graph) -> None:
-        """Compiles the net if the training to come is long, and keeps the faster of the two graphs."""
-        before = self.seconds_each(plain)
+    def _compile_where_it_pays(self, index: Tensor, capture: Capture, compiler: Compiler) -> None:
+        """Compiles the net if the training to come is long, and keeps the faster of the two graphs.
+
+        The last batch of an epoch, which is smaller, keeps the plain net: compiled code is for one shape.
+
+        Raises:
+            RuntimeError: after a compilation that failed, the plain step could not be captured again.
+        """
+        plain = self.graphs[len(index)]
+        before = self.seconds_each(plain[0])
         resumed = self.earlier_kind == "compiled"
-        if before * self.steps < COMPILE_FROM_S and not resumed:
+        if not resumed and not compiling_pays(before, self.steps, self.steps_to_come):
             return
         try:
-            compiled = compiler(self.net)
-            graph = self._captured(compiled)
-            after = self.seconds_each(graph)
-        except Exception as error:  # a compiler fails in any way; the graph that is there is as right
+            self._add_graph(index, capture, compiler(self.net))
+            after = self.seconds_each(self.graphs[len(index)][0])
+        except Exception as error:  # a compiler fails in any way; the plain graph is as right
             log.warning("  not compiled: %s", first_line(error))
-            self._renew_generator()
-            self.graph = self._captured(self.net)  # the first one is bound to the generator that was replaced
+            after = math.nan
+        if math.isnan(after):  # the plain graph is bound to a generator that may be spoiled
+            del plain  # the memory of both is free before the next capture
+            self._forget_graphs()
+            self._add_graph(index, capture, self.net)
             return
         log.info("  a step takes %.2f ms, %.2f ms compiled", 1e3 * before, 1e3 * after)
-        if after < before or resumed:
-            self.graph, self.forward = graph, compiled
+        self.compiled = resumed or after < before
+        if not self.compiled:
+            self.graphs[len(index)] = plain
 
-    def _renew_generator(self) -> None:
+    def _forget_graphs(self) -> None:
         """After a capture that failed the generator still waits for its end; a new one draws the same numbers."""
+        self.graphs.clear()
+        self.optimizer.zero_grad(set_to_none=True)
         self.generator = torch.Generator(self.generator.device)
 
     def seconds_each(self, graph: Graph) -> float:
@@ -174,6 +215,83 @@ class TrainingStep:
             graph.replay()
         self.loss.item()
         return (time.perf_counter() - started) / TIMED_STEPS
+
+
+class EvaluationPass:
+    """The forward pass of an evaluation: uint8 images (n, 3, H, W) -> logits, float32 (n, classes).
+
+    Where it is captured, all batches are of one size, so that one graph serves every evaluation of a trial: it reads
+    the weights where the optimizer updates them.
+
+    Args:
+        net: on the images' device.
+        normalise: of images.
+        autocast: makes the context of the forward pass.
+        batch: images a batch.
+        capture: makes a graph of a function, or None for the plain pass.
+        beside: gives a graph whose memory may be shared.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        normalise: Callable[[Tensor], Tensor],
+        autocast: Callable[[], Any],
+        batch: int,
+        capture: Capture | None = None,
+        beside: Callable[[], Graph | None] = lambda: None,
+    ) -> None:
+        self.net, self.normalise, self.autocast = net, normalise, autocast
+        self.batch, self.capture, self.beside = batch, capture, beside
+        self.graph: Graph | None = None
+        self.images = self.logits = torch.zeros(0)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        self.net.eval()
+        if self.capture is not None and self.graph is None:
+            self._prepare(images, self.capture)
+        if self.graph is None:
+            return torch.cat([self._forward(chunk) for chunk in images.split(self.batch)])
+        logits = []
+        for chunk in images.split(self.batch):
+            self.images[: len(chunk)].copy_(chunk)  # images of the batch before fill up the last one
+            self.graph.replay()
+            logits.append(self.logits[: len(chunk)].clone())
+        return torch.cat(logits)
+
+    def _forward(self, images: Tensor) -> Tensor:
+        with self.autocast():
+            return self.net(self.normalise(images)).float()
+
+    def _prepare(self, images: Tensor, capture: Capture) -> None:
+        self.images = images.new_zeros(self.batch, *images.shape[1:])
+        self.logits = torch.zeros_like(self._forward(self.images))
+        try:
+            self.graph = capture(lambda: self.logits.copy_(self._forward(self.images)), None, self.beside())
+        except RuntimeError as error:
+            log.warning("  no CUDA graph of the evaluation, the plain pass runs: %s", first_line(error))
+            self.capture = None
+
+
+def compiling_pays(step_s: float, steps: int, steps_to_come: int) -> bool:
+    """Whether compiling is worth a try, from the seconds of a plain step and the steps of this run and of all alike."""
+    runs = math.ceil(steps_to_come / max(steps, 1))
+    cost_s = COMPILE_FIRST_S + max(0, runs - 1) * COMPILE_CACHED_S
+    return COMPILE_SAVES * step_s * steps_to_come > cost_s
+
+
+def compiled_blocks(net: nn.Module) -> nn.Module:
+    """The net with compiled blocks, and the same parameters.
+
+    Blocks alike share their code, so that a net of eight compiles in the time of one; compiled whole it takes a
+    multiple of that and is hardly faster, since what lies between blocks is one addition.
+    """
+    torch.compiler.reset()  # what trials before compiled counts against a limit
+    twin = copy.copy(net)
+    twin._modules = dict(net._modules)
+    twin.blocks = nn.Sequential(*(torch.compile(block, dynamic=False) for block in net.blocks))  # type: ignore
+    return twin
 
 
 def first_line(error: Exception) -> str:
@@ -194,17 +312,27 @@ def _tensors_of(
     return found
 
 
-def cuda_graph(step: Callable[[], None], generator: torch.Generator) -> Graph:
-    """Captures `step` on the current CUDA device; `generator` goes on as it would without the graph."""
+def cuda_graph(
+    function: Callable[[], object], generator: torch.Generator | None = None, beside: Graph | None = None
+) -> Graph:
+    """Captures `function` on the current CUDA device.
+
+    Args:
+        function: launches the same work at every call and never waits for the device.
+        generator: of its random numbers; goes on as it would without the graph.
+        beside: a graph with which the new one shares its memory: neither may need what it left there before a replay of
+            the other.
+    """
     side = torch.cuda.Stream()  # where nothing is captured that the default stream has begun
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(WARM_UP_STEPS):
-            step()
+            function()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    graph.register_generator_state(generator)
+    if generator is not None:
+        graph.register_generator_state(generator)
     torch.cuda.synchronize()
-    with torch.cuda.graph(graph):
-        step()
+    with torch.cuda.graph(graph, pool=beside.pool() if isinstance(beside, torch.cuda.CUDAGraph) else None):
+        function()
     return graph

@@ -26,16 +26,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from benchmarks.errors import Diverged, UserError
+from benchmarks.errors import Diverged, OutOfTime, UserError
 from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import DATASETS, ImageData, batches
 from benchmarks.measure.memory import predict_peak_bytes
-from benchmarks.measure.step import TrainingStep, cuda_graph
+from benchmarks.measure.step import Capture, EvaluationPass, Graph, TrainingStep, compiled_blocks, cuda_graph
 from benchmarks.record import atomic_write, set_aside
-from benchmarks.trial import RESULTS_VERSION, Trial
+from benchmarks.trial import ADDED, RESULTS_VERSION, Trial
 from mixers import MixerNet
 
 EVALUATION_BATCH = 500
+GPU_EVALUATION_BATCH = 1000
+CHECKPOINT_EVERY_S = 10.0  # at the end of an epoch; a run that is killed repeats no more than that, and one epoch
 CHECK_EVERY_STEPS = 50  # how often the loss is looked at; each look waits for the device
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ def build_net(trial: Trial, num_classes: int) -> MixerNet:
         norm=trial.norm,
         coordinates=trial.coordinates,
         seed=trial.seed,
+        residual=trial.residual,
     )
 
 
@@ -90,6 +93,10 @@ def train(
     data: ImageData,
     checkpoint: Path,
     on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
+    *,
+    steps_to_come: int | None = None,
+    until: float | None = None,
+    bar: bool = True,
 ) -> Outcome:
     """Trains, going on from `checkpoint` where that exists, and evaluates on the test split, once.
 
@@ -99,11 +106,17 @@ def train(
     Args:
         trial: what to train.
         data: its images, on its device.
-        checkpoint: written after every epoch.
-        on_epoch: told every epoch's row of the history once it is in the checkpoint, and the last one when resuming.
+        checkpoint: written at the end of an epoch, CHECKPOINT_EVERY_S after the last time or later, and after the last
+            epoch.
+        on_epoch: told every epoch's row of the history, and the last one again when resuming. Epochs that were not in
+            the checkpoint when a run was killed are told again by the next one.
+        steps_to_come: of all trials that would share this one's compiled code, it among them; see `TrainingStep`.
+        until: of `time.monotonic()`; no epoch is begun that would end later, as far as the last one tells.
+        bar: whether a terminal shows a progress bar.
 
     Raises:
         Diverged: the loss is not finite.
+        OutOfTime: epochs are left, and `until` came too near; the checkpoint holds those that were trained.
         UserError: the checkpoint belongs to another configuration, or there is no room for a new one.
     """
     assert trial.epochs is not None and trial.batch_size is not None
@@ -116,7 +129,7 @@ def train(
         log.warning(
             "  %s cannot be read (%s): it is now in set-aside/, and the trial starts anew", checkpoint.name, error
         )
-        return train(trial, data, checkpoint, on_epoch)
+        return train(trial, data, checkpoint, on_epoch, steps_to_come=steps_to_come, until=until, bar=bar)
     if history:
         on_epoch(history[-1])
     augment = Augment(
@@ -127,6 +140,7 @@ def train(
     )
 
     on_gpu = trial.device == "cuda"
+    capture = cuda_graph if on_gpu else None
     step = TrainingStep(
         net,
         optimizer,
@@ -134,30 +148,45 @@ def train(
         augment,
         functools.partial(autocast, trial),
         torch.Generator(trial.device),
-        cuda_graph if on_gpu else None,
-        functools.partial(torch.compile, dynamic=False) if on_gpu else None,
+        capture,
+        compiled_blocks if on_gpu else None,
         steps=(trial.epochs - len(history)) * -(-len(data.train_labels) // trial.batch_size),
+        steps_to_come=steps_to_come,
         kind=kind,
     )
+    forward = evaluation_pass(net, augment, trial, capture, lambda: step.graph)
+    saved_at, saved_epochs = time.monotonic(), len(history)
+    epoch_s = history[-1]["seconds"] if history else 0.0
+
+    def save() -> None:
+        _save(trial, checkpoint, net, optimizer, history, train_s, overhead_s, step.kind)
+
     for epoch in range(len(history), trial.epochs):
-        row = _train_epoch(trial, step, epoch)
+        started, compile_before = time.monotonic(), step.compile_s
+        if until is not None and started + epoch_s > until:
+            if saved_epochs < epoch:
+                save()
+            raise OutOfTime(f"the time was up after {epoch} of {trial.epochs} epochs")
+        row = _train_epoch(trial, step, epoch, bar)
         train_s += row["seconds"]
         overhead_s += row.pop("overhead_s")
-        scores, _ = evaluate(net, data.val_images, data.val_labels, augment, trial)
+        scores, _ = evaluate(forward, data.val_images, data.val_labels)
         row |= {"val_top1_percent": scores["top1_percent"], "val_loss": scores["loss"]}
         history.append(row)
         log.info(
             "  epoch %d of %d: loss %.3f, held-out top-1 %.1f %%, %.0f images/s",
             *(epoch + 1, trial.epochs, row["train_loss"], row["val_top1_percent"], row["images_per_s"]),
         )
-        _save(trial, checkpoint, net, optimizer, history, train_s, overhead_s, step.kind)
+        if epoch + 1 == trial.epochs or time.monotonic() - saved_at >= CHECKPOINT_EVERY_S:
+            save()
+            saved_at, saved_epochs = time.monotonic(), epoch + 1
+        epoch_s = time.monotonic() - started - (step.compile_s - compile_before)
         on_epoch(row)
 
     test_scores: dict[str, float] = {}
     predictions = None
     if trial.kind == "accuracy":
-        test_images, test_labels = data.read_test()
-        test_scores, predictions = evaluate(net, test_images, test_labels, augment, trial)
+        test_scores, predictions = evaluate(forward, *data.read_test())
         weights = {name: tensor.contiguous().cpu() for name, tensor in net.state_dict().items()}
         with atomic_write(checkpoint.with_suffix(".safetensors")) as file:
             file.write(safetensors.torch.save(weights))
@@ -176,7 +205,7 @@ def train(
     return Outcome(metrics, history, predictions)
 
 
-def _train_epoch(trial: Trial, step: TrainingStep, epoch: int) -> dict[str, Any]:
+def _train_epoch(trial: Trial, step: TrainingStep, epoch: int, show_bar: bool) -> dict[str, Any]:
     """One pass over the training images; returns its row of the history, and `overhead_s` outside the net in it."""
     assert trial.epochs is not None and trial.batch_size is not None
     # one generator for the order and one for the augmentation, both seeded anew from (seed, epoch)
@@ -190,7 +219,7 @@ def _train_epoch(trial: Trial, step: TrainingStep, epoch: int) -> dict[str, Any]
     images_seen, steps = 0, len(schedule)
     loss_sum, last_finite = torch.zeros((), device=trial.device), math.nan
     model_before, compile_before, started = step.model_s, step.compile_s, time.perf_counter()
-    bar = tqdm(total=count, unit="image", disable=None, leave=False, dynamic_ncols=True)
+    bar = tqdm(total=count, unit="image", disable=None if show_bar else True, leave=False, dynamic_ncols=True)
     bar.set_description(f"{trial.mixer} epoch {epoch + 1}/{trial.epochs}")
     lr = 0.0
     for number, index in enumerate(schedule):
@@ -219,24 +248,31 @@ def _train_epoch(trial: Trial, step: TrainingStep, epoch: int) -> dict[str, Any]
     }
 
 
+def evaluation_pass(
+    net: nn.Module,
+    augment: Augment,
+    trial: Trial,
+    capture: Capture | None = None,
+    beside: Callable[[], Graph | None] = lambda: None,
+) -> EvaluationPass:
+    """The forward pass of the trial's evaluations, in its precision."""
+    batch = EVALUATION_BATCH if capture is None else GPU_EVALUATION_BATCH
+    return EvaluationPass(net, augment.normalise, functools.partial(autocast, trial), batch, capture, beside)
+
+
 @torch.no_grad()
 def evaluate(
-    net: nn.Module, images: Tensor, labels: Tensor, augment: Augment, trial: Trial
+    forward: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor
 ) -> tuple[dict[str, float], np.ndarray]:
     """Top-1, top-5 and mean cross-entropy of uint8 `images` (n, 3, H, W), and the most probable class of each."""
-    net.eval()
-    logits = []
-    for chunk in images.split(EVALUATION_BATCH):
-        with autocast(trial):
-            logits.append(net(augment.normalise(chunk)).float())
-    scores = torch.cat(logits)
+    scores = forward(images)
     best = scores.topk(min(5, scores.shape[1])).indices
     hits = best == labels[:, None]
-    result = {
-        "top1_percent": 100 * hits[:, 0].double().mean().item(),
-        "top5_percent": 100 * hits.any(1).double().mean().item(),
-        "loss": F.cross_entropy(scores, labels).item(),
-    }
+    # brought to the host at once: a GPU is waited for once
+    top1, top5, loss = torch.stack(
+        [hits[:, 0].double().mean(), hits.any(1).double().mean(), F.cross_entropy(scores, labels).double()]
+    ).tolist()
+    result = {"top1_percent": 100 * top1, "top5_percent": 100 * top5, "loss": loss}
     return result, best[:, 0].to(torch.uint8).cpu().numpy()
 
 
@@ -250,7 +286,9 @@ def make_optimizer(net: nn.Module, trial: Trial) -> torch.optim.AdamW:
     ]
     if trial.device == "cuda":  # a captured step reads its rate from the device
         rate = torch.tensor(trial.lr or 0.0, device="cuda")
-        return torch.optim.AdamW(groups, lr=rate, fused=True, capturable=True)
+        optimizer = torch.optim.AdamW(groups, lr=rate, fused=True, capturable=True)
+        optimizer._warned_capturable_if_run_uncaptured = True  # as the warm-up of a capture does
+        return optimizer
     return torch.optim.AdamW(groups, lr=trial.lr or 0.0, fused=True)
 
 
@@ -308,7 +346,7 @@ def _resume(
         if damaged:
             raise UnreadableCheckpoint(f"wrong checksum of {damaged}")
         state = torch.load(checkpoint, map_location=trial.device, weights_only=True)
-        other, version = dict(state["trial"]), state["results_version"]
+        other, version = ADDED | dict(state["trial"]), state["results_version"]
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # whatever a broken file makes the unpickler raise

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmarks.errors import Diverged, UserError
+from benchmarks.errors import Diverged, OutOfTime, UserError
 from benchmarks.measure import train as train_module
 from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import DATASETS, ImageData, load_data
-from benchmarks.measure.train import build_net, evaluate, learning_rate, make_optimizer, train
+from benchmarks.measure.train import build_net, evaluate, evaluation_pass, learning_rate, make_optimizer, train
 from benchmarks.trial import Trial
 
 
@@ -101,7 +102,7 @@ def test_evaluate_counts_what_a_plain_loop_counts():
     data = data_of(trial)
     net = build_net(trial, 10)
     augment = Augment("none", data.info)
-    scores, predictions = evaluate(net, data.val_images, data.val_labels, augment, trial)
+    scores, predictions = evaluate(evaluation_pass(net, augment, trial), data.val_images, data.val_labels)
     top1 = top5 = loss = 0.0
     net.eval()
     mean, std = (torch.tensor(values)[:, None, None] for values in (data.info.mean, data.info.std))
@@ -120,6 +121,25 @@ def test_evaluate_counts_what_a_plain_loop_counts():
     assert scores["loss"] == pytest.approx(loss / n, rel=1e-4)
 
 
+def same(one, other, one_path: Path, other_path: Path) -> None:
+    """Two outcomes are the same bit for bit."""
+    first, second = weights(one_path), weights(other_path)
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    assert (one.predictions == other.predictions).all()
+    for a, b in zip(one.history, other.history, strict=True):
+        for name in ("epoch", "train_loss", "val_loss", "val_top1_percent", "lr"):
+            assert a[name] == b[name], name
+    assert one.metrics["test_loss"] == other.metrics["test_loss"]
+
+
+def epochs_trained(monkeypatch) -> list[int]:
+    """Those that are trained from here on, counted from 0."""
+    epochs: list[int] = []
+    one_epoch = train_module._train_epoch
+    monkeypatch.setattr(train_module, "_train_epoch", lambda *args: epochs.append(args[-1]) or one_epoch(*args))
+    return epochs
+
+
 @pytest.mark.parametrize("mixer", ["dct", "random", "attention"])
 def test_a_run_resumed_from_its_checkpoint_ends_bit_for_bit_like_one_without_a_break(tmp_path, monkeypatch, mixer):
     trial = make(mixer=mixer)
@@ -136,22 +156,70 @@ def test_a_run_resumed_from_its_checkpoint_ends_bit_for_bit_like_one_without_a_b
             raise Killed
 
     monkeypatch.setattr(train_module, "_save", save_and_die)
+    monkeypatch.setattr(train_module, "CHECKPOINT_EVERY_S", 0.0)
     with pytest.raises(Killed):
         train(trial, data_of(trial), tmp_path / "broken.pt")
     monkeypatch.setattr(train_module, "_save", save)
-    epochs = []
-    one_epoch = train_module._train_epoch
-    monkeypatch.setattr(train_module, "_train_epoch", lambda *args: epochs.append(args[-1]) or one_epoch(*args))
+    epochs = epochs_trained(monkeypatch)
     torch.rand(7)  # whatever the process did with the global generator meanwhile
     resumed = train(trial, data_of(trial), tmp_path / "broken.pt")
     assert epochs == [2]
-    one, other = weights(tmp_path / "whole.pt"), weights(tmp_path / "broken.pt")
-    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-    assert (whole.predictions == resumed.predictions).all()
-    for a, b in zip(whole.history, resumed.history, strict=True):
-        for name in ("epoch", "train_loss", "val_loss", "val_top1_percent", "lr"):
-            assert a[name] == b[name], name
-    assert whole.metrics["test_loss"] == resumed.metrics["test_loss"]
+    same(whole, resumed, tmp_path / "whole.pt", tmp_path / "broken.pt")
+
+
+def test_a_checkpoint_is_written_every_so_many_seconds_and_at_the_end(tmp_path, monkeypatch):
+    trial, saved, told = make(epochs=7), [], []
+    clock = 0.0
+    one_epoch, save = train_module._train_epoch, train_module._save
+
+    def three_seconds(*args):
+        nonlocal clock
+        clock += 3
+        return one_epoch(*args)
+
+    monkeypatch.setattr(train_module, "_train_epoch", three_seconds)
+    monkeypatch.setattr(train_module, "_save", lambda *args: saved.append(len(args[4])) or save(*args))
+    monkeypatch.setattr(train_module.time, "monotonic", lambda: clock)
+    train(trial, data_of(trial), tmp_path / "c.pt", lambda row: told.append(row["epoch"]))
+    assert train_module.CHECKPOINT_EVERY_S == 10 and saved == [4, 7]
+    assert told == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("mixer", ["dct", "random"])
+def test_a_run_cut_at_an_epochs_end_and_resumed_ends_like_one_without_a_break(tmp_path, monkeypatch, mixer):
+    trial = make(mixer=mixer)
+    whole = train(trial, data_of(trial), tmp_path / "whole.pt")
+    clock, told = 1000.0, []
+    one_epoch = train_module._train_epoch
+
+    def two_seconds(*args):
+        nonlocal clock
+        clock += 2
+        return one_epoch(*args) | {"seconds": 2.0}
+
+    path = tmp_path / "cut.pt"
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "_train_epoch", two_seconds)
+        patch.setattr(train_module.time, "monotonic", lambda: clock)
+        with pytest.raises(OutOfTime, match="after 2 of 3 epochs"):
+            train(trial, data_of(trial), path, lambda row: told.append(row["epoch"]), until=1005.0)
+        assert told == [1, 2] and path.exists() and not path.with_suffix(".safetensors").exists()
+        before = path.read_bytes()
+        with pytest.raises(OutOfTime, match="after 2 of 3 epochs"):  # the checkpoint says how long an epoch takes
+            train(trial, data_of(trial), path, until=clock + 1.9)
+        assert path.read_bytes() == before and clock == 1004
+    epochs = epochs_trained(monkeypatch)
+    torch.rand(7)
+    resumed = train(trial, data_of(trial), path, until=time.monotonic() + 3600)
+    assert epochs == [2]
+    same(whole, resumed, tmp_path / "whole.pt", path)
+
+
+def test_no_epoch_begins_when_the_time_is_up(tmp_path):
+    trial = make()
+    with pytest.raises(OutOfTime, match="after 0 of 3 epochs"):
+        train(trial, data_of(trial), tmp_path / "c.pt", until=time.monotonic() - 1)
+    assert not (tmp_path / "c.pt").exists()
 
 
 def test_a_checkpoint_of_another_configuration_names_what_differs(tmp_path):

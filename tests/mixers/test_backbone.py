@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from mixer_checks import default_dtype
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mixers import MixerError, MixerNet, UnsupportedSize, create_mixer, list_mixers
-from mixers.backbone import Coordinates, make_norm, scaled_conv1x1
+from mixers.backbone import Block, Coordinates, make_norm, scaled_conv1x1
 
 every_mixer = pytest.mark.parametrize("name", list_mixers())
 every_norm = pytest.mark.parametrize("norm", ["image", "token"])
@@ -440,3 +441,65 @@ def test_bfloat16_autocast_is_near_float32(name: str) -> None:
         features = net.forward_features(x)
     assert (features - expected).norm() < 0.03 * expected.norm()
     net(x).sum().backward()
+
+
+@every_mixer
+@every_norm
+def test_a_bfloat16_residual_is_near_float32_and_changes_nothing_without_autocast(name: str, norm: str) -> None:
+    net, plain = (_net(name, depth=4, norm=norm, residual=kind) for kind in ("bfloat16", "float32"))
+    x = _image(net)
+    expected = plain.forward_features(x)
+    assert torch.equal(net.forward_features(x), expected)
+    assert net.state_dict().keys() == plain.state_dict().keys()
+    seen = []
+    for module in net.modules():
+        if isinstance(module, Block):
+            module.register_forward_hook(lambda _, inputs, output: seen.extend([inputs[0].dtype, output.dtype]))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = net.forward_features(x)
+        loss = net.forward_head(features).square().mean()
+    assert set(seen) == {torch.bfloat16} and features.dtype == torch.float32
+    tolerance = 0.1 if name == "fft_magphase" else 0.01  # a phase near its cut may turn over
+    assert (features - expected).norm() < tolerance * expected.norm()
+    loss.backward()
+    assert all(
+        p.grad is not None and p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in net.parameters()
+    )
+
+
+@pytest.mark.parametrize("coordinates", [True, False], ids=["coordinates", "without"])
+def test_a_float32_residual_stays_so_under_autocast(coordinates: bool) -> None:
+    net, seen = _net("dct", coordinates=coordinates), []
+    for block in net.blocks:
+        block.register_forward_hook(lambda _, inputs, output: seen.extend([inputs[0].dtype, output.dtype]))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        net(_image(net))
+    assert set(seen) == {torch.float32}
+
+
+@every_norm
+def test_norms_of_bfloat16_take_their_statistics_in_float32(norm: str) -> None:
+    """A sum of so many numbers in bfloat16 would stop where the next one is less than half of its last digit."""
+    torch.manual_seed(0)
+    x = (1 + 0.1 * torch.randn(2, 512, 16, 16)).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = make_norm(norm, 512, torch.contiguous_format, keep_half=True)(x)
+    assert y.dtype == torch.bfloat16
+    expected = _plain_norm(x.double(), norm, torch.ones(512), torch.zeros(512))
+    torch.testing.assert_close(y.double(), expected, rtol=2**-7, atol=2**-7)
+
+
+@every_norm
+@pytest.mark.parametrize(("keep_half", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_norms_keep_bfloat16_where_autocast_on_a_gpu_lifts_it(norm: str, keep_half: bool, dtype, monkeypatch) -> None:
+    """On tensors that only say that they are on one."""
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *args, **options: True)
+    with FakeTensorMode(), torch.device("cuda"), torch.autocast("cuda", torch.bfloat16):
+        x = torch.zeros(2, 16, 4, 4, dtype=torch.bfloat16)
+        assert make_norm(norm, 16, torch.contiguous_format, keep_half)(x).dtype == dtype
+
+
+def test_another_residual_is_refused() -> None:
+    with pytest.raises(MixerError, match="residual is 'float16'; allowed: float32, bfloat16"):
+        _net("dct", residual="float16")
