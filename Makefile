@@ -18,7 +18,7 @@ endif
 
 # Variables given on make's command line become flags; those of the environment do not, so that nothing slips in.
 VARIABLES := MIXER DATASET DATA_DIR IMAGE_SIZE PATCH_SIZE DIM DEPTH EPOCHS SEED LR WEIGHT_DECAY BATCH_SIZE AUGMENT \
-  TRAIN_IMAGES NORM MATCH DEVICE PRECISION THREADS ROUNDS PROFILE RESULTS RETRY TIMEOUT BUDGET WORKERS RAY LOG
+  TRAIN_IMAGES NORM MATCH DEVICE PRECISION RESIDUAL THREADS ROUNDS PROFILE RESULTS RETRY TIMEOUT BUDGET WORKERS RAY LOG
 lower = $(subst _,-,$(shell echo '$(1)' | tr 'A-Z' 'a-z'))
 quote = '$(subst ','\'',$(1))'
 FLAGS = $(foreach v,$(VARIABLES),$(if $(findstring command,$(origin $(v))),--$(call lower,$(v))=$(call quote,$($(v))))) $(ARGS)

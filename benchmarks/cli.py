@@ -552,6 +552,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--match", default="width", help="hold equal: width | params | flops")
     add("--device", help=" | ".join(CHOICES["device"]))
     add("--precision", help=" | ".join(CHOICES["precision"]))
+    add("--residual", help="float32 | bfloat16: the residual stream under bfloat16 autocast (bfloat16)")
     add("--threads", type=_number(int), help="on the CPU (all cores)")
     add("--rounds", type=_number(int), help="of the latency sweep; steps of a profile")
     add("--profile", help="quick (without a GPU) | full (with one)")

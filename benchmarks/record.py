@@ -250,8 +250,6 @@ def environment(trial: Trial, neighbours: int = 0) -> dict[str, Any]:
     """
     import torch
 
-    from benchmarks.measure.device import tf32
-
     cuda = trial.device == "cuda"
     versions = {}
     for package in PACKAGES:
@@ -272,6 +270,15 @@ def environment(trial: Trial, neighbours: int = 0) -> dict[str, Any]:
         "settings": {k: v for k, v in sorted(os.environ.items()) if k.startswith(SETTINGS)},
         "packages": versions,
     }
+
+
+def tf32() -> bool:
+    """Whether matrix products or convolutions of float32 run in TF32 in this process; False without a GPU."""
+    import torch
+
+    cudnn: Any = torch.backends.cudnn
+    modes = torch.backends.cuda.matmul.fp32_precision, cudnn.conv.fp32_precision
+    return torch.cuda.is_available() and "tf32" in modes
 
 
 def machine_name(environment: dict[str, Any]) -> str:

@@ -34,11 +34,6 @@ def set_math_mode(threads: int) -> None:
     _allow_tf32(False, False)
 
 
-def tf32() -> bool:
-    """Whether matrix products or convolutions of float32 run in TF32 now; False without a GPU."""
-    return cuda.is_available() and any(_allowed_tf32())
-
-
 @contextlib.contextmanager
 def tf32_allowed() -> Iterator[None]:
     """Lets matrix products take TF32 meanwhile; a graph captured in here keeps it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import io
 import logging
@@ -54,7 +55,7 @@ class Call:
     checkpoints: Path
     log_kinds: Sequence[str] = ()
     until: float = math.inf  # on time.monotonic()'s clock: no epoch is begun that would end later
-    steps_to_come: int | None = None  # in this trial and those after it that can use what is compiled for it
+    steps_to_come: int | None = None  # of all trials that can use what is compiled for it
     workers: int = 1  # among which the machine's memory is shared
 
 
@@ -120,16 +121,19 @@ def measure(call: Call) -> Measured:
 
 
 def steps_to_come(trials: Sequence[Trial]) -> dict[Trial, int]:
-    """Of each training run the steps in it and in those after it that differ from it in seed and recipe alone."""
-    seen: dict[Any, int] = {}
-    result = {}
-    for trial in reversed([trial for trial in trials if trial.kind in TRAINED]):
+    """Of each training run the steps of all that could use what is compiled for it, the same for each of them."""
+    steps_of: collections.Counter[Any] = collections.Counter()
+    shapes = {}
+    for trial in trials:
+        if trial.kind not in TRAINED:
+            continue
         images = trial.train_images or DATASETS[trial.dataset].train_images or 0
         steps = (trial.epochs or 0) * -(-images // (trial.batch_size or 1))
         names = ("dataset", "mixer", "image_size", "patch_size", "dim", "depth", "norm", "coordinates", "batch_size")
         shape = tuple(getattr(trial, name) for name in (*names, "augment", "precision", "residual", "device"))
-        result[trial] = seen[shape] = seen.get(shape, 0) + steps
-    return result
+        shapes[trial] = shape
+        steps_of[shape] += steps
+    return {trial: steps_of[shape] for trial, shape in shapes.items()}
 
 
 def _save_predictions(path: Path, predictions: np.ndarray) -> None:

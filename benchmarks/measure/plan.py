@@ -57,6 +57,7 @@ class Request:
     weight_decay: float | None = None
     augment: str | None = None
     train_images: int | None = None
+    residual: str | None = None
     rounds: int | None = None
     retry: str | None = None
 
@@ -266,7 +267,9 @@ class Plan:
             "depth": _first(request.depth, self.profile.depth),
             "match": request.match,
             "precision": request.precision or ("bfloat16" if self.device == "cuda" else "float32"),
-        }
+        } | fields
+        # without autocast there is nothing else than float32
+        own["residual"] = (request.residual or own["precision"]) if own["precision"] == "bfloat16" else "float32"
         trial = Trial(
             kind=kind,
             mixer=_portable_name(mixer),
@@ -280,7 +283,7 @@ class Plan:
             coordinates=request.coordinates,
             device=self.device,
             threads=_first(request.threads, self.profile.threads, cores()),
-            **(own | fields),
+            **own,
         )
         check_that_it_builds(mixer, trial.dim, trial.depth, trial.grid)
         return matched(trial) if trial.match != "width" else trial

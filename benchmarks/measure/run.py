@@ -154,7 +154,7 @@ class Runner:
         if changed and CHANGED not in self.retry:
             _say_changed(changed, len(found))
         todo = [trial for trial in before if trial not in found]
-        self._steps_to_come = steps_to_come(todo)
+        self._steps_to_come = steps_to_come(trials)
         if todo:
             set_math_mode(todo[0].threads)  # records say what is in force here, as it is in the processes that measure
         if trained := [trial for trial in todo if trial.kind in TRAINED]:
@@ -367,7 +367,7 @@ class Runner:
         except TimedOut as error:
             if not self.budget.fits(0.0):
                 return Measured(LEFT, str(error))
-            return Measured("timeout", f"{error}; --timeout allows more, and RETRY=failed goes on from the last epoch")
+            return Measured("timeout", f"{error}; --timeout allows more, RETRY=failed goes on from the last checkpoint")
         except Crashed as error:
             if "SIGKILL" in str(error) and kernel_oom_kills() > kills:
                 asked = training_step_bytes(trial)

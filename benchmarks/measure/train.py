@@ -167,7 +167,7 @@ def train(
             if saved_epochs < epoch:
                 save()
             raise OutOfTime(f"the time was up after {epoch} of {trial.epochs} epochs")
-        row = _train_epoch(trial, step, epoch, bar)
+        row = _train_epoch(trial, step, epoch, show_bar=bar)
         train_s += row["seconds"]
         overhead_s += row.pop("overhead_s")
         scores, _ = evaluate(forward, data.val_images, data.val_labels)
@@ -205,7 +205,7 @@ def train(
     return Outcome(metrics, history, predictions)
 
 
-def _train_epoch(trial: Trial, step: TrainingStep, epoch: int, show_bar: bool) -> dict[str, Any]:
+def _train_epoch(trial: Trial, step: TrainingStep, epoch: int, *, show_bar: bool) -> dict[str, Any]:
     """One pass over the training images; returns its row of the history, and `overhead_s` outside the net in it."""
     assert trial.epochs is not None and trial.batch_size is not None
     # one generator for the order and one for the augmentation, both seeded anew from (seed, epoch)

@@ -11,7 +11,6 @@ from itertools import combinations
 
 import pandas as pd
 
-from benchmarks.report.frame import plain
 from benchmarks.report.statistics import Estimate, mean_interval
 from benchmarks.report.tables import ACCURACY_SETTING
 from benchmarks.report.text import signed
@@ -23,7 +22,7 @@ def shifts(frame: pd.DataFrame) -> dict[tuple[str, str], Estimate]:
     Records that do not say their kind, and those of a GPU, have no part in it.
     """
     trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
-    trained = trained[[plain(kind) is not None for kind in trained["processor"]]]
+    trained = trained[trained["processor"].notna()]
     means = trained.groupby(["label", *ACCURACY_SETTING, "processor"], dropna=False)["test_top1_percent"].mean()
     by_kind = means.unstack("processor") if len(means) else pd.DataFrame()
     found = {}

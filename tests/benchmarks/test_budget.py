@@ -247,7 +247,7 @@ def test_steps_to_come_are_those_of_nets_of_one_shape() -> None:
     trials = Plan(REQUEST).accuracy()
     to_come = steps_to_come(trials)
     own = 2 * -(-300 // (trials[0].batch_size or 1))
-    assert [to_come[t] for t in trials] == [2 * own] * 3 + [own] * 3
+    assert [to_come[t] for t in trials] == [2 * own] * 6
 
 
 def test_records_of_other_code_are_named_and_measured_again_where_that_is_asked_for(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,8 +12,9 @@ import torch
 
 from benchmarks.measure import device
 from benchmarks.measure.compare import interleaved
-from benchmarks.measure.device import GpuClock, WallClock, clock, set_math_mode, tf32, tf32_allowed
+from benchmarks.measure.device import GpuClock, WallClock, clock, set_math_mode, tf32_allowed
 from benchmarks.profiles import CORE_MIXERS
+from benchmarks.record import tf32
 from mixers import create_mixer
 
 LAUNCH_MS = 0.03
@@ -248,7 +250,10 @@ def test_the_numbers_of_pytest_benchmark_are_the_times_of_the_device(tmp_path):
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     output = tmp_path / "benchmark.json"
     command = [sys.executable, "-m", "pytest", "-q", "-c", str(tmp_path / "pytest.ini"), f"--benchmark-json={output}"]
-    done = subprocess.run([*command, str(tmp_path / "test_items.py")], capture_output=True, text=True, check=False)
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(
+        [*command, str(tmp_path / "test_items.py")], env=own, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
     (entry,) = json.loads(output.read_text())["benchmarks"]
     assert entry["stats"]["data"] == pytest.approx([0.00025, 0.0005, 0.004])

@@ -69,7 +69,7 @@ def test_every_trial_has_a_book_with_its_epochs_and_its_end(kept, tmp_path):
 
 def test_a_run_writes_what_its_record_has_and_a_broken_book_stops_alone(kept, tmp_path, capsys, monkeypatch):
     # the books are looked into, so the run stays in this process
-    monkeypatch.setattr(run, "in_own_process", lambda function, *arguments, timeout_s: function(*arguments))
+    monkeypatch.setattr(run.OwnProcess, "call", lambda self, function, *arguments, **how: function(*arguments))
     assert cli.main([*TRAIN, str(tmp_path), "--log", "tensorboard,wandb"]) == 0
     assert capsys.readouterr().out.count("--log wandb stops here: OSError: the server is gone") == 1
     (record,) = load_records(tmp_path)

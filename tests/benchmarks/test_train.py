@@ -136,7 +136,7 @@ def epochs_trained(monkeypatch) -> list[int]:
     """Those that are trained from here on, counted from 0."""
     epochs: list[int] = []
     one_epoch = train_module._train_epoch
-    monkeypatch.setattr(train_module, "_train_epoch", lambda *args: epochs.append(args[-1]) or one_epoch(*args))
+    monkeypatch.setattr(train_module, "_train_epoch", lambda *a, **k: epochs.append(a[-1]) or one_epoch(*a, **k))
     return epochs
 
 
@@ -172,10 +172,10 @@ def test_a_checkpoint_is_written_every_so_many_seconds_and_at_the_end(tmp_path, 
     clock = 0.0
     one_epoch, save = train_module._train_epoch, train_module._save
 
-    def three_seconds(*args):
+    def three_seconds(*args, **how):
         nonlocal clock
         clock += 3
-        return one_epoch(*args)
+        return one_epoch(*args, **how)
 
     monkeypatch.setattr(train_module, "_train_epoch", three_seconds)
     monkeypatch.setattr(train_module, "_save", lambda *args: saved.append(len(args[4])) or save(*args))
@@ -192,10 +192,10 @@ def test_a_run_cut_at_an_epochs_end_and_resumed_ends_like_one_without_a_break(tm
     clock, told = 1000.0, []
     one_epoch = train_module._train_epoch
 
-    def two_seconds(*args):
+    def two_seconds(*args, **how):
         nonlocal clock
         clock += 2
-        return one_epoch(*args) | {"seconds": 2.0}
+        return one_epoch(*args, **how) | {"seconds": 2.0}
 
     path = tmp_path / "cut.pt"
     with monkeypatch.context() as patch:
@@ -327,7 +327,7 @@ def test_the_test_split_is_read_once_and_after_the_last_epoch(tmp_path, monkeypa
     data = data_of(trial)
     source, one_epoch = data._test, train_module._train_epoch
     monkeypatch.setattr(data, "_test", lambda: events.append("test") or source())  # however it is reached
-    monkeypatch.setattr(train_module, "_train_epoch", lambda *args: events.append("epoch") or one_epoch(*args))
+    monkeypatch.setattr(train_module, "_train_epoch", lambda *a, **k: events.append("epoch") or one_epoch(*a, **k))
     train(trial, data, tmp_path / "c.pt")
     assert events == ["epoch"] * 3 + ["test"]
     with pytest.raises(RuntimeError, match="read once"):

@@ -116,7 +116,7 @@ def test_the_test_split_is_read_once_at_the_end_of_training_and_never_in_tuning(
 
     monkeypatch.setattr(ImageData, "read_test", lambda self: events.append("test") or read_test(self))
     monkeypatch.setattr(data.constellations, "render", render)
-    monkeypatch.setattr(train_module, "_train_epoch", lambda *args: events.append("epoch") or one_epoch(*args))
+    monkeypatch.setattr(train_module, "_train_epoch", lambda *a, **k: events.append("epoch") or one_epoch(*a, **k))
     request = Request(
         mixer="conv1x1", profile="quick", dataset="constellations", dim=8, depth=1, epochs=2, train_images=200,
         seed=(0,), threads=1, device="cpu", results=tmp_path,
