@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import gc
 import itertools
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -157,9 +158,25 @@ def let_go(device: str) -> None:
             torch.cuda.empty_cache()
 
 
-def passed(until: float | None) -> bool:
-    """Whether a deadline, of `time.monotonic`, is over."""
-    return until is not None and time.monotonic() >= until
+class Deadline:
+    """Asked before every row, whether it had better not be begun.
+
+    Args:
+        until: of `time.monotonic`; None: never.
+    """
+
+    def __init__(self, until: float | None) -> None:
+        self.until = math.inf if until is None else until
+        self._asked_at: float | None = None
+        self._longest_s = 0.0
+
+    def passed(self) -> bool:
+        """Whether a row that takes as long as the longest one since the first question would end too late."""
+        now = time.monotonic()
+        if self._asked_at is not None:
+            self._longest_s = max(self._longest_s, now - self._asked_at)
+        self._asked_at = now
+        return now + self._longest_s >= self.until
 
 
 def timed_call(module: nn.Module, inputs: Sequence[Tensor], mode: str) -> Callable[[], Any]:

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure.attempt import hold_to, interleaved_or_why, let_go, passed, timed_call, why
+from benchmarks.measure.attempt import Deadline, hold_to, interleaved_or_why, let_go, timed_call, why
 from benchmarks.measure.device import set_math_mode
 from benchmarks.record import atomic_write, code_version, environment, machine_name
 from benchmarks.trial import Trial
@@ -99,10 +99,11 @@ def measure_crossovers(
     set_math_mode(threads)
     cells: list[Cell] = []
     left = []
+    deadline = Deadline(until)
     for kind, side in itertools.product(kinds or STANDS_FOR, sides or SIDES[device]):
         if kind == "attention" and side * side > MOST_TOKENS_OF_ATTENTION:
             continue
-        if passed(until):
+        if deadline.passed():
             left.append(f"{kind}, {side} x {side}, {precision}")
             continue
         found = _measure(kind, side, device, precision, rounds)

@@ -120,6 +120,17 @@ def measure(call: Call) -> Measured:
             free_memory()
 
 
+def share_left(checkpoint: Path, trial: Trial) -> float:
+    """The share of a trial's epochs that its checkpoint does not have; 1 where it has none that can be read."""
+    if not checkpoint.exists() or not trial.epochs:
+        return 1.0
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        return max(0.0, 1 - len(state["history"]) / trial.epochs)
+    except Exception:  # whatever a broken file makes the unpickler raise; training says what is wrong with it
+        return 1.0
+
+
 def steps_to_come(trials: Sequence[Trial]) -> dict[Trial, int]:
     """Of each training run the steps of all that could use what is compiled for it, the same for each of them."""
     steps_of: collections.Counter[Any] = collections.Counter()

@@ -26,10 +26,10 @@ from benchmarks.collector import without_collector
 from benchmarks.errors import UserError
 from benchmarks.measure.attempt import (
     FREE_SHARE,
+    Deadline,
     WrongOutput,
     interleaved_or_why,
     is_the_users,
-    passed,
     timed_call,
     why,
 )
@@ -151,9 +151,10 @@ def compare_with_peers(
     torch.set_num_threads(threads)
     try:
         torch.manual_seed(0)
+        deadline = Deadline(until)
         for size, (spec, pair) in itertools.product(sizes, present):
             at = f"{spec} beside {pair.package} {pair.peer} at {_words(size)} px"
-            if passed(until):
+            if deadline.passed():
                 left_out.append(f"{at} left for want of time")
                 continue
             try:

@@ -33,6 +33,7 @@ from benchmarks.measure.one_trial import (
     measure_in_process,
     name_of,
     one_line,
+    share_left,
     steps_to_come,
 )
 from benchmarks.measure.process import (
@@ -114,6 +115,7 @@ class Runner:
         self.workers = workers
         self.budget = budget or Budget()
         self.left: list[Trial] = []
+        self._begun = False
         self._steps_to_come: dict[Trial, int] = {}
         self._cancel = threading.Event()
         self._own = threading.local()  # of each thread: its process
@@ -165,6 +167,7 @@ class Runner:
         results = [Result(record, False) for record in found.values()]
         groups = [list(same) for _, same in groupby(todo, key=_process_of)]
         self.left = []
+        self._begun = False
         self._cancel.clear()
         waiting = False
         try:
@@ -183,6 +186,8 @@ class Runner:
                         log.info("waiting for %d trials that another run is measuring", sum(map(len, busy)))
                     waiting = True
                     time.sleep(LOOK_AGAIN_S)
+            if not self._begun:
+                results += self._begin_what_is_too_long(before, progress)
         finally:
             self._end_own_process()
         self.left.sort(key=trials.index)
@@ -208,7 +213,7 @@ class Runner:
                     group = todo.popleft()
                 except IndexError:
                     return
-                if not self.budget.fits(sum(map(progress.expected_s, group)) if self.budget.bounded else 0.0):
+                if not self._fits(group, progress):
                     self._leave(group, progress)
                     continue
                 outcome = self._measure_group(group, before, progress, neighbours)
@@ -244,6 +249,25 @@ class Runner:
         if errors:
             raise next((error for error in errors if not isinstance(error, Cancelled)), errors[0])
         return results, busy
+
+    def _fits(self, group: list[Trial], progress: Progress) -> bool:
+        """Whether a group would end within the budget, what a checkpoint has of it left out."""
+        if not self.budget.bounded:
+            return True
+        expected = [progress.expected_s(t) * share_left(self.checkpoints / f"{name_of(t)}.pt", t) for t in group]
+        return self.budget.fits(sum(expected))
+
+    def _begin_what_is_too_long(self, before: dict[Trial, Record | None], progress: Progress) -> list[Result]:
+        """Where a whole budget does not suffice for any trial: the first one that can go on from a checkpoint.
+
+        It is ended at an epoch's end, and goes on with the next budget.
+        """
+        for trial in sorted(self.left, key=list(before).index):
+            if trial.kind in TRAINED and self.own_process and self.budget.fits(0.0):
+                self.left.remove(trial)
+                progress.left.add(trial)
+                return self._measure_group([trial], before, progress, 0) or []
+        return []
 
     def _leave(self, trials: Iterable[Trial], progress: Progress) -> None:
         for trial in trials:
@@ -307,6 +331,7 @@ class Runner:
                 progress.start(trial)
             if not todo:
                 return results
+            self._begun = True
             began = time.perf_counter()
             if group[0].kind == "latency":
                 records = self._measure_latency(todo)

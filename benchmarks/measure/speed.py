@@ -24,7 +24,7 @@ import scipy.stats
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure.attempt import Failed, hold_to, interleaved_or_why, let_go, passed, why
+from benchmarks.measure.attempt import Deadline, Failed, hold_to, interleaved_or_why, let_go, why
 from benchmarks.measure.compare import Comparison
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.naive_forms import NAIVE_FORMS, YARDSTICK, naive_forms
@@ -111,10 +111,11 @@ def compare_forms(
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     found: list[FormComparison] = []
     left = []
+    deadline = Deadline(until)
     for shape, name in itertools.product(shapes_of(device, sizes), names):
         if name.startswith("attention") and shape[2] * shape[3] > ATTENTION_TOKENS[device]:
             continue
-        if passed(until):
+        if deadline.passed():
             left.append(f"{name} beside a copy and naive forms, {shape[3]} px")
             continue
         small = name in NAIVE_FORMS and shape[2] * shape[3] <= SMALL_PLANE

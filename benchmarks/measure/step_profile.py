@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from benchmarks.measure.attempt import is_the_users, let_go, passed, why
+from benchmarks.measure.attempt import Deadline, is_the_users, let_go, why
 from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import ImageData, batches, load_data
 from benchmarks.measure.device import set_math_mode
@@ -110,8 +110,9 @@ def profile_trials(
     several_sizes = len({trial.image_size for trial in trials}) > 1
     found: list[StepProfile] = []
     left = []
+    deadline = Deadline(until)
     for trial in trials:
-        if passed(until):
+        if deadline.passed():
             left.append(trial.describe())
             continue
         set_math_mode(trial.threads)

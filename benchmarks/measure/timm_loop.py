@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchvision import transforms
 
-from benchmarks.measure.attempt import Failed, is_the_users, let_go, passed, why
+from benchmarks.measure.attempt import Deadline, Failed, is_the_users, let_go, why
 from benchmarks.measure.compare import Comparison, compare
 from benchmarks.measure.data import BINARY_FOLDER, PICKLE_FOLDER, ImageData, load_data
 from benchmarks.measure.device import set_math_mode
@@ -85,9 +85,10 @@ def compare_loops(
 
     races = {mixer: _Race(dataclasses.replace(first, mixer=mixer), load) for mixer in mixers}
     left: list[str] = []
+    deadline = Deadline(until)
     for number, mixer in itertools.product(range(rounds + 1), mixers):
         race = races[mixer]
-        if race.failed is None and not passed(until):
+        if race.failed is None and not deadline.passed():
             race.run(number)
         if mixer == mixers[-1]:
             on_rows([row for race in races.values() for row in race.rows()])
@@ -169,6 +170,7 @@ def compare_with_matrix_rate(
     found: Rows = []
     left = []
     set_math_mode(threads)
+    deadline = Deadline(until)
     for mixer, dim in RATE_NETS:
         batch = RATE_BATCH[device]
         images = batch * RATE_STEPS[device]
@@ -176,7 +178,7 @@ def compare_with_matrix_rate(
         trial = dataclasses.replace(trial, dim=dim, depth=RATE_DEPTH)
         setting = f"{mixer}, {trial.dataset}, dim {dim}, depth {RATE_DEPTH}, 32 px, patch 4, batch {batch}"
         setting += f", {'bfloat16' if device == 'cuda' else f'float32, threads: {threads}'}"
-        if passed(until):
+        if deadline.passed():
             left.append(f"model FLOPs of training, {mixer}")
             continue
         what = "model FLOPs of training", f"matrix product of side {MATMUL_SIDE[device]:,}", setting

@@ -22,9 +22,10 @@ import pytest
 
 from benchmarks.cli import _duration
 from benchmarks.errors import UserError
-from benchmarks.measure import progress, run
+from benchmarks.measure import attempt, progress, run
+from benchmarks.measure.attempt import Deadline
 from benchmarks.measure.budget import Budget, left_lines
-from benchmarks.measure.one_trial import LEFT, Measured, steps_to_come
+from benchmarks.measure.one_trial import LEFT, Measured, share_left, steps_to_come
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.process import Cancelled, OwnProcess
 from benchmarks.measure.run import Runner
@@ -141,6 +142,32 @@ def test_what_a_budget_cuts_has_no_record_and_is_left(tmp_path, monkeypatch) -> 
     runner = Runner(tmp_path, tmp_path, own_process=False, budget=Budget(1e6))
     assert runner.run(Plan(REQUEST).accuracy()[:2]) == [] and len(runner.left) == 2
     assert not list(runner.records.glob("*.json"))
+
+
+@pytest.mark.slow
+def test_what_no_budget_suffices_for_goes_on_from_one_to_the_next(tmp_path) -> None:
+    (trial,) = Plan(dataclasses.replace(REQUEST, mixer="dct", seed=(0,), epochs=3000)).accuracy()
+    epochs = []
+    for _ in range(2):
+        age = time.time() - psutil.Process().create_time()
+        runner = Runner(tmp_path, tmp_path, budget=Budget(age + 20))
+        assert runner.run([trial]) == [] and runner.left == [trial]
+        (checkpoint,) = runner.checkpoints.glob("*.pt")
+        epochs.append(round(3000 * (1 - share_left(checkpoint, trial))))
+        assert not list(runner.records.glob("*.json"))
+    assert 0 < epochs[0] < epochs[1] < 3000
+    assert share_left(tmp_path / "none.pt", trial) == 1.0
+
+
+def test_a_row_that_would_take_as_long_as_the_longest_is_not_begun(monkeypatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(attempt, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
+    deadline, asked = Deadline(130.0), []
+    for seconds in (2.0, 12.0, 1.0, 3.0, 1.0):
+        asked.append(deadline.passed())
+        clock[0] += seconds
+    assert asked == [False, False, False, False, True]  # at 118 another 12 would end at 130
+    assert not Deadline(None).passed()
 
 
 def content(results: Path) -> dict[str, tuple]:

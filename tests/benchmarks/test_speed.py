@@ -204,7 +204,7 @@ def test_a_deadline_lists_what_it_left(small, monkeypatch, tmp_path):
 def test_loops_of_the_rounds_before_a_deadline_count(monkeypatch, tmp_path):
     _loops_and_rates(monkeypatch)
     told = []
-    monkeypatch.setattr(timm_loop, "passed", lambda until: len(told) >= 2)
+    monkeypatch.setattr(timm_loop.Deadline, "passed", lambda self: len(told) >= 2)
     rows, left = compare_loops(["dct"], 1, tmp_path, rounds=4, steps=1, batch_size=8, on_rows=told.append)
     assert [row.rounds for row in rows] == [1, 1] and left == ["training loop, dct: 3 of 4 rounds"]
 
