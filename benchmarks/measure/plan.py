@@ -221,8 +221,11 @@ class Plan:
             precisions = (request.precision,)
         trials = []
         for size, patch, match in dict.fromkeys(settings):
+            main = patch == _first(request.patch_size, profile.patch_size) and size == profile.image_size
+            asked = request.image_size is not None or (patch == 1 and size in profile.compiled_sizes)
+            too = profile.compiled_sizes and (main or asked)
             for precision in precisions:
-                for compiled in profile.compiled:
+                for compiled in (False, True) if too else (False,):
                     for mixer in mixers:
                         trial = self._trial(
                             *("latency", mixer, size),
