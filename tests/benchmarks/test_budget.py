@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from benchmarks.cli import _duration
 from benchmarks.errors import UserError
@@ -304,3 +305,58 @@ def test_records_of_other_code_are_named_and_measured_again_where_that_is_asked_
     assert "RETRY=changed" in caplog.text
     runner("changed").run(trials)
     assert measured[3:] == ["dct"]
+
+
+class Remembered:
+    """Stands for a process of its own, and remembers how often one was begun and ended."""
+
+    events: list[str] = []
+
+    def __init__(self) -> None:
+        self.events.append("begun")
+
+    def call(self, function, plugins, call, **how):
+        self.events.append(call.trial.mixer)
+        return Measured("error", "none") if call.trial.mixer == "dct" else Measured(metrics={"test_top1_percent": 1.0})
+
+    def end(self) -> None:
+        self.events.append("ended")
+
+
+def test_on_a_gpu_one_process_trains_one_after_the_other_until_something_goes_wrong(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(Remembered, "events", [])
+    monkeypatch.setattr(run, "OwnProcess", Remembered)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
+    monkeypatch.setattr(run, "load_data", lambda *a: None)
+    monkeypatch.setattr(progress, "outcome_line", lambda record: record.status)
+    first = Plan(dataclasses.replace(REQUEST, seed=(0,))).accuracy()[0]
+    names = ("attention", "conv1x1", "dct", "hadamard", "random")
+    trials = [dataclasses.replace(first, mixer=name, device="cuda") for name in names]
+    Runner(tmp_path, tmp_path).run(trials)
+    events = Remembered.events
+    assert events[:5] == ["begun", "attention", "conv1x1", "dct", "ended"]
+    assert [e for e in events[5:] if e not in ("begun", "ended")] == ["hadamard", "random"]
+    assert "ended" not in events[events.index("hadamard") : events.index("random")] and events[-1] == "ended"
+
+
+@pytest.mark.slow
+def test_a_bounded_sweep_ends_in_time_with_a_fair_set_and_says_what_is_left(tmp_path) -> None:
+    budget_s, slack_s = 60, 30  # other tests run beside this one
+    command = [sys.executable, "-m", "benchmarks", "bench-all", f"--budget={budget_s}s", f"--results={tmp_path}"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    began = time.monotonic()
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert time.monotonic() - began < budget_s + slack_s
+    frame = load_results(tmp_path)
+    assert set(frame["status"]) == {"ok"}
+    trained = list(frame.sort_values("started")["mixer"][frame["kind"] == "accuracy"])
+    assert (
+        trained[:2] == ["attention", "conv1x1"][: len(trained)] and trained
+    )  # however little a busy machine gets done
+    assert re.search(r"\d+ left, the budget does not reach for them; the same command goes on", done.stdout)
+    assert "left: accuracy attention 16 px patch 2 seed 2" in done.stdout
+    (summary,) = tmp_path.glob("tables/*/summary.csv")
+    ranked = {line.split(",")[0] for line in summary.read_text().splitlines()[1:]}
+    assert ranked == set(trained)  # nothing unfinished is ranked
+    assert (tmp_path / "index.html").exists()
