@@ -329,6 +329,7 @@ def refuse_real_tensors(*arguments, **options):
     return made
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_every_core_mixer_is_timed_on_a_real_gpu(precision):
@@ -346,6 +347,7 @@ def test_every_core_mixer_is_timed_on_a_real_gpu(precision):
     assert timing.status == "oom" and "are free" in timing.reason
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_compiled_net_is_timed_on_a_real_gpu():
     timings = measure_latency([trial(name, 16, device="cuda", compiled=True) for name in ("dct", "attention")])

@@ -34,6 +34,7 @@ SHAPES = [
 TOLERANCE = {torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}  # of the norm
 TOLERANCE_ON_CUDA = TOLERANCE | {torch.float32: 5e-6}  # tensor cores multiply float32 as three products in TF32
 MOST_SPILLED_BYTES = 32  # a thread, in float32
+pytestmark = pytest.mark.gpu
 MIXERS = ["dct", "hadamard", "random_separable", "linear_separable", "fft_complex", "fft_real", "fft_real_2d"]
 MIXERS += ["fft_imag", "hartley", "fft_pairs", "fft_scrambled"]
 
