@@ -138,6 +138,9 @@ def atlas(options: argparse.Namespace) -> int:
     from benchmarks.measure.atlas import measure_atlas
     from benchmarks.report.atlas import write_atlas
 
+    _refuse(options, "budget", "workers")
+    if options.retry == "changed":
+        raise UserError("atlas has no use for --retry changed; --retry failed measures failed maps again")
     _log_to_stdout()
     with logging_redirect_tqdm([log]):
         records = measure_atlas(_request(options), CHOICES_OF_RETRY[options.retry])
@@ -227,6 +230,7 @@ def profile(options: argparse.Namespace) -> int:
     """Where the time of a training step goes, by part of the net, and a trace of it."""
     from benchmarks.measure.step_profile import FILES, STEPS, StepProfile, profile_trials, trace_name
 
+    _refuse(options, "workers", "retry")
     if options.seed is not None and len(options.seed) > 1:
         raise UserError(f"--seed lists {len(options.seed)} seeds; a profile takes one")
     if options.rounds is not None and not 1 <= options.rounds <= 1000:
@@ -258,6 +262,8 @@ def spectracles(options: argparse.Namespace) -> int:
     from benchmarks.report.spectracles import write_tables
 
     _only(options, SPECTRACLES_OPTIONS)
+    if options.retry == "changed":
+        raise UserError("spectracles has no use for --retry changed; --retry failed tries failed runs again")
     runs = plan_runs(_request(options))
     _log_to_stdout()
     entries: list[dict[str, Any]] = []
@@ -364,6 +370,12 @@ def _only(options: argparse.Namespace, allowed: Sequence[str]) -> None:
         if name not in ("verb", *allowed) and value != usual[name]:
             flags = ", ".join(flag(other) for other in allowed)
             raise UserError(f"{options.verb} has no use for {flag(name)}; it takes {flags}")
+
+
+def _refuse(options: argparse.Namespace, *names: str) -> None:
+    for name in names:
+        if getattr(options, name) is not None:
+            raise UserError(f"{options.verb} has no use for {flag(name)}; leave it out")
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -590,7 +602,9 @@ def _seconds(text: str) -> float:
 
 def _duration(text: str) -> float:
     """Seconds from 540, "540s", "9m", "1h30m" or "1.5h"."""
-    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower())
+    units = r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?"
+    plain = text.strip().lower()
+    found = re.fullmatch(units, plain + "s" if re.fullmatch(r"\d+(\.\d+)?", plain) else plain)
     hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
     total = 3600 * hours + 60 * minutes + seconds
     if not 0 < total < 1e7:

@@ -19,6 +19,18 @@ def _validator() -> Any:
     return jsonschema_rs.Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
 
 
+def check_can_write() -> None:
+    """Tells before hours of work that their records could not be checked.
+
+    Raises:
+        UserError: the package for it is missing.
+    """
+    try:
+        _validator()
+    except ImportError as error:
+        raise UserError("records are held to their schema by jsonschema-rs; type pip install jsonschema-rs") from error
+
+
 def check_record(content: dict[str, Any]) -> None:
     """Compares the content of a record's file with the schema.
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mixers.base import Mixer, MixerError
 from mixers.blocks import mixer_of_each_block
+from mixers.methods import autocast_dtype
 from mixers.registry import create_mixer, mixer_entry, mixer_options, parse_mixer
 
 NORMS = ("image", "token")
@@ -127,10 +129,10 @@ class MixerNet(nn.Module):
     def _tokens(self, x: Tensor) -> Tensor:
         check_image(x, (self.in_chans, *self.img_size))
         x = self.stem(x.contiguous(memory_format=self.memory_format)).contiguous(memory_format=self.memory_format)
-        return x.to(RESIDUALS[self.residual]) if _under_bfloat16_autocast(x) else x
+        return stream(x, RESIDUALS[self.residual])
 
     def _last_norm(self, x: Tensor) -> Tensor:
-        return self.norm(x.float() if _under_bfloat16_autocast(x) else x)  # as what follows it, whatever the residual
+        return self.norm(stream(x, torch.float32))  # as what follows it, whatever the residual
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """(B, dim, rows, columns) -> (B, num_classes), or what the head would get where pre_logits is set."""
@@ -275,12 +277,8 @@ class Block(nn.Module):
         mixed = self.norm2(self.mixer(self.norm1(x)))
         kept = self._kept(x)
         branch = _times(scaled_conv1x1(self.proj, mixed, self.scale1), kept)
-        if self.coordinates is None:
-            x = x + branch
-        elif x.dtype == torch.bfloat16:  # the small ones first: one rounding to the few digits of the large sum
-            x = x + (branch + _times(self.coordinates(self.scale1).to(x.dtype), kept))
-        else:
-            x = x + branch + _times(self.coordinates(self.scale1), kept)
+        positions = None if self.coordinates is None else _times(self.coordinates(self.scale1), kept)
+        x = x + branch if positions is None else add_both(x, branch, positions)
         hidden = F.gelu(self.expand(self.norm3(x)))
         return x + _times(scaled_conv1x1(self.contract, hidden, self.scale2), self._kept(x))
 
@@ -329,10 +327,9 @@ class ImageNorm(nn.GroupNorm):
         self.keep_half = keep_half
 
     def forward(self, x: Tensor) -> Tensor:
-        if not (self.keep_half and x.dtype == torch.bfloat16):
+        if not self.keep_half:
             return super().forward(x)
-        with torch.autocast(x.device.type, enabled=False):
-            return F.group_norm(x, 1, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+        return half_group_norm(x, self.weight, self.bias, self.eps)
 
 
 class TokenNorm(nn.LayerNorm):
@@ -353,10 +350,44 @@ class TokenNorm(nn.LayerNorm):
         return self._normed(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)
 
     def _normed(self, x: Tensor) -> Tensor:
-        if not (self.keep_half and x.dtype == torch.bfloat16):
+        if not self.keep_half:
             return super().forward(x)
-        with torch.autocast(x.device.type, enabled=False):
-            return F.layer_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+        return half_layer_norm(x, self.weight, self.bias, self.eps)
+
+
+# what depends on the dtype of an activation is a step of its own in a symbolic trace, which knows none
+
+
+@torch.fx.wrap
+def stream(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """x as it goes from block to block: in this dtype under bfloat16 autocast, else as it is."""
+    return x.to(dtype) if autocast_dtype(x.device.type) == torch.bfloat16 else x
+
+
+@torch.fx.wrap
+def add_both(x: Tensor, branch: Tensor, positions: Tensor) -> Tensor:
+    """The sum; in bfloat16 the small ones first: one rounding to the few digits of the large sum."""
+    if x.dtype == torch.bfloat16:
+        return x + (branch + positions.to(x.dtype))
+    return x + branch + positions
+
+
+@torch.fx.wrap
+def half_group_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """`ImageNorm` that leaves bfloat16 as it is."""
+    if x.dtype != torch.bfloat16:
+        return F.group_norm(x, 1, weight, bias, eps)
+    with torch.autocast(x.device.type, enabled=False):
+        return F.group_norm(x, 1, weight.to(x.dtype), bias.to(x.dtype), eps)
+
+
+@torch.fx.wrap
+def half_layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """`TokenNorm` that leaves bfloat16 as it is."""
+    if x.dtype != torch.bfloat16:
+        return F.layer_norm(x, weight.shape, weight, bias, eps)
+    with torch.autocast(x.device.type, enabled=False):
+        return F.layer_norm(x, weight.shape, weight.to(x.dtype), bias.to(x.dtype), eps)
 
 
 def make_norm(norm: str, channels: int, memory_format: torch.memory_format, keep_half: bool = False) -> nn.Module:
@@ -389,11 +420,6 @@ def create_mixer_of_layer(mixer: str, dim: int, size: tuple[int, int], layer: in
             raise MixerError(f"mixer {mixer!r}: seed is {base!r}; allowed: whole numbers from 0 to {2**31 - 1}")
         options["seed"] = base * 1000 + layer
     return create_mixer(mixer, dim, size, **options)
-
-
-def _under_bfloat16_autocast(x: Tensor) -> bool:
-    device = x.device.type
-    return torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
 
 
 def _times(branch: Tensor, kept: Tensor | None) -> Tensor:

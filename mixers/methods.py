@@ -31,10 +31,14 @@ def fastest(kind: str, device: str, tokens: int, dtype: torch.dtype = torch.floa
     return next(method for most, method in rows if most is None or tokens <= most)
 
 
+def autocast_dtype(device: str) -> torch.dtype | None:
+    """The dtype of autocast on this type of device; None outside autocast."""
+    # meta tensors have no autocast to ask about
+    if device == "meta" or not torch.is_autocast_enabled(device):
+        return None
+    return torch.get_autocast_dtype(device)
+
+
 def computed_in(x: Tensor) -> torch.dtype:
     """The dtype of products with `x`: that of autocast, which leaves float64 alone, else its own."""
-    device = x.device.type
-    # meta tensors have no autocast to ask about
-    if x.dtype != torch.float64 and device != "meta" and torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device)
-    return x.dtype
+    return x.dtype if x.dtype == torch.float64 else autocast_dtype(x.device.type) or x.dtype

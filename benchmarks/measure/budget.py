@@ -13,7 +13,8 @@ from benchmarks.record import cores
 from benchmarks.trial import Trial
 
 REPORT_S = 8.0  # tables, plots and page of a few records, the drawing library loaded included
-REPORT_RECORD_S = 0.04  # and of each record more
+REPORT_RECORD_S = 0.02  # and of each record more
+MOST_SLOWED = 2.0  # by what else runs: in a container the load may be that of other people
 ENDING_S = 1.0  # of the process itself
 
 
@@ -28,16 +29,10 @@ class Budget:
     def __init__(self, seconds: float | None = None, report_records: int = 0) -> None:
         self.seconds = seconds
         age_s = time.time() - psutil.Process().create_time()
-        self._end = math.inf if seconds is None else time.monotonic() - age_s + seconds
-        self._reserved_s = ENDING_S + (REPORT_S + REPORT_RECORD_S * report_records if report_records else 0.0)
-
-    @property
-    def until(self) -> float:
-        """When measuring has to end, on time.monotonic()'s clock, which all processes of a machine share.
-
-        What comes after takes longer where more wants to run than there are cores.
-        """
-        return self._end - self._reserved_s * max(1.0, _load() / cores())
+        reserved_s = ENDING_S + (REPORT_S + REPORT_RECORD_S * report_records if report_records else 0.0)
+        reserved_s *= min(MOST_SLOWED, max(1.0, _load() / cores()))  # where more wants to run than there are cores
+        # on time.monotonic()'s clock, which all processes of a machine share
+        self.until = math.inf if seconds is None else time.monotonic() - age_s + seconds - reserved_s
 
     @property
     def bounded(self) -> bool:

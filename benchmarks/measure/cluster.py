@@ -21,6 +21,7 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.errors import UserError
+from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.one_trial import Measured
 from benchmarks.measure.progress import TRAINED, outcome_line
 from benchmarks.measure.run import Result, Runner
@@ -179,6 +180,7 @@ def measure_on_node(
             mixer_entry(plugin)
         runner = Runner(Path(results), Path(data_dir), retry, timeout_s, log_kinds=log_kinds)
         wanted = Trial.from_dict(trial)
+        set_math_mode(wanted.threads)
         with runner.lock(wanted):  # waits where another run is at it
             record = runner.load(wanted)
             if record is not None and record.started != stale:

@@ -13,12 +13,15 @@ import dataclasses
 import functools
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import re
+import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,7 +57,10 @@ KERNELS = (
 MATMUL_SIDE = {"cpu": 512, "cuda": 8192}
 COPY_BYTES = {"cpu": 2**24, "cuda": 2**30}
 TRAIN_BATCHES = {"cpu": 4, "cuda": 40}  # of one epoch
+NO_TESTS = 5  # pytest's exit code
+WRONG = ("FAILED", "ERROR")
 OUTCOMES = ("PASSED", "FAILED", "ERROR", "SKIPPED", "XFAIL", "XPASS")
+TEST_LINE = re.compile(rf"(tests/.+?) ({'|'.join(OUTCOMES)})(?: |$)")  # an id may hold blanks
 
 Rows = list[dict[str, Any]]
 
@@ -92,7 +98,7 @@ def check_device(report: Report, device: str, until: float) -> None:
         for name, value in _nvidia_smi(("driver_version", "clocks.max.sm", "clocks.max.memory", "power.limit")):
             report.add(what=name, value=value)
     report.add(what="processor", value=f"{cpu_name()}, {kind_of(processor())}, {os.cpu_count()} cores")
-    for package in (*PACKAGES, "triton"):
+    for package in (*PACKAGES, "triton", "jsonschema-rs", "hypothesis"):
         try:
             report.add(what=package, value=importlib.metadata.version(package))
         except importlib.metadata.PackageNotFoundError:
@@ -168,38 +174,29 @@ def check_tests(report: Report, device: str, until: float) -> None:
     if not (root / "tests").is_dir():
         report.add(test="all", outcome="SKIPPED", detail="no folder tests here: an installed copy")
         return
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "pytest",
-        "-m",
-        "gpu",
-        "-v",
-        "--no-header",
-        "-rN",
-        "--tb=line",
-        "-p",
-        "no:xdist",
-    ]
-    if device == "cpu":
+    command = [sys.executable, "-u", "-m", "pytest", "-v", "--no-header", "-rN", "--tb=line", "-p", "no:xdist"]
+    command += ["--continue-on-collection-errors", "-m", "gpu and not slow", "tests"]
+    if device == "cpu":  # those that need a GPU would be skipped, and the others are in `make test`
         command += ["--collect-only", "-q"]
     running = subprocess.Popen(
-        [*command, "tests"], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     )
     assert running.stdout is not None
+    alarm = threading.Timer(max(0.0, until - time.monotonic()), running.kill)  # a test may be silent for long
+    alarm.start()
     details = []
     for line in running.stdout:
-        found = re.match(rf"(tests/\S+) ({'|'.join(OUTCOMES)})\b", line)
-        if found:
+        sys.stdout.write(line)
+        if found := TEST_LINE.match(line):
             report.add(test=found[1], outcome=found[2])
         elif re.match(r"(E  |/|\w*Error)", line):
             details.append(_short(line))
-        if time.monotonic() > until:
-            running.kill()
-            report.add(test="the rest", outcome="LEFT", detail="out of time")
-            break
     code = running.wait()
+    alarm.cancel()
+    if time.monotonic() >= until:
+        report.add(test="the rest", outcome="LEFT", detail="out of time")
+    elif code not in (0, NO_TESTS) and not any(row["outcome"] in WRONG for row in report.rows):
+        report.add(test="all", outcome="ERROR", detail=f"exit code {code}")
     if details:
         report.add(test="what failed", outcome="DETAIL", detail=details[:20])
     if not report.rows:
@@ -223,7 +220,8 @@ def check_training(report: Report, device: str, until: float) -> None:
         own = dataclasses.replace(trial, kind="tuning", epochs=2, train_images=max(300, images), **small)
         try:
             set_math_mode(own.threads)
-            outcome = train(own, load_data(own, folder, device), folder / f"{own.kind}-{own.id()}.pt")
+            data = load_data(own, folder, device)
+            outcome = train(own, data, folder / f"{own.kind}-{own.id()}.pt")
         except Exception as error:
             report.add(mixer=trial.mixer, status="error", reason=_short(f"{type(error).__name__}: {error}"))
             continue
@@ -233,10 +231,13 @@ def check_training(report: Report, device: str, until: float) -> None:
                 path.unlink()
         metrics = outcome.metrics
         seconds = outcome.history[-1]["seconds"]
-        steps = -(-(own.train_images or 0) // (own.batch_size or 1))
+        steps = -(-len(data.train_labels) // (own.batch_size or 1))
         names = ("step", "method", "compile_s", "train_loss", "val_top1_percent")
         row = {name: metrics.get(name) for name in names}
-        report.add(mixer=trial.mixer, status="ok", step_ms=1000 * seconds / steps, **row)
+        status, reason = "ok", None
+        if device == "cuda" and metrics["step"] == "eager":
+            status, reason = "error", "the step was not captured; step-training.log says why"
+        report.add(mixer=trial.mixer, status=status, step_ms=1000 * seconds / steps, **row, reason=reason)
 
 
 def check_kernels(report: Report, device: str, until: float) -> None:
@@ -318,17 +319,25 @@ def _take(name: str, folder: Path, device: str, limit_s: float) -> dict[str, Any
     status, reason = "ok", None
     root = str(Path(__file__).resolve().parents[2])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, *filter(None, sys.path)])}
-    try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=max(1.0, limit_s), check=False
+    log_path = folder / f"step-{name}.log"
+    with log_path.open("w", encoding="utf-8") as file:  # a session of its own: what it has started ends with it
+        running = subprocess.Popen(
+            command, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
         )
-        if done.returncode:
-            status, reason = "error", _short(" | ".join((done.stdout + done.stderr).strip().splitlines()[-4:]))
-    except subprocess.TimeoutExpired:
-        status, reason = "timeout", f"not done after {duration(limit_s)}"
+        try:
+            code = running.wait(max(1.0, limit_s))
+        except subprocess.TimeoutExpired:
+            code, status, reason = 0, "timeout", f"not done after {duration(limit_s)}"
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+    if code:
+        text = log_path.read_text(encoding="utf-8", errors="replace")
+        status, reason = "error", _short(" | ".join(text.strip().splitlines()[-4:]))
     path = step_file(folder, name)
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
-    wrong = [row for row in rows if row.get("status") == "error" or row.get("outcome") in ("FAILED", "ERROR")]
+    wrong = [row for row in rows if row.get("status") == "error" or row.get("outcome") in WRONG]
     if status == "ok" and (wrong or not rows):
         status, reason = "failed", f"{len(wrong)} of {len(rows)}" if rows else "nothing was measured"
     return {"status": status, "reason": reason, "seconds": time.monotonic() - began, "rows": rows}
@@ -381,6 +390,7 @@ def _short(text: str) -> str:
 
 def main(name: str, folder: str, device: str, limit: str) -> None:
     """Takes one step in this process."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
     set_math_mode(1 if device == "cpu" else torch.get_num_threads())
     STEPS[name].measure(Report(step_file(Path(folder), name)), device, float(limit) - ENDING_S)
 

@@ -75,6 +75,9 @@ class Plan:
             for value in given if isinstance(given, tuple) else (given,):
                 check_value(name, value)
         self.device = _device(request.device)
+        precision = request.precision or ("bfloat16" if self.device == "cuda" else "float32")
+        if request.residual == "bfloat16" != precision:
+            raise UserError("--residual is bfloat16, which is for training in bfloat16; add PRECISION=bfloat16")
         self.profile_name = request.profile or ("full" if self.device == "cuda" else "quick")
         default = "cifar100" if self.profile_name == "full" else "constellations"
         self.dataset = request.dataset or default

@@ -107,11 +107,12 @@ class OwnProcess:
         Raises:
             Cancelled: `cancel` was set before the answer came.
         """
+        end = math.inf if timeout_s is None else time.monotonic() + timeout_s
         try:
             if self._process is None:
                 self._start()
             self._connection.send((functools.partial(function, *arguments), dict(os.environ), log_level()))
-            kind, content = _listen(self._connection, timeout_s, cancel)
+            kind, content = _listen(self._connection, end, timeout_s, cancel)
         except (BrokenPipeError, ConnectionResetError):
             kind, content = "nothing", None
         except BaseException:  # an interrupt too ends the process
@@ -178,9 +179,8 @@ def _context() -> Any:
     return context
 
 
-def _listen(connection: Any, timeout_s: float | None, cancel: threading.Event | None) -> tuple[str, Any]:
+def _listen(connection: Any, end: float, timeout_s: float | None, cancel: threading.Event | None) -> tuple[str, Any]:
     """Hands log records on until the answer is there; ("nothing", None) where the other end closed without one."""
-    end = math.inf if timeout_s is None else time.monotonic() + timeout_s
     look_s = None if timeout_s is None and cancel is None else LOOK_S
     try:
         while time.monotonic() < end:

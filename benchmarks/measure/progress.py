@@ -34,6 +34,7 @@ PROCESS_START_S = 6.0  # of a latency process
 # of its kernels and their memory traffic
 GPU_NUMBERS_PER_S = 6e9
 GPU_START_S = 8.0
+GPU_PROCESS_S, TOGETHER = 20.0, 8  # of a latency process, with its kernels compiled; and the nets in one
 TRAINED = ("accuracy", "tuning")
 
 
@@ -158,6 +159,8 @@ def _latency_s(trial: Trial, per_image: float) -> float:
     step = per_image * trial.batch_size
     calls = (step, step / 3, step / trial.depth / 2, step / trial.depth / 6)
     items = sum(max(call, LATENCY_ITEM_S) for call in calls) * ((trial.rounds or 1) + 1)
+    if trial.device != "cpu":
+        items += GPU_PROCESS_S / TOGETHER
     return items + (60.0 if trial.compiled else 0.0)
 
 

@@ -49,6 +49,7 @@ from benchmarks.measure.process import (
 from benchmarks.measure.progress import TRAINED, Progress
 from benchmarks.measure.train import training_step_bytes
 from benchmarks.record import Record, code_of, environment, machine_key, now, set_aside
+from benchmarks.schema import check_can_write
 from benchmarks.sources import changed_parts, sources_of
 from benchmarks.trial import Trial
 from mixers.blocks import mixers_in
@@ -91,7 +92,7 @@ class Runner:
         left: the trials that the budget of the last `run` did not suffice for.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written, or a package for that is missing.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Runner:
         workers: int = 1,
         budget: Budget | None = None,
     ) -> None:
+        check_can_write()
         self.records = results / "records"
         self.checkpoints = results / "checkpoints"
         self.locks = self.checkpoints / "locks"
@@ -153,8 +155,7 @@ class Runner:
         before = {trial: there.get(name_of(trial)) for trial in trials}
         changed = _changed(before)
         found = {trial: r for trial, r in before.items() if r is not None and not self.again(r)}
-        if changed and CHANGED not in self.retry:
-            _say_changed(changed, len(found))
+        self._mind(changed, len(found))
         todo = [trial for trial in before if trial not in found]
         self._steps_to_come = steps_to_come(trials)
         if todo:
@@ -192,6 +193,14 @@ class Runner:
             self._end_own_process()
         self.left.sort(key=trials.index)
         return results
+
+    def _mind(self, changed: dict[Trial, list[str]], found: int) -> None:
+        """Says which records are of other code, or, where these are measured again, drops the epochs of that code."""
+        if CHANGED in self.retry:
+            for trial in changed:
+                (self.checkpoints / f"{name_of(trial)}.pt").unlink(missing_ok=True)
+        elif changed:
+            _say_changed(changed, found)
 
     def again(self, record: Record) -> bool:
         """Whether a trial that has this record is measured again."""
@@ -266,7 +275,10 @@ class Runner:
             if trial.kind in TRAINED and self.own_process and self.budget.fits(0.0):
                 self.left.remove(trial)
                 progress.left.add(trial)
-                return self._measure_group([trial], before, progress, 0) or []
+                outcome = self._measure_group([trial], before, progress, 0)
+                if outcome is None:  # another run is at it
+                    self._leave([trial], progress)
+                return outcome or []
         return []
 
     def _leave(self, trials: Iterable[Trial], progress: Progress) -> None:
@@ -354,10 +366,11 @@ class Runner:
             for trial in trials:
                 stack.enter_context(Heartbeat(self.checkpoints, name_of(trial), trial, LATENCY_HEARTBEAT_S))
             left_s = self.budget.left_s
-            timings = measure_latency(trials, TIMEOUT_S if left_s is None else min(left_s, TIMEOUT_S))
+            bounded = left_s is not None and left_s < TIMEOUT_S
+            timings = measure_latency(trials, left_s if left_s is not None and bounded else TIMEOUT_S)
         records: list[Record | None] = []
         for t in timings:
-            cut = t.status == "timeout" and self.budget.bounded
+            cut = t.status == "timeout" and bounded
             records.append(
                 None if cut else self.write(t.trial, Measured(t.status, t.reason, t.metrics, t.history), started)
             )
@@ -381,16 +394,17 @@ class Runner:
         kills = kernel_oom_kills()
         if not hasattr(self._own, "process"):
             self._own.process = OwnProcess()
-        bounds = [bound for bound in (self.timeout_s, self.budget.left_s) if bound is not None]
-        keep = False
+        left_s, keep = self.budget.left_s, False
+        bounds = [bound for bound in (self.timeout_s, left_s) if bound is not None]
         try:
             outcome = self._own.process.call(
                 measure_in_process, plugins, call, timeout_s=min(bounds, default=None), cancel=self._cancel
             )
-            keep = trial.device == "cuda" and outcome.status == "ok"  # after an error a context may be broken
+            # after an error a context may be broken, and after a capture that failed it may wait for its end
+            keep = trial.device == "cuda" and outcome.status == "ok" and outcome.metrics.get("step") != "eager"
             return outcome
         except TimedOut as error:
-            if not self.budget.fits(0.0):
+            if left_s is not None and (self.timeout_s is None or left_s <= self.timeout_s):
                 return Measured(LEFT, str(error))
             return Measured("timeout", f"{error}; --timeout allows more, RETRY=failed goes on from the last checkpoint")
         except Crashed as error:

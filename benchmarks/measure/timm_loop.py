@@ -300,7 +300,8 @@ def _trial(mixer: str, threads: int, batch_size: int, dataset: str, device: str,
     return Trial(
         kind="tuning", mixer=mixer, dataset=dataset, image_size=32, patch_size=4, dim=64, depth=4, threads=threads,
         batch_size=batch_size, epochs=1, lr=1e-3, weight_decay=0.05, warmup_epochs=0.0, label_smoothing=0.1,
-        device=device, precision="bfloat16" if device == "cuda" else "float32", **own,
+        device=device, precision="bfloat16" if device == "cuda" else "float32",
+        residual="bfloat16" if device == "cuda" else "float32", **own,
     )  # fmt: skip
 
 

@@ -177,7 +177,8 @@ class Accuracies:
         return len(finding.missing), -min(part.n for part in finding.parts)
 
     def _in_setting(self, evidence: Evidence, runs: Sequence[Runs]) -> Finding | None:
-        by_cell = {Cell(r.setting["mixer"], tuple((f, r.setting[f]) for f in self.free)): r for r in runs}
+        latest_last = sorted(runs, key=lambda r: r.setting["mixer_version"])
+        by_cell = {Cell(r.setting["mixer"], tuple((f, r.setting[f]) for f in self.free)): r for r in latest_last}
         contrasts, parts = self.wanted(runs), []
         missing: list[str] = []
         for contrast in contrasts:

@@ -32,6 +32,8 @@ def command(verb: str, row: Mapping[Any, Any], fields: Sequence[str], **more: st
     values = {"mixer": row["mixer"], **{name: plain(row.get(name)) for name in fields}, **more}
     if row.get("match") != "width" and plain(row.get("match_dim")) is not None:
         values["dim"] = row["match_dim"]
+    if row.get("precision") == "bfloat16" and row.get("residual") == "float32":  # not what it is by default
+        values["residual"] = "float32"
     # make, too, reads a dollar sign as its own
     words = [f"{name.upper()}={shlex.quote(word(v))}" for name, v in values.items() if v not in (None, "")]
     words = [text.replace("$", "$$") for text in words]

@@ -19,7 +19,16 @@ from benchmarks.report.paired import FEWEST_SEEDS, Sample
 from benchmarks.report.plots_accuracy import best_learning_rates
 from benchmarks.report.plots_latency import scaling_row, sweeps
 from benchmarks.report.statistics import Estimate, mean_interval, pareto_front
-from benchmarks.report.tables import ATTENTION, TRAINED_ALIKE, lookup, of_one_processor, preferred, ratios, same_rows
+from benchmarks.report.tables import (
+    ATTENTION,
+    SAME_NET,
+    TRAINED_ALIKE,
+    lookup,
+    of_one_processor,
+    preferred,
+    ratios,
+    same_rows,
+)
 from benchmarks.report.text import NOTHING, clean, listing, ranged, signed, significant, span_of
 from benchmarks.report.verdicts import Verdict, effect_text
 
@@ -124,8 +133,7 @@ def trained_ratio(latency: pd.DataFrame, row: pd.Series | None, name: str) -> st
     """Time of the net as it was trained over that of attention's, median and its interval over rounds."""
     if row is None or latency.empty:
         return NOTHING
-    net = ["label", "image_size", "patch_size", "dim", "depth", "norm", "coordinates"]
-    found = latency[same_rows(latency, row, net) & (latency["status"] == "ok")]
+    found = latency[same_rows(latency, row, SAME_NET) & (latency["status"] == "ok")]
     if found.empty:
         return NOTHING
     first = found.iloc[0]

@@ -11,8 +11,9 @@ from itertools import combinations
 
 import pandas as pd
 
+from benchmarks.report.frame import plain
 from benchmarks.report.statistics import Estimate, mean_interval
-from benchmarks.report.tables import ACCURACY_SETTING
+from benchmarks.report.tables import ACCURACY_SETTING, of_one_processor
 from benchmarks.report.text import signed
 
 
@@ -43,3 +44,12 @@ def sentences(frame: pd.DataFrame) -> list[str]:
         apart = shift.low is not None and shift.high is not None and not shift.low <= 0 <= shift.high
         lines.append(text + ("; the kinds differ, so that their runs had better be looked at apart" if apart else ""))
     return lines
+
+
+def times_sentence(frame: pd.DataFrame) -> list[str]:
+    """Whose times a summary shows, where there are those of several kinds."""
+    timed = frame[frame["kind"] == "latency"]
+    if timed["processor"].map(plain).nunique(dropna=False) < 2:
+        return []
+    kind = plain(of_one_processor(timed)["processor"].iloc[0])
+    return [f"times are those on {kind or 'a kind of processor that its records do not say'}"]

@@ -168,6 +168,7 @@ def caption(name: str, frame: pd.DataFrame) -> str:
         f"torch {listing(sorted(set(frame['torch'].map(str))))}",
     ]
     kinds = processors.sentences(frame) if name in ("summary", "differences") else []
+    kinds += processors.times_sentence(frame) if name == "summary" else []
     return "; ".join([", ".join(words), *runs(name, frame), *kinds]) + "."
 
 

@@ -85,7 +85,9 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
             row |= estimate_columns(name, mean_interval(ok[name].dropna()))
         row["train_images_per_s"] = middle(ok["train_images_per_s"])
         row["match_ratio"] = middle(ok["match_ratio"])
-        row |= cost_columns(lookup(costs, first), ok) | latency_columns(lookup(latencies, first), attention)
+        row |= cost_columns(lookup(costs, first, [*SAME_NET, "residual"]), ok) | latency_columns(
+            lookup(latencies, first), attention
+        )
         rows.append(row)
     ranked = table(rows, lambda r: (-(r["test_top1_percent_mean"] or -1.0), r["label"], *setting_order(r)))
     # mixers are ranked among those that only differ in the mixer, the comparison with most of them first
@@ -332,8 +334,8 @@ def of_one_processor(timed: pd.DataFrame) -> pd.DataFrame:
     return timed[[plain(kind) == min(most, key=str) for kind in timed["processor"]]] if most else timed
 
 
-def lookup(records: pd.DataFrame, row: pd.Series) -> pd.Series | None:
-    found = records[same_rows(records, row, SAME_NET)]
+def lookup(records: pd.DataFrame, row: pd.Series, fields: Sequence[str] = SAME_NET) -> pd.Series | None:
+    found = records[same_rows(records, row, list(fields))]
     return None if found.empty else found.iloc[0]
 
 

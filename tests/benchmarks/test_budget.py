@@ -21,14 +21,15 @@ import psutil
 import pytest
 import torch
 
+from benchmarks import schema
 from benchmarks.cli import _duration
 from benchmarks.errors import UserError
 from benchmarks.measure import attempt, progress, run
 from benchmarks.measure.attempt import Deadline
 from benchmarks.measure.budget import Budget, left_lines
-from benchmarks.measure.one_trial import LEFT, Measured, share_left, steps_to_come
+from benchmarks.measure.one_trial import LEFT, Measured, name_of, share_left, steps_to_come
 from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.process import Cancelled, OwnProcess
+from benchmarks.measure.process import Cancelled, OwnProcess, TimedOut
 from benchmarks.measure.run import Runner
 from benchmarks.record import load_records
 from benchmarks.report.frame import SPEEDS, load_results
@@ -58,7 +59,7 @@ def test_a_time_is_written_as_people_write_it(text, seconds) -> None:
     assert _duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0", "-3", "9 minutes", "m", "1e3", "nan", "inf", "5m1h", "99999999"])
+@pytest.mark.parametrize("text", ["1h30", "1m30", "", "0", "-3", "9 minutes", "m", "1e3", "nan", "5m1h", "99999999"])
 def test_what_is_no_time_is_refused_with_an_example(text) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="such as 540, 9m or 1h30m"):
         _duration(text)
@@ -303,8 +304,10 @@ def test_records_of_other_code_are_named_and_measured_again_where_that_is_asked_
         len(measured) == 3 and "1 of the 3 records found are of other code than today's (mixer of dct)" in caplog.text
     )
     assert "RETRY=changed" in caplog.text
+    (checkpoint,) = (runner().checkpoints / f"{name_of(t)}.pt" for t in trials if t.mixer == "dct")
+    checkpoint.touch()
     runner("changed").run(trials)
-    assert measured[3:] == ["dct"]
+    assert measured[3:] == ["dct"] and not checkpoint.exists()  # no epoch of the other code is gone on from
 
 
 class Remembered:
@@ -360,3 +363,27 @@ def test_a_bounded_sweep_ends_in_time_with_a_fair_set_and_says_what_is_left(tmp_
     ranked = {line.split(",")[0] for line in summary.read_text().splitlines()[1:]}
     assert ranked == set(trained)  # nothing unfinished is ranked
     assert (tmp_path / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "budget_s", "status"),
+    [(None, 1e6, LEFT), (5.0, 1e6, "timeout"), (1e9, 1e6, LEFT), (5.0, None, "timeout")],
+)
+def test_what_ends_a_run_is_told_by_the_bound_that_was_reached(
+    tmp_path, monkeypatch, timeout_s, budget_s, status
+) -> None:
+    class Slow(Remembered):
+        def call(self, function, plugins, call, **how):
+            raise TimedOut("not done after it")
+
+    monkeypatch.setattr(run, "OwnProcess", Slow)
+    runner = Runner(tmp_path, tmp_path, timeout_s=timeout_s, budget=Budget(budget_s))
+    assert runner._measure(Plan(REQUEST).accuracy()[0]).status == status
+
+
+def test_a_missing_package_is_told_before_anything_runs(tmp_path, monkeypatch) -> None:
+    schema._validator.cache_clear()
+    monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    with pytest.raises(UserError, match="pip install jsonschema-rs"):
+        Runner(tmp_path / "new", tmp_path)
+    assert not (tmp_path / "new").exists()

@@ -37,35 +37,61 @@ def test_a_step_that_fails_hangs_or_measures_nothing_is_a_line_and_the_next_begi
     monkeypatch.setenv(DEVICE_VARIABLE, "cpu")
     folder = tmp_path / FOLDER
 
-    run = subprocess.run
+    killed: list[int] = []
 
-    def take(command, **how):
-        if command[0] == "git":
-            return run(command, **how)
-        name, limit = command[3], how["timeout"]
-        report = Report(step_file(folder, name))
-        if name == "ceilings":
-            report.add(what="copy", value=1.5, unit="GB/s", status="ok")
-            raise subprocess.TimeoutExpired(command, limit)
-        if name == "training":
-            report.add(mixer="dct", status="ok", step_ms=1.0, step="graph")
-            report.add(mixer="random", status="error", reason="CUDA error")
-        if name == "device":
-            report.add(what="card", value="a card")
-        code = 1 if name == "kernels" else 0
-        return subprocess.CompletedProcess(command, code, "", "Traceback\nRuntimeError: in /home/x/y.py it broke")
+    class Step:
+        """Stands for the process of one step."""
 
-    monkeypatch.setattr(check.subprocess, "run", take)
+        pid = 12345
+
+        def __init__(self, command, stdout, start_new_session, **how) -> None:
+            assert start_new_session  # so that what it has started can be ended with it
+            self.name = command[3]
+            report = Report(step_file(folder, self.name))
+            if self.name == "device":
+                report.add(what="card", value="a card")
+            if self.name == "ceilings":
+                report.add(what="copy", value=1.5, unit="GB/s", status="ok")
+            if self.name == "training":
+                report.add(mixer="dct", status="ok", step_ms=1.0, step="graph")
+                report.add(mixer="random", status="error", reason="CUDA error", step_ms=2.0, step="eager")
+            stdout.write("Traceback\nRuntimeError: in /home/x/y.py it broke\n")
+            stdout.flush()
+
+        def wait(self, timeout=None) -> int:
+            if self.name == "ceilings" and timeout is not None:
+                raise subprocess.TimeoutExpired(self.name, timeout)
+            return 1 if self.name == "kernels" else 0
+
+    code = {"commit": "abc", "dirty": False}
+    monkeypatch.setattr(check, "code_version", lambda: code)
+    monkeypatch.setattr(check.subprocess, "Popen", Step)
+    monkeypatch.setattr(check.os, "killpg", lambda pid, number: killed.append(pid))
     lines = dict(zip(STEPS, gpu_check(tmp_path, 1e6), strict=True))
     assert [status for status, _ in lines.values()] == ["ok", "timeout", "failed", "error", "failed", "failed"]
     assert "a card" in lines["device"][1] and "copy 1.5 GB/s" in lines["ceilings"][1]
     assert "1 of 2" in lines["training"][1] and "dct 1.00 ms (graph)" in lines["training"][1]
     assert "it broke" in lines["kernels"][1] and "/home" not in lines["kernels"][1]
-    assert "nothing was measured" in lines["tests"][1]
+    assert "nothing was measured" in lines["tests"][1] and len(killed) == len(STEPS)
     content = json.loads((folder / "gpu-check.json").read_text())
-    assert list(content["steps"]) == list(STEPS) and content["code"]
+    assert list(content["steps"]) == list(STEPS) and content["code"] == code
     page = (folder / PAGE).read_text()
     assert all(step.title in page for step in STEPS.values()) and "/home" not in page
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("tests/mixers/test_fused.py::test_sum[(1, 2, (72, 40))-torch.float16-False] FAILED [ 4%]", "FAILED"),
+        ("tests/benchmarks/test_step.py::test_a PASSED                            [ 50%]", "PASSED"),
+        ("tests/a.py::b SKIPPED (no GPU)", "SKIPPED"),
+        ("tests/a.py ERROR", "ERROR"),
+        ("E   AssertionError: tests/x PASSED_", None),
+    ],
+)
+def test_an_outcome_is_read_whatever_the_test_is_called(line, found) -> None:
+    match = check.TEST_LINE.match(line)
+    assert (match and match[2]) == found
 
 
 def test_shares_of_the_time_end_with_it(tmp_path, monkeypatch) -> None:

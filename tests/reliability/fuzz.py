@@ -389,14 +389,14 @@ class Fuzzer:
         """Training without the estimate of its duration, and without drawing the images anew."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(mock.patch("benchmarks.measure.progress.estimate_seconds", lambda trial: 1.0))
-            stack.enter_context(mock.patch.object(run, "in_own_process", _in_this_process))
+            stack.enter_context(mock.patch.object(run.OwnProcess, "call", _in_this_process))
             stack.enter_context(mock.patch.object(run, "start_server", lambda: None))
             if data_too:
                 stack.enter_context(mock.patch.object(run, "load_data", _cached_data))
             yield
 
 
-def _in_this_process(function: Any, *arguments: Any, timeout_s: float | None) -> Any:
+def _in_this_process(process: Any, function: Any, *arguments: Any, **how: Any) -> Any:
     return function(*arguments)
 
 
