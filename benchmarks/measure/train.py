@@ -37,7 +37,8 @@ from mixers import MixerNet
 
 EVALUATION_BATCH = 500
 GPU_EVALUATION_BATCH = 1000
-CHECKPOINT_EVERY_S = 10.0  # at the end of an epoch; a run that is killed repeats no more than that, and one epoch
+# at the end of an epoch, so that a run that is killed repeats no more than that and one epoch; on a CPU every epoch
+CHECKPOINT_EVERY_S = {"cpu": 0.0, "cuda": 10.0}
 CHECK_EVERY_STEPS = 50  # how often the loss is looked at; each look waits for the device
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ def train(
     Args:
         trial: what to train.
         data: its images, on its device.
-        checkpoint: written at the end of an epoch, CHECKPOINT_EVERY_S after the last time or later, and after the last
+        checkpoint: written at the end of an epoch, CHECKPOINT_EVERY_S after the last one or later, and after the last
             epoch.
         on_epoch: told every epoch's row of the history, and the last one again when resuming. Epochs that were not in
             the checkpoint when a run was killed are told again by the next one.
@@ -177,7 +178,7 @@ def train(
             "  epoch %d of %d: loss %.3f, held-out top-1 %.1f %%, %.0f images/s",
             *(epoch + 1, trial.epochs, row["train_loss"], row["val_top1_percent"], row["images_per_s"]),
         )
-        if epoch + 1 == trial.epochs or time.monotonic() - saved_at >= CHECKPOINT_EVERY_S:
+        if epoch + 1 == trial.epochs or time.monotonic() - saved_at >= CHECKPOINT_EVERY_S[trial.device]:
             save()
             saved_at, saved_epochs = time.monotonic(), epoch + 1
         epoch_s = time.monotonic() - started - (step.compile_s - compile_before)

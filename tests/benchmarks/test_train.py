@@ -156,7 +156,6 @@ def test_a_run_resumed_from_its_checkpoint_ends_bit_for_bit_like_one_without_a_b
             raise Killed
 
     monkeypatch.setattr(train_module, "_save", save_and_die)
-    monkeypatch.setattr(train_module, "CHECKPOINT_EVERY_S", 0.0)
     with pytest.raises(Killed):
         train(trial, data_of(trial), tmp_path / "broken.pt")
     monkeypatch.setattr(train_module, "_save", save)
@@ -180,8 +179,10 @@ def test_a_checkpoint_is_written_every_so_many_seconds_and_at_the_end(tmp_path, 
     monkeypatch.setattr(train_module, "_train_epoch", three_seconds)
     monkeypatch.setattr(train_module, "_save", lambda *args: saved.append(len(args[4])) or save(*args))
     monkeypatch.setattr(train_module.time, "monotonic", lambda: clock)
+    assert train_module.CHECKPOINT_EVERY_S == {"cpu": 0.0, "cuda": 10.0}
+    monkeypatch.setitem(train_module.CHECKPOINT_EVERY_S, "cpu", 10.0)
     train(trial, data_of(trial), tmp_path / "c.pt", lambda row: told.append(row["epoch"]))
-    assert train_module.CHECKPOINT_EVERY_S == 10 and saved == [4, 7]
+    assert saved == [4, 7]
     assert told == [1, 2, 3, 4, 5, 6, 7]
 
 
