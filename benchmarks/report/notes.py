@@ -14,7 +14,12 @@ SETTING_WORDS = (
     ("dim", "dim", ""),
     ("depth", "depth", ""),
 )
-ABLATIONS = (("norm", "token", "norm per token"), ("coordinates", False, "no coordinate channels"))
+ABLATIONS = (
+    ("norm", "token", "norm per token"),
+    ("coordinates", False, "no coordinate channels"),
+    ("precision", "bfloat16", "bfloat16"),
+    ("residual", "bfloat16", "residual stream too"),
+)
 STATUS_WORDS = {"oom": "out of memory", "error": "failed", "timeout": "timed out"}
 
 
