@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gc
 import itertools
 import math
 import time
@@ -20,13 +19,12 @@ from torch import Tensor, nn
 
 from benchmarks.errors import UserError
 from benchmarks.measure.compare import interleaved
-from benchmarks.measure.memory import free_bytes, predict_peak_bytes
+from benchmarks.measure.device import free_memory
+from benchmarks.measure.memory import FREE_SHARE, free_bytes, is_out_of_memory, predict_peak_bytes
 from benchmarks.measure.one_trial import one_line
 from mixers import MixerError, UnsupportedSize
 
 Key = TypeVar("Key")
-FREE_SHARE = 0.8  # of the free memory may be asked for on a CPU
-NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of PyTorch on a CPU, CUDA, and its libraries
 UNSUPPORTED = ("No available kernel", "No viable backend", "not implemented for", "nsupported dtype")
 LARGEST_ERROR = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 5e-3}  # relative, of an output that is timed
 LARGEST_ERROR_ON_GPU = 1e-4  # of float32, whose products a fused kernel makes of three in TF32
@@ -50,7 +48,7 @@ class Failed:
 def why(error: Exception) -> tuple[str, str]:
     """The status and the reason of a measurement that raised this."""
     text = str(error)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in text for words in NO_MEMORY):
+    if is_out_of_memory(error):
         return "oom", one_line(error)
     if isinstance(error, UnsupportedSize | NotImplementedError) or any(words in text for words in UNSUPPORTED):
         return "unsupported", one_line(error)
@@ -153,9 +151,8 @@ def interleaved_or_why(
 def let_go(device: str) -> None:
     """Gives back a GPU's memory that is not used any more, so that what comes next finds it free."""
     if device == "cuda":
-        gc.collect()
         with contextlib.suppress(RuntimeError):  # of a device that has failed for good
-            torch.cuda.empty_cache()
+            free_memory()
 
 
 class Deadline:

@@ -37,7 +37,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.measure.data import DATASETS
-from benchmarks.measure.memory import free_bytes, predict_peak_bytes
+from benchmarks.measure.memory import FREE_SHARE, NO_MEMORY, free_bytes, predict_peak_bytes
 from benchmarks.measure.train import build_net
 from benchmarks.trial import Trial
 from mixers import UnsupportedSize, create_mixer
@@ -48,7 +48,6 @@ PLAN_VARIABLE = "TOKEN_MIXERS_LATENCY_PLAN"
 DRIFT_ROUND = -1
 MODES = ("forward", "forward_backward")
 TIMEOUT_S = 3600.0  # for one image size
-FREE_SHARE = 0.8  # of the free memory may be asked for on a CPU
 MATMUL_SIDE = {"cpu": 1024, "cuda": 8192}  # of the square matrices whose product shows the machine's rate
 MATMUL = ("matmul", "forward")
 METRIC_OF = {
@@ -319,8 +318,7 @@ def _what_failed(error: str, message: str) -> tuple[str, str]:
 
 def is_out_of_memory(error: str, message: str) -> bool:
     """Whether an error, by its type and its message, is an allocator's, a library's or the driver's lack of memory."""
-    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-    return "OutOfMemory" in error or error == "MemoryError" or any(word in message for word in words)
+    return "OutOfMemory" in error or error == "MemoryError" or any(word in message for word in NO_MEMORY)
 
 
 def _floor_ms(trial: Trial, metrics: dict[str, Any], row: dict[str, Any]) -> float | None:

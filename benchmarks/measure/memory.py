@@ -17,6 +17,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+FREE_SHARE = 0.8  # of the free memory may be asked for on a CPU
+NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of PyTorch on a CPU, CUDA, and its libraries
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was too little memory, by whatever error the allocator or a library says so."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in NO_MEMORY)
+
 
 class TensorBytes(TorchDispatchMode):
     """While active, counts the bytes of the tensors that come to life and die; `peak` is the most at once."""

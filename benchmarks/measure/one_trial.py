@@ -21,7 +21,7 @@ from benchmarks.measure.cost import measure_cost
 from benchmarks.measure.data import DATASETS, load_data
 from benchmarks.measure.device import free_memory, set_math_mode
 from benchmarks.measure.logbook import Logbook
-from benchmarks.measure.memory import free_bytes
+from benchmarks.measure.memory import free_bytes, is_out_of_memory
 from benchmarks.measure.process import Heartbeat
 from benchmarks.measure.progress import TRAINED
 from benchmarks.measure.train import train, training_step_bytes
@@ -108,10 +108,8 @@ def measure(call: Call) -> Measured:
         return Measured("unsupported", str(error))
     except Diverged as error:
         return Measured("diverged", str(error))
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        return Measured("oom", one_line(error))
     except Exception as error:
-        if "can't allocate memory" in str(error):
+        if is_out_of_memory(error):
             return Measured("oom", one_line(error))
         log.debug("%s", traceback.format_exc())
         return Measured("error", f"{type(error).__name__}: {one_line(error)} ({_place(error)})")

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from benchmarks.collector import without_collector
 from benchmarks.errors import UserError
 from benchmarks.measure.attempt import (
-    FREE_SHARE,
     Deadline,
     WrongOutput,
     interleaved_or_why,
@@ -34,7 +33,7 @@ from benchmarks.measure.attempt import (
     why,
 )
 from benchmarks.measure.compare import Comparison, compare
-from benchmarks.measure.memory import free_bytes, predict_peak_bytes
+from benchmarks.measure.memory import FREE_SHARE, free_bytes, predict_peak_bytes
 from benchmarks.measure.peers import PAIRS, Pair
 from benchmarks.trial import Trial
 from mixers import Mixer, create_mixer, list_mixers

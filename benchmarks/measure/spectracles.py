@@ -24,6 +24,7 @@ from benchmarks.errors import Diverged, UserError
 from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import DATASETS, ImageData, batches, hold_out, load_data
 from benchmarks.measure.device import set_math_mode
+from benchmarks.measure.memory import is_out_of_memory
 from benchmarks.measure.one_trial import one_line
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.train import evaluate, evaluation_pass
@@ -262,7 +263,7 @@ def _measured(run: Run, data: ImageData) -> dict[str, Any]:
 def _failure(error: Exception) -> str:
     if isinstance(error, Diverged):
         return "diverged"
-    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    out_of_memory = is_out_of_memory(error)
     return "oom" if out_of_memory else "error"
 
 

@@ -267,6 +267,7 @@ def test_strong_augmentation_never_waits_for_the_gpu():
     recipe(images, labels, generator)  # constants are copied once
     torch.cuda.set_sync_debug_mode("error")
     try:
-        recipe(images, labels, generator)
+        pixels, targets = recipe(images, labels, generator)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert pixels.is_cuda and targets.is_cuda and pixels.isfinite().all()

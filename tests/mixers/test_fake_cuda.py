@@ -83,7 +83,8 @@ def test_no_fixed_matrix_is_cast_at_a_call(precision: str, fake: None) -> None:
 def test_a_step_of_spectracles(layout: str, standardize_at: str, fake: None) -> None:
     with torch._subclasses.fake_tensor.unset_fake_temporarily():
         net = Spectracles(8, 1, n_linear=1, num_classes=10, layout=layout, standardize_at=standardize_at)
-    _run(net, 32, "float32")
+    watch = _run(net, 32, "float32")  # raises at a tensor made on the CPU
+    assert any("fft" in str(function) for function, _ in watch.calls)
 
 
 class _Careless(Mixer):
