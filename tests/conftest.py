@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ import torch  # which leaves Triton alone until it is wanted
 if not torch.cuda.is_available():  # Triton's kernels run in its interpreter, which is asked for when it is imported
     assert "triton" not in sys.modules
     os.environ["TRITON_INTERPRET"] = "1"
+
+# a shell starts what it sends to the background with interrupts ignored, and the processes of a test would inherit that
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 
