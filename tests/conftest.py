@@ -14,8 +14,17 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# The same drawn examples in every run, whatever the machine is at; what a test says for itself goes on top. Another draw
-# each time: --hypothesis-profile=nightly. What fails prints the decorator that makes it again.
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, a core for each; read when torch is imported
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+import torch  # which leaves Triton alone until it is wanted
+
+if not torch.cuda.is_available():  # Triton's kernels run in its interpreter, which is asked for when it is imported
+    assert "triton" not in sys.modules
+    os.environ["TRITON_INTERPRET"] = "1"
+
+# The same drawn examples in every run, whatever the machine is at; what a test says for itself goes on top. Another
+# draw each time: --hypothesis-profile=nightly. What fails prints the decorator that makes it again.
 hypothesis.settings.register_profile(
     "steady",
     derandomize=True,
@@ -32,15 +41,6 @@ with contextlib.suppress(ImportError, AttributeError):
     providers = importlib.import_module("hypothesis.internal.conjecture.providers")
     assert providers.is_local_module_file is not None
     providers.is_local_module_file = lambda path: False  # type: ignore[attr-defined]
-
-if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, a core for each; read when torch is imported
-    os.environ["OMP_NUM_THREADS"] = "1"
-
-import torch  # which leaves Triton alone until it is wanted
-
-if not torch.cuda.is_available():  # Triton's kernels run in its interpreter, which is asked for when it is imported
-    assert "triton" not in sys.modules
-    os.environ["TRITON_INTERPRET"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,4 +1,4 @@
-"""Drawn examples are the same in every run, unless another draw is asked for, and a failure says how to see it again."""
+"""Drawn examples are the same in every run, unless another draw is asked for; a failure says how to see it again."""
 
 from __future__ import annotations
 
