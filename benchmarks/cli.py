@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from benchmarks import interrupt
 from benchmarks.errors import UserError, nearest, printable
 from benchmarks.trial import CHOICES, flag, parse_size
 
@@ -32,8 +33,22 @@ MOST_WORKERS = 256
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code: 0 done, 1 something failed, 2 the input was wrong, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    verb = arguments[0] if arguments else "help"
     try:
-        verb = arguments[0] if arguments else "help"
+        interrupt.set_orderly(True)
+        return _main(verb, arguments)
+    except KeyboardInterrupt:
+        return interrupt.say(verb)
+    except Exception:
+        if interrupt.asked():  # of which somebody on the way has made another error
+            return interrupt.say(verb)
+        raise
+    finally:
+        interrupt.set_orderly(False)
+
+
+def _main(verb: str, arguments: list[str]) -> int:
+    try:
         if verb in ("help", "-h", "--help"):
             print(_parser().format_help())
             return 0
@@ -47,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"{verb} has no use for {str(options.folder)!r}; options begin with --, see help")
         return VERBS[verb](options)
     except ValueError as error:
+        if interrupt.asked():
+            raise
         if not isinstance(error, UserError):
             from mixers import MixerError
 
@@ -60,9 +77,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(printable(f"token-mixers: {error.filename or 'a file'}: {error.strerror or error}"), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\ntoken-mixers: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
 
 
 def bench_all(options: argparse.Namespace) -> int:
