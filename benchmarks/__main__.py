@@ -18,7 +18,6 @@ SETTINGS = {
 }
 
 
-
 def run() -> int:
     """One command line in a process of its own, under SETTINGS; returns the exit code."""
     interrupt.watch()
