@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,6 +42,9 @@ with contextlib.suppress(ImportError, AttributeError):
     providers = importlib.import_module("hypothesis.internal.conjecture.providers")
     assert providers.is_local_module_file is not None
     providers.is_local_module_file = lambda path: False  # type: ignore[attr-defined]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a background job; tests interrupt what they start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 
