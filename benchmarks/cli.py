@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from benchmarks import interrupt
 from benchmarks.ending import say_outcome, say_ranking, say_rows, say_where
 from benchmarks.errors import UserError, nearest, printable
+from benchmarks.record import make_results_folder
 from benchmarks.trial import CHOICES, flag, parse_size
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def speed(options: argparse.Namespace) -> int:
 
     _only(options, ("threads", "data_dir", "results", "device", "budget"))
     device = Plan(Request(dataset="cifar100", device=options.device)).device if options.device else "cpu"
-    options.results.mkdir(parents=True, exist_ok=True)
+    make_results_folder(options.results)
     _log_to_stdout()
     threads = options.threads or cores()
     comparisons, forms, left = write_speed(
@@ -220,6 +221,7 @@ def crossovers(options: argparse.Namespace) -> int:
     from benchmarks.measure.plan import Plan, Request
 
     _only(options, ("device", "threads", "precision", "rounds", "results", "budget"))
+    make_results_folder(options.results)
     device = Plan(Request(dataset="cifar100", device=options.device)).device
     precisions = PRECISIONS[device] if options.precision is None else (options.precision,)
     threads = 1 if options.threads is None else options.threads
@@ -250,7 +252,7 @@ def profile(options: argparse.Namespace) -> int:
     if options.rounds is not None and not 1 <= options.rounds <= 1000:
         raise UserError(f"--rounds is {options.rounds}; allowed for the steps of a profile: 1 to 1000")
     trials = _plan(options).accuracy(all_seeds=False)
-    options.results.mkdir(parents=True, exist_ok=True)
+    make_results_folder(options.results)
     several_sizes = len({trial.image_size for trial in trials}) > 1
 
     def say(result: StepProfile) -> None:
@@ -279,6 +281,7 @@ def spectracles(options: argparse.Namespace) -> int:
     if options.retry == "changed":
         raise UserError("spectracles has no use for --retry changed; --retry failed tries failed runs again")
     runs = plan_runs(_request(options))
+    make_results_folder(options.results)
     _log_to_stdout()
     entries: list[dict[str, Any]] = []
     for entries in measure(runs, options.results, options.data_dir, retry=options.retry == "failed"):
@@ -297,7 +300,7 @@ def bench_peers(options: argparse.Namespace) -> int:
     from benchmarks.measure.peers_run import IMAGE_SIZES, ROUNDS, compare_with_peers
 
     _only(options, ("mixer", "image_size", "threads", "rounds", "results", "budget"))
-    options.results.mkdir(parents=True, exist_ok=True)
+    make_results_folder(options.results)
     _log_to_stdout()
     sizes = [parse_size(size) for size in options.image_size] if options.image_size else IMAGE_SIZES
     rounds, threads = (ROUNDS if options.rounds is None else options.rounds), options.threads

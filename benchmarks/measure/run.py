@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import tempfile
 import threading
 import time
 from collections import deque
@@ -47,7 +46,7 @@ from benchmarks.measure.process import (
 )
 from benchmarks.measure.progress import TRAINED, Progress, process_of
 from benchmarks.measure.train import training_step_bytes
-from benchmarks.record import Record, code_of, environment, machine_key, now, set_aside
+from benchmarks.record import Record, code_of, environment, machine_key, make_results_folder, now, set_aside
 from benchmarks.schema import check_can_write
 from benchmarks.sources import changed_parts, sources_of
 from benchmarks.trial import Trial
@@ -121,15 +120,7 @@ class Runner:
         self._cancel = threading.Event()
         self._own = threading.local()  # of each thread: its process
         self.log_kinds = Logbook(log_kinds, results).kinds
-        try:
-            self.records.mkdir(parents=True, exist_ok=True)
-            self.locks.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.records):
-                pass
-        except OSError as error:
-            raise UserError(
-                f"the results folder {results} cannot be written ({error.strerror}); name another by RESULTS="
-            ) from error
+        make_results_folder(results, "records", "checkpoints/locks")
 
     def load(self, trial: Trial) -> Record | None:
         """The record of a trial, whatever its status; one that cannot be read is set aside."""
