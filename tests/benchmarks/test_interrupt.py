@@ -49,7 +49,7 @@ MOMENTS = {
     "in a finalizer": {"forward": "Finalizer()", "top": ""},
     "where somebody makes another error of it": {
         "forward": "try_and_lose()",
-        "top": "def try_and_lose():\n    try:\n        press()\n    except BaseException:\n        raise ValueError('lost')",
+        "top": "def try_and_lose():\n    try: press()\n    except BaseException: raise ValueError('lost')",
     },
     "twice": {"forward": "press(); press()", "top": ""},
 }
