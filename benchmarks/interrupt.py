@@ -2,7 +2,8 @@
 
 While a verb is at work the first one raises KeyboardInterrupt, so that what has begun is put away. Where that would end
 in a traceback, or nowhere, the process ends at once: before and after the verb, while modules are imported (extension
-modules make errors of their own of it), in a finalizer, and at a second one.
+modules make errors of their own of it), within PyTorch (whose C++ aborts at one in some callbacks), in a finalizer, and
+at a second one. Whoever waits for another process is told in the orderly way; what computes has nothing to put away.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def _leave() -> None:
 
 def _on_interrupt(number: int, frame: FrameType | None) -> None:
     at = time.monotonic()
-    if not _State.orderly or _importing(frame):
+    if not _State.orderly or _where_it_would_be_lost(frame):
         _leave()
     if _State.asked_at is not None:
         if at - _State.asked_at < SECOND_S:
@@ -95,9 +96,10 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _importing(frame: FrameType | None) -> bool:
+def _where_it_would_be_lost(frame: FrameType | None) -> bool:
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+        name = frame.f_code.co_filename
+        if name.startswith("<frozen importlib") or f"{os.sep}torch{os.sep}" in name:
             return True
         frame = frame.f_back
     return False

@@ -46,6 +46,17 @@ MOMENTS = {
         "top": "try:\n    press()\nexcept KeyboardInterrupt:\n    raise ImportError('numpy.core.multiarray')",
     },
     "in a net": {"forward": "press()", "top": ""},
+    "in what C++ calls": {
+        "forward": "with Pressed(): x = x + 1",
+        "top": """
+from torch.utils._python_dispatch import TorchDispatchMode
+
+class Pressed(TorchDispatchMode):
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        press()
+        return function(*args, **(kwargs or {}))
+""",
+    },
     "in a finalizer": {"forward": "Finalizer()", "top": ""},
     "where somebody makes another error of it": {
         "forward": "try_and_lose()",
