@@ -209,7 +209,7 @@ def test_nothing_is_timed_while_others_train(tmp_path, monkeypatch) -> None:
             going.discard(call.trial.mixer)
         return Measured("error", "none")
 
-    def timed(self, trials):
+    def timed(self, trials, on_item):
         seen.append(("latency", len(going)))
         return [self.write(trial, Measured("error", "none")) for trial in trials]
 
