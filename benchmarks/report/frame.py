@@ -21,7 +21,8 @@ from benchmarks.trial import ADDED, Trial
 
 TRIAL_FIELDS = [field.name for field in dataclasses.fields(Trial)]
 SPEEDS = ("train_s", "train_images_per_s", "overhead_percent", "compile_s")  # of a training run, not its accuracy
-LATER = ADDED | {"processor": None, "processors": None}  # columns, and what records of version 0.1 have in them
+# columns, and what records of version 0.1 have in them
+LATER = ADDED | {"processor": None, "processors": None, "flops_unknown": None}
 GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these never meet
 USUAL = {"match": "width", "norm": "image", "coordinates": True, "compiled": False}  # the rest are ablations
 
@@ -53,6 +54,7 @@ def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     columns["family"] = [mixer_family(record.trial.mixer) for record in records]
     columns["tokens"] = [record.trial.tokens for record in records]
     columns["method"] = [record.metrics.get("method") for record in records]
+    columns["flops_unknown"] = [record.metrics.get("flops_unknown") for record in records]
     columns["machine"] = [machine_name(record.environment) for record in records]
     columns["processor"] = [processor_kind(record.environment) for record in records]
     columns["torch"] = [record.environment.get("torch") for record in records]

@@ -194,7 +194,7 @@ def text_cell(column: str, row: Mapping[str, Any]) -> Cell:
 
 def sort_key(text: str) -> float | str:
     """The number a cell begins with: "1.23 M (1.2-1.3)" as 1230000; what is no number sorts below all numbers."""
-    plain_text = text.replace("−", "-").removeprefix("+")
+    plain_text = text.replace("−", "-").removeprefix("+").removeprefix("≥ ")
     found = re.match(r"(?:from |never up to |only up to )?(-?[\d,]*\.?\d+(?:e[-+]?\d+)?)( [kMGT]\b)?", plain_text)
     if found is None:
         return -1.0

@@ -289,6 +289,7 @@ def cost_table(frame: pd.DataFrame) -> pd.DataFrame:
         row = {name: plain(record[name]) for name in names}
         counts = ("params", "mixer_params", "flops", "mixer_flops", "flops_executed", "flops_counted")
         row |= {name: whole(record[name]) for name in (*counts, "forward_peak_bytes", "train_peak_bytes")}
+        row["flops_unknown"] = plain(record["flops_unknown"])
         row["match_ratio"] = plain(record["match_ratio"])
         rows.append(row)
     return table(rows, lambda r: (*setting_order(r), r["label"]))
