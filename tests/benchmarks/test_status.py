@@ -80,7 +80,7 @@ def test_a_sweep_in_the_middle(tmp_path):
 
 KINDS = {
     "accuracy": {"batch_size": 64},
-    "tuning": {"batch_size": 64},
+    "tuning": {"batch_size": 64, "lr": 1e-3, "weight_decay": 0.05},
     "cost": {"epochs": None, "train_images": None, "batch_size": 2},
     "latency": {"epochs": None, "train_images": None, "batch_size": 2, "rounds": 1, "compiled": False},
 }
