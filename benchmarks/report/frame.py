@@ -23,6 +23,7 @@ TRIAL_FIELDS = [field.name for field in dataclasses.fields(Trial)]
 SPEEDS = ("train_s", "train_images_per_s", "overhead_percent", "compile_s")  # of a training run, not its accuracy
 # columns, and what records of version 0.1 have in them
 LATER = ADDED | {"processor": None, "processors": None, "flops_unknown": None}
+LATER |= {"n_failed": 0, "failed_runs": None, "withheld": False}
 GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these never meet
 USUAL = {"match": "width", "norm": "image", "coordinates": True, "compiled": False}  # the rest are ablations
 

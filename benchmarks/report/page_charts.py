@@ -13,6 +13,7 @@ from benchmarks.report.metrics import METRICS
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots_accuracy import best_learning_rates, rows_by, time_interval
 from benchmarks.report.plots_latency import copy_floor, missing_sizes, sweep_fields, sweeps
+from benchmarks.report.statistics import failed_words
 from benchmarks.report.style import mixer_style
 from benchmarks.report.tables import ACCURACY_SETTING, NET_TIMES, TIMES, TRAINED_ALIKE, same_rows
 from benchmarks.report.text import NOTHING, clean, metric, ranged, significant, span_of
@@ -104,7 +105,8 @@ def point(row: Mapping[Any, Any]) -> dict[str, Any]:
         key: time_interval(row, key) for key in ("net_forward_ms_per_image", "net_forward_backward_ms_per_image")
     }
     numbers = [
-        f"top-1 {NOTHING if plain(mean) is None else f'{mean:.1f}'} %{between}, n = {row['n']} seeds",
+        f"top-1 {NOTHING if plain(mean) is None else f'{mean:.1f}'} %{between}, n = {row['n']} seeds"
+        + (f", {failed_words(row['n'], row['n_failed'])}" if row["n_failed"] else ""),
         time_words(row, "net_forward", "forward")
         + ", "
         + time_words(row, "net_forward_backward", "forward + backward"),

@@ -19,7 +19,7 @@ from benchmarks.report.metrics import METRICS
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.statistics import pareto_front
 from benchmarks.report.style import NARROW, WIDE, mixer_style, short
-from benchmarks.report.tables import ACCURACY_SETTING, TRAINED_ALIKE, same_rows
+from benchmarks.report.tables import ACCURACY_SETTING, TRAINED_ALIKE, same_rows, withheld
 
 COSTS = {  # plot -> column of the summary, label of the axis
     "accuracy-vs-flops": ("flops", METRICS["flops"].label),
@@ -101,7 +101,9 @@ def tradeoff(
         axes.plot(x, y, **style, zorder=4)
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom - 0.06 * (top - bottom), top + 0.06 * (top - bottom))
-    ink += draw_front(axes, [exact[i] for i in pareto_front(exact)])
+    trusted = [xy for xy, row in zip(exact, ready.to_dict("records"), strict=True) if not withheld(row)]
+    if trusted:
+        ink += draw_front(axes, [trusted[i] for i in pareto_front(trusted)])
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.set_xlabel(label, labelpad=2)
     axes.set_ylabel(TOP1)

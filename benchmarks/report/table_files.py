@@ -215,6 +215,16 @@ def difference_cell(row: Row) -> str:
     return NOTHING if low is None else f"{signed(low)} to {signed(high)}{star}"
 
 
+def verdict_text(row: Row) -> str:
+    """The verdict, and the failed runs that stand beside it."""
+    return "; ".join(filter(None, (row["verdict"], row["failed_runs"])))
+
+
+def chance_cell(row: Row) -> str:
+    chance = row["probability_of_improvement"]
+    return NOTHING if chance is None else f"{100 * chance:.0f} %"
+
+
 def sd(column: str) -> Cell:
     return lambda row: NOTHING if row[column] is None else f"{row[column]:.2f}"
 
@@ -301,13 +311,15 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
         {
             "mixer": mixer_cell,
             "against": lambda row: markdown(row["reference"]),
-            "verdict": lambda row: row["verdict"],
+            "verdict": lambda row: markdown(verdict_text(row)),
         },
         {
-            "difference (points)": lambda row: signed(row["difference_points"]),
+            "difference (points)": shown(
+                "difference_points", lambda value: NOTHING if value is None else signed(value)
+            ),
             "95 % interval": difference_cell,
             "seeds": lambda row: str(row["n"]),
-            "chance to be better": lambda row: f"{100 * row['probability_of_improvement']:.0f} %",
+            "chance to be better": chance_cell,
             "p": lambda row: p_text(row["p_value"]),
             "p, Holm": lambda row: p_text(row["holm_p"]),
             "seed noise (sd)": sd("seed_sd_points"),
