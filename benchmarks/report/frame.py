@@ -28,13 +28,8 @@ GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these
 USUAL = {"match": "width", "norm": "image", "coordinates": True, "compiled": False}  # the rest are ablations
 
 
-def load_results(folder: Path | str) -> pd.DataFrame:
-    """A results folder as a table with one row a record, in the order of the records' file names.
-
-    Columns are the fields of the trial, `id`, `status`, `reason`, all of METRICS (NaN where not measured, and for the
-    speed of a training run that others went on beside), `label` (the mixer's name in tables and plots), `family`,
-    `tokens`, `method`, `machine`, `processor`, `torch`, `commit`, `dirty`, `started`, `ended` and `history` (a list of
-    dicts: a row an epoch or a round).
+def results_frame(folder: Path | str) -> pd.DataFrame:
+    """All records of a folder as a table for the report: see `load_results`, whose table is for people.
 
     Raises:
         UserError: the folder does not exist, holds no records, or holds something that is no record.
@@ -46,7 +41,7 @@ def load_results(folder: Path | str) -> pd.DataFrame:
 
 
 def records_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """The same from records in memory."""
+    """The same from records in memory; metrics are floats, all else objects, None where there is nothing."""
     columns: dict[str, list[Any]] = {name: [getattr(record.trial, name) for record in records] for name in TRIAL_FIELDS}
     columns["id"] = [record.id for record in records]
     columns["status"] = [record.status for record in records]

@@ -13,17 +13,16 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.report.claim_rules import Part
-from benchmarks.report.frame import comparisons, plain
+from benchmarks.report.frame import plain
 from benchmarks.report.page_charts import patch_rows
 from benchmarks.report.paired import FEWEST_SEEDS, Sample
-from benchmarks.report.plots_accuracy import best_learning_rates
 from benchmarks.report.plots_latency import scaling_row, sweeps
 from benchmarks.report.statistics import Estimate, failed_words, mean_interval, pareto_front
 from benchmarks.report.tables import (
     ATTENTION,
     SAME_NET,
-    TRAINED_ALIKE,
     lookup,
+    main_rows,
     of_one_processor,
     preferred,
     ratios,
@@ -56,14 +55,6 @@ class Headline:
     ratios: dict[str, str]  # pass -> time over attention's in the trained net, with its interval over rounds
     accuracy: str
     gap: str  # in accuracy to attention, with its interval
-
-
-def main_rows(summary: pd.DataFrame) -> pd.DataFrame:
-    """One row a mixer of the comparison with most of them: what the answers are about."""
-    if summary.empty:
-        return summary
-    best = best_learning_rates(next(iter(comparisons(summary, TRAINED_ALIKE).values())))
-    return best[best["status"] == "ok"].reset_index(drop=True)
 
 
 def row_of(rows: pd.DataFrame, label: str) -> pd.Series | None:

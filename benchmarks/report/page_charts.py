@@ -11,11 +11,11 @@ from benchmarks.report.commands import latency_command, train_command
 from benchmarks.report.frame import USUAL, comparisons, plain, size_order
 from benchmarks.report.metrics import METRICS
 from benchmarks.report.notes import caption, holes
-from benchmarks.report.plots_accuracy import best_learning_rates, rows_by, time_interval
+from benchmarks.report.plots_accuracy import rows_by, time_interval
 from benchmarks.report.plots_latency import copy_floor, missing_sizes, sweep_fields, sweeps
 from benchmarks.report.statistics import failed_words
 from benchmarks.report.style import mixer_style
-from benchmarks.report.tables import ACCURACY_SETTING, NET_TIMES, TIMES, TRAINED_ALIKE, same_rows
+from benchmarks.report.tables import ACCURACY_SETTING, NET_TIMES, TIMES, TRAINED_ALIKE, best_learning_rates, same_rows
 from benchmarks.report.text import NOTHING, clean, metric, ranged, significant, span_of
 
 SYMBOLS = {  # matplotlib's markers in plotly's words

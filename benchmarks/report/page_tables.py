@@ -14,10 +14,9 @@ from benchmarks.report.frame import comparisons, held_equal, plain, without_usua
 from benchmarks.report.metrics import METRICS
 from benchmarks.report.page_answers import mean_with_interval
 from benchmarks.report.page_charts import seeds_of
-from benchmarks.report.plots_accuracy import best_learning_rates
 from benchmarks.report.style import family_colour
 from benchmarks.report.table_files import VIEWS, WORDS, WRONG, verdict_text
-from benchmarks.report.tables import TRAINED_ALIKE, same_rows, withheld
+from benchmarks.report.tables import TRAINED_ALIKE, best_learning_rates, same_rows, withheld
 from benchmarks.report.text import NOTHING, clean, count, listing, metric, percent, significant
 from benchmarks.report.verdicts import Verdict, effect_text
 

@@ -103,6 +103,26 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
     return ranked if ranked.empty else pd.concat(comparisons(ranked, TRAINED_ALIKE).values(), ignore_index=True)
 
 
+def best_learning_rates(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a mixer: most seeds first, then the best on held-out images; the test split chooses nothing."""
+    order = rows.assign(_n=[-n for n in rows["n"]], _val=[-(plain(v) or 0.0) for v in rows["val_top1_percent_mean"]])
+    order = order.sort_values(["_n", "_val", "lr", "label"], kind="stable").drop_duplicates("label")
+    return order.sort_values("label", kind="stable").reset_index(drop=True)
+
+
+def main_rows(summary: pd.DataFrame) -> pd.DataFrame:
+    """One row a mixer of the comparison with most of them: what the answers are about."""
+    if summary.empty:
+        return summary
+    best = best_learning_rates(main_comparison(summary))
+    return best[best["status"] == "ok"].reset_index(drop=True)
+
+
+def main_comparison(summary: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the setting with most mixers, trained alike."""
+    return next(iter(comparisons(summary, TRAINED_ALIKE).values()))
+
+
 def withheld(row: Mapping[Any, Any] | pd.Series) -> bool:
     """Whether so many runs of a row of the summary failed that it is ranked nowhere."""
     return too_many_failed(row["n"], row["n_failed"])

@@ -20,7 +20,7 @@ from benchmarks.report.claim_rules import (
     Part,
 )
 from benchmarks.report.claims import CLAIMS, Claim
-from benchmarks.report.frame import load_results, split_groups
+from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.predictions import Folders, folders
 from benchmarks.report.text import NOTHING, csv_text, markdown, markdown_table, signed, significant, span_of
 
@@ -148,7 +148,7 @@ def write_claims(results: Folders) -> tuple[list[Verdict], list[Path]]:
     Raises:
         UserError: a folder does not exist, or holds no records.
     """
-    frames = [load_results(folder) for folder in folders(results)]
+    frames = [results_frame(folder) for folder in folders(results)]
     frame = pd.concat(frames, ignore_index=True).drop_duplicates(["kind", "id"]).reset_index(drop=True)
     verdicts = judge(frame, results)
     return verdicts, write_verdicts(verdicts, folders(results)[0])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.report.claim_rules import UNDECIDED, DepthWithoutNorm, Evidence
-from benchmarks.report.frame import load_results, split_groups
+from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.notes import caption
 from benchmarks.report.page_answers import answers, gap_text, headlines, main_rows, sign
 from benchmarks.report.page_tables import ranked_table
@@ -39,7 +39,7 @@ def fill(folder: Path, failed: dict[str, int], status: str = "diverged") -> Path
 
 
 def verdicts(folder: Path) -> dict[tuple[str, str], dict]:
-    rows = paired_table(Sample(load_results(folder), folder)).to_dict("records")
+    rows = paired_table(Sample(results_frame(folder), folder)).to_dict("records")
     return {(row["label"], row["reference"]): row for row in rows}
 
 
@@ -74,14 +74,14 @@ def test_a_mixer_of_which_no_run_ended_is_a_row(tmp_path):
     fill(tmp_path, {"dct": 9})
     row = verdicts(tmp_path)["dct", "attention"]
     assert row["verdict"] == WITHHELD and row["n"] == 0 and row["difference_points"] is None
-    (frame,) = split_groups(load_results(tmp_path)).values()
+    (frame,) = split_groups(results_frame(tmp_path)).values()
     text = people("differences", paired_table(Sample(frame, tmp_path)), frame)
     assert "withheld; dct: 9 of 9 runs failed (diverged)" in text
 
 
 def test_files_and_page_tell_it_beside_every_verdict(tmp_path):
     fill(tmp_path, {"dct": 4, "conv1x1": 1, "fft_complex": 5})
-    (frame,) = split_groups(load_results(tmp_path)).values()
+    (frame,) = split_groups(results_frame(tmp_path)).values()
     sample = Sample(frame, tmp_path)
     tables, _ = table_files(frame, tmp_path / "tables", sample)
     assert "withheld" in (tmp_path / "tables" / "differences.md").read_text()
@@ -105,7 +105,7 @@ def test_files_and_page_tell_it_beside_every_verdict(tmp_path):
 
 def test_a_claim_is_undecided_and_says_why(tmp_path):
     fill(tmp_path, {"fft_complex": 3, "attention": 1})
-    found = {v.claim.id: v for v in judge(load_results(tmp_path), tmp_path)}
+    found = {v.claim.id: v for v in judge(results_frame(tmp_path), tmp_path)}
     held_back = found["imaginary-part-helps"]
     assert held_back.outcome == UNDECIDED and "withheld" in held_back.reason and "3 of 9" in held_back.reason
     assert all(part.withheld for part in held_back.parts)
@@ -127,7 +127,7 @@ def test_the_first_source_s_net_that_diverges_without_a_norm_is_no_survivor(tmp_
         for seed in range(6)
     ]
     (tmp_path / "spectracles.json").write_text(json.dumps({"runs": runs}))
-    finding = DepthWithoutNorm(8, 80.0).find(Evidence(load_results(tmp_path), tmp_path))
+    finding = DepthWithoutNorm(8, 80.0).find(Evidence(results_frame(tmp_path), tmp_path))
     assert finding is not None
     (part,) = finding.parts
     assert part.withheld == (lost == 3) and part.failed == (f"without: {lost} of 6 runs failed" if lost else "")
@@ -135,7 +135,7 @@ def test_the_first_source_s_net_that_diverges_without_a_norm_is_no_survivor(tmp_
 
 def test_without_failures_no_table_has_a_word_more(tmp_path):
     fill(tmp_path, {})
-    (frame,) = split_groups(load_results(tmp_path)).values()
+    (frame,) = split_groups(results_frame(tmp_path)).values()
     table_files(frame, tmp_path / "tables", Sample(frame, tmp_path))
     for path in (tmp_path / "tables").iterdir():
         text = path.read_text()

@@ -20,7 +20,7 @@ from benchmarks.report import page_tables
 from benchmarks.report.claim_rules import Part
 from benchmarks.report.claims import CLAIMS
 from benchmarks.report.commands import latency_command
-from benchmarks.report.frame import load_results, split_groups
+from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.page import Group, write_page
 from benchmarks.report.page_answers import answers, best_at_latency, headlines, main_rows
 from benchmarks.report.page_charts import patch_sweeps, settings
@@ -32,7 +32,7 @@ from benchmarks.report.verdicts import Verdict
 
 def make_groups(folder: Path) -> list[Group]:
     groups = []
-    for name, frame in split_groups(load_results(folder)).items():
+    for name, frame in split_groups(results_frame(folder)).items():
         sample = Sample(frame, folder)
         tables, _ = table_files(frame, folder / "tables" / name, sample)
         groups.append(Group(name, frame, tables, sample))
