@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.errors import UserError, printable
 from benchmarks.record import Record, environment, machine_key, now, write_json
+from benchmarks.sources import other_code_line
 from benchmarks.trial import Trial
 
 PLAN_FILE = "plan.json"
@@ -66,6 +67,7 @@ class Status:
     failed: list[Record]
     broken: list[str]  # one line a file that cannot be read
     left_s: float | None  # of the whole sweep; None where nothing tells
+    other_code: str | None = None  # a line on the records that are of other code than today's
 
     @property
     def totals(self) -> collections.Counter[str]:
@@ -128,7 +130,7 @@ def read_status(results: Path, at: datetime.datetime | None = None) -> Status:
         counts[cell]["to do"] += 1
     failed = [record for record in records if record.status not in ("ok", "unsupported")]
     left_s = _seconds_left(records, running, [kind for kind, _ in to_do])
-    return Status(dict(sorted(counts.items())), running, failed, broken, left_s)
+    return Status(dict(sorted(counts.items())), running, failed, broken, left_s, other_code_line(records))
 
 
 def _read_heartbeat(path: Path, at: datetime.datetime) -> Running:
@@ -212,6 +214,8 @@ def lines_of(status: Status) -> list[str]:
             "  ".join(row[i].ljust(widths[i]) if i < 2 else row[i].rjust(widths[i]) for i in range(len(row)))
             for row in rows
         ]
+    if status.other_code:
+        lines.append(printable(status.other_code))
     for trial in status.running:
         what = f"{trial.trial.describe()}: {trial.progress}"
         if trial.stopped:

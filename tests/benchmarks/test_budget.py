@@ -21,7 +21,7 @@ import psutil
 import pytest
 import torch
 
-from benchmarks import schema
+from benchmarks import schema, sources
 from benchmarks.cli import _duration
 from benchmarks.errors import UserError
 from benchmarks.measure import attempt, progress, run
@@ -296,8 +296,8 @@ def test_records_of_other_code_are_named_and_measured_again_where_that_is_asked_
 
     runner().run(trials)
     assert len(measured) == 3
-    real = run.sources_of
-    monkeypatch.setattr(run, "sources_of", lambda t: real(t) | ({"mixer": "0" * 16} if t.mixer == "dct" else {}))
+    real = sources.sources_of
+    monkeypatch.setattr(sources, "sources_of", lambda t: real(t) | ({"mixer": "0" * 16} if t.mixer == "dct" else {}))
     with caplog.at_level(logging.WARNING):
         runner().run(trials)
     assert (
