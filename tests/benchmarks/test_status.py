@@ -17,6 +17,7 @@ from benchmarks.errors import Diverged
 from benchmarks.measure.data import DATASETS
 from benchmarks.measure.run import Runner
 from benchmarks.record import Record, environment, machine_key
+from benchmarks.sources import sources_of
 from benchmarks.trial import Trial
 
 TRIAL = Trial(
@@ -183,3 +184,21 @@ def test_status_answers_without_the_heavy_packages(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_records_of_other_code_are_one_line_in_status_and_before_a_report(tmp_path, capsys, monkeypatch):
+    for seed in range(3):
+        save(tmp_path, trial(seed))
+        path = next(
+            path for path in (tmp_path / "records").iterdir() if json.loads(path.read_text())["trial"]["seed"] == seed
+        )
+        record = Record.load(path)
+        sources = sources_of(record.trial) | ({"mixer": "0" * 16} if seed else {})
+        dataclasses.replace(record, code=record.code | {"sources": sources}).save(tmp_path / "records")
+    wanted = "2 of the 3 records found are of other code than today's (mixer of dct (2)); they count, since versions "
+    (line,) = [line for line in status.lines_of(read(tmp_path)) if "other code" in line]
+    assert line == wanted + "decide; RETRY=changed measures them again"
+    for name in ("build.write_report", "atlas.write_atlas"):
+        monkeypatch.setattr(f"benchmarks.report.{name}", lambda _: [])
+    assert cli.main(["report", "--results", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == line
