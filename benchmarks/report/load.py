@@ -97,12 +97,12 @@ COST_ALIKE = [name for name in TIMED_ALIKE if name not in ("compiled", "processo
 def with_dtypes(frame: pd.DataFrame) -> pd.DataFrame:
     """The same with a type for every column: Int64, float64, boolean, string, or a time in UTC."""
     kinds: dict[str, str] = dict.fromkeys(frame.columns.drop([*TIMES, "history"]), "string")
-    kinds |= {name: "float64" for name in frame if frame[name].dtype == float}
+    kinds |= {str(name): "float64" for name in frame if frame[name].dtype == float}
     kinds |= {"tokens": "Int64", "dirty": "boolean"}
     hints = typing.get_type_hints(Trial)
     for name in hints.keys() & kinds.keys():
         kinds[name] = _dtype(hints[name], frame[name])
-    typed = frame.assign(**{name: frame[name].map(plain).astype(kind) for name, kind in kinds.items()})
+    typed = frame.assign(**{name: frame[name].map(plain) for name in kinds}).astype(kinds)
     return typed.assign(**{name: pd.to_datetime(frame[name], utc=True, format="ISO8601") for name in TIMES})
 
 
@@ -111,4 +111,4 @@ def _dtype(hint: Any, values: pd.Series) -> str:
     allowed = set(typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,))
     if str in allowed and not (int in allowed and all(isinstance(v, int) for v in values if plain(v) is not None)):
         return "string"
-    return {bool: "boolean", float: "float64"}.get(next(iter(allowed & {bool, float}), int), "Int64")
+    return "boolean" if bool in allowed else "float64" if float in allowed else "Int64"
