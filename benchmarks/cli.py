@@ -126,9 +126,13 @@ def tune(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Tables, plots and the page again, from the records alone."""
+    from benchmarks.record import load_records
     from benchmarks.report.atlas import write_atlas
     from benchmarks.report.build import write_report
+    from benchmarks.sources import other_code_line
 
+    if line := other_code_line(load_records(options.results)):
+        print(printable(line))
     say_where([*write_atlas(options.results), *write_report(options.results)])
     return 0
 

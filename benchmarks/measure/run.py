@@ -48,7 +48,7 @@ from benchmarks.measure.progress import TRAINED, Progress, process_of
 from benchmarks.measure.train import training_step_bytes
 from benchmarks.record import Record, code_of, environment, machine_key, make_results_folder, now, set_aside
 from benchmarks.schema import check_can_write
-from benchmarks.sources import changed_parts, sources_of
+from benchmarks.sources import other_code_line, parts_of_other_code
 from benchmarks.trial import Trial
 from mixers.blocks import mixers_in
 from mixers.registry import mixer_entry
@@ -143,9 +143,8 @@ class Runner:
         """
         there = {path.stem: self._load(path) for path in sorted(self.records.glob("*.json"))}
         before = {trial: there.get(name_of(trial)) for trial in trials}
-        changed = _changed(before)
         found = {trial: r for trial, r in before.items() if r is not None and not self.again(r)}
-        self._mind(changed, len(found))
+        self._mind(before)
         todo = [trial for trial in before if trial not in found]
         self._steps_to_come = steps_to_come(trials)
         if todo:
@@ -184,19 +183,21 @@ class Runner:
         self.left.sort(key=trials.index)
         return results
 
-    def _mind(self, changed: dict[Trial, list[str]], found: int) -> None:
+    def _mind(self, before: dict[Trial, Record | None]) -> None:
         """Says which records are of other code, or, where these are measured again, drops the epochs of that code."""
+        known = {trial: record for trial, record in before.items() if record is not None}
         if CHANGED in self.retry:
-            for trial in changed:
-                (self.checkpoints / f"{name_of(trial)}.pt").unlink(missing_ok=True)
-        elif changed:
-            _say_changed(changed, found)
+            for trial, record in known.items():
+                if parts_of_other_code(record):
+                    (self.checkpoints / f"{name_of(trial)}.pt").unlink(missing_ok=True)
+        elif line := other_code_line(record for record in known.values() if not self.again(record)):
+            log.warning("%s", line)
 
     def again(self, record: Record) -> bool:
         """Whether a trial that has this record is measured again."""
         if record.status in self.retry:
             return True
-        return CHANGED in self.retry and bool(changed_parts(record.code.get("sources") or {}, sources_of(record.trial)))
+        return CHANGED in self.retry and bool(parts_of_other_code(record))
 
     def _run_stage(
         self, groups: list[list[Trial]], trains: bool, before: dict[Trial, Record | None], progress: Progress
@@ -419,24 +420,3 @@ class Runner:
         for folder in (self.records, self.checkpoints):
             for path in folder.glob(f".{name_of(trial)}.*"):
                 path.unlink(missing_ok=True)
-
-
-def _changed(records: dict[Trial, Record | None]) -> dict[Trial, list[str]]:
-    """The trials whose records are of other code than today's, and which parts of it are other."""
-    parts = {t: changed_parts(r.code.get("sources") or {}, sources_of(t)) for t, r in records.items() if r is not None}
-    return {trial: changed for trial, changed in parts.items() if changed}
-
-
-def _say_changed(changed: dict[Trial, list[str]], found: int) -> None:
-    """Warns of records that count although they are of other code."""
-    words = []
-    for part in ("mixer", "net", "task"):
-        mixers = dict.fromkeys(trial.mixer for trial, parts in changed.items() if part in parts)
-        if mixers:
-            names = ", ".join(list(mixers)[:5]) + (f" and {len(mixers) - 5} more" if len(mixers) > 5 else "")
-            words.append(f"{part} of {names}")
-    log.warning(
-        "%d of the %d records found are of other code than today's (%s); they count, since versions decide; "
-        "RETRY=changed measures them again",
-        *(len(changed), found, "; ".join(words)),
-    )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.collector import without_collector
 from benchmarks.report.claim_rules import Evidence
-from benchmarks.report.frame import load_results, split_groups
+from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.page import Group, write_page
 from benchmarks.report.plots import make_plots
 from benchmarks.report.table_files import table_files
@@ -45,7 +45,7 @@ def make_report(results: Path) -> Report:
     """
     results = Path(results)
     with without_collector():
-        frame = load_results(results)
+        frame = results_frame(results)
         clear(results)
         paths: list[Path] = []
         groups, evidence = [], []
