@@ -304,8 +304,11 @@ class Performer(SelfAttention):
             - q_or_k.square().sum(-1, keepdim=True) / (2 * math.sqrt(q_or_k.shape[-1]))
             for q_or_k in (q, k)
         ]
-        weights = exponents[0].exp() @ exponents[1].exp().mT  # [B, heads, N, N]
-        return (weights / weights.sum(-1, keepdim=True) @ v).transpose(1, 2).flatten(2).mT.unflatten(2, self.size)
+        # the logarithm of the sum of phi_w(q) phi_w(k) over w, which itself is 0 for long queries and keys
+        logits = exponents[0][..., :1] + exponents[1][..., :1].mT  # [B, heads, N, N]
+        for w in range(1, self.features):
+            logits = torch.logaddexp(logits, exponents[0][..., w : w + 1] + exponents[1][..., w : w + 1].mT)
+        return (torch.softmax(logits, -1) @ v).transpose(1, 2).flatten(2).mT.unflatten(2, self.size)
 
 
 def _image(mixed: Tensor, x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ LARGE = [(64, 64), (1, 2048)]
 INPUTS = [(1e-3, 0), (1, 0), (30, 0), (1e3, 0), (1, 100), (1, -1000), (1e-3, 1)]  # scale and offset
 SPECS = [
     *list_mixers(),
-    *(f"{name}(method={m})" for name in ("dct", "fft_complex", "fft_real", "hartley") for m in ("gemm", "fft", "fused")),
+    *(f"{name}(method={m})" for name in ("dct", "fft_complex", "fft_real") for m in ("gemm", "fft", "fused")),
     *(f"attention(backend={backend})" for backend in ("plain", "torch")),
     "gmlp(split=False)",
     "afno(blocks=4,shrink=0)",
@@ -29,9 +29,12 @@ MODES = [
 ]
 
 
-def _output_and_gradients(function: Callable[[Tensor], Tensor], mixer: Mixer, x: Tensor, cotangent: Tensor):
+def _output_and_gradients(
+    function: Callable[[Tensor], Tensor], mixer: Mixer, x: Tensor, cotangent: Tensor, half: torch.dtype | None = None
+) -> list[Tensor]:
     leaf = x.detach().clone().requires_grad_()
-    y = function(leaf)
+    with torch.autocast("cpu", half or torch.bfloat16, enabled=half is not None):
+        y = function(leaf)
     gradients = torch.autograd.grad(y, [leaf, *mixer.parameters()], cotangent.to(y.dtype))
     return [tensor.detach().to(torch.float64) for tensor in (y, *gradients)]
 
@@ -45,8 +48,7 @@ def check_range(spec: str, size: tuple[int, int], dtype: torch.dtype, mode: str,
     mixer = mixer.to(dtype) if mode == "module" else mixer
     x = (torch.randn(2, 16, *size) * scale + offset).to(dtype)
     cotangent = torch.randn(2, mixer.out_channels, *size).to(dtype)
-    with torch.autocast("cpu", dtype if mode == "autocast" else torch.bfloat16, enabled=mode == "autocast"):
-        found = _output_and_gradients(mixer, mixer, x, cotangent)
+    found = _output_and_gradients(mixer, mixer, x, cotangent, dtype if mode == "autocast" else None)
     expected = _output_and_gradients(mixer.reference, mixer, x.double(), cotangent.double())
     with RoundedTo(dtype):
         plain = _output_and_gradients(mixer.reference, mixer, x.double(), cotangent.double())
@@ -55,7 +57,7 @@ def check_range(spec: str, size: tuple[int, int], dtype: torch.dtype, mode: str,
     fused_attention = spec.startswith("attention") and spec != "attention(backend=plain)"
     for i, (value, exact, narrow) in enumerate(zip(found, expected, plain, strict=True)):
         what = f"{spec} {size} {dtype} {mode} scale {scale} offset {offset}: {'output' if i == 0 else f'gradient {i}'}"
-        if exact.abs().max() > torch.finfo(dtype).max:
+        if not exact.abs().max() <= torch.finfo(dtype).max:
             continue
         assert value.isfinite().all(), what
         if spec == "fft_magphase":  # a phase jumps by 2 pi, and that of a small number has no digits
@@ -70,7 +72,10 @@ def check_range(spec: str, size: tuple[int, int], dtype: torch.dtype, mode: str,
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize(("dtype", "mode"), MODES, ids=str)
 def test_inputs_of_every_scale(spec: str, dtype: torch.dtype, mode: str) -> None:
-    for size, (scale, offset) in [((4, 8), (1e3, 0)), ((16, 16), (1, -1000)), ((1, 1), (1, 0)), ((1, 24), (1e-3, 1))]:
+    if "fused" in spec and mode == "autocast":
+        pytest.skip("its kernel runs in an interpreter here")
+    some = [((4, 8), (1e3, 0)), ((1, 24), (1e-3, 1)), ((1, 1), (1, 0)), ((16, 16), (1, -1000))]
+    for size, (scale, offset) in some[:1] if "fused" in spec else some:
         check_range(spec, size, dtype, mode, scale, offset)
 
 
@@ -79,11 +84,11 @@ def test_inputs_of_every_scale(spec: str, dtype: torch.dtype, mode: str) -> None
 @pytest.mark.parametrize("size", [*SIZES, *LARGE], ids=str)
 def test_inputs_of_every_scale_at_every_size(spec: str, size: tuple[int, int]) -> None:
     for dtype, mode in MODES:
-        for scale, offset in INPUTS if size in SIZES else INPUTS[3:5]:
+        for scale, offset in INPUTS if size in SIZES and "fused" not in spec else INPUTS[3:5]:
             check_range(spec, size, dtype, mode, scale, offset)
 
 
-@pytest.mark.parametrize("spec", list_mixers("*attention") + ["performer", "attention(backend=plain)"])
+@pytest.mark.parametrize("spec", [*list_mixers("*attention"), "attention(backend=plain)"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_attention_over_many_tokens_in_half_precision(spec: str, dtype: torch.dtype) -> None:
     mixer = build(spec, 64, (40, 40))
