@@ -96,7 +96,7 @@ class GMLP(Mixer):
         return kept * self.gate(self._normed(gate)).unflatten(2, self.size)
 
     def _normed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, N), in float32 inside, as on a CPU the gradients of gain and bias are summed in x's."""
+        """(B, C, H, W) -> (B, C, N), in float32 inside: on a CPU the gradients of gain and bias are summed in x's."""
         tokens = x.flatten(2).mT
         if x.dtype not in (torch.bfloat16, torch.float16):
             return self.norm(tokens).mT

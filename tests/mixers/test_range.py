@@ -54,19 +54,20 @@ def check_range(spec: str, size: tuple[int, int], dtype: torch.dtype, mode: str,
         plain = _output_and_gradients(mixer.reference, mixer, x.double(), cotangent.double())
     # one rounding of the result, and in float32, where all else is exact, the order of the sums
     rounding = torch.finfo(dtype).eps * (4 if dtype == torch.float32 else 0.5)
-    fused_attention = spec.startswith("attention") and spec != "attention(backend=plain)"
-    for i, (value, exact, narrow) in enumerate(zip(found, expected, plain, strict=True)):
+    # where a softmax is nearly one, PyTorch's fused operator and FAVOR+ take two nearly equal numbers from each other
+    cancels = spec.startswith(("attention", "performer")) and spec != "attention(backend=plain)"
+    for i, tensors in enumerate(zip(found, expected, plain, strict=True)):
         what = f"{spec} {size} {dtype} {mode} scale {scale} offset {offset}: {'output' if i == 0 else f'gradient {i}'}"
-        if not exact.abs().max() <= torch.finfo(dtype).max:
+        if not tensors[1].abs().max() <= torch.finfo(dtype).max:
             continue
-        assert value.isfinite().all(), what
-        if spec == "fft_magphase":  # a phase jumps by 2 pi, and that of a small number has no digits
-            value, exact, narrow = (tensor[:, :16] for tensor in (value, exact, narrow))
-        if not narrow.isfinite().all() or i and (fused_attention or spec == "fft_magphase"):
-            # PyTorch's fused operator takes two nearly equal numbers from each other where the softmax is nearly one
+        assert tensors[0].isfinite().all(), what
+        if i and (cancels or spec == "fft_magphase"):
             continue
-        allowed = 4 * max((narrow - exact).norm().item(), rounding * exact.norm().item())
-        assert (value - exact).norm() <= allowed, what
+        # of a phase, which jumps by 2 pi, and which has no digits where the number is small, nothing is held to it
+        value, exact, narrow = (tensor[:, :16] for tensor in tensors) if spec == "fft_magphase" else tensors
+        if narrow.isfinite().all():
+            allowed = 4 * max((narrow - exact).norm().item(), rounding * exact.norm().item())
+            assert (value - exact).norm() <= allowed, what
 
 
 @pytest.mark.parametrize("spec", SPECS)

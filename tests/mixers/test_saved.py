@@ -205,7 +205,7 @@ class _Drawn(Mixer):
 
 def test_a_mixer_from_elsewhere_says_its_options_without_a_line_of_its_own() -> None:
     for other in (_Scaled(8, SIZE, 3.0), _Scaled(8, SIZE, seed=1), _Scaled(8, SIZE, factor=np.float64(4))):
-        with pytest.raises(MixerError, match="of _Scaled with (factor|seed)="):
+        with pytest.raises(MixerError, match=r"of _Scaled with (factor|seed)="):
             _Scaled(8, SIZE).load_state_dict(other.state_dict())
     _Scaled(8, SIZE).load_state_dict(_Scaled(8, (2, 2), method="b").state_dict())
 
