@@ -11,17 +11,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mixers.base import Mixer, MixerError
+from mixers.base import Mixer, MixerError, check_floating_point
 from mixers.blocks import mixer_of_each_block
+from mixers.fixed import FixedTensors
 from mixers.methods import autocast_dtype
 from mixers.registry import create_mixer, mixer_entry, mixer_options, parse_mixer
+from mixers.saved import SavesDefinition
 
 NORMS = ("image", "token")
 POOLS = ("avg", "")
 RESIDUALS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-class MixerNet(nn.Module):
+class MixerNet(SavesDefinition):
     """Stem, `depth` blocks, norm, global average pooling, linear head: (B, in_chans, H, W) -> (B, num_classes).
 
     The stem is a convolution with kernel and stride `patch_size`; its output is the grid of tokens. Each block is
@@ -85,6 +87,7 @@ class MixerNet(nn.Module):
         if residual not in RESIDUALS:
             raise MixerError(f"residual is {residual!r}; allowed: {', '.join(RESIDUALS)}")
         self.mixer = mixer
+        self.norm_kind = norm
         self.residual = residual
         self.num_classes = num_classes
         self.img_size = (height, width)
@@ -108,6 +111,10 @@ class MixerNet(nn.Module):
         self.norm = make_norm(norm, dim, self.memory_format)
         self.head_drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
+
+    def definition(self) -> dict[str, Any]:
+        """What neither the weights nor the mixers' own entries tell."""
+        return {"class": "MixerNet", "norm": self.norm_kind}
 
     @property
     def mixers(self) -> list[Mixer]:
@@ -290,7 +297,7 @@ class Block(nn.Module):
         return x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(keep) / keep
 
 
-class Coordinates(nn.Module):
+class Coordinates(FixedTensors):
     """The two coordinate channels of a 1x1 convolution, in [-1, 1], as what they are: a bias per position.
 
     A 1x1 convolution over [x, row, column] is one over x plus w_row row + w_column column. The weights start as those
@@ -303,9 +310,12 @@ class Coordinates(nn.Module):
     def __init__(self, size: tuple[int, int], dim: int, fan_in: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(dim, 2).uniform_(-1, 1) / (fan_in + 2) ** 0.5)
-        for name, n in zip(("rows", "columns"), size, strict=True):
-            axis = torch.linspace(-1, 1, n) if n > 1 else torch.zeros(1)
-            self.register_buffer(name, axis[:, None] if name == "rows" else axis[None, :], persistent=False)
+        self.size = size
+        self.keep_fixed()
+
+    def fixed_tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        rows, columns = (torch.linspace(-1, 1, n, dtype=dtype) if n > 1 else torch.zeros(1) for n in self.size)
+        return {"rows": rows[:, None], "columns": columns[None, :]}
 
     def forward(self, scale: Tensor) -> Tensor:
         """The bias (dim, H, W), times `scale` (dim,)."""
@@ -402,11 +412,12 @@ def scaled_conv1x1(conv: nn.Conv2d, x: Tensor, scale: Tensor) -> Tensor:
 
 
 def check_image(x: Tensor, shape: tuple[int, int, int]) -> None:
-    """Holds a batch of images to (C, H, W).
+    """Holds a batch of images to (C, H, W) in floating point.
 
     Raises:
-        MixerError: it has another shape.
+        MixerError: it has another shape or dtype.
     """
+    check_floating_point(x)
     if x.shape[1:] != shape:
         raise MixerError(f"the net was built for images of {shape}, the input has {tuple(x.shape[1:])}")
 

@@ -41,7 +41,6 @@ class MLPMixer(Mixer):
         self.contract = nn.Linear(hidden, self.tokens)
 
     def forward(self, x: Tensor) -> Tensor:
-        self.check_size(x)
         return self.contract(F.gelu(self.expand(x.flatten(2)))).unflatten(2, self.size)
 
     def flops(self) -> int:
@@ -93,10 +92,17 @@ class GMLP(Mixer):
         nn.init.ones_(self.gate.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        self.check_size(x)
         kept, gate = x.chunk(2, 1) if self.split else (x, x)
-        normed = self.norm(gate.flatten(2).mT).mT
-        return kept * self.gate(normed).unflatten(2, self.size)
+        return kept * self.gate(self._normed(gate)).unflatten(2, self.size)
+
+    def _normed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, N), in float32 inside: on a CPU the gradients of gain and bias are summed in x's."""
+        tokens = x.flatten(2).mT
+        if x.dtype not in (torch.bfloat16, torch.float16):
+            return self.norm(tokens).mT
+        with torch.autocast(x.device.type, enabled=False):
+            weight, bias = self.norm.weight.float(), self.norm.bias.float()
+            return F.layer_norm(tokens.float(), weight.shape, weight, bias, self.norm.eps).to(x.dtype).mT
 
     def flops(self) -> int:
         return 2 * self.out_channels * self.tokens**2

@@ -83,7 +83,8 @@ class FFTReal(_RealAndImaginary):
     Differs from FNet in that the transform is scaled, and that tokens lie on a grid with two axes instead of one.
 
     Options as those of `PlaneTransform`; by any method but "fft" it is both parts over H and W, and then one product
-    along the channels.
+    along the channels. In float16 it is always "fft", in float32 inside: what lies between the two steps can be too
+    large for float16 where the result is not.
     """
 
     kind = "channels_too"
@@ -92,11 +93,16 @@ class FFTReal(_RealAndImaginary):
     def __init__(self, dim: int, size: tuple[int, int], method: str = "auto") -> None:
         super().__init__(dim, size, method)
         self.out_channels = dim
-        real, imaginary = dft_matrices(dim)
-        self.keep_matrix("channels", torch.cat([real, -imaginary], 1))
+
+    def tensors_of(self, left: Tensor, right: Tensor) -> dict[str, Tensor]:
+        real, imaginary = dft_matrices(self.dim)
+        return {**super().tensors_of(left, right), "channels": torch.cat([real, -imaginary], 1)}
 
     def by_fft(self, x: Tensor) -> Tensor:
         return _in_float(lambda real: dft_real(real, (1, 2, 3)), x)
+
+    def method_on(self, device: str, dtype: torch.dtype = torch.float32) -> str:
+        return "fft" if dtype == torch.float16 else super().method_on(device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.method_on(x.device.type, computed_in(x)) == "fft":
@@ -291,10 +297,12 @@ class FFTMagPhase(Mixer):
     def __init__(self, dim: int, size: tuple[int, int]) -> None:
         super().__init__(dim, size)
         self.out_channels = 2 * dim
+        self.keep_fixed()
+
+    def fixed_tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:
         height, width = self.size
         rows, columns = torch.arange(height), torch.arange(width)
-        own = (2 * rows % height == 0)[:, None] & (2 * columns % width == 0)
-        self.register_buffer("own_mirror", own, persistent=False)
+        return {"own_mirror": (2 * rows % height == 0)[:, None] & (2 * columns % width == 0)}
 
     def forward(self, x: Tensor) -> Tensor:
         return _in_float(self._polar, x)
