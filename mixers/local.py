@@ -144,7 +144,7 @@ class Shift(Mixer):
         self.group = max(1, dim // 12)
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and x.requires_grad:
+        if torch.is_grad_enabled() and x.requires_grad and not torch.jit.is_tracing():  # a saved trace has no function
             return _Moved.apply(x, self.group, 1)
         return _moved(x, self.group, 1)  # without what autograd costs on a small input
 
@@ -165,7 +165,7 @@ class Shift(Mixer):
 
 def _moved(x: Tensor, group: int, step: int) -> Tensor:
     """The four groups moved by `step` = 1, or back by -1."""
-    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    out = x.new_empty(x.shape)
     out[:, 4 * group :].copy_(x[:, 4 * group :])
     rows, columns = x.shape[2:]
     flat_x, flat_out = x.flatten(2), out.flatten(2)
@@ -193,6 +193,15 @@ class _Moved(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor):
         return _Moved.apply(gradient, ctx.group, -ctx.step), None, None
+
+    @staticmethod
+    def jvp(ctx, tangent: Tensor, *_) -> Tensor:
+        return _Moved.apply(tangent, ctx.group, ctx.step)
+
+    @staticmethod
+    def vmap(info, in_dims, x: Tensor, group: int, step: int) -> tuple[Tensor, int]:
+        x = x.movedim(in_dims[0], 0)
+        return _Moved.apply(x.flatten(0, 1), group, step).unflatten(0, x.shape[:2]), 0
 
 
 def _odd(name: str, kernel: int) -> int:
