@@ -49,14 +49,17 @@ class SelfAttention(Mixer):
             raise MixerError(f"{name} has no positions {positions!r}; allowed: {', '.join(POSITIONS)}")
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim)
-        waves = sines_and_cosines(dim, size).to(torch.get_default_dtype()) if positions == "sincos" else None
-        self.register_buffer("positions", waves, persistent=False)
+        self.told_positions = positions == "sincos"
+        if not self.told_positions:
+            self.positions = None
+
+    def fixed_tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        return {"positions": sines_and_cosines(self.dim, self.size)} if self.told_positions else {}
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (B, heads, N, d)."""
         tokens = x.permute(0, 2, 3, 1).flatten(1, 2)  # a view of channels_last input
         if self.positions is not None:
-            self.check_size(x)
             tokens = tokens + self.positions.to(tokens.dtype)
         q, k, v = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         return q, k, v
@@ -123,6 +126,7 @@ class Attention(SelfAttention):
         if backend not in ("auto", "torch", *BACKENDS):
             raise MixerError(f"attention has no backend {backend!r}; allowed: auto, torch, {', '.join(BACKENDS)}")
         self.backend = backend
+        self.keep_fixed()
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.project(x)
@@ -190,6 +194,7 @@ class LinearAttention(SelfAttention):
 
     def __init__(self, dim: int, size: tuple[int, int], heads: int | None = None, positions: str = "sincos") -> None:
         super().__init__("linear_attention", dim, size, heads, positions)
+        self.keep_fixed()
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.project(x)
@@ -251,8 +256,13 @@ class Performer(SelfAttention):
         if not isinstance(features, int) or features < 1:
             raise MixerError(f"performer: features is {features!r}; allowed: whole numbers from 1")
         self.features = features
-        directions = _orthogonal_directions(features, width, torch.Generator().manual_seed(seed))
-        self.register_buffer("directions", directions.to(torch.get_default_dtype()), persistent=False)
+        self.seed = seed
+        self.keep_fixed()
+
+    def fixed_tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(self.seed)
+        directions = _orthogonal_directions(self.features, self.dim // self.heads, generator)
+        return {**super().fixed_tensors(dtype), "directions": directions}
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.project(x)

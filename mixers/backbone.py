@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mixers.base import Mixer, MixerError
 from mixers.blocks import mixer_of_each_block
+from mixers.fixed import FixedTensors
 from mixers.methods import autocast_dtype
 from mixers.registry import create_mixer, mixer_entry, mixer_options, parse_mixer
 
@@ -290,7 +291,7 @@ class Block(nn.Module):
         return x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(keep) / keep
 
 
-class Coordinates(nn.Module):
+class Coordinates(FixedTensors):
     """The two coordinate channels of a 1x1 convolution, in [-1, 1], as what they are: a bias per position.
 
     A 1x1 convolution over [x, row, column] is one over x plus w_row row + w_column column. The weights start as those
@@ -303,9 +304,12 @@ class Coordinates(nn.Module):
     def __init__(self, size: tuple[int, int], dim: int, fan_in: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(dim, 2).uniform_(-1, 1) / (fan_in + 2) ** 0.5)
-        for name, n in zip(("rows", "columns"), size, strict=True):
-            axis = torch.linspace(-1, 1, n) if n > 1 else torch.zeros(1)
-            self.register_buffer(name, axis[:, None] if name == "rows" else axis[None, :], persistent=False)
+        self.size = size
+        self.keep_fixed()
+
+    def fixed_tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        rows, columns = (torch.linspace(-1, 1, n, dtype=dtype) if n > 1 else torch.zeros(1) for n in self.size)
+        return {"rows": rows[:, None], "columns": columns[None, :]}
 
     def forward(self, scale: Tensor) -> Tensor:
         """The bias (dim, H, W), times `scale` (dim,)."""

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+import torch.fx
+from torch import Tensor
+
+from mixers.errors import MixerError, UnsupportedSize
+from mixers.fixed import FixedTensors
+from mixers.saved import SavesDefinition
+
+__all__ = ["Mixer", "MixerError", "UnsupportedSize"]
 
 
-class MixerError(ValueError):
-    """A mixer that does not exist, or that cannot be built as asked. The message is one line for the user."""
-
-
-class UnsupportedSize(MixerError):
-    """The mixer does not exist at this dim or size, by its definition."""
-
-
-class Mixer(nn.Module):
+class Mixer(FixedTensors, SavesDefinition):
     """Mixes tokens: real (B, dim, H, W) -> real (B, out_channels, H, W).
 
     A subclass calls `super().__init__(dim, size)`, may assign `out_channels`, and defines `forward` and `flops`. It
     mixes tokens and nothing else: norms, residuals and the output projection are the backbone's.
+
+    `forward` and `reference` of a subclass get inputs of that shape alone; any other is refused before, and for an
+    empty batch, which some operators refuse, they get an image of zeros. A checkpoint says of which class, version and
+    options its weights are.
 
     Args:
         dim: channels of the input, a multiple of 8 in the backbone.
@@ -30,6 +39,9 @@ class Mixer(nn.Module):
 
     memory_format: torch.memory_format = torch.contiguous_format  # the layout in which this mixer is fastest
     version: int = 1  # raised by whoever changes what it computes; results of two versions are never averaged
+    ways: tuple[str, ...] = ("method", "backend")  # options that say how the map is computed, not which it is
+    given_options: dict[str, Any] = {}
+    seed: int
 
     def __init__(self, dim: int, size: tuple[int, int]) -> None:
         super().__init__()
@@ -40,20 +52,32 @@ class Mixer(nn.Module):
         self.size = (height, width)
         self.out_channels = dim
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, wrapped in (("__init__", _keeping_options), ("forward", _checked), ("reference", _checked)):
+            if name in vars(cls):
+                setattr(cls, name, wrapped(vars(cls)[name]))
+
     @property
     def tokens(self) -> int:
         """N = H W."""
         return self.size[0] * self.size[1]
 
     def check_size(self, x: Tensor) -> None:
-        """For mixers whose weights fit one grid only.
+        """Holds an input to (B, dim, H, W) of floating-point numbers.
 
         Raises:
-            MixerError: x has another number of channels, rows or columns.
+            MixerError: it is anything else.
         """
-        if x.shape[1:] != (self.dim, *self.size):
-            built, given = (" x ".join(map(str, shape)) for shape in ((self.dim, *self.size), x.shape[1:]))
-            raise MixerError(f"{type(self).__name__} was built for inputs of {built} (C x H x W), this one is {given}")
+        shape = (self.dim, *self.size)
+        if x.ndim == 4 and x.shape[1:] == shape and x.is_floating_point():
+            return
+        built = f"{type(self).__name__} was built for inputs of {_by(shape)} (C x H x W)"
+        if not x.is_floating_point():
+            raise MixerError(f"{built} in floating point, this one is of {x.dtype}")
+        if x.ndim != 4:
+            raise MixerError(f"{built} behind the axis of the batch, this one has {x.ndim} axes: {_by(x.shape)}")
+        raise MixerError(f"{built}, this one is {_by(x.shape[1:])}")
 
     def forward(self, x: Tensor) -> Tensor:
         raise NotImplementedError
@@ -74,6 +98,77 @@ class Mixer(nn.Module):
         """The plain definition, slow and obviously right; tests hold `forward` to it."""
         raise NotImplementedError
 
+    def definition(self) -> dict[str, Any]:
+        """Class, version, and the options that say which map this is; an attribute of an option's name goes first."""
+        kept: dict[str, Any] = {}
+        for name, given in self.given_options.items():
+            value, resolved = _plain(given), _plain(getattr(self, name, None))
+            if name not in self.ways and value is not _NOT_PLAIN:
+                kept[name] = value if resolved is None or resolved is _NOT_PLAIN else resolved
+        return {"class": type(self).__name__, "version": self.version, **kept}
+
+    def become(self, saved: dict[str, Any]) -> None:
+        """Draws the fixed tensors of the saved seed where only that is another.
+
+        Raises:
+            MixerError: the checkpoint is of another class or version, or of another option.
+        """
+        only_seed = {**saved, "seed": None} == {**saved, **self.definition(), "seed": None}
+        if only_seed and saved.get("seed") is not None and self.fixed_names and hasattr(self, "seed"):
+            if self.seed != saved["seed"]:
+                self.seed = saved["seed"]
+                self.init_non_persistent_buffers()
+            return
+        super().become(saved)
+
     def extra_repr(self) -> str:
         height, width = self.size
         return f"dim={self.dim}, size={height}x{width}, out_channels={self.out_channels}"
+
+
+_NOT_PLAIN = object()
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON gives it back, or _NOT_PLAIN."""
+    if isinstance(value, Tensor):
+        return _NOT_PLAIN
+    try:
+        return json.loads(json.dumps(value, default=lambda number: number.item()))  # NumPy's, as plain ones
+    except (AttributeError, TypeError, ValueError):
+        return _NOT_PLAIN
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _keeping_options(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that keeps what it was given beside dim and size, defaults too, in `given_options`."""
+    parameters = inspect.signature(init)
+
+    @functools.wraps(init)
+    def keeping(self: Mixer, *args: Any, **kwargs: Any) -> None:
+        if "given_options" not in vars(self):  # not again for the class above, which its subclass calls
+            bound = parameters.bind(self, *args, **kwargs)  # raises what the call below would
+            bound.apply_defaults()
+            given = {name: value for name, value in [*bound.arguments.items()][1:] if name not in ("dim", "size")}
+            vars(self)["given_options"] = given  # before nn.Module's constructor, which leaves it there
+        init(self, *args, **kwargs)
+
+    return keeping
+
+
+def _checked(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A method on inputs of the mixer's shape alone; see `Mixer`."""
+
+    @functools.wraps(function)
+    def checked(self: Mixer, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if isinstance(x, torch.fx.Proxy):  # a symbolic trace knows no shapes
+            return function(self, x, *args, **kwargs)
+        self.check_size(x)
+        if x.shape[0] == 0:
+            return function(self, torch.cat([x, x.new_zeros(1, *x.shape[1:])]), *args, **kwargs)[:0]
+        return function(self, x, *args, **kwargs)
+
+    return checked

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mixers.base import Mixer
+from mixers.methods import computed_in
 from mixers.registry import register_mixer
-from mixers.transforms import random_orthogonal_matrix
+from mixers.transforms import orthogonal_factor
 
 
 class Dense(Mixer):
@@ -18,8 +19,11 @@ class Dense(Mixer):
     matrix: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        self.check_size(x)
-        return torch.matmul(x.flatten(2), self.matrix.mT).unflatten(2, self.size)
+        return torch.matmul(x.flatten(2), self.multiplied(x).mT).unflatten(2, self.size)
+
+    def multiplied(self, x: Tensor) -> Tensor:
+        """A, to multiply x by."""
+        return self.matrix
 
     def flops(self) -> int:
         return 2 * self.dim * self.tokens**2
@@ -39,8 +43,8 @@ class Dense(Mixer):
 class Random(Dense):
     """One fixed Gaussian matrix over all tokens.
 
-    y_i = sum_j A[i, j] x_j with A[i, j] drawn from N(0, 1/N), shared by the channels. Complexity 2 C N^2. The matrix is
-    made again from `seed` and is not part of a checkpoint; the backbone gives each layer another seed.
+    y_i = sum_j A[i, j] x_j with A[i, j] drawn from N(0, 1/N), shared by the channels. Complexity 2 C N^2. A
+    checkpoint holds the `seed` alone; the backbone gives each layer another seed.
 
     Differs from FNet's, which also multiplies the channels by a random matrix.
 
@@ -50,15 +54,25 @@ class Random(Dense):
         seed: of the generator that draws the matrix.
     """
 
+    copied_off_cpu = True
+
     def __init__(self, dim: int, size: tuple[int, int], seed: int = 0) -> None:
         super().__init__(dim, size)
-        matrix = self.draw(self.tokens, torch.Generator().manual_seed(seed))
-        self.register_buffer("matrix", matrix.to(torch.get_default_dtype()), persistent=False)
+        self.seed = seed
+        self.keep_fixed()
+
+    def fixed_tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        n = self.tokens
+        drawn = torch.randn(n, n, generator=torch.Generator().manual_seed(self.seed), dtype=torch.float32)
+        return {"matrix": self.made_of(drawn.to(dtype))}
 
     @staticmethod
-    def draw(n: int, generator: torch.Generator) -> Tensor:
-        """The (n, n) matrix."""
-        return torch.randn(n, n, generator=generator, dtype=torch.float32).div_(math.sqrt(n))
+    def made_of(drawn: Tensor) -> Tensor:
+        """The matrix from (N, N) numbers drawn from N(0, 1)."""
+        return drawn / math.sqrt(len(drawn))
+
+    def multiplied(self, x: Tensor) -> Tensor:
+        return self.kept_matrix("matrix", computed_in(x))
 
 
 @register_mixer(
@@ -75,8 +89,8 @@ class RandomOrthogonal(Random):
     """
 
     @staticmethod
-    def draw(n: int, generator: torch.Generator) -> Tensor:
-        return random_orthogonal_matrix(n, generator, torch.float32)
+    def made_of(drawn: Tensor) -> Tensor:
+        return orthogonal_factor(drawn)
 
 
 @register_mixer(

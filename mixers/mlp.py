@@ -41,7 +41,6 @@ class MLPMixer(Mixer):
         self.contract = nn.Linear(hidden, self.tokens)
 
     def forward(self, x: Tensor) -> Tensor:
-        self.check_size(x)
         return self.contract(F.gelu(self.expand(x.flatten(2)))).unflatten(2, self.size)
 
     def flops(self) -> int:
@@ -93,7 +92,6 @@ class GMLP(Mixer):
         nn.init.ones_(self.gate.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        self.check_size(x)
         kept, gate = x.chunk(2, 1) if self.split else (x, x)
         normed = self.norm(gate.flatten(2).mT).mT
         return kept * self.gate(normed).unflatten(2, self.size)

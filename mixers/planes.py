@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Self
-
 import torch
 from torch import Tensor
 
@@ -33,6 +30,7 @@ class PlaneTransform(Mixer):
     """
 
     kind = "separable"  # of the computation, as crossovers.json calls it
+    copied_off_cpu = True
     has_dense = True
     has_fft = False
     parts_first = False  # results in channel blocks [all of j = 0, all of j = 1] instead of group by group
@@ -42,55 +40,41 @@ class PlaneTransform(Mixer):
 
     def __init__(self, dim: int, size: tuple[int, int], method: str = "auto") -> None:
         super().__init__(dim, size)
-        left, right = self.matrices()
-        self.outputs, self.inputs = left.shape[:2]
         methods = ("auto",) + ("dense",) * self.has_dense + ("gemm",) + ("fft",) * self.has_fft + ("fused",)
         if method not in methods:
             raise MixerError(f"{type(self).__name__} has no method {method!r}; allowed: {', '.join(methods)}")
         self.method = method
-        self.kept_matrices: list[str] = []
         if method == "dense" and self.tokens > DENSE_TOKENS:
             raise MixerError(f"method dense is for grids of up to {DENSE_TOKENS} tokens; this one has {self.tokens}")
+        left, right = self.keep_matrices()
+        self.outputs, self.inputs = left.shape[:2]
         if dim % self.inputs == 0:
             self.out_channels = dim // self.inputs * self.outputs
         self.channels_each = self.outputs * right.shape[1] // self.size[1]  # of the result, for a group of planes
-        self.keep_matrices(left, right)
 
     def matrices(self) -> tuple[Tensor, Tensor]:
         """A (J, I, T, H, H) and B (T, W', W) in float64."""
         raise NotImplementedError
 
-    def keep_matrices(self, left: Tensor, right: Tensor) -> None:
-        """As buffers that no checkpoint carries."""
+    def keep_matrices(self) -> tuple[Tensor, Tensor]:
+        """A and B, once they are kept."""
+        with torch.device("cpu"):
+            left, right = self.matrices()
+            tensors = self.tensors_of(left, right)
+        self.keep_fixed(tensors)
+        return left, right
+
+    def fixed_tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        return self.tensors_of(*self.matrices())
+
+    def tensors_of(self, left: Tensor, right: Tensor) -> dict[str, Tensor]:
+        """What is kept of A and B."""
         # three axes: a module that moves to channels_last takes tensors of four or five for images
-        self.keep_matrix("left", left.flatten(0, 2))
-        self.keep_matrix("right", right)
+        tensors = {"left": left.flatten(0, 2), "right": right}
         if self.tokens <= DENSE_TOKENS:
-            self.keep_matrix("tokens_matrix", torch.einsum("jitvh,tuw->ihwjvu", left, right).flatten(3).flatten(0, 2))
-
-    def keep_matrix(self, name: str, matrix: Tensor) -> None:
-        """A fixed matrix as a buffer."""
-        self.register_buffer(name, matrix.to(torch.get_default_dtype()), persistent=False)
-        self.kept_matrices.append(name)
-        self._copy_matrices()
-
-    def _copy_matrices(self) -> None:
-        """Off the CPU, where a cast is a kernel to launch at every call, autocast finds its matrices cast already."""
-        for name in self.kept_matrices:
-            matrix = getattr(self, name)
-            self._buffers.pop(f"{name}_bfloat16", None)
-            if matrix.device.type != "cpu":
-                self.register_buffer(f"{name}_bfloat16", matrix.to(torch.bfloat16), persistent=False)
-
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)
-        self._copy_matrices()
-        return self
-
-    def kept_matrix(self, name: str, dtype: torch.dtype) -> Tensor:
-        """A fixed matrix to multiply by in this dtype: its copy, or where there is none itself, still to be cast."""
-        copied = self._buffers.get(f"{name}_bfloat16") if dtype == torch.bfloat16 else None
-        return getattr(self, name) if copied is None else copied
+            dense = torch.einsum("jitvh,tuw->ihwjvu", left, right)
+            tensors["tokens_matrix"] = dense.flatten(3).flatten(0, 2)
+        return tensors
 
     def plane_matrices(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         """A and B as `matrices` gave them, on the device of the module, to multiply by in this dtype."""

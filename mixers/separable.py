@@ -100,7 +100,7 @@ class Hadamard(Separable):
 class RandomSeparable(Separable):
     """A X B^T with two fixed Gaussian matrices, A (H, H) from N(0, 1/H) and B (W, W) from N(0, 1/W).
 
-    Complexity 2 C N (H + W). Made again from `seed`, not part of a checkpoint; the backbone gives each layer another.
+    Complexity 2 C N (H + W). A checkpoint holds their `seed` alone; the backbone gives each layer another.
 
     Args:
         dim: channels.
@@ -141,17 +141,15 @@ class LinearSeparable(PlaneTransform):
     def matrices(self) -> tuple[Tensor, Tensor]:
         return _gaussian(self.size[0])[None, None, None], _gaussian(self.size[1])[None]
 
-    def keep_matrices(self, left: Tensor, right: Tensor) -> None:
+    def keep_matrices(self) -> tuple[Tensor, Tensor]:
+        left, right = self.matrices()
         dtype = torch.get_default_dtype()
         self.rows = nn.Parameter(left[0, 0, 0].to(dtype))
         self.columns = nn.Parameter(right[0].to(dtype))
+        return left, right
 
     def plane_matrices(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         return self.rows[None, None, None], self.columns[None]
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.check_size(x)
-        return super().forward(x)
 
     def flops(self) -> int:
         return 2 * self.dim * self.tokens * sum(self.size)

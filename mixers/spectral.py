@@ -92,8 +92,10 @@ class FFTReal(_RealAndImaginary):
     def __init__(self, dim: int, size: tuple[int, int], method: str = "auto") -> None:
         super().__init__(dim, size, method)
         self.out_channels = dim
-        real, imaginary = dft_matrices(dim)
-        self.keep_matrix("channels", torch.cat([real, -imaginary], 1))
+
+    def tensors_of(self, left: Tensor, right: Tensor) -> dict[str, Tensor]:
+        real, imaginary = dft_matrices(self.dim)
+        return {**super().tensors_of(left, right), "channels": torch.cat([real, -imaginary], 1)}
 
     def by_fft(self, x: Tensor) -> Tensor:
         return _in_float(lambda real: dft_real(real, (1, 2, 3)), x)
@@ -291,10 +293,12 @@ class FFTMagPhase(Mixer):
     def __init__(self, dim: int, size: tuple[int, int]) -> None:
         super().__init__(dim, size)
         self.out_channels = 2 * dim
+        self.keep_fixed()
+
+    def fixed_tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:
         height, width = self.size
         rows, columns = torch.arange(height), torch.arange(width)
-        own = (2 * rows % height == 0)[:, None] & (2 * columns % width == 0)
-        self.register_buffer("own_mirror", own, persistent=False)
+        return {"own_mirror": (2 * rows % height == 0)[:, None] & (2 * columns % width == 0)}
 
     def forward(self, x: Tensor) -> Tensor:
         return _in_float(self._polar, x)

@@ -85,7 +85,12 @@ def random_orthogonal_matrix(n: int, generator: torch.Generator, dtype: torch.dt
     Mezzadri, "How to generate random matrices from the classical compact groups", 2007: the factor Q of a Gaussian
     matrix is uniform only after its columns get the signs of the diagonal of R.
     """
-    matrix, triangle = torch.linalg.qr(torch.randn(n, n, generator=generator, dtype=dtype))
+    return orthogonal_factor(torch.randn(n, n, generator=generator, dtype=dtype))
+
+
+def orthogonal_factor(gaussian: Tensor) -> Tensor:
+    """`random_orthogonal_matrix` from the Gaussian matrix (n, n)."""
+    matrix, triangle = torch.linalg.qr(gaussian)
     return matrix * triangle.diagonal().sgn()
 
 
