@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mixers.arguments import divisor, whole_number
 from mixers.base import Mixer, MixerError
 from mixers.methods import fastest
 from mixers.registry import register_mixer
@@ -42,9 +43,7 @@ class SelfAttention(Mixer):
         super().__init__(dim, size)
         if heads is None:
             heads = dim // next((width for width in (32, 24, 16, 8) if dim % width == 0), dim)
-        if not isinstance(heads, int) or heads < 1 or dim % heads:
-            fits = ", ".join(str(n) for n in range(1, dim + 1) if dim % n == 0)
-            raise MixerError(f"{name} cannot split dim {dim} into {heads} heads; allowed: {fits}")
+        heads = divisor(name, dim, heads, "heads")
         if positions not in POSITIONS:
             raise MixerError(f"{name} has no positions {positions!r}; allowed: {', '.join(POSITIONS)}")
         self.heads = heads
@@ -253,10 +252,8 @@ class Performer(SelfAttention):
         super().__init__("performer", dim, size, heads, positions)
         width = dim // self.heads
         features = max(1, int(width * math.log(width))) if features is None else features
-        if not isinstance(features, int) or features < 1:
-            raise MixerError(f"performer: features is {features!r}; allowed: whole numbers from 1")
-        self.features = features
-        self.seed = seed
+        self.features = features = whole_number("performer: features", features, 1)
+        self.seed = whole_number("seed", seed)
         self.keep_fixed()
 
     def fixed_tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import inspect
 import json
@@ -12,11 +13,16 @@ import torch
 import torch.fx
 from torch import Tensor
 
+from mixers.arguments import two_sides, whole_number
 from mixers.errors import MixerError, UnsupportedSize
 from mixers.fixed import FixedTensors
 from mixers.saved import SavesDefinition
 
 __all__ = ["Mixer", "MixerError", "UnsupportedSize"]
+
+
+# by itself a memory format cannot be saved, nor then a net that keeps one
+copyreg.pickle(torch.memory_format, lambda layout: (getattr, (torch, str(layout).removeprefix("torch."))))
 
 
 class Mixer(FixedTensors, SavesDefinition):
@@ -34,6 +40,7 @@ class Mixer(FixedTensors, SavesDefinition):
         size: (H, W) of the grid of tokens.
 
     Raises:
+        MixerError: dim or size are no whole numbers.
         UnsupportedSize: dim or size is not positive.
     """
 
@@ -45,7 +52,7 @@ class Mixer(FixedTensors, SavesDefinition):
 
     def __init__(self, dim: int, size: tuple[int, int]) -> None:
         super().__init__()
-        height, width = size
+        dim, (height, width) = whole_number("dim", dim), two_sides("size", size)
         if dim < 1 or height < 1 or width < 1:
             raise UnsupportedSize(f"dim {dim} on a grid of {height} x {width} tokens: all must be at least 1")
         self.dim = dim
@@ -152,8 +159,12 @@ def _keeping_options(init: Callable[..., None]) -> Callable[..., None]:
         if "given_options" not in vars(self):  # not again for the class above, which its subclass calls
             bound = parameters.bind(self, *args, **kwargs)  # raises what the call below would
             bound.apply_defaults()
+            for name, check in (("dim", whole_number), ("size", two_sides)):
+                if name in bound.arguments:
+                    bound.arguments[name] = check(name, bound.arguments[name])
             given = {name: value for name, value in [*bound.arguments.items()][1:] if name not in ("dim", "size")}
             vars(self)["given_options"] = given  # before nn.Module's constructor, which leaves it there
+            args, kwargs = bound.args[1:], bound.kwargs
         init(self, *args, **kwargs)
 
     return keeping

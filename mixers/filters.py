@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mixers.arguments import divisor, finite_number
 from mixers.base import Mixer, MixerError
 from mixers.registry import register_mixer
 
@@ -72,12 +73,10 @@ class AFNO(Mixer):
 
     def __init__(self, dim: int, size: tuple[int, int], blocks: int = 8, shrink: float = 0.01) -> None:
         super().__init__(dim, size)
-        if not isinstance(blocks, int) or blocks < 1 or dim % blocks:
-            fits = ", ".join(str(n) for n in range(1, dim + 1) if dim % n == 0)
-            raise MixerError(f"afno cannot split dim {dim} into {blocks!r} blocks; allowed: {fits}")
-        if not isinstance(shrink, (int, float)) or not 0 <= shrink < math.inf:
+        self.blocks = blocks = divisor("afno", dim, blocks, "blocks")
+        self.shrink = finite_number("afno: shrink", shrink, "numbers from 0")
+        if self.shrink < 0:
             raise MixerError(f"afno: shrink is {shrink!r}; allowed: numbers from 0")
-        self.blocks, self.shrink = blocks, float(shrink)
         width = dim // blocks
         self.weight1 = nn.Parameter(0.02 * torch.randn(blocks, width, width, 2))
         self.bias1 = nn.Parameter(0.02 * torch.randn(dim, 2))

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mixers.arguments import whole_number
 from mixers.base import Mixer, MixerError, UnsupportedSize
 from mixers.registry import register_mixer
 
@@ -61,7 +62,7 @@ class ConvMixer(Mixer):
     def __init__(self, dim: int, size: tuple[int, int], kernel: int = 5) -> None:
         super().__init__(dim, size)
         self.kernel = _odd("conv_mixer", kernel)
-        self.conv = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim)
+        self.conv = nn.Conv2d(dim, dim, self.kernel, padding=self.kernel // 2, groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x)
@@ -101,9 +102,9 @@ class Pool(Mixer):
 
     def __init__(self, dim: int, size: tuple[int, int], kernel: int = 3) -> None:
         super().__init__(dim, size)
-        if _odd("pool", kernel) < 3:
+        self.kernel = _odd("pool", kernel)
+        if self.kernel < 3:
             raise MixerError("pool with kernel 1 is zero everywhere; allowed: odd numbers from 3")
-        self.kernel = kernel
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, self.kernel, 1, self.kernel // 2, count_include_pad=False) - x
@@ -205,6 +206,7 @@ class _Moved(torch.autograd.Function):
 
 
 def _odd(name: str, kernel: int) -> int:
-    if not isinstance(kernel, int) or kernel < 1 or kernel % 2 == 0:
+    number = whole_number(f"{name}: kernel", kernel, 1, "odd whole numbers")
+    if number % 2 == 0:
         raise MixerError(f"{name}: kernel is {kernel!r}; allowed: odd whole numbers")
-    return kernel
+    return number

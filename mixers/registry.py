@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 import fnmatch
 import functools
 import hashlib
@@ -32,8 +31,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mixers.arguments import nearest, no_others, two_sides, whole_number
 from mixers.base import Mixer, MixerError
-from mixers.blocks import HYBRID_NAMES, is_per_block, mixers_in
+from mixers.blocks import HYBRID_NAMES, check_text, is_per_block, mixers_in
 
 ENTRY_POINT_GROUP = "token_mixers"
 MixerClass = TypeVar("MixerClass", bound=type[Mixer])
@@ -112,24 +112,20 @@ def mixer_entry(spec: str) -> Entry:
     return _REGISTRY[name]
 
 
-def create_mixer(spec: str, dim: int, size: tuple[int, int], **options: Any) -> Mixer:
-    """Builds a mixer for `dim` channels on a grid of `size` = (H, W) tokens.
+def create_mixer(spec: str, dim: int, size: int | tuple[int, int], **options: Any) -> Mixer:
+    """Builds a mixer for `dim` channels on a grid of `size` = (H, W) tokens, or of as many rows as columns.
 
     >>> create_mixer("fft_complex", dim=64, size=(32, 32)).out_channels
     128
 
     Raises:
-        MixerError: unknown mixer or option; the message names the nearest.
+        MixerError: unknown mixer or option; the message names the nearest. Or dim or size are no whole numbers.
         UnsupportedSize: the mixer does not exist at this size.
     """
     entry = mixer_entry(spec)
     options = parse_mixer(spec)[1] | options
-    allowed = mixer_options(entry.cls)
-    for option in options:
-        if option not in allowed:
-            have = f"it takes {', '.join(allowed)}" if allowed else "it takes none"
-            raise MixerError(f"mixer {entry.name!r} has no option {option!r}: {have}.{nearest(option, allowed)}")
-    return entry.cls(dim, size, **options)
+    no_others(f"mixer {entry.name!r}", options, mixer_options(entry.cls))
+    return entry.cls(whole_number("dim", dim), two_sides("size", size), **options)
 
 
 def mixer_options(cls: type[Mixer]) -> list[str]:
@@ -144,6 +140,7 @@ def parse_mixer(spec: str) -> tuple[str, dict[str, Any]]:
     Raises:
         MixerError: it does not parse.
     """
+    check_text(spec)
     match = re.fullmatch(r"\s*(.+\.py:\w+|[^()\s]+)\s*(?:\((.*)\))?\s*", spec)
     if not match:
         raise MixerError(f"{spec!r} is not a mixer; write a name, or a name with options such as attention(heads=4)")
@@ -184,12 +181,6 @@ def split_mixers(text: str) -> list[str]:
     if not names:
         raise MixerError(f"no mixer given; known: {', '.join(list_mixers())}")
     return list(dict.fromkeys(names))
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A question after the known word nearest to `word`, to end an error with; empty if none is near."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def _place(cls: type) -> str:
