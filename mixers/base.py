@@ -21,8 +21,12 @@ from mixers.saved import SavesDefinition
 __all__ = ["Mixer", "MixerError", "UnsupportedSize"]
 
 
+def _memory_format(name: str) -> torch.memory_format:
+    return getattr(torch, name)
+
+
 # by itself a memory format cannot be saved, nor then a net that keeps one
-copyreg.pickle(torch.memory_format, lambda layout: (getattr, (torch, str(layout).removeprefix("torch."))))
+copyreg.pickle(torch.memory_format, lambda layout: (_memory_format, (str(layout).removeprefix("torch."),)))
 
 
 class Mixer(FixedTensors, SavesDefinition):

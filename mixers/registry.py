@@ -16,6 +16,7 @@ Packages can also register theirs by an entry point in the group `token_mixers`,
 from __future__ import annotations
 
 import ast
+import copyreg
 import dataclasses
 import fnmatch
 import functools
@@ -29,6 +30,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from mixers.arguments import nearest, no_others, two_sides, whole_number
@@ -212,11 +214,7 @@ def _load_plugin(name: str) -> Entry:
             if not path.is_file():
                 raise MixerError(f"there is no file {place!r}")
             module_name = path.stem
-            spec = importlib.util.spec_from_file_location(f"token_mixers_plugin_{module_name}", path)
-            assert spec is not None and spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module
-            spec.loader.exec_module(module)
+            module = _module_of(path)
         else:
             module_name = place
             module = importlib.import_module(place)
@@ -231,6 +229,9 @@ def _load_plugin(name: str) -> Entry:
         reason = " ".join(str(error).split())  # an error is one line
         kind = "" if isinstance(error, MixerError) else f"{type(error).__name__}: "
         raise MixerError(f"mixer {name!r} cannot be loaded: {kind}{reason}") from error
+    if place.endswith(".py"):
+        where = f"{path.resolve()}:{attribute}"
+        copyreg.pickle(cls, lambda mixer: (_blank, (where,), mixer.__reduce_ex__(2)[2]))  # type: ignore[arg-type]
     source = hashlib.sha256(path.read_bytes()).hexdigest()
     entry = Entry(
         f"{module_name}:{attribute}", cls, "plug-in", "", (inspect.getdoc(cls) or "").split("\n")[0], None, source, name
@@ -239,3 +240,26 @@ def _load_plugin(name: str) -> Entry:
     if other.source != source:
         raise MixerError(f"{other.origin!r} and {name!r} would both be recorded as {entry.name!r}; rename one file")
     return entry
+
+
+def _module_of(path: Path) -> ModuleType:
+    """The module of a file, the same one for every mixer in it, and another once the file has changed."""
+    path = path.resolve()
+    name = f"token_mixers_plugin_{path.stem}_{hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:12]}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def _blank(place: str) -> Mixer:
+    """What a saved mixer of a file is filled into, in a process too that has not loaded the file yet."""
+    cls = _load_plugin(place).cls
+    return cls.__new__(cls)
