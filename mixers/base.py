@@ -7,6 +7,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -91,11 +92,11 @@ class Mixer(FixedTensors, SavesDefinition):
         raise MixerError(f"{built}, this one is {_by(x.shape[1:])}")
 
     def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        raise self._lacks("forward(self, x)", "which mixes the tokens of x (B, dim, H, W)")
 
     def flops(self) -> int:
         """Real floating-point operations of the algorithm for one image, forward, 2 per multiply-add."""
-        raise NotImplementedError
+        raise self._lacks("flops(self) -> int", "the operations for one image, 2 per multiply-add")
 
     def method_on(self, device: str, dtype: torch.dtype = torch.float32) -> str:
         """Which implementation runs on this type of device for input of this dtype, as records name it."""
@@ -107,7 +108,11 @@ class Mixer(FixedTensors, SavesDefinition):
 
     def reference(self, x: Tensor) -> Tensor:
         """The plain definition, slow and obviously right; tests hold `forward` to it."""
-        raise NotImplementedError
+        raise self._lacks("reference(self, x)", "the plain definition of forward")
+
+    def _lacks(self, method: str, what: str) -> MixerError:
+        file = Path(inspect.getfile(type(self))).name
+        return MixerError(f"class {type(self).__name__} in {file} does not define {method}, {what}")
 
     def definition(self) -> dict[str, Any]:
         """Class, version, and the options that say which map this is; an attribute of an option's name goes first."""
