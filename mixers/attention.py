@@ -191,13 +191,24 @@ class LinearAttention(SelfAttention):
         MixerError: heads does not divide dim, or positions is unknown.
     """
 
+    version = 2  # 1 cancelled for very negative keys
+
     def __init__(self, dim: int, size: tuple[int, int], heads: int | None = None, positions: str = "sincos") -> None:
         super().__init__("linear_attention", dim, size, heads, positions)
         self.keep_fixed()
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.project(x)
-        return _image(_weigh(F.elu(q) + 1, F.elu(k) + 1, v), x)
+        dtype, (q, k, v) = v.dtype, _wide(q, k, v)
+        with torch.autocast(x.device.type, enabled=False):
+            # phi(x) = exp(min(x, 0)) for negative x, where elu(x) + 1 cancels, and 1 + x for others; the largest
+            # exponent of each feature over the keys, and then of each query, cancels in the quotient
+            largest = k.amax(-2, keepdim=True).clamp(max=0).detach()
+            weighing = torch.exp(k.clamp(max=0) - largest) + F.relu(k)
+            exponents = q.clamp(max=0) + largest
+            asking = (1 + F.relu(q)) * torch.exp(exponents - exponents.amax(-1, keepdim=True).detach())
+            mixed = _weigh(asking, weighing, v)
+        return _image(mixed.to(dtype), x)
 
     def flops(self) -> int:
         n, c = self.tokens, self.dim
@@ -205,7 +216,7 @@ class LinearAttention(SelfAttention):
 
     def reference(self, x: Tensor) -> Tensor:
         q, k, v = self.project_exactly(x)
-        weights = (F.elu(q) + 1) @ (F.elu(k) + 1).mT  # [B, heads, N, N]
+        weights = _phi(q) @ _phi(k).mT  # [B, heads, N, N]
         return (weights / weights.sum(-1, keepdim=True) @ v).transpose(1, 2).flatten(2).mT.unflatten(2, self.size)
 
 
@@ -263,9 +274,7 @@ class Performer(SelfAttention):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.project(x)
-        dtype = v.dtype
-        if dtype in (torch.bfloat16, torch.float16):  # exponents need more digits than that
-            q, k, v = q.float(), k.float(), v.float()
+        dtype, (q, k, v) = v.dtype, _wide(q, k, v)
         with torch.autocast(x.device.type, enabled=False):
             q, k = self._exponents(q), self._exponents(k)
             # a factor for each direction, and one for each query, cancel in the quotient: nothing overflows, and no sum
@@ -292,13 +301,27 @@ class Performer(SelfAttention):
             - q_or_k.square().sum(-1, keepdim=True) / (2 * math.sqrt(q_or_k.shape[-1]))
             for q_or_k in (q, k)
         ]
-        weights = exponents[0].exp() @ exponents[1].exp().mT  # [B, heads, N, N]
-        return (weights / weights.sum(-1, keepdim=True) @ v).transpose(1, 2).flatten(2).mT.unflatten(2, self.size)
+        # the logarithm of the sum of phi_w(q) phi_w(k) over w, which itself is 0 for long queries and keys
+        logits = exponents[0][..., :1] + exponents[1][..., :1].mT  # [B, heads, N, N]
+        for w in range(1, self.features):
+            logits = torch.logaddexp(logits, exponents[0][..., w : w + 1] + exponents[1][..., w : w + 1].mT)
+        return (torch.softmax(logits, -1) @ v).transpose(1, 2).flatten(2).mT.unflatten(2, self.size)
 
 
 def _image(mixed: Tensor, x: Tensor) -> Tensor:
     """(B, heads, N, d) -> (B, C, H, W), the grid that of x."""
     return mixed.transpose(1, 2).flatten(2).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+
+
+def _phi(x: Tensor) -> Tensor:
+    """elu(x) + 1."""
+    return torch.where(x < 0, x.clamp(max=0).exp(), 1 + x)
+
+
+def _wide(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """In float32 where they are in half precision, which has too few digits for exponents and overflows in sums."""
+    half = tensors[0].dtype in (torch.bfloat16, torch.float16)
+    return tuple(tensor.float() if half else tensor for tensor in tensors)
 
 
 def _weigh(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

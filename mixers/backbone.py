@@ -13,18 +13,19 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mixers.arguments import factory_options, finite_number, flag, no_others, one_of, two_sides, whole_number
-from mixers.base import Mixer, MixerError
+from mixers.base import Mixer, MixerError, check_floating_point
 from mixers.blocks import mixer_of_each_block
 from mixers.fixed import FixedTensors
 from mixers.methods import autocast_dtype, laid_out
 from mixers.registry import create_mixer, mixer_entry, mixer_options, parse_mixer
+from mixers.saved import SavesDefinition
 
 NORMS = ("image", "token")
 POOLS = ("avg", "")
 RESIDUALS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-class MixerNet(nn.Module):
+class MixerNet(SavesDefinition):
     """Stem, `depth` blocks, norm, global average pooling, linear head: (B, in_chans, H, W) -> (B, num_classes).
 
     The stem is a convolution with kernel and stride `patch_size`; its output is the grid of tokens. Each block is
@@ -99,6 +100,7 @@ class MixerNet(nn.Module):
         coordinates = flag("coordinates", coordinates)
         placed_at = factory_options(device, dtype)
         self.mixer = mixer
+        self.norm_kind = norm
         self.residual = residual
         self.num_classes = num_classes
         self.img_size = (height, width)
@@ -124,6 +126,10 @@ class MixerNet(nn.Module):
         self.head = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
         if placed_at:
             self.to(**placed_at)
+
+    def definition(self) -> dict[str, Any]:
+        """What neither the weights nor the mixers' own entries tell."""
+        return {"class": "MixerNet", "norm": self.norm_kind}
 
     @property
     def mixers(self) -> list[Mixer]:
@@ -434,11 +440,12 @@ def scaled(conv: nn.Module, x: Tensor, scale: Tensor) -> Tensor:
 
 
 def check_image(x: Tensor, shape: tuple[int, int, int]) -> None:
-    """Holds a batch of images to (C, H, W).
+    """Holds a batch of images to (C, H, W) in floating point.
 
     Raises:
-        MixerError: it has another shape.
+        MixerError: it has another shape or dtype.
     """
+    check_floating_point(x)
     if x.shape[1:] != shape:
         raise MixerError(f"the net was built for images of {shape}, the input has {tuple(x.shape[1:])}")
 

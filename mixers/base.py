@@ -6,6 +6,7 @@ import copyreg
 import functools
 import inspect
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,16 @@ class Mixer(FixedTensors, SavesDefinition):
             raise MixerError(f"{built} behind the axis of the batch, this one has {x.ndim} axes: {_by(x.shape)}")
         raise MixerError(f"{built}, this one is {_by(x.shape[1:])}")
 
+    def _is_empty(self, x: Tensor) -> bool:
+        """Whether a checked input has no images."""
+        if torch.jit.is_tracing():  # which warns of every comparison of a shape
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", torch.jit.TracerWarning)
+                self.check_size(x)
+                return bool(x.shape[0] == 0)
+        self.check_size(x)
+        return x.shape[0] == 0
+
     def forward(self, x: Tensor) -> Tensor:
         raise self._lacks("forward(self, x)", "which mixes the tokens of x (B, dim, H, W)")
 
@@ -142,6 +153,16 @@ class Mixer(FixedTensors, SavesDefinition):
         return f"dim={self.dim}, size={height}x{width}, out_channels={self.out_channels}"
 
 
+def check_floating_point(x: Tensor) -> None:
+    """For nets, whose layers would tell of it in their own words.
+
+    Raises:
+        MixerError: x is of whole or complex numbers.
+    """
+    if not x.is_floating_point():
+        raise MixerError(f"the input is of {x.dtype}; allowed: floating point, such as images.float() / 255")
+
+
 _NOT_PLAIN = object()
 
 
@@ -186,8 +207,7 @@ def _checked(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def checked(self: Mixer, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if isinstance(x, torch.fx.Proxy):  # a symbolic trace knows no shapes
             return function(self, x, *args, **kwargs)
-        self.check_size(x)
-        if x.shape[0] == 0:
+        if self._is_empty(x):
             return function(self, torch.cat([x, x.new_zeros(1, *x.shape[1:])]), *args, **kwargs)[:0]
         return function(self, x, *args, **kwargs)
 

@@ -56,7 +56,7 @@ class FixedTensors(nn.Module):
 
     def _fill(self, names: Iterable[str]) -> None:
         buffers = {name: getattr(self, name) for name in names}
-        filled = {name: buffer for name, buffer in buffers.items() if _holds_numbers(buffer)}
+        filled = {name: buffer for name, buffer in buffers.items() if holds_numbers(buffer)}
         if not filled:
             return
         made = self._made(max((b.dtype for b in filled.values()), key=lambda dtype: dtype.itemsize))
@@ -78,9 +78,9 @@ class FixedTensors(nn.Module):
         again = []
         for name, old in before.items():
             new = getattr(self, name)
-            if new is old or not _holds_numbers(new):
+            if new is old or not holds_numbers(new):
                 continue
-            if new.dtype == old.dtype and _holds_numbers(old):
+            if new.dtype == old.dtype and holds_numbers(old):
                 new.copy_(old)  # to_empty has left it without numbers
             else:
                 again.append(name)
@@ -98,6 +98,6 @@ class FixedTensors(nn.Module):
             self.init_non_persistent_buffers()
 
 
-def _holds_numbers(tensor: Tensor) -> bool:
+def holds_numbers(tensor: Tensor) -> bool:
     """Not so on the meta device and in fake tensors."""
     return type(tensor) is Tensor and not tensor.is_meta

@@ -91,8 +91,16 @@ class GMLP(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         kept, gate = x.chunk(2, 1) if self.split else (x, x)
-        normed = self.norm(gate.flatten(2).mT).mT
-        return kept * self.gate(normed).unflatten(2, self.size)
+        return kept * self.gate(self._normed(gate)).unflatten(2, self.size)
+
+    def _normed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, N), in float32 inside: on a CPU the gradients of gain and bias are summed in x's."""
+        tokens = x.flatten(2).mT
+        if x.dtype not in (torch.bfloat16, torch.float16):
+            return self.norm(tokens).mT
+        with torch.autocast(x.device.type, enabled=False):
+            weight, bias = self.norm.weight.float(), self.norm.bias.float()
+            return F.layer_norm(tokens.float(), weight.shape, weight, bias, self.norm.eps).to(x.dtype).mT
 
     def flops(self) -> int:
         return 2 * self.out_channels * self.tokens**2

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mixers.errors import MixerError
+from mixers.fixed import holds_numbers
 
 
 class SavesDefinition(nn.Module):
@@ -80,7 +81,7 @@ def _unpacked(state: Any) -> dict[str, Any] | None:
     Raises:
         MixerError: it is none of ours, or was mixed with another, as in a mean of two checkpoints.
     """
-    if type(state) is Tensor and state.is_meta or type(state) is not Tensor and isinstance(state, Tensor):
+    if isinstance(state, Tensor) and not holds_numbers(state):
         return None
     try:
         data = bytes(int(byte) for byte in state.tolist())

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mixers.arguments import flag, one_of, whole_number
-from mixers.base import MixerError
+from mixers.base import MixerError, check_floating_point
+from mixers.saved import SavesDefinition
 from mixers.transforms import dft_complex, dft_interleaved
 
 CHOICES = {
@@ -26,7 +27,7 @@ STANDARDIZE_AXES = {"chw": (1, 2, 3), "c": (1,)}
 EPSILON = 1e-6  # added to the standard deviation, not to the variance
 
 
-class Spectracles(nn.Module):
+class Spectracles(SavesDefinition):
     """One block in_chans -> width, `depth` more with residual, average pooling, linear: (B, in_chans, H, W) -> (B, K).
 
     Every pixel is a token; images are in [0, 1], of any size. A block is
@@ -83,16 +84,24 @@ class Spectracles(nn.Module):
             )
         self.num_classes = num_classes
         self.in_chans = in_chans
+        self.options = {**given, "residual": residual}
         self.blocks = nn.ModuleList(
             SpectraclesBlock(width if layer else in_chans, width, n_linear, residual=residual and layer > 0, **given)
             for layer in range(depth + 1)
         )
         self.head = nn.Linear(width, num_classes)
 
+    def definition(self) -> dict[str, Any]:
+        """What the weights do not tell."""
+        return {"class": "Spectracles", **self.options}
+
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[1] != self.in_chans:
             shape = " x ".join(map(str, x.shape))
             raise MixerError(f"the input is {shape}; allowed: B x {self.in_chans} x H x W")
+        check_floating_point(x)
+        if not len(x):  # FFTs refuse an empty batch
+            return self.forward(torch.cat([x, x.new_zeros(1, *x.shape[1:])]))[:0]
         coordinates = unit_coordinates(x)
         for block in self.blocks:
             x = block(x, coordinates)

@@ -83,7 +83,8 @@ class FFTReal(_RealAndImaginary):
     Differs from FNet in that the transform is scaled, and that tokens lie on a grid with two axes instead of one.
 
     Options as those of `PlaneTransform`; by any method but "fft" it is both parts over H and W, and then one product
-    along the channels.
+    along the channels. In float16 it is always "fft", in float32 inside: what lies between the two steps can be too
+    large for float16 where the result is not.
     """
 
     kind = "channels_too"
@@ -99,6 +100,9 @@ class FFTReal(_RealAndImaginary):
 
     def by_fft(self, x: Tensor) -> Tensor:
         return _in_float(lambda real: dft_real(real, (1, 2, 3)), x)
+
+    def method_on(self, device: str, dtype: torch.dtype = torch.float32) -> str:
+        return "fft" if dtype == torch.float16 else super().method_on(device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.method_on(x.device.type, computed_in(x)) == "fft":

@@ -198,22 +198,22 @@ def _copies(mixer: PlaneTransform) -> dict[str, torch.Tensor]:
     return {name: buffer for name, buffer in mixer.named_buffers() if name.endswith("_bfloat16")}
 
 
-@pytest.mark.parametrize("name", ["dct", "fft_real"])
+@pytest.mark.parametrize("name", ["dct", "fft_real", "random"])
 def test_fixed_matrices_have_a_copy_in_bfloat16_off_the_cpu_alone(name: str) -> None:
     """It is that of the matrix wherever the mixer goes, and no checkpoint carries it."""
     mixer = create_mixer(name, 8, (4, 4))
     assert _copies(mixer) == {}
-    assert mixer.kept_matrix("left", torch.bfloat16) is mixer.left
+    assert all(mixer.kept_matrix(kept, torch.bfloat16) is getattr(mixer, kept) for kept in mixer.fixed_names)
     moved = pickle.loads(pickle.dumps(copy.deepcopy(mixer).to("meta").double().to(torch.float32)))
     for module in (moved, copy.deepcopy(moved)):
         copies = _copies(module)
-        assert list(copies) == [f"{name}_bfloat16" for name in module.kept_matrices]
-        for kept in module.kept_matrices:
+        assert list(copies) == [f"{name}_bfloat16" for name in module.fixed_names]
+        for kept in module.fixed_names:
             chosen = module.kept_matrix(kept, torch.bfloat16)
             assert chosen is copies[f"{kept}_bfloat16"]
             assert (chosen.device.type, chosen.dtype) == ("meta", torch.bfloat16)
             assert module.kept_matrix(kept, torch.float32) is getattr(module, kept)
-    assert moved.state_dict() == {}
+    assert list(moved.state_dict()) == ["_extra_state"]
     assert _copies(moved.to_empty(device="cpu")) == {}
 
 
@@ -223,7 +223,7 @@ def test_the_copy_in_bfloat16_is_the_matrix_rounded() -> None:
     for method in METHODS:
         expected = create_mixer(f"fft_real(method={method})", 8, (4, 4))
         mixer = copy.deepcopy(expected)
-        for name in mixer.kept_matrices:
+        for name in mixer.fixed_names:
             setattr(mixer, f"{name}_bfloat16", getattr(mixer, name).bfloat16())
         with torch.autocast("cpu", torch.bfloat16):
             assert torch.equal(mixer(x), expected(x))

