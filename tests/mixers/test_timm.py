@@ -606,7 +606,7 @@ def test_token_mixers_fit_a_metaformer_of_ones_own() -> None:
     assert y.shape == (2, 3) and y.dtype == torch.float64
     one = token_mixers[0](dim=8, proj_drop=0.1, device=torch.device("meta"), dtype=torch.float64)
     assert (one.mixer.matrix.device.type, one.mixer.matrix.dtype) == ("meta", torch.float64)
-    with pytest.raises(MixerError, match=r"was built for 8 x 16 tokens, the stage has 16 x 16: give .* the image size and the dims"):
+    with pytest.raises(MixerError, match=r"was built for 8 x 16 tokens, the stage has 16 x 16:"):
         net(torch.randn(2, 3, 64, 64, dtype=torch.float64))
 
 
