@@ -96,7 +96,8 @@ class Attention(SelfAttention):
     """Multi-head self-attention.
 
     Y_h = softmax(Q_h K_h^T / sqrt(d)) V_h for each head h of width d, with Q, K, V = X W_q, X W_k, X W_v. Complexity
-    6 N C^2 for the projections and 4 N^2 C for the two products. Runs through PyTorch's scaled dot-product attention.
+    6 N C^2 for the projections and 4 N^2 C for the two products. Runs through PyTorch's scaled dot-product attention,
+    whose fused operators have no forward mode (`torch.func.jvp`) and no second derivative; backend="plain" has both.
 
     Differs from the paper in that the output projection is the block's own 1x1 convolution, and in that the positions
     are added at every layer instead of below the first.
@@ -287,7 +288,7 @@ class Performer(SelfAttention):
 
     def _exponents(self, x: Tensor) -> Tensor:
         """(..., N, d) -> (..., N, m), the exponents of the features."""
-        x = x * x.shape[-1] ** -0.25
+        x = x * (self.dim // self.heads) ** -0.25
         return torch.matmul(x, self.directions.to(x.dtype).mT) - x.square().sum(-1, keepdim=True) / 2
 
     def flops(self) -> int:

@@ -4,6 +4,11 @@
     timm.create_model("metaformer_mixer_s12", mixer="dct", img_size=192)
     MetaFormer(token_mixers=metaformer_token_mixers("dct", img_size=224), depths=(2, 2, 6, 2), ...)
 
+timm's own train.py, which does not import this library, trains them once something does:
+
+    python -c "import mixers, runpy; runpy.run_path('train.py', run_name='__main__')" DATA_DIR
+        --model mixernet_tiny --model-kwargs mixer=dct img_size=64 --input-size 3 64 64 --num-classes 100
+
 Importing this module imports timm. `import mixers` alone does not: it waits until timm is imported, see
 `register_with_timm`.
 """

@@ -57,9 +57,6 @@ NET_KINDS = {
     "MixerNet": lambda: MixerNet("dct", 5, 16, 4, 8, 2),
     "Spectracles": lambda: Spectracles(8, 1, 1, num_classes=5),
 }
-    "MixerNet": lambda: MixerNet("dct", 5, 16, 4, 8, 2),
-    "Spectracles": lambda: Spectracles(8, 1, 1, num_classes=5),
-}
 every_kind = pytest.mark.parametrize("kind", NET_KINDS)
 
 
