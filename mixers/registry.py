@@ -231,7 +231,7 @@ def _load_plugin(name: str) -> Entry:
         raise MixerError(f"mixer {name!r} cannot be loaded: {kind}{reason}") from error
     if place.endswith(".py"):
         where = f"{path.resolve()}:{attribute}"
-        copyreg.pickle(cls, lambda mixer: (_blank, (where,), mixer.__reduce_ex__(2)[2]))  # type: ignore[arg-type]
+        copyreg.pickle(cls, lambda mixer: (_blank, (where,), mixer.__reduce_ex__(2)[2]))
     source = hashlib.sha256(path.read_bytes()).hexdigest()
     entry = Entry(
         f"{module_name}:{attribute}", cls, "plug-in", "", (inspect.getdoc(cls) or "").split("\n")[0], None, source, name

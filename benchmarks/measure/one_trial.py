@@ -183,7 +183,7 @@ def one_line(error: BaseException) -> str:
 
 def place_of(error: BaseException) -> str:
     """File and line where an error came from: the innermost that is not PyTorch's own."""
-    frames = traceback.extract_tb(error.__traceback__)
+    every = list(traceback.extract_tb(error.__traceback__))
     library = Path(torch.__file__).parent
-    frames = [frame for frame in frames if library not in Path(frame.filename).parents] or list(frames)
+    frames = [frame for frame in every if library not in Path(frame.filename).parents] or every
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown place"

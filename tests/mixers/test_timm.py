@@ -671,7 +671,12 @@ def test_metaformer_has_what_timm_gives_its_nets() -> None:
 def test_grids_are_those_that_arise_whatever_the_dims(
     dims: list[int], depths: list[int], img_size: int | tuple[int, int]
 ) -> None:
-    options = {"dims": dims, "depths": depths[: len(dims)], "num_classes": 5, "res_scale_init_values": None}
+    options = {
+        "dims": dims,
+        "depths": depths[: len(dims)],
+        "num_classes": 5,
+        "res_scale_init_values": (None,) * len(dims),
+    }
     net = timm.create_model("metaformer_mixer_s12", mixer="random", img_size=img_size, **options).eval()
     with torch.no_grad():
         assert net(_images(net)).shape == (2, 5)
