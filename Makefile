@@ -2,29 +2,55 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-
-# Without PYTHON=..., everything runs in .venv, which is made on first use.
 VENV := .venv
-STAMP := $(VENV)/.installed
-ifeq ($(origin PYTHON),command line)
-PY := $(PYTHON)
-READY :=
-PEERS_READY :=
-else
-PY := $(VENV)/bin/python
-READY := $(STAMP)
-PEERS_READY := $(VENV)/.peers_installed
-endif
 
 # Variables given on make's command line become flags; those of the environment do not, so that nothing slips in.
-VARIABLES := MIXER DATASET DATA_DIR IMAGE_SIZE PATCH_SIZE DIM DEPTH EPOCHS SEED LR WEIGHT_DECAY BATCH_SIZE AUGMENT \
+override VARIABLES := MIXER DATASET DATA_DIR IMAGE_SIZE PATCH_SIZE DIM DEPTH EPOCHS SEED LR WEIGHT_DECAY BATCH_SIZE AUGMENT \
   TRAIN_IMAGES NORM MATCH DEVICE PRECISION RESIDUAL THREADS ROUNDS PROFILE RESULTS RETRY TIMEOUT BUDGET WORKERS RAY LOG
-lower = $(subst _,-,$(shell echo '$(1)' | tr 'A-Z' 'a-z'))
-quote = '$(subst ','\'',$(1))'
-FLAGS = $(foreach v,$(VARIABLES),$(if $(findstring command,$(origin $(v))),--$(call lower,$(v))=$(call quote,$($(v))))) $(ARGS)
+override OURS := $(VARIABLES) ARGS PYTHON
+override MAKES_OWN := VENV V SHELL MAKE MAKEFLAGS GNUMAKEFLAGS MAKEFILES
+override VERBS := bench-all train tune latency cost report claims status validate list speed profile crossovers bench-peers atlas \
+  gpu-check spectracles
+override OTHERS := help test test-all lint format
+override given = $(findstring command line,$(origin $(1)))
+override quote = '$(subst ','\'',$(1))'
 
-.PHONY: help bench-all train tune latency cost report claims status validate list speed profile crossovers bench-peers atlas \
-  gpu-check spectracles test test-all lint format
+# What is mistyped ends here, before anything is set up or run.
+override nearest = $(shell $(if $(call given,PYTHON),$(PYTHON),python3) -c 'import sys; from benchmarks.errors import nearest; \
+  print(nearest(sys.argv[1].upper().replace("-", "_") if sys.argv[2].isupper() else sys.argv[1], sys.argv[2:]))' \
+  $(call quote,$(1)) $(2) 2>/dev/null)
+override known = $(or $(strip $(call nearest,$(1),$(2))),Known: $(2))
+UNKNOWN := $(firstword $(filter-out $(OURS) $(MAKES_OWN),$(foreach _,$(.VARIABLES),$(if $(call given,$_),$_)) $(if $(call given,_),_)))
+ifneq ($(UNKNOWN),)
+$(error there is no variable $(UNKNOWN). $(call known,$(UNKNOWN),$(OURS)) See: make help)
+endif
+NO_VERB := $(firstword $(filter-out $(VERBS) $(OTHERS) $(VENV)/%,$(MAKECMDGOALS)))
+ifneq ($(NO_VERB),)
+$(error there is no verb $(NO_VERB). $(call known,$(NO_VERB),$(VERBS) $(OTHERS)) See: make help)
+endif
+NOT_READ := $(strip $(foreach _,$(OURS),$(if $(filter environment%,$(origin $_)),$_=$(call quote,$(value $_)))))
+ifneq ($(and $(NOT_READ),$(filter $(VERBS),$(MAKECMDGOALS))),)
+NOTE := token-mixers: the environment is not read; for these, type: make $(MAKECMDGOALS) $(NOT_READ)
+$(shell printf '%s\n' $(call quote,$(NOTE)) >&2)
+endif
+ifeq ($(call given,ARGS),)
+override ARGS :=
+endif
+
+lower = $(subst _,-,$(shell echo '$(1)' | tr 'A-Z' 'a-z'))
+FLAGS = $(foreach _,$(VARIABLES),$(if $(call given,$_),--$(call lower,$_)=$(call quote,$($_)))) $(ARGS)
+
+# Without PYTHON=..., everything runs in .venv, which is made on first use, and holds what was needed so far.
+ifeq ($(call given,PYTHON),)
+PY := $(VENV)/bin/python
+READY := $(VENV)/.installed
+READY_dev := $(VENV)/.installed-dev
+READY_peers := $(VENV)/.installed-peers
+else
+PY := $(PYTHON)
+endif
+
+.PHONY: $(VERBS) $(OTHERS)
 
 help: ## this page
 	@echo 'usage: make VERB [VARIABLE=value ...]'
@@ -50,49 +76,47 @@ list: $(READY) ## the mixers, with family, complexity, paper and year
 speed: $(READY) ## ratios quoted in the README: transforms against naive forms, training against timm's loop
 profile: $(READY) ## where the time of a training step goes, and a trace of it: make profile MIXER=dct,attention
 crossovers: $(READY) ## which method of a mixer is fastest from how many tokens on
-bench-peers: $(READY) $(PEERS_READY) ## ratios: each mixer beside the best public implementation, forward and backward
+bench-peers: $(READY_peers) $(READY) ## ratios: each mixer beside the best public implementation, forward and backward
 atlas: $(READY) ## what each mixer does: maps of one token's influence, before and after training
-gpu-check: $(READY) ## the first minutes on a GPU: make gpu-check BUDGET=5m
+gpu-check: $(READY_dev) $(READY) ## the first minutes on a GPU: make gpu-check BUDGET=5m
 spectracles: $(READY) ## the first source's own net, its published log run again in both layouts
-bench-all train tune latency cost report claims status validate list speed profile crossovers bench-peers atlas gpu-check spectracles:
+$(VERBS):
 	@$(PY) -m benchmarks $@ $(FLAGS)
 
 # side by side, a core for each, where pytest-xdist is installed
 PYTEST = $(PY) -m pytest $$($(PY) -c 'import xdist' 2>/dev/null && echo '-n auto --dist worksteal')
 
-test: $(READY) ## the tests, without those marked slow
+test: $(READY_dev) $(READY) ## the tests, without those marked slow
 	$(PYTEST) -m 'not slow' $(ARGS)
 
-test-all: $(READY) ## all tests
+test-all: $(READY_dev) $(READY) ## all tests
 	$(PYTEST) $(ARGS)
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY_dev) $(READY) ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-format: $(READY) ## let ruff rewrite what it can
+format: $(READY_dev) $(READY) ## let ruff rewrite what it can
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-.DEFAULT:
-	@echo "there is no verb '$@'; make help lists them" >&2; exit 2
+# Installers say themselves how far they are. One that was interrupted goes on from the packages that it has.
+install = if command -v uv >/dev/null; then \
+    uv pip install --python $(VENV) -e $(1); \
+  else \
+    $(VENV)/bin/python -m pip install --disable-pip-version-check -e $(1); \
+  fi
 
-$(STAMP): pyproject.toml
+$(VENV)/.installed: pyproject.toml
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'token-mixers needs Python 3.11 or newer as python3; or name one that has the packages: make $(MAKECMDGOALS) PYTHON=...'; exit 2; }
 	@echo 'setting up $(VENV) (once; PyTorch is a few gigabytes)'
-	@if command -v uv >/dev/null; then \
-	  uv venv --quiet --allow-existing --python python3 $(VENV) && uv pip install --quiet --python $(VENV) -e '.[dev]'; \
-	else \
-	  python3 -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
-	fi
+	@if command -v uv >/dev/null; then uv venv --quiet --allow-existing --python python3 $(VENV); else python3 -m venv $(VENV); fi
+	@$(call install,.)
 	@touch $@
 
-$(VENV)/.peers_installed: $(STAMP)
-	@echo 'installing the peers into $(VENV) (once)'
-	@if command -v uv >/dev/null; then \
-	  uv pip install --quiet --python $(VENV) -e '.[peers]'; \
-	else \
-	  $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[peers]'; \
-	fi
+# what only some verbs need: .installed-dev for tests and linters, .installed-peers for bench-peers
+$(VENV)/.installed-%: $(VENV)/.installed
+	@echo 'adding the packages of $* to $(VENV) (once)'
+	@$(call install,'.[$*]')
 	@touch $@

@@ -4,6 +4,8 @@ import os
 import sys
 import warnings
 
+from benchmarks import interrupt
+
 # glibc gives large blocks back to the system at once and takes new ones, whose pages must then be touched again: from
 # 64 px on this doubles the time of memory-bound work on a CPU. It reads these settings when a process starts.
 # An OpenMP thread that waits by spinning stalls its team where other work runs on the machine, by a factor of eight
@@ -15,13 +17,21 @@ SETTINGS = {
     "MALLOC_TOP_PAD_": str(2**26),
 }
 
-if __name__ == "__main__":
+
+def run() -> int:
+    """One command line in a process of its own, under SETTINGS; returns the exit code."""
+    interrupt.watch()
     if sys.platform == "linux" and not any(name in os.environ for name in SETTINGS):
         os.environ.update(SETTINGS)
+        interrupt.hold()
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]])
 
     from benchmarks.cli import main
 
     # a warning, such as of a plug-in that does not load, is one line too
     warnings.formatwarning = lambda message, *_, **__: f"token-mixers: {' '.join(str(message).split())}\n"
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(run())

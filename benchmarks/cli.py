@@ -11,12 +11,14 @@ import logging
 import os
 import re
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from benchmarks import interrupt
+from benchmarks.ending import say_outcome, say_ranking, say_rows, say_where
 from benchmarks.errors import UserError, nearest, printable
+from benchmarks.record import make_results_folder
 from benchmarks.trial import CHOICES, flag, parse_size
 
 if TYPE_CHECKING:
@@ -32,8 +34,22 @@ MOST_WORKERS = 256
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code: 0 done, 1 something failed, 2 the input was wrong, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    verb = arguments[0] if arguments else "help"
     try:
-        verb = arguments[0] if arguments else "help"
+        interrupt.set_orderly(True)
+        return _main(verb, arguments)
+    except KeyboardInterrupt:
+        return interrupt.say(verb)
+    except Exception:
+        if interrupt.asked():  # of which somebody on the way has made another error
+            return interrupt.say(verb)
+        raise
+    finally:
+        interrupt.set_orderly(False)
+
+
+def _main(verb: str, arguments: list[str]) -> int:
+    try:
         if verb in ("help", "-h", "--help"):
             print(_parser().format_help())
             return 0
@@ -47,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"{verb} has no use for {str(options.folder)!r}; options begin with --, see help")
         return VERBS[verb](options)
     except ValueError as error:
+        if interrupt.asked():
+            raise
         if not isinstance(error, UserError):
             from mixers import MixerError
 
@@ -60,9 +78,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(printable(f"token-mixers: {error.filename or 'a file'}: {error.strerror or error}"), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\ntoken-mixers: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
 
 
 def bench_all(options: argparse.Namespace) -> int:
@@ -99,22 +114,26 @@ def tune(options: argparse.Namespace) -> int:
     done: list[Trial] = []
     while new := [trial for trial in plan.tuning() if trial not in done]:  # what did best tells what to try next
         results, left = _measure(options, new, report=True)
-        code = max(code, _say_outcome(results, left, single=False))
+        code = max(code, say_outcome(results, left, False, options.results))
         if left:
             break
         done += new
     from benchmarks.report.build import write_report
 
-    _say_where(write_report(options.results))
+    say_where(write_report(options.results))
     return code
 
 
 def report(options: argparse.Namespace) -> int:
     """Tables, plots and the page again, from the records alone."""
+    from benchmarks.record import load_records
     from benchmarks.report.atlas import write_atlas
     from benchmarks.report.build import write_report
+    from benchmarks.sources import other_code_line
 
-    _say_where([*write_atlas(options.results), *write_report(options.results)])
+    if line := other_code_line(load_records(options.results)):
+        print(printable(line))
+    say_where([*write_atlas(options.results), *write_report(options.results)])
     return 0
 
 
@@ -147,7 +166,7 @@ def atlas(options: argparse.Namespace) -> int:
     wrong = [record for record in records if record.status != "ok"]
     if len(records) == 1 and wrong and wrong[0].status == "unsupported":
         raise UserError(wrong[0].reason or "unsupported")
-    _say_where(write_atlas(options.results))
+    say_where(write_atlas(options.results))
     for record in wrong:
         print(printable(f"{record.status}: {record.trial.mixer}: {record.reason}"))
     return 1 if any(record.status != "unsupported" for record in wrong) else 0
@@ -184,7 +203,7 @@ def speed(options: argparse.Namespace) -> int:
 
     _only(options, ("threads", "data_dir", "results", "device", "budget"))
     device = Plan(Request(dataset="cifar100", device=options.device)).device if options.device else "cpu"
-    options.results.mkdir(parents=True, exist_ok=True)
+    make_results_folder(options.results)
     _log_to_stdout()
     threads = options.threads or cores()
     comparisons, forms, left = write_speed(
@@ -197,7 +216,7 @@ def speed(options: argparse.Namespace) -> int:
         spread = f"{c.ratio_low:.3f} to {c.ratio_high:.3f}, n = {c.rounds}"
         print(f"{c.what} / {c.beside}: {c.ratio:.3f} ({spread}), {c.setting}")
     statuses = [*(row.status for row in forms), *(row.status for row in comparisons if isinstance(row, Failed))]
-    return _say_rows(statuses, left, [options.results / f"{file_name(device)}.md"])
+    return say_rows(statuses, left, [options.results / f"{file_name(device)}.md"])
 
 
 def crossovers(options: argparse.Namespace) -> int:
@@ -206,6 +225,7 @@ def crossovers(options: argparse.Namespace) -> int:
     from benchmarks.measure.plan import Plan, Request
 
     _only(options, ("device", "threads", "precision", "rounds", "results", "budget"))
+    make_results_folder(options.results)
     device = Plan(Request(dataset="cifar100", device=options.device)).device
     precisions = PRECISIONS[device] if options.precision is None else (options.precision,)
     threads = 1 if options.threads is None else options.threads
@@ -223,7 +243,7 @@ def crossovers(options: argparse.Namespace) -> int:
         left += measure_crossovers(device, threads, precision, rounds, on_cell=keep, until=_until(options))[1]
     if left:
         written[:] = write_crossovers(options.results, cells, device, threads, rounds, left)
-    return _say_rows([cell.status for cell in cells], left, written)
+    return say_rows([cell.status for cell in cells], left, written)
 
 
 def profile(options: argparse.Namespace) -> int:
@@ -236,7 +256,7 @@ def profile(options: argparse.Namespace) -> int:
     if options.rounds is not None and not 1 <= options.rounds <= 1000:
         raise UserError(f"--rounds is {options.rounds}; allowed for the steps of a profile: 1 to 1000")
     trials = _plan(options).accuracy(all_seeds=False)
-    options.results.mkdir(parents=True, exist_ok=True)
+    make_results_folder(options.results)
     several_sizes = len({trial.image_size for trial in trials}) > 1
 
     def say(result: StepProfile) -> None:
@@ -252,7 +272,7 @@ def profile(options: argparse.Namespace) -> int:
     )
     traces = [options.results / trace_name(r.trial, several_sizes) for r in results if r.status == "ok"]
     print(f"to look into a step, open in ui.perfetto.dev: {', '.join(map(str, traces)) or 'no trace was made'}")
-    code = _say_rows([r.status for r in results], left, [options.results / name for name in FILES if results])
+    code = say_rows([r.status for r in results], left, [options.results / name for name in FILES if results])
     return 1 if any(r.status == "oom" for r in results) else code  # of a step that was asked for
 
 
@@ -265,6 +285,7 @@ def spectracles(options: argparse.Namespace) -> int:
     if options.retry == "changed":
         raise UserError("spectracles has no use for --retry changed; --retry failed tries failed runs again")
     runs = plan_runs(_request(options))
+    make_results_folder(options.results)
     _log_to_stdout()
     entries: list[dict[str, Any]] = []
     for entries in measure(runs, options.results, options.data_dir, retry=options.retry == "failed"):
@@ -283,7 +304,7 @@ def bench_peers(options: argparse.Namespace) -> int:
     from benchmarks.measure.peers_run import IMAGE_SIZES, ROUNDS, compare_with_peers
 
     _only(options, ("mixer", "image_size", "threads", "rounds", "results", "budget"))
-    options.results.mkdir(parents=True, exist_ok=True)
+    make_results_folder(options.results)
     _log_to_stdout()
     sizes = [parse_size(size) for size in options.image_size] if options.image_size else IMAGE_SIZES
     rounds, threads = (ROUNDS if options.rounds is None else options.rounds), options.threads
@@ -304,7 +325,7 @@ def bench_peers(options: argparse.Namespace) -> int:
         print(f"{f.status}: {f.what} / {f.package} {f.beside}, {f.image_size} px: {printable(f.reason)}")
     for line in outcome.left_out:
         print(line)
-    return _say_rows([f.status for f in outcome.failures], [], [options.results / name for name in FILES])
+    return say_rows([f.status for f in outcome.failures], [], [options.results / name for name in FILES])
 
 
 def gpu_check_verb(options: argparse.Namespace) -> int:
@@ -391,13 +412,14 @@ def _request(options: argparse.Namespace) -> Request:
 
 
 def _run(options: argparse.Namespace, trials: list[Trial], report: bool = True) -> int:
-    """Measures the trials, writes the report, and says what failed; the exit code says it too."""
+    """Measures the trials, says what failed (the exit code too), writes the report, and says how the mixers did."""
     results, left = _measure(options, trials, report)
+    code = say_outcome(results, left, len(trials) == 1, options.results)
     if report and (results or not left):
-        from benchmarks.report.build import write_report
-
-        _say_where(write_report(options.results))
-    return _say_outcome(results, left, single=len(trials) == 1)
+        say_ranking(results, options.results)
+    elif len(trials) > 1:
+        print(f"records are in {options.results / 'records'}, weights in {options.results / 'checkpoints'}")
+    return code
 
 
 def _measure(options: argparse.Namespace, trials: list[Trial], report: bool) -> tuple[list[Result], list[Trial]]:
@@ -451,54 +473,6 @@ def _say_threads(workers: int, trials: list[Trial]) -> None:
     most = max((t.threads for t in trials if t.device == "cpu" and t.kind in ("accuracy", "tuning")), default=0)
     if workers > 1 and workers * most > cores():
         print(f"{workers} runs of {most} threads each share {cores()} cores; THREADS={max(1, cores() // workers)} fits")
-
-
-def _say_outcome(results: list[Result], left: list[Trial], single: bool) -> int:
-    """Prints the failures, and what is left; 1 if a trial failed.
-
-    Raises:
-        UserError: the only trial asked for cannot exist.
-    """
-    failed = [r for r in results if r.record.status not in ("ok", "unsupported")]
-    unsupported = [r for r in results if r.record.status == "unsupported"]
-    if single and unsupported:
-        raise UserError(unsupported[0].record.reason or "unsupported")
-    for result in [*unsupported, *failed]:
-        print(f"{result.record.status}: {result.record.trial.describe()}: {printable(result.record.reason)}")
-    if single and results:
-        from benchmarks.measure.progress import outcome_line
-
-        (result,) = results
-        if result.record.status == "ok":
-            note = "" if result.measured_now else " (measured earlier)"
-            print(f"{result.record.trial.describe()}: {outcome_line(result.record)}{note}")
-    counts = Counter(result.record.status for result in results)
-    earlier = sum(not result.measured_now for result in results)
-    outcome = ", ".join(f"{n} {s}" for s, n in sorted(counts.items())) or "none measured"
-    print(f"{len(results)} trials: {outcome}; {earlier} measured earlier")
-    if left:
-        from benchmarks.measure.budget import left_lines
-
-        print("\n".join(left_lines(left)))
-    if failed:
-        print("to try the failed ones again, add RETRY=failed")
-    return 1 if failed else 0
-
-
-def _say_rows(statuses: list[str], left: list[str], written: list[Path]) -> int:
-    """Prints what the files hold; 1 if a row is an error. What is not there, or does not fit, is an answer."""
-    counts = Counter(status for status in statuses if status != "ok")
-    if counts:
-        print(f"rows without a time: {', '.join(f'{n} {status}' for status, n in sorted(counts.items()))}")
-    if left:
-        print(f"left for want of time: {'; '.join(left)}")
-    print(f"written to {', '.join(map(str, written))}" if written else "nothing is written")
-    return 1 if counts["error"] else 0
-
-
-def _say_where(written: list[Path]) -> None:
-    for folder in sorted({path.parent for path in written}):
-        print(f"{sum(path.parent == folder for path in written)} files in {folder}")
 
 
 def _log_to_stdout() -> None:

@@ -328,3 +328,21 @@ def code_version() -> dict[str, Any]:
 def code_of(trial: Trial) -> dict[str, Any]:
     """The commit, and hashes of the code that this trial rests on."""
     return code_version() | {"sources": sources_of(trial)}
+
+
+def make_results_folder(results: Path, *rooms: str) -> None:
+    """Makes the folder that a verb writes to, and rooms in it, before it measures anything.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        for folder in (results, *(results / room for room in rooms)):
+            folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=results):
+            pass
+    except OSError as error:
+        reason = "it is no folder" if isinstance(error, FileExistsError) else error.strerror
+        raise UserError(
+            f"the results folder {results} cannot be written ({reason}); name another by RESULTS="
+        ) from error

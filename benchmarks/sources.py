@@ -16,7 +16,8 @@ import hashlib
 import io
 import json
 import tokenize
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ MEASURES = {  # by kind of trial: where measuring begins
 LEFT_OUT = {"mixers.registry", "mixers.blocks", "mixers.timm_models", "mixers.register_with_timm"}
 LEFT_OUT |= {f"benchmarks.{name}" for name in ("errors", "record", "schema", "trial", "sources", "processor")}
 
+MOST_NAMED = 5  # mixers, in one line
 Place = tuple[str, str]  # a module and a name in it; "*": all of it
 
 
@@ -58,6 +60,34 @@ def sources_of(trial: Trial) -> dict[str, str]:
 def changed_parts(then: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:
     """The parts whose code is another now; a record that does not know its sources has none."""
     return [part for part in now if then.get(part) and _same_as(then[part]) != _same_as(now[part])]
+
+
+def parts_of_other_code(record: Any) -> list[str]:
+    """The parts of a record's code that are other today; none where it does not say, or its mixer is not here."""
+    then = record.code.get("sources") or {}
+    try:
+        return changed_parts(then, sources_of(record.trial)) if then else []
+    except Exception:  # whatever a plug-in that has moved or broken raises; running it says what is wrong
+        return []
+
+
+def other_code_line(records: Iterable[Any]) -> str | None:
+    """How many of these records are of other code than today's, of which mixers, and what measures them again."""
+    records = list(records)
+    changed = {i: parts for i, record in enumerate(records) if (parts := parts_of_other_code(record))}
+    if not changed:
+        return None
+    words = []
+    for part in ("mixer", "net", "task"):
+        counts = Counter(records[i].trial.mixer for i, parts in changed.items() if part in parts)
+        names = [f"{mixer} ({count})" if count > 1 else mixer for mixer, count in counts.most_common(MOST_NAMED)]
+        more = f" and {len(counts) - MOST_NAMED} more mixers" if len(counts) > MOST_NAMED else ""
+        if counts:
+            words.append(f"{part} of {', '.join(names)}{more}")
+    return (
+        f"{len(changed)} of the {len(records)} records found are of other code than today's ({'; '.join(words)}); they "
+        "count, since versions decide; RETRY=changed measures them again"
+    )
 
 
 @functools.cache

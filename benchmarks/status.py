@@ -16,10 +16,11 @@ from pathlib import Path
 
 from benchmarks.errors import UserError, printable
 from benchmarks.record import Record, environment, machine_key, now, write_json
+from benchmarks.sources import other_code_line
 from benchmarks.trial import Trial
 
 PLAN_FILE = "plan.json"
-STALE_S = 60  # a running trial touches its heartbeat more often than that
+STALE_S = 60  # a running trial touches its heartbeat more often than that, or says how seldom it does
 CIFAR100_TRAIN_IMAGES = 45_000  # without the held-out ones
 STATES = ("done", "failed", "running", "stopped", "to do")
 
@@ -29,20 +30,32 @@ class Running:
     """A trial with a heartbeat and no record."""
 
     trial: Trial
-    epoch: int  # finished
-    epochs: int
+    epoch: int | None  # finished; None of what has no epochs, such as a latency
+    epochs: int | None
     images_per_s: float | None
     silent_s: float  # since the heartbeat was touched
+    interval_s: float  # between two touches
+    started: str
+    running_s: float  # from its start to the latest touch
 
     @property
     def stopped(self) -> bool:
-        return self.silent_s > STALE_S
+        return self.silent_s > max(STALE_S, 3 * self.interval_s)
 
     @property
     def left_s(self) -> float | None:
-        """About how long it still takes at its latest speed."""
+        """About how long it still takes at its latest speed; None where nothing tells."""
+        if self.epoch is None or self.epochs is None or not self.images_per_s:
+            return None
         images = self.trial.train_images or CIFAR100_TRAIN_IMAGES
-        return (self.epochs - self.epoch) * images / self.images_per_s if self.images_per_s else None
+        return (self.epochs - self.epoch) * images / self.images_per_s
+
+    @property
+    def progress(self) -> str:
+        """ "epoch 4 of 10", or since when it runs."""
+        if self.epoch is None:
+            return f"for {duration(self.running_s + (0 if self.stopped else self.silent_s))}"
+        return f"epoch {self.epoch} of {self.epochs}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +67,7 @@ class Status:
     failed: list[Record]
     broken: list[str]  # one line a file that cannot be read
     left_s: float | None  # of the whole sweep; None where nothing tells
+    other_code: str | None = None  # a line on the records that are of other code than today's
 
     @property
     def totals(self) -> collections.Counter[str]:
@@ -116,19 +130,26 @@ def read_status(results: Path, at: datetime.datetime | None = None) -> Status:
         counts[cell]["to do"] += 1
     failed = [record for record in records if record.status not in ("ok", "unsupported")]
     left_s = _seconds_left(records, running, [kind for kind, _ in to_do])
-    return Status(dict(sorted(counts.items())), running, failed, broken, left_s)
+    return Status(dict(sorted(counts.items())), running, failed, broken, left_s, other_code_line(records))
 
 
 def _read_heartbeat(path: Path, at: datetime.datetime) -> Running:
     content = json.loads(path.read_text(encoding="utf-8"))
+    trial = Trial.from_dict(content["trial"])
     epoch, epochs, speed = content["epoch"], content["epochs"], content["images_per_s"]
-    for count in (epoch, epochs):
-        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= epoch <= epochs:
-            raise ValueError(f"epoch {epoch} of {epochs}")
+    if (epoch, epochs) != (None, None) or trial.epochs is not None:
+        for count in (epoch, epochs):
+            if not isinstance(count, int) or isinstance(count, bool) or not 0 <= epoch <= epochs:
+                raise ValueError(f"epoch {epoch} of {epochs}")
     if speed is not None and not 0 < float(speed) < float("inf"):
         raise ValueError(f"{speed} images/s")
-    silent_s = (at - datetime.datetime.fromisoformat(content["updated"])).total_seconds()
-    return Running(Trial.from_dict(content["trial"]), epoch, epochs, speed, max(0.0, silent_s))
+    interval_s = float(content.get("interval_s", 0))
+    if not 0 <= interval_s < float("inf"):
+        raise ValueError(f"touched every {interval_s} s")
+    updated = datetime.datetime.fromisoformat(content["updated"])
+    silent_s = max(0.0, (at - updated).total_seconds())
+    running_s = _seconds_between(content["started"], content["updated"])
+    return Running(trial, epoch, epochs, speed, silent_s, interval_s, content["started"], running_s)
 
 
 def _read_plan(results: Path) -> list[tuple[str, str, str]]:
@@ -140,8 +161,15 @@ def _read_plan(results: Path) -> list[tuple[str, str, str]]:
 
 
 def _seconds_left(records: list[Record], running: list[Running], to_do: list[str]) -> float | None:
-    """What runs now, and what is to come at the mean time of its kind, over as many workers as there are now."""
-    lefts = [trial.left_s for trial in running]
+    """What runs now, and what is to come at the mean time of its kind, over as many workers as there are now.
+
+    What has no epochs is to come whole, less the time for which its process runs.
+    """
+    trained = [trial for trial in running if trial.epochs is not None]
+    others = [trial for trial in running if trial.epochs is None]
+    lefts = [trial.left_s for trial in trained]
+    begun = {(trial.trial.kind, trial.started): trial.running_s for trial in others if not trial.stopped}
+    to_do = [*to_do, *(trial.trial.kind for trial in others)]
     if not lefts and not to_do:
         return 0.0
     spans: dict[str, dict[str, str]] = collections.defaultdict(dict)  # kind -> start -> last end
@@ -154,11 +182,12 @@ def _seconds_left(records: list[Record], running: list[Running], to_do: list[str
         if not counts[kind]:
             return None
         spent = sum(_seconds_between(start, end) for start, end in spans[kind].items())  # shared by a latency process
-        total += number * spent / counts[kind]
+        since = sum(seconds for (other, _), seconds in begun.items() if other == kind)
+        total += max(0.0, number * spent / counts[kind] - since)
     known = [left for left in lefts if left is not None]
     if len(known) < len(lefts):
         return None
-    workers = max(1, sum(not trial.stopped for trial in running))
+    workers = max(1, sum(not trial.stopped for trial in trained))
     return max([*known, (sum(known) + total) / workers], default=0.0)
 
 
@@ -185,8 +214,10 @@ def lines_of(status: Status) -> list[str]:
             "  ".join(row[i].ljust(widths[i]) if i < 2 else row[i].rjust(widths[i]) for i in range(len(row)))
             for row in rows
         ]
+    if status.other_code:
+        lines.append(printable(status.other_code))
     for trial in status.running:
-        what = f"{trial.trial.describe()}: epoch {trial.epoch} of {trial.epochs}"
+        what = f"{trial.trial.describe()}: {trial.progress}"
         if trial.stopped:
             lines.append(f"stopped: {what}, silent for {duration(trial.silent_s)}; the same command goes on")
         else:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, a core for each; read when torch is imported
@@ -19,6 +23,29 @@ import torch  # which leaves Triton alone until it is wanted
 if not torch.cuda.is_available():  # Triton's kernels run in its interpreter, which is asked for when it is imported
     assert "triton" not in sys.modules
     os.environ["TRITON_INTERPRET"] = "1"
+
+# The same drawn examples in every run, whatever the machine is at; what a test says for itself goes on top. Another
+# draw each time: --hypothesis-profile=nightly. What fails prints the decorator that makes it again.
+hypothesis.settings.register_profile(
+    "steady",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.register_profile("nightly", hypothesis.settings.get_profile("steady"), derandomize=False)
+hypothesis.settings.load_profile("steady")
+# Hypothesis draws numbers and words too that it reads in those of our modules that are loaded by then, which is another
+# set in every order of the tests; releases that do not have no such function.
+with contextlib.suppress(ImportError, AttributeError):
+    providers = importlib.import_module("hypothesis.internal.conjecture.providers")
+    assert providers.is_local_module_file is not None
+    providers.is_local_module_file = lambda path: False  # type: ignore[attr-defined]
+
+# a shell starts what it sends to the background with interrupts ignored, and the processes of a test would inherit that
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 

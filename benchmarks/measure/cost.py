@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from benchmarks.measure.data import DATASETS
-from benchmarks.measure.flops import count_flops
+from benchmarks.measure.flops import flops_and_unknown
 from benchmarks.measure.match import match_ratio
 from benchmarks.measure.memory import peak_bytes
 from benchmarks.measure.train import autocast, build_net, make_optimizer, method_of
 from benchmarks.trial import Trial
+
+MOST_LETTERS = 1000  # of a word in a record
+
+log = logging.getLogger(__name__)
 
 
 def measure_cost(trial: Trial) -> dict[str, Any]:
@@ -20,7 +25,13 @@ def measure_cost(trial: Trial) -> dict[str, Any]:
     assert trial.batch_size is not None
     classes = DATASETS[trial.dataset].num_classes
     net = build_net(trial, classes)
-    counted = count_flops(net, torch.randn(2, 3, *trial.size))
+    counted, unknown = flops_and_unknown(net, torch.randn(2, 3, *trial.size))
+    if unknown:
+        log.warning(
+            "%s: its counted FLOPs are a lower bound; nothing is known of %s (a formula for one can be registered with "
+            "torch.utils.flop_counter.register_flop_formula)",
+            *(trial.mixer, ", ".join(unknown)),
+        )
     net.to(trial.device)
     images = torch.randn(trial.batch_size, 3, *trial.size, device=trial.device)
     labels = torch.zeros(trial.batch_size, dtype=torch.int64, device=trial.device)
@@ -48,5 +59,6 @@ def measure_cost(trial: Trial) -> dict[str, Any]:
         "flops_counted": counted,
         "forward_peak_bytes": peak_bytes(forward, alive, trial.device),
         "train_peak_bytes": peak_bytes(step, alive, trial.device),
+        **({"flops_unknown": ", ".join(unknown)[:MOST_LETTERS]} if unknown else {}),
         "match_ratio": match_ratio(trial) if trial.match != "width" else None,
     }

@@ -260,26 +260,34 @@ def _find_cifar100(data_dir: Path) -> tuple[Path, dict[str, SourceFile], Callabl
     found = _find_cifar100_here(data_dir)
     if found is not None:
         return found
-    if data_dir.name == BINARY_FOLDER:
-        raise UserError(f"no {' and '.join(file.name for file in BINARY_FILES.values())} in {data_dir}; {WHAT_TO_TYPE}")
+    archive = _archive()
+    if data_dir.name == archive.name and data_dir.is_file():
+        data_dir = data_dir.parent
+    for folder in (data_dir, data_dir.parent) if data_dir.name == PICKLE_FOLDER else (data_dir,):
+        if (folder / archive.name).is_file():
+            download_cifar100(folder)  # which unpacks it
+            return folder / PICKLE_FOLDER, PICKLE_FILES, decode_pickle
+    if data_dir.name in LAYOUTS:  # a download would go into a folder of that name within it
+        names = " and ".join(file.name for file in LAYOUTS[data_dir.name][0].values())
+        raise UserError(f"no {names}, nor {archive.name}, in {data_dir}; {WHAT_TO_TYPE}")
     download_cifar100(data_dir)
     return data_dir / PICKLE_FOLDER, PICKLE_FILES, decode_pickle
 
 
 def _find_cifar100_here(data_dir: Path) -> tuple[Path, dict[str, SourceFile], Callable[[bytes], Split]] | None:
-    """The same, None where there is no folder of it.
+    """The same, None where there is no folder of it: `data_dir` itself, or one in it, of either layout.
 
     Raises:
         UserError: a folder with a part of it only.
     """
-    if data_dir.name == BINARY_FOLDER or all((data_dir / file.name).exists() for file in BINARY_FILES.values()):
-        sources = [(data_dir, BINARY_FILES, decode_binary)]
-    else:
-        sources = [
-            (data_dir / BINARY_FOLDER, BINARY_FILES, decode_binary),
-            (data_dir / PICKLE_FOLDER, PICKLE_FILES, decode_pickle),
-        ]
-    for folder, files, decode in sources:
+    if data_dir.name == f"{PICKLE_FOLDER}.tar.gz" and data_dir.is_file():
+        return _find_cifar100_here(data_dir.parent)
+    candidates = [(data_dir / name, name) for name in LAYOUTS]
+    for name, (files, _) in LAYOUTS.items():
+        if data_dir.name == name or all((data_dir / file.name).is_file() for file in files.values()):
+            candidates.insert(0, (data_dir, name))
+    for folder, name in candidates:
+        files, decode = LAYOUTS[name]
         missing = [file.name for file in files.values() if not (folder / file.name).is_file()]
         if not missing:
             return folder, files, decode
@@ -339,6 +347,17 @@ class _ArraysOnly(pickle.Unpickler):
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
+# by the name of the folder
+LAYOUTS = {BINARY_FOLDER: (BINARY_FILES, decode_binary), PICKLE_FOLDER: (PICKLE_FILES, decode_pickle)}
+
+
+def _archive() -> SourceFile:
+    """The file that is downloaded."""
+    import torchvision.datasets
+
+    return SourceFile(torchvision.datasets.CIFAR100.filename, torchvision.datasets.CIFAR100.tgz_md5, "md5")
+
+
 def download_cifar100(data_dir: Path) -> None:
     """Downloads CIFAR-100 through torchvision into `data_dir`; it appears there whole or not at all.
 
@@ -349,7 +368,7 @@ def download_cifar100(data_dir: Path) -> None:
     """
     import torchvision.datasets
 
-    archive = SourceFile(torchvision.datasets.CIFAR100.filename, torchvision.datasets.CIFAR100.tgz_md5, "md5")
+    archive = _archive()
     unpack = (data_dir / archive.name).is_file()
     if unpack:
         read_checked(data_dir, archive)
@@ -369,8 +388,9 @@ def download_cifar100(data_dir: Path) -> None:
     except Exception as error:
         if (data_dir / PICKLE_FOLDER / PICKLE_FILES["test"].name).is_file():
             return  # another process was faster
+        how = f"unpacking {archive.name}" if unpack else "downloading it"
         raise UserError(
-            f"no CIFAR-100: neither {BINARY_FOLDER}/ nor {PICKLE_FOLDER}/ is in {data_dir}, and downloading it there "
+            f"no CIFAR-100: neither {BINARY_FOLDER}/ nor {PICKLE_FOLDER}/ is in {data_dir}, and {how} there "
             f"failed ({' '.join(str(error).split()) or type(error).__name__}); {WHAT_TO_TYPE}"
         ) from error
 

@@ -19,6 +19,7 @@ rounds count that are whole.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -29,7 +30,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,7 @@ PLAN_VARIABLE = "TOKEN_MIXERS_LATENCY_PLAN"
 DRIFT_ROUND = -1
 MODES = ("forward", "forward_backward")
 TIMEOUT_S = 3600.0  # for one image size
+LOOK_S = 2.0  # how often somebody who waits is told how far it is: seldom enough not to disturb what is timed
 MATMUL_SIDE = {"cpu": 1024, "cuda": 8192}  # of the square matrices whose product shows the machine's rate
 MATMUL = ("matmul", "forward")
 METRIC_OF = {
@@ -89,8 +92,12 @@ class Timing:
     rounds: int = 0  # that are in the history
 
 
-def measure_latency(trials: list[Trial], timeout_s: float = TIMEOUT_S) -> list[Timing]:
+def measure_latency(
+    trials: list[Trial], timeout_s: float = TIMEOUT_S, on_item: Callable[[Item], None] | None = None
+) -> list[Timing]:
     """Times the trials of one image size, in one process of their own.
+
+    `on_item` is told, from a thread, of every item that was timed or failed, within seconds of it.
 
     A process that has not finished after `timeout_s` is ended. Its trials have the status `timeout` and the medians of
     the rounds that are whole: the same rounds for each, so that they compare with each other, but fewer than asked for.
@@ -113,7 +120,7 @@ def measure_latency(trials: list[Trial], timeout_s: float = TIMEOUT_S) -> list[T
     items += [Item(index, "copy", "forward") for index in copies.values()]
     if items:
         items.append(Item(0, *MATMUL))  # trials of one process share device and precision
-    results, failures, end = _run_process(trials, items, num_classes, timeout_s)
+    results, failures, end = _run_process(trials, items, num_classes, timeout_s, on_item)
     asked = trials[0].rounds or 1
     rounds = _whole_rounds(asked, items, results, failures)
     if len(rounds) == asked:
@@ -199,7 +206,7 @@ def _dry_run(trial: Trial, target: str, mode: str, num_classes: int):
     return run, [x, *module.parameters(), *module.buffers()]
 
 
-def _run_process(trials: list[Trial], items: list[Item], num_classes: int, timeout_s: float):
+def _run_process(trials: list[Trial], items: list[Item], num_classes: int, timeout_s: float, on_item=None):
     """Runs the items under pytest-benchmark; returns results and failures by item, and how it ended where not well."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -226,14 +233,44 @@ def _run_process(trials: list[Trial], items: list[Item], num_classes: int, timeo
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)  # plug-ins are found there too
         end = None
         try:
-            done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
-            )
+            with _followed([results, failures], on_item):
+                done = subprocess.run(
+                    command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+                )
             if done.returncode != 0:
                 end = "error", f"the process ended with {done.returncode}: {_tail(done.stdout + done.stderr)}"
         except subprocess.TimeoutExpired:
             end = "timeout", f"ended after {timeout_s:g} s"
         return dict(_read_lines(results)), dict(_read_lines(failures)), end
+
+
+@contextlib.contextmanager
+def _followed(paths: list[Path], on_item: Callable[[Item], None] | None) -> Iterator[None]:
+    """Tells of the items in files that grow meanwhile."""
+    if on_item is None:
+        yield
+        return
+    ended, read = threading.Event(), dict.fromkeys(paths, 0)
+
+    def follow() -> None:
+        while not ended.wait(LOOK_S):
+            for path in paths:
+                if not path.exists():
+                    continue
+                with path.open("rb") as file:
+                    file.seek(read[path])
+                    whole, newline, _ = file.read().rpartition(b"\n")
+                read[path] += len(whole + newline)
+                for line in whole.splitlines():
+                    on_item(Item(**json.loads(line)["item"]))
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _read_lines(path: Path) -> Iterator[tuple[Item, dict[str, Any]]]:

@@ -26,6 +26,7 @@ import logging.handlers
 import math
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import re
 import signal
@@ -37,10 +38,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from tqdm import tqdm
+
+from benchmarks import interrupt
 from benchmarks.errors import UserError
 from benchmarks.record import atomic_write, now, without_nan
 from benchmarks.trial import Trial
 
+tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a process that is killed leaves behind
 HEARTBEAT_S = 5.0
 LOOK_S = 0.2  # how often a call with an end looks at the clock
 _MULTIPROCESSING = threading.Lock()  # held while a process starts or is waited for: multiprocessing itself is not
@@ -150,6 +155,8 @@ class OwnProcess:
         process = context.Process(target=_serve, args=(theirs, str(self._crash_log)), daemon=True)
         try:
             with _MULTIPROCESSING:
+                if context.get_start_method() == "forkserver":
+                    _ensure_server()
                 process.start()
         except BaseException:
             self._folder.cleanup()
@@ -162,6 +169,13 @@ class OwnProcess:
 def start_server() -> None:
     """Lets the server load PyTorch while the caller does something else; the first process starts it otherwise."""
     if _context().get_start_method() == "forkserver":
+        _ensure_server()
+
+
+def _ensure_server() -> None:
+    """Starts the server where it does not run; Ctrl-C never reaches it, nor what it forks: their parent ends them."""
+    multiprocessing.resource_tracker.ensure_running()  # which lets Ctrl-C through again
+    with interrupt.held_back():
         multiprocessing.forkserver.ensure_running()
 
 
@@ -206,6 +220,8 @@ def _serve(connection: Any, crash_log: str) -> None:
     log = logging.getLogger("benchmarks")
     log.handlers[:] = [_LogToParent(connection)]
     log.propagate = False
+    if not Path(crash_log).parent.exists():
+        return  # who wanted this process was interrupted while it began
     with Path(crash_log).open("w", encoding="utf-8") as file:
         faulthandler.enable(file, all_threads=False)
         while True:

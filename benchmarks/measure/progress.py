@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import logging
 import math
+import statistics
 import threading
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from tqdm import tqdm
 
 from benchmarks.errors import printable
 from benchmarks.measure.data import DATASETS
 from benchmarks.measure.device import set_math_mode
-from benchmarks.measure.latency import METRIC_OF
+from benchmarks.measure.latency import METRIC_OF, Item
 from benchmarks.measure.memory import free_bytes
 from benchmarks.measure.train import autocast, build_net, training_step_bytes
 from benchmarks.record import Record
@@ -35,6 +40,8 @@ PROCESS_START_S = 6.0  # of a latency process
 GPU_NUMBERS_PER_S = 6e9
 GPU_START_S = 8.0
 GPU_PROCESS_S, TOGETHER = 20.0, 8  # of a latency process, with its kernels compiled; and the nets in one
+SURE_SHARE = 0.1  # of a latency sweep: after that much of it, what it took counts as much as what was expected
+LINE_EVERY_S = 60.0  # where no terminal shows a bar
 TRAINED = ("accuracy", "tuning")
 
 
@@ -63,7 +70,10 @@ class Progress:
         if self.done:
             log.info("%d of %d already measured", self.done, self.total)
         self.left = set(todo)
+        self.timed = LatencyProgress([trial for trial in todo if trial.kind == "latency"], probe=ahead)
         if todo and ahead:
+            for trial in tqdm(todo, "estimating the time", leave=False, disable=None, dynamic_ncols=True):
+                self.expected_s(trial)
             log.info("to measure: %d, about %s", len(todo), duration(self.left_s()))
 
     def expected_s(self, trial: Trial) -> float:
@@ -84,6 +94,17 @@ class Progress:
             self.begun += 1
             log.info("[%d/%d] %s", self.begun, self.total, trial.describe())
 
+    def start_together(self, trials: list[Trial]) -> None:
+        """The same for trials that are measured in one process, in one line."""
+        if len(trials) == 1:
+            return self.start(trials[0])
+        with self._lock:
+            first = self.begun + 1
+            self.begun += len(trials)
+            names = ", ".join(trial.mixer for trial in trials)
+            where = f"{trials[0].image_size} px, {trials[0].tokens} tokens"
+            log.info("[%d-%d/%d] %s, %s: %s", first, self.begun, self.total, trials[0].kind, where, names)
+
     def finish(self, trial: Trial, record: Record | None, seconds: float | None = None) -> None:
         """Reports one finished trial and what is left.
 
@@ -100,8 +121,113 @@ class Progress:
                 before = self._spent.get(trial.kind, (0.0, 0.0))
                 expected = self._expected.get(trial, 0.0)
                 self._spent[trial.kind] = (before[0] + seconds, before[1] + expected) if expected else before
+            if self.total == 1:
+                return  # said at the end, with where it lies
             left = f"; about {duration(self.left_s())} left" if self.left <= self._expected.keys() else ""
             log.info("  %s: %s%s", trial.describe(), outcome_line(record), left)
+
+
+class LatencyProgress:
+    """One bar over all latency trials of a sweep, which moves with every item and says how long the rest takes.
+
+    It counts expected seconds, not items: an item at 64 pixels takes as long as dozens at 8. How long the rest takes is
+    what is expected of it times how wrong the expectation was so far; SURE_SHARE of the whole must be measured before
+    that weighs as much as the expectation itself, so that the first items do not make it jump. The starts of processes
+    are counted apart.
+
+    Args:
+        trials: that are to be timed, in all processes.
+        probe: whether a training step of each net is timed to tell; else its size does.
+    """
+
+    def __init__(self, trials: list[Trial], probe: bool = True) -> None:
+        self._trials = trials
+        self._probe = probe
+        self._lock = threading.Lock()
+        self._processes = len({process_of(trial) for trial in trials})  # that have not started
+        self._starts_s: list[float] = []
+        self._done: dict[Trial, float] = {}  # expected seconds of what is done
+        self._spent_s = 0.0  # on items
+        self._begun_at: float | None = None  # the items of the process that runs
+        self._said_at = -math.inf
+        self._left_s, self._left_at = 0.0, 0.0
+
+    @functools.cached_property
+    def _items(self) -> dict[Trial, dict[tuple[str, str], float]]:
+        return {trial: item_seconds(trial, _per_image_s(trial, self._probe)) for trial in self._trials}
+
+    @functools.cached_property
+    def _expected(self) -> dict[Trial, float]:
+        return {t: _rounds_s(t, items) + _compile_s(t) for t, items in self._items.items()}
+
+    @functools.cached_property
+    def _total(self) -> float:
+        return sum(self._expected.values())
+
+    @contextlib.contextmanager
+    def process(self, trials: list[Trial]) -> Iterator[Callable[[Item], None]]:
+        """Shows the bar while a process times `trials`; yields what to call with every item that is done."""
+        what = f"latency, {trials[0].image_size} px"
+        bar = tqdm(total=self._total, bar_format="{desc} {percentage:3.0f}%|{bar}|", disable=None, leave=False)
+        began = time.monotonic()
+        self._said_at = max(self._said_at, began - LINE_EVERY_S / 2)
+        self._estimate(began)
+        self._show(bar, what, began)
+
+        def on_item(item: Item) -> None:
+            with self._lock:
+                at = time.monotonic()
+                if self._begun_at is None:
+                    self._begun_at = at
+                    self._processes -= 1
+                    self._starts_s.append(at - began)
+                self._count(trials[item.trial], item)
+                self._estimate(at)
+                self._show(bar, what, at)
+
+        try:
+            yield on_item
+        finally:
+            with self._lock:
+                at = time.monotonic()
+                if self._begun_at is None:
+                    self._processes -= 1
+                else:
+                    self._spent_s += at - self._begun_at
+                self._begun_at = None
+                self._done |= {trial: self._expected[trial] for trial in trials}
+                self._estimate(at)
+                bar.close()
+
+    def _count(self, trial: Trial, item: Item) -> None:
+        expected = self._items[trial].get((item.target, item.mode), 0.0)
+        turns = (item.round >= 0) + (item.round == 0)  # the first with the first calls
+        done = self._done.setdefault(trial, _compile_s(trial)) + turns * expected
+        self._done[trial] = min(self._expected[trial], done)
+
+    def _estimate(self, at: float) -> None:
+        done, sure = sum(self._done.values()), SURE_SHARE * self._total
+        spent_s = self._spent_s + (0.0 if self._begun_at is None else at - self._begun_at)
+        start_s = statistics.mean(self._starts_s or [PROCESS_START_S])
+        wrong = (spent_s + sure) / (done + sure)
+        self._left_s, self._left_at = max(0.0, self._total - done) * wrong + self._processes * start_s, at
+
+    def _show(self, bar: tqdm, what: str, at: float) -> None:
+        done = sum(self._done.values())
+        left = f"about {duration(max(0.0, self._left_s - (at - self._left_at)))} left"
+        if not bar.disable:
+            bar.n = min(done, self._total)
+            bar.set_description_str(f"{what}, {left}")
+        elif at - self._said_at >= LINE_EVERY_S:
+            self._said_at = at
+            log.info("  %s: %.0f %% of all, %s", what, 100 * min(1.0, done / self._total), left)
+
+
+def process_of(trial: Trial) -> Any:
+    """Consecutive trials that agree in this are measured together, in one process."""
+    if trial.kind == "latency":
+        return trial.image_size, trial.patch_size, trial.compiled, trial.precision
+    return trial
 
 
 def outcome_line(record: Record) -> str:
@@ -128,10 +254,21 @@ def estimate_seconds(trial: Trial) -> float:
         return 1.0
     assert trial.batch_size is not None
     images = (trial.epochs or 0) * (trial.train_images or DATASETS[trial.dataset].train_images or 0)
+    per_image = _per_image_s(trial)
+    if not per_image:
+        return 0.0
+    if trial.kind == "latency":
+        return _latency_s(trial, item_seconds(trial, per_image))
     if trial.device != "cpu":
-        per_image = trial.tokens * trial.dim * trial.depth / GPU_NUMBERS_PER_S
-        return GPU_START_S + images * per_image if trial.kind in TRAINED else _latency_s(trial, per_image)
-    probe = Trial(
+        return GPU_START_S + images * per_image
+    return images * per_image * 1.1 + 2
+
+
+def _per_image_s(trial: Trial, probe: bool = True) -> float:
+    """Seconds of a training step per image; 0 where that cannot be told."""
+    if trial.device != "cpu" or not probe:
+        return trial.tokens * trial.dim * trial.depth / GPU_NUMBERS_PER_S
+    net = Trial(
         kind="cost",
         mixer=trial.mixer,
         dataset=trial.dataset,
@@ -143,25 +280,39 @@ def estimate_seconds(trial: Trial) -> float:
         threads=trial.threads,
     )
     try:
-        if training_step_bytes(dataclasses.replace(probe, batch_size=1)) > free_bytes("cpu"):
+        if training_step_bytes(dataclasses.replace(net, batch_size=1)) > free_bytes("cpu"):
             return 0.0
-        per_image = _step_seconds_per_image(probe)
+        return _step_seconds_per_image(net)
     except (MixerError, RuntimeError):
         return 0.0
-    if trial.kind in TRAINED:
-        return images * per_image * 1.1 + 2
-    return _latency_s(trial, per_image) + PROCESS_START_S / len(METRIC_OF) / 2
 
 
-def _latency_s(trial: Trial, per_image: float) -> float:
-    """One latency trial of a process; `per_image` is a training step's seconds per image."""
+def item_seconds(trial: Trial, per_image: float) -> dict[tuple[str, str], float]:
+    """About how long one turn of each item takes; `per_image` is a training step's seconds per image."""
     assert trial.batch_size is not None
     step = per_image * trial.batch_size
-    calls = (step, step / 3, step / trial.depth / 2, step / trial.depth / 6)
-    items = sum(max(call, LATENCY_ITEM_S) for call in calls) * ((trial.rounds or 1) + 1)
-    if trial.device != "cpu":
-        items += GPU_PROCESS_S / TOGETHER
-    return items + (60.0 if trial.compiled else 0.0)
+    calls = {
+        ("net", "forward_backward"): step,
+        ("net", "forward"): step / 3,
+        ("mixer", "forward_backward"): step / trial.depth / 2,
+        ("mixer", "forward"): step / trial.depth / 6,
+    }
+    return {item: max(call, LATENCY_ITEM_S) for item, call in calls.items()}
+
+
+def _latency_s(trial: Trial, items: dict[tuple[str, str], float]) -> float:
+    """One latency trial, its share of the start of its process included."""
+    start = PROCESS_START_S / len(METRIC_OF) / 2 if trial.device == "cpu" else GPU_PROCESS_S / TOGETHER
+    return start + _compile_s(trial) + _rounds_s(trial, items)
+
+
+def _rounds_s(trial: Trial, items: dict[tuple[str, str], float]) -> float:
+    """Its rounds, and the first calls, which are not timed."""
+    return sum(items.values()) * ((trial.rounds or 1) + 1)
+
+
+def _compile_s(trial: Trial) -> float:
+    return 60.0 if trial.compiled else 0.0
 
 
 @functools.cache

@@ -8,14 +8,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import filelock
 
@@ -23,7 +21,7 @@ from benchmarks.errors import UserError
 from benchmarks.measure.budget import Budget
 from benchmarks.measure.data import load_data
 from benchmarks.measure.device import set_math_mode
-from benchmarks.measure.latency import TIMEOUT_S, measure_latency
+from benchmarks.measure.latency import TIMEOUT_S, Item, measure_latency
 from benchmarks.measure.logbook import Logbook
 from benchmarks.measure.one_trial import (
     LEFT,
@@ -46,11 +44,11 @@ from benchmarks.measure.process import (
     kernel_oom_kills,
     start_server,
 )
-from benchmarks.measure.progress import TRAINED, Progress
+from benchmarks.measure.progress import TRAINED, Progress, process_of
 from benchmarks.measure.train import training_step_bytes
-from benchmarks.record import Record, code_of, environment, machine_key, now, set_aside
+from benchmarks.record import Record, code_of, environment, machine_key, make_results_folder, now, set_aside
 from benchmarks.schema import check_can_write
-from benchmarks.sources import changed_parts, sources_of
+from benchmarks.sources import other_code_line, parts_of_other_code
 from benchmarks.trial import Trial
 from mixers.blocks import mixers_in
 from mixers.registry import mixer_entry
@@ -122,15 +120,7 @@ class Runner:
         self._cancel = threading.Event()
         self._own = threading.local()  # of each thread: its process
         self.log_kinds = Logbook(log_kinds, results).kinds
-        try:
-            self.records.mkdir(parents=True, exist_ok=True)
-            self.locks.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.records):
-                pass
-        except OSError as error:
-            raise UserError(
-                f"the results folder {results} cannot be written ({error.strerror}); name another by RESULTS="
-            ) from error
+        make_results_folder(results, "records", "checkpoints/locks")
 
     def load(self, trial: Trial) -> Record | None:
         """The record of a trial, whatever its status; one that cannot be read is set aside."""
@@ -153,9 +143,8 @@ class Runner:
         """
         there = {path.stem: self._load(path) for path in sorted(self.records.glob("*.json"))}
         before = {trial: there.get(name_of(trial)) for trial in trials}
-        changed = _changed(before)
         found = {trial: r for trial, r in before.items() if r is not None and not self.again(r)}
-        self._mind(changed, len(found))
+        self._mind(before)
         todo = [trial for trial in before if trial not in found]
         self._steps_to_come = steps_to_come(trials)
         if todo:
@@ -166,7 +155,7 @@ class Runner:
             load_data(trained[0], self.data_dir, "cpu")  # fail before the plan
         progress = Progress(trials, todo, self.workers, ahead=not self.budget.bounded)
         results = [Result(record, False) for record in found.values()]
-        groups = [list(same) for _, same in groupby(todo, key=_process_of)]
+        groups = [list(same) for _, same in groupby(todo, key=process_of)]
         self.left = []
         self._begun = False
         self._cancel.clear()
@@ -194,19 +183,21 @@ class Runner:
         self.left.sort(key=trials.index)
         return results
 
-    def _mind(self, changed: dict[Trial, list[str]], found: int) -> None:
+    def _mind(self, before: dict[Trial, Record | None]) -> None:
         """Says which records are of other code, or, where these are measured again, drops the epochs of that code."""
+        known = {trial: record for trial, record in before.items() if record is not None}
         if CHANGED in self.retry:
-            for trial in changed:
-                (self.checkpoints / f"{name_of(trial)}.pt").unlink(missing_ok=True)
-        elif changed:
-            _say_changed(changed, found)
+            for trial, record in known.items():
+                if parts_of_other_code(record):
+                    (self.checkpoints / f"{name_of(trial)}.pt").unlink(missing_ok=True)
+        elif line := other_code_line(record for record in known.values() if not self.again(record)):
+            log.warning("%s", line)
 
     def again(self, record: Record) -> bool:
         """Whether a trial that has this record is measured again."""
         if record.status in self.retry:
             return True
-        return CHANGED in self.retry and bool(changed_parts(record.code.get("sources") or {}, sources_of(record.trial)))
+        return CHANGED in self.retry and bool(parts_of_other_code(record))
 
     def _run_stage(
         self, groups: list[list[Trial]], trains: bool, before: dict[Trial, Record | None], progress: Progress
@@ -340,13 +331,14 @@ class Runner:
                     results.append(Result(record, False))
             for trial in todo:
                 self.remove_leftovers(trial)
-                progress.start(trial)
             if not todo:
                 return results
+            progress.start_together(todo)
             self._begun = True
             began = time.perf_counter()
             if group[0].kind == "latency":
-                records = self._measure_latency(todo)
+                with progress.timed.process(todo) as on_item:
+                    records = self._measure_latency(todo, on_item)
             else:
                 records = [self.measure(trial, neighbours) for trial in todo]
             seconds = (time.perf_counter() - began) / len(todo)
@@ -360,14 +352,16 @@ class Runner:
         finally:
             lock.release()
 
-    def _measure_latency(self, trials: list[Trial]) -> list[Record | None]:
+    def _measure_latency(
+        self, trials: list[Trial], on_item: Callable[[Item], None] | None = None
+    ) -> list[Record | None]:
         started = now()
         with contextlib.ExitStack() as stack:
             for trial in trials:
                 stack.enter_context(Heartbeat(self.checkpoints, name_of(trial), trial, LATENCY_HEARTBEAT_S))
             left_s = self.budget.left_s
             bounded = left_s is not None and left_s < TIMEOUT_S
-            timings = measure_latency(trials, left_s if left_s is not None and bounded else TIMEOUT_S)
+            timings = measure_latency(trials, left_s if left_s is not None and bounded else TIMEOUT_S, on_item)
         records: list[Record | None] = []
         for t in timings:
             cut = t.status == "timeout" and bounded
@@ -426,31 +420,3 @@ class Runner:
         for folder in (self.records, self.checkpoints):
             for path in folder.glob(f".{name_of(trial)}.*"):
                 path.unlink(missing_ok=True)
-
-
-def _changed(records: dict[Trial, Record | None]) -> dict[Trial, list[str]]:
-    """The trials whose records are of other code than today's, and which parts of it are other."""
-    parts = {t: changed_parts(r.code.get("sources") or {}, sources_of(t)) for t, r in records.items() if r is not None}
-    return {trial: changed for trial, changed in parts.items() if changed}
-
-
-def _say_changed(changed: dict[Trial, list[str]], found: int) -> None:
-    """Warns of records that count although they are of other code."""
-    words = []
-    for part in ("mixer", "net", "task"):
-        mixers = dict.fromkeys(trial.mixer for trial, parts in changed.items() if part in parts)
-        if mixers:
-            names = ", ".join(list(mixers)[:5]) + (f" and {len(mixers) - 5} more" if len(mixers) > 5 else "")
-            words.append(f"{part} of {names}")
-    log.warning(
-        "%d of the %d records found are of other code than today's (%s); they count, since versions decide; "
-        "RETRY=changed measures them again",
-        *(len(changed), found, "; ".join(words)),
-    )
-
-
-def _process_of(trial: Trial) -> Any:
-    """Consecutive trials that agree in this are measured together, in one process."""
-    if trial.kind == "latency":
-        return trial.image_size, trial.patch_size, trial.compiled, trial.precision
-    return trial

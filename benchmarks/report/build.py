@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 from benchmarks.collector import without_collector
 from benchmarks.report.claim_rules import Evidence
-from benchmarks.report.frame import load_results, split_groups
+from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.page import Group, write_page
 from benchmarks.report.plots import make_plots
 from benchmarks.report.table_files import table_files
@@ -17,7 +18,20 @@ from benchmarks.trial import CHOICES
 OWNED = {"tables": (".csv", ".md"), "plots": (".png", ".svg")}  # what this report writes, and so what it may delete
 
 
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What was written, in order, and what it was made from."""
+
+    paths: list[Path]
+    groups: list[Group]
+
+
 def write_report(results: Path) -> list[Path]:
+    """As `make_report`; returns the paths written, in order."""
+    return make_report(results).paths
+
+
+def make_report(results: Path) -> Report:
     """Makes all tables, plots and the page from the records in `results`, in place of those of an earlier report.
 
     Records of each data set, profile and machine have folders of their own: `tables/<dataset>-<profile>/` and
@@ -26,15 +40,12 @@ def write_report(results: Path) -> list[Path]:
 
     What the records say to the literature's claims goes into `claims.csv` and `claims.md`.
 
-    Returns:
-        The paths written, in order.
-
     Raises:
         UserError: there are no records, or a file among them is none.
     """
     results = Path(results)
     with without_collector():
-        frame = load_results(results)
+        frame = results_frame(results)
         clear(results)
         paths: list[Path] = []
         groups, evidence = [], []
@@ -43,7 +54,7 @@ def write_report(results: Path) -> list[Path]:
             tables, written = table_files(group, results / "tables" / name, evidence[-1].sample)
             paths += written + make_plots(tables, group, results / "plots" / name)
             groups.append(Group(name, group, tables, evidence[-1].sample, judge_groups(evidence[-1:])))
-        return [*paths, *write_verdicts(judge_groups(evidence), results), write_page(results, groups)]
+        return Report([*paths, *write_verdicts(judge_groups(evidence), results), write_page(results, groups)], groups)
 
 
 def clear(results: Path) -> None:

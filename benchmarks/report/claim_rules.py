@@ -23,7 +23,15 @@ from benchmarks.report.frame import held_equal, number, plain, rounds, square_on
 from benchmarks.report.notes import SETTING_WORDS
 from benchmarks.report.paired import FEWEST_SEEDS, Runs, Sample
 from benchmarks.report.predictions import Folders, folders
-from benchmarks.report.statistics import Estimate, mean_interval, repeated, slopes
+from benchmarks.report.statistics import (
+    FAILED,
+    Estimate,
+    failed_words,
+    mean_interval,
+    repeated,
+    slopes,
+    too_many_failed,
+)
 from benchmarks.report.tables import TIMED_ALIKE, TRAINED_ALIKE, overlap, preferred, ratios, same_rows
 from benchmarks.report.text import clean, span_of
 
@@ -49,12 +57,14 @@ class Part:
     note: str = ""
     decided: str | None = None  # the outcome, where it needs no number
     fewest: int = FEWEST_SEEDS  # or rounds, without which nothing is decided
+    failed: str = ""  # the runs behind it that failed, in words
+    withheld: bool = False  # too many of them for a verdict
 
     @property
     def outcome(self) -> str:
         if self.decided is not None:
             return self.decided
-        if self.low is None or self.high is None or self.too_few:
+        if self.low is None or self.high is None or self.too_few or self.withheld:
             return UNDECIDED
         if self.claimed[0] < self.low and self.high < self.claimed[1]:
             return SUPPORTED
@@ -183,7 +193,7 @@ class Accuracies:
         missing: list[str] = []
         for contrast in contrasts:
             lacking = [cell for cell in contrast.cells if cell not in by_cell]
-            missing += map(str, lacking)
+            missing += [f"{cell}{', which failed' if self._lost(evidence, runs, cell) else ''}" for cell in lacking]
             if not lacking:
                 mixers = [by_cell[cell] for cell in contrast.cells]
                 interval = functools.partial(evidence.sample.interval, contrast.function, *mixers)
@@ -200,6 +210,12 @@ class Accuracies:
                 parts = [dataclasses.replace(p, low=None, high=None, note=str(self.condition)) for p in parts]
         setting = _accuracy_setting(evidence, runs, self.free)
         return Finding(tuple(parts), tuple(dict.fromkeys(missing)), setting, self.unit, "seeds")
+
+    def _lost(self, evidence: Evidence, runs: Sequence[Runs], cell: Cell) -> bool:
+        """Whether every run of a cell failed, in the setting of these."""
+        alike = held_equal([name for name in TRAINED_ALIKE if name not in self.free], runs[0].setting)
+        wanted = {**{name: runs[0].setting[name] for name in alike}, **dict(cell.fields), "mixer": cell.mixer}
+        return any(all(lost.setting[name] == value for name, value in wanted.items()) for lost in evidence.sample.lost)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -357,12 +373,15 @@ class DepthWithoutNorm:
 
     def find(self, evidence: Evidence) -> Finding | None:
         by_setting: dict[str, dict[str, dict[int, float]]] = {}
+        failed: dict[tuple[str, str], int] = {}
         for entry in _spectracles_runs(evidence.results):
             settings = dict(entry["settings"])
             over, seed = settings.pop("standardize"), settings.pop("seed")
             top1 = entry["metrics"].get("test_top1_percent")
+            key = json.dumps(settings, sort_keys=True)
+            if entry["status"] in FAILED:
+                failed[key, str(over)] = failed.get((key, str(over)), 0) + 1
             if entry["status"] == "ok" and settings["depth"] >= self.depth and top1 is not None:
-                key = json.dumps(settings, sort_keys=True)
                 by_setting.setdefault(key, {}).setdefault(str(over), {})[seed] = top1
         found = []
         for key, by_norm in sorted(by_setting.items()):
@@ -372,6 +391,11 @@ class DepthWithoutNorm:
             what = "accuracy without normalisation over that with it"
             part = _part(what, functools.partial(mean_interval, shares), (-INFINITE, self.below_percent))
             if part is not None:
+                sides = {"without": (len(without), failed.get((key, "none"), 0))}
+                sides["with"] = (len(normed), failed.get((key, "chw"), 0))
+                lost = [f"{side}: {failed_words(*counts)}" for side, counts in sides.items() if counts[1]]
+                too_many = any(too_many_failed(*counts) for counts in sides.values())
+                part = dataclasses.replace(part, failed="; ".join(lost), withheld=too_many)
                 words = f"cifar100, Spectracles width {settings['width']}, depth {settings['depth']}"
                 setting = f"{words}, layout {settings['layout']}, {span_of([settings['epochs']], 'epoch')}"
                 found.append(Finding((part,), (), setting, "%", "seeds"))
@@ -433,7 +457,10 @@ def _part(
     if estimate is None or widened is None:
         return None
     wide = None if widened.low is None or widened.high is None else (widened.low, widened.high)
-    return Part(what, estimate.value, estimate.low, estimate.high, estimate.n, claimed, wide=wide, note=note)
+    return Part(
+        what, estimate.value, estimate.low, estimate.high, estimate.n, claimed, wide=wide, note=note,
+        failed=estimate.failed, withheld=estimate.withheld,
+    )  # fmt: skip
 
 
 def _ratio_part(what: str, logs: Iterable[float], claimed: Range, note: str) -> Part | None:

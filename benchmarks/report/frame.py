@@ -21,18 +21,15 @@ from benchmarks.trial import ADDED, Trial
 
 TRIAL_FIELDS = [field.name for field in dataclasses.fields(Trial)]
 SPEEDS = ("train_s", "train_images_per_s", "overhead_percent", "compile_s")  # of a training run, not its accuracy
-LATER = ADDED | {"processor": None, "processors": None}  # columns, and what records of version 0.1 have in them
+# columns, and what records of version 0.1 have in them
+LATER = ADDED | {"processor": None, "processors": None, "flops_unknown": None}
+LATER |= {"n_failed": 0, "failed_runs": None, "withheld": False}
 GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these never meet
 USUAL = {"match": "width", "norm": "image", "coordinates": True, "compiled": False}  # the rest are ablations
 
 
-def load_results(folder: Path | str) -> pd.DataFrame:
-    """A results folder as a table with one row a record, in the order of the records' file names.
-
-    Columns are the fields of the trial, `id`, `status`, `reason`, all of METRICS (NaN where not measured, and for the
-    speed of a training run that others went on beside), `label` (the mixer's name in tables and plots), `family`,
-    `tokens`, `method`, `machine`, `processor`, `torch`, `commit`, `dirty`, `started`, `ended` and `history` (a list of
-    dicts: a row an epoch or a round).
+def results_frame(folder: Path | str) -> pd.DataFrame:
+    """All records of a folder as a table for the report: see `load_results`, whose table is for people.
 
     Raises:
         UserError: the folder does not exist, holds no records, or holds something that is no record.
@@ -44,7 +41,7 @@ def load_results(folder: Path | str) -> pd.DataFrame:
 
 
 def records_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """The same from records in memory."""
+    """The same from records in memory; metrics are floats, all else objects, None where there is nothing."""
     columns: dict[str, list[Any]] = {name: [getattr(record.trial, name) for record in records] for name in TRIAL_FIELDS}
     columns["id"] = [record.id for record in records]
     columns["status"] = [record.status for record in records]
@@ -53,6 +50,7 @@ def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     columns["family"] = [mixer_family(record.trial.mixer) for record in records]
     columns["tokens"] = [record.trial.tokens for record in records]
     columns["method"] = [record.metrics.get("method") for record in records]
+    columns["flops_unknown"] = [record.metrics.get("flops_unknown") for record in records]
     columns["machine"] = [machine_name(record.environment) for record in records]
     columns["processor"] = [processor_kind(record.environment) for record in records]
     columns["torch"] = [record.environment.get("torch") for record in records]

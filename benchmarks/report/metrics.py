@@ -38,7 +38,7 @@ METRICS: dict[str, Metric] = {
     "flops": Metric("forward FLOPs per image", "lower", "Real floating-point operations of the algorithm for one image, forward, whole net, in closed form: 2 per multiply-add, 2.5 n log2 n for the FFT of n real numbers. Norms, activations, biases and residual additions are not counted."),
     "mixer_flops": Metric("forward FLOPs of the mixers per image", "lower", "The part of `flops` that lies in the mixing layers."),
     "flops_executed": Metric("executed FLOPs per image", "lower", "Operations of the implementation that ran, for instance of a DFT done as matrix products."),
-    "flops_counted": Metric("counted FLOPs per image", "lower", "The same as counted by fvcore with this suite's handlers, operator by operator; an independent check of `flops_executed`."),
+    "flops_counted": Metric("counted FLOPs per image", "lower", "The same as counted while the net runs, operator by operator; an independent check of `flops_executed`. A lower bound where `flops_unknown` names operators."),
     "forward_peak_bytes": Metric("peak memory, forward (MB)", "lower", "Most bytes of tensors alive at once in a forward pass without gradients, parameters and input included. On a GPU the allocator's peak; on a CPU the tensors that PyTorch's dispatcher sees, scratch space inside a library not included.", 1e-6),
     "train_peak_bytes": Metric("peak memory, training step (MB)", "lower", "The same for forward, backward and an AdamW step.", 1e-6),
     # latency
@@ -66,6 +66,7 @@ METRICS: dict[str, Metric] = {
 # metrics that are words
 WORDS: dict[str, str] = {
     "method": "Which implementation of the mixer ran: `dense`, `gemm`, `fft`, `fused`, `sdpa-` and the backend of attention, or `plain` where there is one only. In a net of several, all, with `+` between them.",
+    "flops_unknown": "Operators that do work and that the counter of `flops_counted` knows nothing of, where there are any.",
     "clock": "How times were taken on a GPU, where launching is kept out of them: `graph`, calls back to back in one CUDA graph; `stream`, where something in the call cannot be captured, launched one by one back to back; both by the device's events.",
     "step": "How training steps ran: `graph`, captured as one CUDA graph; `compiled`, the same with the net compiled; or `eager`.",
 }

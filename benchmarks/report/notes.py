@@ -37,7 +37,19 @@ def caption(frame: pd.DataFrame, rows: pd.DataFrame, extra: str = "") -> str:
     ]
     setting.append(f"equal {listing(sorted(set(rows['match'])))}")
     setting += [text for name, value, text in ABLATIONS if name in rows and (rows[name] == value).all()]
-    return clean(", ".join(words) + "; " + ", ".join(setting) + extra) + "."
+    return clean(", ".join(words) + "; " + ", ".join(setting) + extra) + "." + failed_sentence(rows)
+
+
+def failed_sentence(rows: pd.DataFrame) -> str:
+    """ " Failed runs: dct 5 of 8.", of rows of the summary, or nothing."""
+    if "n_failed" not in rows:
+        return ""
+    failed = [
+        f"{clean(row['label'])} {row['n_failed']} of {row['n'] + row['n_failed']}"
+        for row in rows.to_dict("records")
+        if row["n_failed"]
+    ]
+    return f" Failed runs: {listing(sorted(set(failed)))}." if failed else ""
 
 
 def holes(missing: Mapping[str, str]) -> list[str]:

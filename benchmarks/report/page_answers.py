@@ -13,21 +13,21 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.report.claim_rules import Part
-from benchmarks.report.frame import comparisons, plain
+from benchmarks.report.frame import plain
 from benchmarks.report.page_charts import patch_rows
 from benchmarks.report.paired import FEWEST_SEEDS, Sample
-from benchmarks.report.plots_accuracy import best_learning_rates
 from benchmarks.report.plots_latency import scaling_row, sweeps
-from benchmarks.report.statistics import Estimate, mean_interval, pareto_front
+from benchmarks.report.statistics import Estimate, failed_words, mean_interval, pareto_front
 from benchmarks.report.tables import (
     ATTENTION,
     SAME_NET,
-    TRAINED_ALIKE,
     lookup,
+    main_rows,
     of_one_processor,
     preferred,
     ratios,
     same_rows,
+    withheld,
 )
 from benchmarks.report.text import NOTHING, clean, listing, ranged, signed, significant, span_of
 from benchmarks.report.verdicts import Verdict, effect_text
@@ -57,14 +57,6 @@ class Headline:
     gap: str  # in accuracy to attention, with its interval
 
 
-def main_rows(summary: pd.DataFrame) -> pd.DataFrame:
-    """One row a mixer of the comparison with most of them: what the answers are about."""
-    if summary.empty:
-        return summary
-    best = best_learning_rates(next(iter(comparisons(summary, TRAINED_ALIKE).values())))
-    return best[best["status"] == "ok"].reset_index(drop=True)
-
-
 def row_of(rows: pd.DataFrame, label: str) -> pd.Series | None:
     found = rows[rows["label"] == label] if len(rows) else rows
     return None if found.empty else found.iloc[0]
@@ -75,7 +67,8 @@ def gap_text(gap: Estimate | None) -> str:
     if gap is None:
         return "no seed in common"
     between = "" if gap.low is None else f" [{signed(gap.low)}, {signed(gap.high)}]"
-    return f"{signed(gap.value)} points{between}, n = {gap.n}"
+    failed = f"; {clean(gap.failed)}" if gap.failed else ""
+    return f"{signed(gap.value)} points{between}, n = {gap.n}{failed}{', no verdict' if gap.withheld else ''}"
 
 
 def mean_with_interval(row: pd.Series, unit: str = " %") -> str:
@@ -83,6 +76,12 @@ def mean_with_interval(row: pd.Series, unit: str = " %") -> str:
     if mean is None:
         return NOTHING
     return f"{mean:.1f}{unit}" + ("" if low is None else f" [{low:.1f}, {high:.1f}]")
+
+
+def beside(row: pd.Series) -> str:
+    """The failed runs of a row of the summary, as they stand beside its mean."""
+    words = failed_words(row["n"], row["n_failed"])
+    return f" ({words})" if words else ""
 
 
 def headlines(sample: Sample, tables: dict[str, pd.DataFrame]) -> list[Headline]:
@@ -112,7 +111,7 @@ def headlines(sample: Sample, tables: dict[str, pd.DataFrame]) -> list[Headline]
                     for name in PASSES
                 },
                 ratios={name: trained_ratio(latency, row, name) for name in PASSES},
-                accuracy=NOTHING if row is None else mean_with_interval(row),
+                accuracy=NOTHING if row is None else mean_with_interval(row) + beside(row),
                 gap=NOTHING if gap is None else gap_text(gap),
             )
         )
@@ -213,6 +212,11 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> 
     ]
     if not ready:
         return ["Not measured: no mixer has both an accuracy and a latency in the same net."]
+    lost = [row for row in ready if withheld(row)]
+    ready = [row for row in ready if not withheld(row)]
+    held_back = [f"{clean(row['label'])}{beside(row)}" for row in lost]
+    if not ready:
+        return [f"Withheld: a third or more of the runs failed of {listing(held_back)}."]
     most = max(row["n"] for row in ready)
     ready = [row for row in ready if row["n"] >= min(most, FEWEST_SEEDS)]  # one lucky run is no winner among many
     points = [(float(row[column]), float(row["test_top1_percent_mean"])) for row in ready]
@@ -220,7 +224,7 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> 
     times = [significant(row[column]) for row in front]
     spans = [f"{low} to {high}" for low, high in pairwise(times)] + [f"from {times[-1]}"]
     steps = [
-        f"{span} ms per image: {clean(row['label'])}, {mean_with_interval(row)}"
+        f"{span} ms per image: {clean(row['label'])}, {mean_with_interval(row)}{beside(row)}"
         for span, row in zip(spans, front, strict=True)
     ]
     for i, (row, before) in enumerate(zip(front[1:], front, strict=False), 1):
@@ -234,6 +238,8 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> 
     behind = [label for label in level_in_time if label not in level]
     if behind:
         lead += f"; {listing(behind)} less accurate, not clearly faster"
+    if held_back:
+        lead += f"; left out since too many runs failed: {listing(held_back)}"
     if len(front) == 1:
         fastest = "Nothing is clearly faster." if level_in_time else "The fastest is the most accurate, too."
         return [f"{lead}. {fastest}", *steps]
@@ -246,10 +252,10 @@ def imaginary_part(verdicts: Sequence[Verdict] | None) -> list[str]:
     if not found:
         return ["Not measured: it takes fft_complex or fft_pairs beside fft_real, fft_real_2d or fft_imag."]
     parts = found[0].parts
-    told = [p.wide for p in parts if p.wide is not None and not p.too_few]
+    told = [p.wide for p in parts if p.wide is not None and not p.too_few and not p.withheld]
     helps, hurts = [low for low, _ in told if low > 0], [high for _, high in told if high < 0]
     if not told:
-        lead = "Too few runs to tell."
+        lead = "Withheld: too many runs failed." if any(p.withheld for p in parts) else "Too few runs to tell."
     elif helps and hurts:
         lead = f"It depends: keeping it helps in {len(helps)} of {len(told)} comparisons and hurts in {len(hurts)}."
     elif helps:
@@ -261,6 +267,7 @@ def imaginary_part(verdicts: Sequence[Verdict] | None) -> list[str]:
         lead = "No difference is shown: no interval leaves out 0."
     widened = f" Intervals are widened for {len(parts)} comparisons." if told and len(parts) > 1 else ""
     lines = [f"{clean(p.what)}: {effect_text(_widened(p), 'points')}, {span_of([p.n], 'seed')}" for p in parts]
+    lines = [f"{line}; {clean(p.failed)}" if p.failed else line for line, p in zip(lines, parts, strict=True)]
     return [lead + widened, *lines]
 
 
@@ -270,7 +277,7 @@ def _widened(part: Part) -> Part:
 
 def sign(gap: Estimate | None) -> int:
     """1 or -1 where the interval of enough seeds leaves zero out, else 0."""
-    if gap is None or gap.low is None or gap.high is None or gap.n < FEWEST_SEEDS:
+    if gap is None or gap.low is None or gap.high is None or gap.n < FEWEST_SEEDS or gap.withheld:
         return 0
     return 1 if gap.low > 0 else -1 if gap.high < 0 else 0
 
@@ -291,8 +298,10 @@ def patches_or_mixing(sample: Sample, rows: pd.DataFrame, summary: pd.DataFrame)
         values = ", ".join(f"{signed(gap.value)} at patch {p}" for p, gap in leading.items())
         top1 = "test_top1_percent_mean"
         fewest = min((gap.n for gap in leading.values()), default=0)
-        level = [str(p) for p, gap in leading.items() if not sign(gap)]
+        level = [str(p) for p, gap in leading.items() if not sign(gap) and not gap.withheld]
         doubt = f" At patch {listing(level)} the interval includes 0." if level else ""
+        lost = [str(p) for p, gap in leading.items() if gap.withheld]
+        doubt += f" At patch {listing(lost)} too many runs failed for a verdict." if lost else ""
         if fewest < FEWEST_SEEDS:
             doubt = f" Too few to tell how surely, n = {fewest}."
         return [
@@ -306,6 +315,9 @@ def patches_or_mixing(sample: Sample, rows: pd.DataFrame, summary: pd.DataFrame)
     without, others = row_of(rows, NO_MIXING), rows[rows["label"] != NO_MIXING] if len(rows) else rows
     if without is None or others.empty:
         return ["Not measured: it takes conv1x1, which has no mixing layer, beside other mixers."]
+    others = others[[not withheld(row) for row in others.to_dict("records")]]
+    if others.empty or withheld(without):
+        return ["Withheld: a third or more of the runs failed."]
     best = others.sort_values("test_top1_percent_mean").iloc[-1]
     share = 100 * without["test_top1_percent_mean"] / best["test_top1_percent_mean"]
     return [

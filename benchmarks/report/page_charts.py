@@ -11,10 +11,11 @@ from benchmarks.report.commands import latency_command, train_command
 from benchmarks.report.frame import USUAL, comparisons, plain, size_order
 from benchmarks.report.metrics import METRICS
 from benchmarks.report.notes import caption, holes
-from benchmarks.report.plots_accuracy import best_learning_rates, rows_by, time_interval
+from benchmarks.report.plots_accuracy import rows_by, time_interval
 from benchmarks.report.plots_latency import copy_floor, missing_sizes, sweep_fields, sweeps
+from benchmarks.report.statistics import failed_words
 from benchmarks.report.style import mixer_style
-from benchmarks.report.tables import ACCURACY_SETTING, NET_TIMES, TIMES, TRAINED_ALIKE, same_rows
+from benchmarks.report.tables import ACCURACY_SETTING, NET_TIMES, TIMES, TRAINED_ALIKE, best_learning_rates, same_rows
 from benchmarks.report.text import NOTHING, clean, metric, ranged, significant, span_of
 
 SYMBOLS = {  # matplotlib's markers in plotly's words
@@ -104,7 +105,8 @@ def point(row: Mapping[Any, Any]) -> dict[str, Any]:
         key: time_interval(row, key) for key in ("net_forward_ms_per_image", "net_forward_backward_ms_per_image")
     }
     numbers = [
-        f"top-1 {NOTHING if plain(mean) is None else f'{mean:.1f}'} %{between}, n = {row['n']} seeds",
+        f"top-1 {NOTHING if plain(mean) is None else f'{mean:.1f}'} %{between}, n = {row['n']} seeds"
+        + (f", {failed_words(row['n'], row['n_failed'])}" if row["n_failed"] else ""),
         time_words(row, "net_forward", "forward")
         + ", "
         + time_words(row, "net_forward_backward", "forward + backward"),

@@ -14,10 +14,9 @@ from benchmarks.report.frame import comparisons, held_equal, plain, without_usua
 from benchmarks.report.metrics import METRICS
 from benchmarks.report.page_answers import mean_with_interval
 from benchmarks.report.page_charts import seeds_of
-from benchmarks.report.plots_accuracy import best_learning_rates
 from benchmarks.report.style import family_colour
-from benchmarks.report.table_files import VIEWS, WORDS, WRONG
-from benchmarks.report.tables import TRAINED_ALIKE, same_rows
+from benchmarks.report.table_files import VIEWS, WORDS, WRONG, verdict_text
+from benchmarks.report.tables import TRAINED_ALIKE, best_learning_rates, same_rows, withheld
 from benchmarks.report.text import NOTHING, clean, count, listing, metric, percent, significant
 from benchmarks.report.verdicts import Verdict, effect_text
 
@@ -86,12 +85,13 @@ def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table
     for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
         kept = best_learning_rates(part)
         kept = kept.assign(_top1=[-(plain(mean) or -1.0) for mean in kept["test_top1_percent_mean"]])
-        kept = kept.sort_values(["_top1", "label"], kind="stable")
+        kept = kept.assign(_withheld=[withheld(row) for row in kept.to_dict("records")])
+        kept = kept.sort_values(["_withheld", "_top1", "label"], kind="stable")
         for rank, row in enumerate(kept.to_dict("records"), 1):
             swept = len(chosen) and same_rows(chosen, row, ["label", *TRAINED_ALIKE, "lr", "weight_decay"]).any()
             rows.append(
                 [
-                    Cell(str(rank), rank),
+                    Cell(NOTHING if row["_withheld"] else str(rank), rank),
                     Cell(clean(row["label"]), colour=family_colour(row["family"])),
                     Cell(clean(row["family"])),
                     Cell(outcome(row), order_of(row["test_top1_percent_mean"])),
@@ -119,9 +119,9 @@ def differences_table(key: str, summary: pd.DataFrame, paired: pd.DataFrame) -> 
     for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
         first = part.iloc[0]
         for found in paired[same_rows(paired, first, held_equal(TRAINED_ALIKE, first))].to_dict("records"):
-            row = {str(column): value for column, value in found.items()}
+            row = {str(column): plain(value) for column, value in found.items()}
             numbers = [show(row).replace("\\*", "*") for show in number_cells.values()]
-            texts = [Cell(clean(row["reference"])), Cell(row["verdict"])]
+            texts = [Cell(clean(row["reference"])), Cell(clean(verdict_text(row)))]
             rows.append([text_cell("label", row), *texts, *(Cell(text, sort_key(text)) for text in numbers)])
             families.append(clean(row["family"]))
             keys.append(suffix)
@@ -194,7 +194,7 @@ def text_cell(column: str, row: Mapping[str, Any]) -> Cell:
 
 def sort_key(text: str) -> float | str:
     """The number a cell begins with: "1.23 M (1.2-1.3)" as 1230000; what is no number sorts below all numbers."""
-    plain_text = text.replace("−", "-").removeprefix("+")
+    plain_text = text.replace("−", "-").removeprefix("+").removeprefix("≥ ")
     found = re.match(r"(?:from |never up to |only up to )?(-?[\d,]*\.?\d+(?:e[-+]?\d+)?)( [kMGT]\b)?", plain_text)
     if found is None:
         return -1.0

@@ -22,9 +22,9 @@ import pandas as pd
 import scipy.special
 from numpy.typing import NDArray
 
-from benchmarks.report.frame import comparisons, plain
+from benchmarks.report.frame import comparisons, held_equal, plain
 from benchmarks.report.predictions import Folders, correct_answers
-from benchmarks.report.statistics import Estimate, mean_interval
+from benchmarks.report.statistics import FAILED, Estimate, failed_words, mean_interval, too_many_failed
 from benchmarks.report.tables import ACCURACY_SETTING, TRAINED_ALIKE, table
 
 Floats = NDArray[np.float64]
@@ -34,9 +34,14 @@ CHUNK = 250  # replicates drawn at a time
 FEWEST_SEEDS = 3  # under which no verdict is given
 SIGNIFICANT = 0.05
 SETTING_COLUMNS = ["mixer", "label", "family", "tokens", *(name for name in ACCURACY_SETTING if name != "mixer")]
-RUN_COLUMNS = [*SETTING_COLUMNS, "seed", "id", "test_top1_percent", "val_top1_percent"]
+RUN_COLUMNS = [*SETTING_COLUMNS, "seed", "id", "status", "test_top1_percent", "val_top1_percent"]
+NUMBERS = (  # of a comparison
+    *("difference_points", "difference_points_low", "difference_points_high", "interval_over"),
+    *("probability_of_improvement", "p_value", "holm_p", "seed_sd_points", "test_sd_points"),
+)
 OVER_BOTH, OVER_SEEDS = "seeds and test images", "seeds alone"
 TOO_FEW = "too few to tell"
+WITHHELD = "withheld"  # where a third or more of the runs of either side failed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +52,24 @@ class Runs:
     top1: dict[int, float]  # test accuracy in percent
     ids: dict[int, str]  # of the records
     val_top1: float  # mean held-out accuracy, in percent
+    failed: dict[int, str] = dataclasses.field(default_factory=dict)  # statuses of the seeds that did not end
 
     @property
     def seeds(self) -> list[int]:
         return sorted(self.top1)
+
+    @property
+    def withheld(self) -> bool:
+        """Whether so many failed that no verdict rests on the others."""
+        return too_many_failed(len(self.top1), len(self.failed))
+
+    @property
+    def failed_words(self) -> str:
+        """ "dct: 5 of 8 runs failed (diverged)", or nothing."""
+        if not self.failed:
+            return ""
+        words = failed_words(len(self.top1), len(self.failed))
+        return f"{self.setting['label']}: {words} ({', '.join(sorted(set(self.failed.values())))})"
 
 
 class Sample:
@@ -63,10 +82,10 @@ class Sample:
 
     def __init__(self, frame: pd.DataFrame, results: Folders) -> None:
         self.correct = correct_answers(frame, results)
-        trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")][RUN_COLUMNS]
-        self.runs = [
-            _runs(found) for _, found in trained.groupby(["label", *ACCURACY_SETTING], dropna=False, sort=False)
-        ]
+        trained = frame[(frame["kind"] == "accuracy") & frame["status"].isin(("ok", *FAILED))][RUN_COLUMNS]
+        runs = [_runs(found) for _, found in trained.groupby(["label", *ACCURACY_SETTING], dropna=False, sort=False)]
+        self.runs = [one for one in runs if one.top1]
+        self.lost = [one for one in runs if not one.top1]  # of which no run ended
 
     @functools.cached_property
     def resampled(self) -> dict[str, Floats]:
@@ -114,12 +133,23 @@ class Sample:
     ) -> Estimate | None:
         """A function of mean accuracies, in percent, with its interval, over the seeds that all mixers have.
 
+        The runs that failed stand beside it in words, and where they are too many it is withheld.
+
         Args:
             function: of one number, or one array of replicates, a mixer.
             mixers: in the order of the function's arguments.
             confidence: of the interval; with one seed there is none.
             seeds: these only.
         """
+        estimate = self._interval(function, *mixers, confidence=confidence, seeds=seeds)
+        if estimate is None:
+            return None
+        words = dict.fromkeys(runs.failed_words for runs in mixers if runs.failed)
+        return dataclasses.replace(estimate, failed="; ".join(words), withheld=any(runs.withheld for runs in mixers))
+
+    def _interval(
+        self, function: Callable[..., Any], *mixers: Runs, confidence: float, seeds: Sequence[int] | None
+    ) -> Estimate | None:
         common = [seed for seed in mixers[0].seeds if all(seed in runs.top1 for runs in mixers)]
         common = [seed for seed in common if seeds is None or seed in seeds]
         n = len(common)
@@ -171,10 +201,30 @@ def paired_table(sample: Sample) -> pd.DataFrame:
                 row["holm_p"] = p
             for row in block:
                 row["compared"] = len(several)
-                row["verdict"] = verdict(row)
+                row["verdict"] = WITHHELD if row["withheld"] else verdict(row)
             rows += sorted(block, key=lambda row: (-row["difference_points"], row["label"]))
+            if reference is not None:
+                rows += sorted(_lost_beside(sample, reference), key=lambda row: row["label"])
     names = list(rows[0]) if rows else []
     return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in names})
+
+
+def _lost_beside(sample: Sample, reference: Runs) -> list[dict[str, Any]]:
+    """A row without numbers for every mixer of the reference's setting of which no run ended."""
+    alike = held_equal(TRAINED_ALIKE, reference.setting)
+
+    def of_setting(several: Sequence[Runs]) -> dict[str, Runs]:
+        same = [one for one in several if all(one.setting[name] == reference.setting[name] for name in alike)]
+        return {one.setting["label"]: one for one in same}
+
+    ended, found = of_setting(sample.runs), of_setting(sample.lost)
+    nothing = dict.fromkeys(NUMBERS)
+    return [
+        {**runs.setting, "reference": reference.setting["label"], **nothing, "n": 0, "seeds": "", "compared": 0}
+        | {"verdict": WITHHELD, "failed_runs": runs.failed_words, "withheld": True}
+        for label, runs in found.items()
+        if label not in ended
+    ]
 
 
 def _compared(sample: Sample, runs: Runs, reference: Runs) -> dict[str, Any] | None:
@@ -204,6 +254,8 @@ def _compared(sample: Sample, runs: Runs, reference: Runs) -> dict[str, Any] | N
         "p_value": p_value(differences, spread.images if spread else 0.0) if estimate.n > 1 else None,
         "holm_p": None,
         **noise_columns(spread),
+        "failed_runs": estimate.failed or None,
+        "withheld": estimate.withheld,
     }
 
 
@@ -338,14 +390,16 @@ def _tuning_rank(runs: Runs) -> tuple[Any, ...]:
 
 
 def _runs(found: pd.DataFrame) -> Runs:
-    ordered = found.sort_values(["seed", "id"], kind="stable").drop_duplicates("seed")
-    first = ordered.iloc[0]
+    ordered = found[found["status"] == "ok"].sort_values(["seed", "id"], kind="stable").drop_duplicates("seed")
+    failed = found[(found["status"] != "ok") & ~found["seed"].isin(ordered["seed"])].sort_values("seed", kind="stable")
+    first = (ordered if len(ordered) else failed).iloc[0]
     seeds = [int(seed) for seed in ordered["seed"]]
     return Runs(
         {name: plain(first[name]) for name in SETTING_COLUMNS},
         dict(zip(seeds, ordered["test_top1_percent"].map(float), strict=True)),
         dict(zip(seeds, ordered["id"].map(str), strict=True)),
         float(ordered["val_top1_percent"].mean()),
+        {int(seed): str(status) for seed, status in zip(failed["seed"], failed["status"], strict=True)},
     )
 
 

@@ -19,7 +19,7 @@ from benchmarks.report.metrics import METRICS
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.statistics import pareto_front
 from benchmarks.report.style import NARROW, WIDE, mixer_style, short
-from benchmarks.report.tables import ACCURACY_SETTING, TRAINED_ALIKE, same_rows
+from benchmarks.report.tables import ACCURACY_SETTING, TRAINED_ALIKE, best_learning_rates, same_rows, withheld
 
 COSTS = {  # plot -> column of the summary, label of the axis
     "accuracy-vs-flops": ("flops", METRICS["flops"].label),
@@ -45,13 +45,6 @@ def accuracy_plots(summary: pd.DataFrame, frame: pd.DataFrame, folder: Path) -> 
             paths += tradeoff(best, frame, folder, name=name + ending, column=column, label=label)
         paths += learning_curves(best, frame, folder, "learning-curves" + ending)
     return paths + by_size(summary, frame, folder)
-
-
-def best_learning_rates(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a mixer: most seeds first, then the best on held-out images; the test split chooses nothing."""
-    order = rows.assign(_n=[-n for n in rows["n"]], _val=[-(plain(v) or 0.0) for v in rows["val_top1_percent_mean"]])
-    order = order.sort_values(["_n", "_val", "lr", "label"], kind="stable").drop_duplicates("label")
-    return order.sort_values("label", kind="stable").reset_index(drop=True)
 
 
 def _of_seeds(rows: pd.DataFrame, words: str) -> str:
@@ -101,7 +94,9 @@ def tradeoff(
         axes.plot(x, y, **style, zorder=4)
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom - 0.06 * (top - bottom), top + 0.06 * (top - bottom))
-    ink += draw_front(axes, [exact[i] for i in pareto_front(exact)])
+    trusted = [xy for xy, row in zip(exact, ready.to_dict("records"), strict=True) if not withheld(row)]
+    if trusted:
+        ink += draw_front(axes, [trusted[i] for i in pareto_front(trusted)])
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.set_xlabel(label, labelpad=2)
     axes.set_ylabel(TOP1)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import scipy.special
 
+FAILED = ("diverged", "oom", "timeout", "error")  # statuses of runs that did not end; unsupported is an answer
 FEWEST_ROUNDS = 3  # of a size, to count where others have them
 
 
@@ -22,6 +23,8 @@ class Estimate:
     low: float | None
     high: float | None
     n: int
+    failed: str = ""  # the runs behind it that failed, in words
+    withheld: bool = False  # so many of them that nothing is to be read off it
 
     @property
     def half(self) -> float | None:
@@ -48,6 +51,16 @@ class Crossing:
         several = f"; crosses {self.crossings} times" if self.crossings > 1 else ""
         where = "from" if self.kind == "from" else "only up to"
         return f"{where} {round_significant(self.tokens, 2):,.0f} tokens{several}"
+
+
+def too_many_failed(finished: int, failed: int) -> bool:
+    """Whether a third or more of the runs failed: what is left may be the lucky ones, and no verdict rests on them."""
+    return failed > 0 and 3 * failed >= finished + failed
+
+
+def failed_words(finished: int, failed: int) -> str:
+    """ "5 of 8 runs failed", or nothing."""
+    return f"{failed} of {finished + failed} runs failed" if failed else ""
 
 
 def mean_interval(values: Iterable[float], confidence: float = 0.95) -> Estimate | None:

@@ -215,6 +215,16 @@ def difference_cell(row: Row) -> str:
     return NOTHING if low is None else f"{signed(low)} to {signed(high)}{star}"
 
 
+def verdict_text(row: Row) -> str:
+    """The verdict, and the failed runs that stand beside it."""
+    return "; ".join(filter(None, (row["verdict"], row["failed_runs"])))
+
+
+def chance_cell(row: Row) -> str:
+    chance = row["probability_of_improvement"]
+    return NOTHING if chance is None else f"{100 * chance:.0f} %"
+
+
 def sd(column: str) -> Cell:
     return lambda row: NOTHING if row[column] is None else f"{row[column]:.2f}"
 
@@ -240,6 +250,12 @@ def accuracy(name: str) -> Cell:
 
 def shown(column: str, show: Callable[[Any], str] | None = None) -> Cell:
     return lambda row: show(row[column]) if show else metric(column, row[column])
+
+
+def counted_cell(row: Row) -> str:
+    """The count; a lower bound where there are operators that do work and have no count."""
+    text = count(row["flops_counted"])
+    return text if row["flops_unknown"] is None else markdown(f"≥ {text} (without {row['flops_unknown']})")
 
 
 def with_range(column: str, digits: int = 3) -> Cell:
@@ -295,13 +311,15 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
         {
             "mixer": mixer_cell,
             "against": lambda row: markdown(row["reference"]),
-            "verdict": lambda row: row["verdict"],
+            "verdict": lambda row: markdown(verdict_text(row)),
         },
         {
-            "difference (points)": lambda row: signed(row["difference_points"]),
+            "difference (points)": shown(
+                "difference_points", lambda value: NOTHING if value is None else signed(value)
+            ),
             "95 % interval": difference_cell,
             "seeds": lambda row: str(row["n"]),
-            "chance to be better": lambda row: f"{100 * row['probability_of_improvement']:.0f} %",
+            "chance to be better": chance_cell,
             "p": lambda row: p_text(row["p_value"]),
             "p, Holm": lambda row: p_text(row["holm_p"]),
             "seed noise (sd)": sd("seed_sd_points"),
@@ -393,7 +411,7 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "FLOPs": shown("flops", count),
             "FLOPs of the mixers": shown("mixer_flops", count),
             "FLOPs executed": shown("flops_executed", count),
-            "FLOPs counted": shown("flops_counted", count),
+            "FLOPs counted": counted_cell,
             "batch": lambda row: NOTHING if row["batch_size"] is None else f"{row['batch_size']:,}",
             "peak, forward (MB)": shown("forward_peak_bytes"),
             "peak, training step (MB)": shown("train_peak_bytes"),

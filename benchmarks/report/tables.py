@@ -13,7 +13,15 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.report.frame import TRIAL_FIELDS, comparisons, number, plain, rounds, size_order, square_ones
-from benchmarks.report.statistics import find_crossing, mean_interval, median_interval, paired_ratios, scaling_exponent
+from benchmarks.report.statistics import (
+    FAILED,
+    find_crossing,
+    mean_interval,
+    median_interval,
+    paired_ratios,
+    scaling_exponent,
+    too_many_failed,
+)
 from benchmarks.trial import ADDED
 
 ATTENTION = "attention"
@@ -79,6 +87,7 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
             "n": len(ok),
             "seeds": " ".join(str(seed) for seed in ok["seed"]),
             "failed": "; ".join(f"seed {seed}: {status} ({why})" for seed, status, why in failures) or None,
+            "n_failed": int(failed["status"].isin(FAILED).sum()),
             "processors": "; ".join(sorted({kind for kind in ok["processor"] if plain(kind)})) or None,
         }
         for name in ("test_top1_percent", "test_top5_percent", "val_top1_percent", "test_loss"):
@@ -92,6 +101,31 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
     ranked = table(rows, lambda r: (-(r["test_top1_percent_mean"] or -1.0), r["label"], *setting_order(r)))
     # mixers are ranked among those that only differ in the mixer, the comparison with most of them first
     return ranked if ranked.empty else pd.concat(comparisons(ranked, TRAINED_ALIKE).values(), ignore_index=True)
+
+
+def best_learning_rates(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a mixer: most seeds first, then the best on held-out images; the test split chooses nothing."""
+    order = rows.assign(_n=[-n for n in rows["n"]], _val=[-(plain(v) or 0.0) for v in rows["val_top1_percent_mean"]])
+    order = order.sort_values(["_n", "_val", "lr", "label"], kind="stable").drop_duplicates("label")
+    return order.sort_values("label", kind="stable").reset_index(drop=True)
+
+
+def main_rows(summary: pd.DataFrame) -> pd.DataFrame:
+    """One row a mixer of the comparison with most of them: what the answers are about."""
+    if summary.empty:
+        return summary
+    best = best_learning_rates(main_comparison(summary))
+    return best[best["status"] == "ok"].reset_index(drop=True)
+
+
+def main_comparison(summary: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the setting with most mixers, trained alike."""
+    return next(iter(comparisons(summary, TRAINED_ALIKE).values()))
+
+
+def withheld(row: Mapping[Any, Any] | pd.Series) -> bool:
+    """Whether so many runs of a row of the summary failed that it is ranked nowhere."""
+    return too_many_failed(row["n"], row["n_failed"])
 
 
 def with_intervals(summary: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:
@@ -289,6 +323,7 @@ def cost_table(frame: pd.DataFrame) -> pd.DataFrame:
         row = {name: plain(record[name]) for name in names}
         counts = ("params", "mixer_params", "flops", "mixer_flops", "flops_executed", "flops_counted")
         row |= {name: whole(record[name]) for name in (*counts, "forward_peak_bytes", "train_peak_bytes")}
+        row["flops_unknown"] = plain(record["flops_unknown"])
         row["match_ratio"] = plain(record["match_ratio"])
         rows.append(row)
     return table(rows, lambda r: (*setting_order(r), r["label"]))

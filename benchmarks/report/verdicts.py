@@ -20,7 +20,7 @@ from benchmarks.report.claim_rules import (
     Part,
 )
 from benchmarks.report.claims import CLAIMS, Claim
-from benchmarks.report.frame import load_results, split_groups
+from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.predictions import Folders, folders
 from benchmarks.report.text import NOTHING, csv_text, markdown, markdown_table, signed, significant, span_of
 
@@ -98,6 +98,8 @@ def _verdict(claim: Claim, finding: Finding) -> Verdict:
         reason = reason.replace("the interval lies wholly", "the figure lies")
     if deciding.note and outcome != UNDECIDED:
         reason += f"; {deciding.note}"
+    if deciding.failed and outcome != UNDECIDED:
+        reason += f"; {deciding.failed}"
     return Verdict(
         claim, outcome, deciding.effect, deciding.low, deciding.high, deciding.n, finding.unit, finding.setting, reason,
         deciding.what, finding.counted, parts,
@@ -112,7 +114,9 @@ def _why_open(part: Part, finding: Finding, still_open: int) -> list[str]:
         reasons.append(f"not measured: {named}")
     if still_open:
         n = span_of([part.n], finding.counted.removesuffix("s"))
-        if part.low is None and part.note:
+        if part.withheld:
+            reasons.append(f"{n}; withheld, since too many runs failed: {part.failed}")
+        elif part.low is None and part.note:
             reasons.append(f"{n}: there is no gap beyond doubt, {part.note}")
         elif part.low is None or part.too_few:
             reasons.append(f"{n}: too few to decide")
@@ -128,6 +132,8 @@ def _why_open(part: Part, finding: Finding, still_open: int) -> list[str]:
             reasons.append(f"{decided} of {len(finding.parts)} comparisons lie on the claimed side")
         if part.note and part.low is not None:
             reasons.append(part.note)
+        if part.failed and not part.withheld:
+            reasons.append(part.failed)
     return reasons
 
 
@@ -142,7 +148,7 @@ def write_claims(results: Folders) -> tuple[list[Verdict], list[Path]]:
     Raises:
         UserError: a folder does not exist, or holds no records.
     """
-    frames = [load_results(folder) for folder in folders(results)]
+    frames = [results_frame(folder) for folder in folders(results)]
     frame = pd.concat(frames, ignore_index=True).drop_duplicates(["kind", "id"]).reset_index(drop=True)
     verdicts = judge(frame, results)
     return verdicts, write_verdicts(verdicts, folders(results)[0])
@@ -217,6 +223,12 @@ def _glance(verdicts: Sequence[Verdict]) -> str:
     return markdown_table(header, rows, len(header))
 
 
+def _alone(part: Part) -> str:
+    """What one comparison says by itself, and the failed runs that stand beside it."""
+    word = "withheld" if part.withheld else part.outcome
+    return markdown("; ".join(filter(None, (word, part.failed))))
+
+
 def _story(verdicts: Sequence[Verdict]) -> list[str]:
     claim = verdicts[0].claim
     lines = [
@@ -237,6 +249,6 @@ def _story(verdicts: Sequence[Verdict]) -> list[str]:
         why = markdown(v.reason) if v.n else "nothing of it is measured here yet"
         lines.append(f"**{v.outcome.capitalize()}.**{where} {why}.")
         if v.parts:
-            rows = [[markdown(p.what), effect_text(p, v.unit), str(p.n), p.outcome] for p in v.parts]
+            rows = [[markdown(p.what), effect_text(p, v.unit), str(p.n), _alone(p)] for p in v.parts]
             lines.append(markdown_table(["comparison", "effect (interval)", f"n ({v.counted})", "alone"], rows, 1))
     return lines

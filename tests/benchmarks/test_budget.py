@@ -21,7 +21,7 @@ import psutil
 import pytest
 import torch
 
-from benchmarks import schema
+from benchmarks import schema, sources
 from benchmarks.cli import _duration
 from benchmarks.errors import UserError
 from benchmarks.measure import attempt, progress, run
@@ -32,7 +32,7 @@ from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.process import Cancelled, OwnProcess, TimedOut
 from benchmarks.measure.run import Runner
 from benchmarks.record import load_records
-from benchmarks.report.frame import SPEEDS, load_results
+from benchmarks.report.frame import SPEEDS, results_frame
 from benchmarks.status import read_status
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -189,7 +189,7 @@ def test_accuracy_is_bit_for_bit_the_same_with_neighbours_and_speeds_are_marked(
     results = runner.run(trials)
     assert len(results) == 4 and all(r.measured_now for r in results)
     assert content(tmp_path / "one") == content(tmp_path / "two")
-    alone, beside = (load_results(tmp_path / name) for name in ("one", "two"))
+    alone, beside = (results_frame(tmp_path / name) for name in ("one", "two"))
     assert {r.record.environment["neighbours"] for r in results} == {1}
     assert alone["train_images_per_s"].notna().all() and beside["train_images_per_s"].isna().all()
     assert read_status(tmp_path / "two").totals["done"] == 4
@@ -209,7 +209,7 @@ def test_nothing_is_timed_while_others_train(tmp_path, monkeypatch) -> None:
             going.discard(call.trial.mixer)
         return Measured("error", "none")
 
-    def timed(self, trials):
+    def timed(self, trials, on_item):
         seen.append(("latency", len(going)))
         return [self.write(trial, Measured("error", "none")) for trial in trials]
 
@@ -296,8 +296,8 @@ def test_records_of_other_code_are_named_and_measured_again_where_that_is_asked_
 
     runner().run(trials)
     assert len(measured) == 3
-    real = run.sources_of
-    monkeypatch.setattr(run, "sources_of", lambda t: real(t) | ({"mixer": "0" * 16} if t.mixer == "dct" else {}))
+    real = sources.sources_of
+    monkeypatch.setattr(sources, "sources_of", lambda t: real(t) | ({"mixer": "0" * 16} if t.mixer == "dct" else {}))
     with caplog.at_level(logging.WARNING):
         runner().run(trials)
     assert (
@@ -351,7 +351,7 @@ def test_a_bounded_sweep_ends_in_time_with_a_fair_set_and_says_what_is_left(tmp_
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert time.monotonic() - began < budget_s + slack_s
-    frame = load_results(tmp_path)
+    frame = results_frame(tmp_path)
     assert set(frame["status"]) == {"ok"}
     trained = list(frame.sort_values("started")["mixer"][frame["kind"] == "accuracy"])
     assert (

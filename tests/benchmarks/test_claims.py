@@ -9,17 +9,17 @@ import math
 import pytest
 from synthetic import MACHINE, OTHER, ROUNDS, fill, make_trial, save, save_accuracy
 
-from benchmarks import load_results
 from benchmarks.cli import main
 from benchmarks.report.claim_rules import CONTRADICTED, SUPPORTED, UNDECIDED, Finding, Part, interpolate
 from benchmarks.report.claims import CLAIMS
+from benchmarks.report.frame import results_frame
 from benchmarks.report.verdicts import Verdict, _verdict, judge, people, programs, write_claims
 
 SEEDS = 4
 
 
 def verdict_on(name: str, folder) -> Verdict:
-    (verdict,) = [v for v in judge(load_results(folder), folder) if v.claim.id == name]
+    (verdict,) = [v for v in judge(results_frame(folder), folder) if v.claim.id == name]
     return verdict
 
 
@@ -186,7 +186,7 @@ def test_records_of_two_machines_make_two_verdicts(tmp_path):
         for seed in range(SEEDS):
             save_accuracy(tmp_path, "random", better + seed / 9, seed, environment=environment, profile=profile)
             save_accuracy(tmp_path, "fft_real", 40 + seed / 9, seed, environment=environment, profile=profile)
-    found = [v for v in judge(load_results(tmp_path), tmp_path) if v.claim.id == "random-worse-than-fft"]
+    found = [v for v in judge(results_frame(tmp_path), tmp_path) if v.claim.id == "random-worse-than-fft"]
     assert {(v.setting.split(", ")[2], v.outcome) for v in found} == {
         ("AMD EPYC 9B14", CONTRADICTED),
         ("Apple M3", SUPPORTED),

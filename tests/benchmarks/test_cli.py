@@ -19,6 +19,16 @@ from benchmarks.trial import RESULTS_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1"]
+WRITING = [
+    "speed",
+    "crossovers",
+    "spectracles",
+    "profile --mixer dct",
+    "bench-peers",
+    "train --mixer dct",
+    "tune",
+    "cost",
+]
 TINY += ["--epochs", "1", "--train-images", "300"]
 
 
@@ -68,7 +78,7 @@ def refused(capsys, *arguments: str) -> str:
         ("train --mixer dct --device cuda", "sees no GPU"),
         ("train --mixer dct --device tpu", "allowed: cpu, cuda"),
         (f"train --mixer hadamard --image-size 18 --patch-size 1 {' '.join(TINY)}", "16 and 20"),
-        ("speed --results file/x", "file"),
+        *((f"{verb} --results {where}", "cannot be written") for where in ("file", "file/x") for verb in WRITING),
         ("atlas --seed 0,1", "an atlas takes one"),
         ("atlas --mixer dtc", "Did you mean"),
         ("atlas --mixer dct --results file", "cannot be written"),

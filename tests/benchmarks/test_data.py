@@ -207,6 +207,62 @@ def test_torchvisions_layout_gives_the_same_images(small, monkeypatch):
         data.load_data(trial("cifar100"), other, "cpu")
 
 
+@pytest.mark.parametrize("layout", [data.BINARY_FOLDER, data.PICKLE_FOLDER])
+@pytest.mark.parametrize("name", ["cifar-100-binary", "cifar-100-python", "elsewhere"])
+def test_the_folder_itself_is_accepted_in_each_layout_and_under_any_name(small, monkeypatch, tmp_path, layout, name):
+    data_dir, train, test = small
+    expected = data.load_data(trial("cifar100"), data_dir, "cpu")
+    folder = tmp_path / "own" / name
+    if layout == data.BINARY_FOLDER:
+        shutil.copytree(data_dir / layout, folder)
+    else:
+        write_pickles(folder, train, test)
+        for split in ("train", "test"):
+            monkeypatch.setitem(data.PICKLE_FILES, split, published(folder / split, "md5"))
+    monkeypatch.setattr(data, "download_cifar100", lambda *args: pytest.fail("downloads"))
+    loaded = data.load_data(trial("cifar100"), folder, "cpu")
+    assert torch.equal(loaded.train_images, expected.train_images)
+    assert all(map(torch.equal, loaded.read_test(), expected.read_test()))
+    assert len(data.test_labels(folder, "cifar100", (32, 32))) == len(test)
+    (folder / ("test.bin" if layout == data.BINARY_FOLDER else "test")).unlink()
+    if layout == name:
+        with pytest.raises(UserError, match="lacks test"):
+            data.load_data(trial("cifar100"), folder, "cpu")
+
+
+@pytest.mark.parametrize("given", ["cifar-100-python", "cifar-100-python/", ".", "cifar-100-python.tar.gz"])
+@pytest.mark.parametrize("lies", [".", "cifar-100-python"])
+def test_an_archive_that_lies_there_is_unpacked_and_nothing_downloaded(small, monkeypatch, tmp_path, given, lies):
+    _, train, test = small
+    write_pickles(tmp_path / "model", train, test)
+    for split in ("train", "test"):
+        monkeypatch.setitem(data.PICKLE_FILES, split, published(tmp_path / "model" / split, "md5"))
+    own = tmp_path / "own"
+    (own / lies).mkdir(parents=True)
+    archive = own / lies / torchvision.datasets.CIFAR100.filename
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tmp_path / "model", data.PICKLE_FOLDER)
+    monkeypatch.setattr(torchvision.datasets.CIFAR100, "tgz_md5", published(archive, "md5").digest)
+    monkeypatch.setattr(torchvision.datasets.utils, "download_url", lambda *args: pytest.fail("downloads"))
+    given = {"cifar-100-python.tar.gz": f"{lies}/cifar-100-python.tar.gz", "binary": "cifar-100-binary"}.get(
+        given, given
+    )
+    if lies != "." and given in (".", "cifar-100-binary"):
+        pytest.skip("another folder")
+    for _ in range(2):  # unpacked, then found
+        loaded = data.load_data(trial("cifar100"), own / given, "cpu")
+        assert len(loaded.train_images) == 1000
+        monkeypatch.setattr(data, "_extract", lambda *args: pytest.fail("unpacks again"))
+    assert archive.is_file()
+
+
+@pytest.mark.parametrize("name", ["cifar-100-python", "cifar-100-binary"])
+def test_an_empty_folder_of_the_official_name_is_not_filled_by_a_download(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(torchvision.datasets.utils, "download_url", lambda *args: pytest.fail("downloads"))
+    with pytest.raises(UserError, match=r"no train.* in .*DATA_DIR="):
+        data.load_data(trial("cifar100"), tmp_path / name, "cpu")
+
+
 def test_the_sums_are_those_that_torchvision_checks():
     theirs = dict(torchvision.datasets.CIFAR100.train_list + torchvision.datasets.CIFAR100.test_list)
     assert {file.name: file.digest for file in data.PICKLE_FILES.values()} == theirs

@@ -9,10 +9,9 @@ import pytest
 import scipy.stats
 from synthetic import make_trial, save, save_accuracy
 
-from benchmarks import load_results
 from benchmarks.errors import UserError
 from benchmarks.measure import constellations
-from benchmarks.report.frame import records_frame
+from benchmarks.report.frame import records_frame, results_frame
 from benchmarks.report.paired import (
     OVER_BOTH,
     OVER_SEEDS,
@@ -121,7 +120,7 @@ def test_p_counts_the_chance_of_images_too():
 
 
 def test_the_interval_has_the_chance_of_seeds_and_of_images_once(folder):
-    sample = Sample(load_results(folder), folder)
+    sample = Sample(results_frame(folder), folder)
     runs = {r.setting["label"]: r for r in sample.runs}
     mine, theirs = runs["attention"], runs["conv1x1"]
     estimate = sample.interval(lambda a, b: a - b, mine, theirs)
@@ -161,7 +160,7 @@ def test_noise_of_seeds_and_images_is_told_apart():
 
 
 def test_pairing_tells_what_two_intervals_do_not(folder):
-    frame = load_results(folder)
+    frame = results_frame(folder)
     table = paired_table(Sample(frame, folder)).set_index(["label", "reference"])
     row = table.loc["attention", "conv1x1"]
     assert (row["n"], row["interval_over"], row["verdict"]) == (8, OVER_BOTH, "higher")
@@ -196,7 +195,7 @@ def test_a_verdict_needs_the_interval_the_corrected_test_and_three_seeds(n, low,
 
 
 def test_two_seeds_are_too_few(folder):
-    frame = load_results(folder)
+    frame = results_frame(folder)
     two = paired_table(Sample(frame[frame["seed"] < 2], folder))
     assert set(two["verdict"]) == {TOO_FEW}
     one = paired_table(Sample(frame[frame["seed"] < 1], folder))
@@ -204,7 +203,7 @@ def test_two_seeds_are_too_few(folder):
 
 
 def test_only_seeds_that_both_have_are_paired(folder):
-    frame = load_results(folder)
+    frame = results_frame(folder)
     some = frame[(frame["mixer"] != "dct") | (frame["seed"] > 4)]
     row = paired_table(Sample(some, folder)).set_index(["label", "reference"]).loc["dct", "attention"]
     assert (row["n"], row["seeds"]) == (3, "5 6 7")
@@ -214,7 +213,7 @@ def test_without_predictions_the_interval_is_students_t_and_says_so(tmp_path):
     for seed, (a, b) in enumerate([(40.0, 30.0), (41.0, 33.0), (43.0, 32.0)]):
         save_accuracy(tmp_path, "dct", a, seed)
         save_accuracy(tmp_path, "attention", b, seed)
-    frame = load_results(tmp_path)
+    frame = results_frame(tmp_path)
     (row,) = paired_table(Sample(frame, tmp_path)).to_dict("records")
     interval = scipy.stats.ttest_1samp([10, 8, 11], 0).confidence_interval(0.95)
     assert (row["difference_points_low"], row["difference_points_high"]) == pytest.approx(tuple(interval))
@@ -226,25 +225,25 @@ def test_of_several_tunings_the_held_out_images_choose(tmp_path):
         save_accuracy(tmp_path, "attention", 50.0, seed)
         save_accuracy(tmp_path, "dct", 40.0, seed, lr=0.001)
         save_accuracy(tmp_path, "dct", 44.0, seed, lr=0.004, weight_decay=0.2)
-    (setting,) = Sample(load_results(tmp_path), tmp_path).settings()
+    (setting,) = Sample(results_frame(tmp_path), tmp_path).settings()
     assert {runs.setting["label"]: runs.setting["lr"] for runs in setting} == {"attention": 0.002, "dct": 0.004}
 
 
 def test_settings_never_meet(tmp_path):
     save_accuracy(tmp_path, "attention", 50.0, 0)
     save_accuracy(tmp_path, "dct", 40.0, 0, epochs=8)
-    assert paired_table(Sample(load_results(tmp_path), tmp_path)).empty
+    assert paired_table(Sample(results_frame(tmp_path), tmp_path)).empty
 
 
 def test_predictions_of_another_run_are_told(folder):
     path = sorted((folder / "records").glob("*.npy"))[0]
     np.save(path, np.zeros(len(LABELS), dtype=np.uint8))
     with pytest.raises(UserError, match=path.name):
-        accuracy_intervals(Sample(load_results(folder), folder))
+        accuracy_intervals(Sample(results_frame(folder), folder))
 
 
 def test_the_same_records_make_the_same_bytes_in_any_order(folder, tmp_path):
-    frame = load_results(folder)
+    frame = results_frame(folder)
     shuffled = frame.sample(frac=1, random_state=0).reset_index(drop=True)
     for name, rows in (("a", frame), ("b", shuffled)):
         table_files(rows, tmp_path / name, Sample(rows, folder))

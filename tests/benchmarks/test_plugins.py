@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cli, load_results
+from benchmarks import cli
 from benchmarks.measure.plan import Plan, Request
+from benchmarks.report.frame import results_frame
 from mixers import registry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,7 +182,7 @@ def test_a_package_of_somebody_elses_goes_all_the_way(tmp_path: Path) -> None:
     mixers = "far_away,my_mixer.py:Reverse,far_away_mixers:Mine,conv1x1"
     done = benchmarks("bench-all", "--mixer", mixers, "--image-size", "16", "--results", str(results), *TINY)
     assert done.returncode == 0, done.stderr
-    frame = load_results(results)
+    frame = results_frame(results)
     assert set(frame["status"]) == {"ok"}
     for kind in ("accuracy", "cost", "latency"):
         assert set(frame.loc[frame["kind"] == kind, "mixer"]) == {

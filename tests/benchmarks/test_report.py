@@ -20,13 +20,12 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 from synthetic import HOSTILE, MACHINE, MIXERS, OTHER, fill, make_trial, save, save_accuracy, save_latency
 
-from benchmarks import load_results
 from benchmarks.errors import UserError
 from benchmarks.record import Record
 from benchmarks.report import figures
 from benchmarks.report.build import write_report
 from benchmarks.report.families import FAMILIES, mixer_family
-from benchmarks.report.frame import slug
+from benchmarks.report.frame import results_frame, slug
 from benchmarks.report.labels import label_points
 from benchmarks.report.notes import caption
 from benchmarks.report.plots_accuracy import side_by_side
@@ -237,7 +236,7 @@ def test_settings_do_not_mix_and_the_plot_takes_the_learning_rate_chosen_on_held
     for lr, test, val in ((0.001, 50.0, 30.0), (0.004, 40.0, 35.0)):
         trial = make_trial("accuracy", "dct", lr=lr)
         save(tmp_path, trial, {"test_top1_percent": test, "val_top1_percent": val})
-    frame = load_results(tmp_path)
+    frame = results_frame(tmp_path)
     from benchmarks.report.plots_accuracy import best_learning_rates
     from benchmarks.report.tables import summary_table
 
@@ -472,7 +471,7 @@ def test_two_versions_of_a_plug_in_do_not_share_a_mean(tmp_path):
 
 
 def test_load_results_is_a_row_a_record(results):
-    frame = load_results(results)
+    frame = results_frame(results)
     assert len(frame) == len(list((results / "records").iterdir()))
     row = frame[(frame["mixer"] == "random") & (frame["status"] == "oom")].iloc[0]
     assert math.isnan(row["forward_ms"]) and row["tokens"] == 4096 and row["machine"] == "AMD EPYC 9B14"
@@ -481,7 +480,7 @@ def test_load_results_is_a_row_a_record(results):
 
 def test_no_records_is_one_line_that_says_what_to_type(tmp_path):
     with pytest.raises(UserError, match=r"make bench-all") as error:
-        load_results(tmp_path)
+        results_frame(tmp_path)
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match=r"make bench-all"):
         write_report(tmp_path)
@@ -557,5 +556,5 @@ def test_the_last_bits_of_a_number_are_no_part_of_a_table_for_programs():
 )
 def test_a_caption_says_what_an_ablation_took_away(tmp_path, fields, words):
     save_accuracy(tmp_path, "dct", 40.0, 0, **fields)
-    frame = load_results(tmp_path)
+    frame = results_frame(tmp_path)
     assert caption(frame, frame).endswith(words)

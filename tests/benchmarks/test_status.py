@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from benchmarks import cli, status
+from benchmarks.errors import Diverged
 from benchmarks.measure.data import DATASETS
+from benchmarks.measure.run import Runner
 from benchmarks.record import Record, environment, machine_key
+from benchmarks.sources import sources_of
 from benchmarks.trial import Trial
 
 TRIAL = Trial(
@@ -73,6 +79,59 @@ def test_a_sweep_in_the_middle(tmp_path):
     assert read(tmp_path).totals["to do"] == 0
 
 
+KINDS = {
+    "accuracy": {"batch_size": 64},
+    "tuning": {"batch_size": 64, "lr": 1e-3, "weight_decay": 0.05},
+    "cost": {"epochs": None, "train_images": None, "batch_size": 2},
+    "latency": {"epochs": None, "train_images": None, "batch_size": 2, "rounds": 1, "compiled": False},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_heartbeats_that_a_run_leaves_are_read_as_running_and_later_as_stopped(tmp_path, monkeypatch, kind):
+    trials = [trial(0, kind=kind, mixer=mixer, **KINDS[kind]) for mixer in ("dct", "attention")]
+    seen = []
+
+    def look(*_, **__):
+        seen.append((status.read_status(tmp_path), status.read_status(tmp_path, in_seconds(3600))))
+        raise Diverged("enough")
+
+    monkeypatch.setattr("benchmarks.measure.run.measure_latency", look)
+    monkeypatch.setattr("benchmarks.measure.one_trial.measure_cost", look)
+    monkeypatch.setattr("benchmarks.measure.one_trial.train", look)
+    runner = Runner(tmp_path, tmp_path, own_process=False)
+    status.write_plan(tmp_path, trials)
+    with contextlib.suppress(Diverged):
+        runner.run(trials)
+    together = 2 if kind == "latency" else 1
+    now, later = seen[0]
+    assert not now.broken and not later.broken
+    assert now.totals == +Counter({"running": together, "to do": 2 - together})
+    assert later.totals == +Counter({"stopped": together, "to do": 2 - together})
+    line = next(line for line in status.lines_of(now) if line.startswith(f"running: {kind} "))
+    assert re.search("epoch 0 of 10$" if "epochs" not in KINDS[kind] else r"for \d s$", line)
+    assert any("the same command goes on" in line for line in status.lines_of(later))
+
+
+def test_a_latency_that_touches_its_heartbeat_once_a_minute_is_running_all_the_time(tmp_path, monkeypatch):
+    timed = [trial(0, kind="latency", mixer=mixer, **KINDS["latency"]) for mixer in ("dct", "attention")]
+    save(tmp_path, dataclasses.replace(timed[0], mixer="hadamard"))  # ten minutes
+    seen = []
+
+    def look(*_, **__):
+        seen.extend(status.read_status(tmp_path, in_seconds(after)) for after in (0, 61, 119, 181))
+        return []
+
+    monkeypatch.setattr("benchmarks.measure.run.measure_latency", look)
+    Runner(tmp_path, tmp_path)._measure_latency(timed)
+    assert [found.totals["running"] for found in seen] == [2, 2, 2, 0] and seen[3].totals["stopped"] == 2
+    assert seen[0].left_s == pytest.approx(1200, abs=5)
+
+
+def in_seconds(seconds: float) -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
+
+
 def test_a_latency_process_counts_once_for_all_its_trials(tmp_path):
     timed = [
         dataclasses.replace(TRIAL, kind="latency", mixer=m, epochs=None, batch_size=2, rounds=1, compiled=False)
@@ -125,3 +184,21 @@ def test_status_answers_without_the_heavy_packages(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_records_of_other_code_are_one_line_in_status_and_before_a_report(tmp_path, capsys, monkeypatch):
+    for seed in range(3):
+        save(tmp_path, trial(seed))
+        path = next(
+            path for path in (tmp_path / "records").iterdir() if json.loads(path.read_text())["trial"]["seed"] == seed
+        )
+        record = Record.load(path)
+        sources = sources_of(record.trial) | ({"mixer": "0" * 16} if seed else {})
+        dataclasses.replace(record, code=record.code | {"sources": sources}).save(tmp_path / "records")
+    wanted = "2 of the 3 records found are of other code than today's (mixer of dct (2)); they count, since versions "
+    (line,) = [line for line in status.lines_of(read(tmp_path)) if "other code" in line]
+    assert line == wanted + "decide; RETRY=changed measures them again"
+    for name in ("build.write_report", "atlas.write_atlas"):
+        monkeypatch.setattr(f"benchmarks.report.{name}", lambda _: [])
+    assert cli.main(["report", "--results", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == line

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from synthetic import make_trial, save, save_accuracy
 
-from benchmarks import load_results
 from benchmarks.measure import data
 from benchmarks.measure import train as train_module
 from benchmarks.measure.data import ImageData
@@ -16,6 +15,7 @@ from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
 from benchmarks.profiles import PROFILES
 from benchmarks.report.build import write_report
+from benchmarks.report.frame import results_frame
 from benchmarks.report.tables import summary_table
 from benchmarks.report.tuning import tuning_table
 from benchmarks.tuning import best_cell, cells_to_try, choices, tuning_records
@@ -80,7 +80,7 @@ def test_a_mixer_that_nothing_trains_has_no_choice():
 
 
 def test_every_cell_is_a_row_and_the_choice_is_the_one_that_bench_all_takes(swept):
-    table = tuning_table(load_results(swept))
+    table = tuning_table(results_frame(swept))
     assert len(table) == 13
     chosen = table[table["choice"].notna()].set_index("label")
     taken = choices(tuning_records(swept, "constellations", "quick"), PROFILE)
@@ -97,7 +97,7 @@ def test_every_cell_is_a_row_and_the_choice_is_the_one_that_bench_all_takes(swep
 
 def test_tuning_never_mixes_with_accuracy(swept):
     save_accuracy(swept, "dct", 33.0, 0)
-    (row,) = summary_table(load_results(swept)).to_dict("records")
+    (row,) = summary_table(results_frame(swept)).to_dict("records")
     assert (row["n"], row["test_top1_percent_mean"], row["val_top1_percent_mean"]) == (1, 33.0, pytest.approx(28.7232))
     write_report(swept)
     text = (swept / "tables" / "constellations-quick" / "tuning.md").read_text(encoding="utf-8")

@@ -53,7 +53,7 @@ def check_range(spec: str, size: tuple[int, int], dtype: torch.dtype, mode: str,
     with RoundedTo(dtype):
         plain = _output_and_gradients(mixer.reference, mixer, x.double(), cotangent.double())
     # one rounding of the result, and in float32, where all else is exact, the order of the sums
-    rounding = torch.finfo(dtype).eps * (4 if dtype == torch.float32 else 0.5)
+    rounding = torch.finfo(dtype).eps * (8 if dtype == torch.float32 else 0.5)
     # where a softmax is nearly one, PyTorch's fused operator and FAVOR+ take two nearly equal numbers from each other
     cancels = spec.startswith(("attention", "performer")) and spec != "attention(backend=plain)"
     for i, tensors in enumerate(zip(found, expected, plain, strict=True)):

@@ -1,0 +1,45 @@
+"""The trained mixers in a few lines for a terminal, from the very tables and answers of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.report.frame import plain
+from benchmarks.report.page import Group
+from benchmarks.report.page_answers import answers, main_rows, mean_with_interval
+from benchmarks.report.text import NOTHING, significant, span_of
+
+MOST_ROWS = 12
+
+
+def ranking(group: Group) -> list[str]:
+    """Mixers by test accuracy with interval, seeds and cost, best first, and what that says; [] without any."""
+    rows = main_rows(group.tables["summary"])
+    if rows.empty:
+        return []
+    rows = rows.sort_values(["test_top1_percent_mean", "label"], ascending=[False, True], kind="stable")
+    cells = [("mixer", "test top-1, 95 % interval", "seeds", "MFLOPs", "ms per image")]
+    for _, row in rows.head(MOST_ROWS).iterrows():
+        flops, ms = plain(row["flops"]), plain(row["net_forward_ms_per_image"])
+        cells.append(
+            (
+                str(row["label"]),
+                mean_with_interval(row),
+                str(row["n"]),
+                NOTHING if flops is None else f"{flops / 1e6:.2f}",
+                NOTHING if ms is None else significant(ms),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    if len(rows) > MOST_ROWS:
+        lines.append(f"and {len(rows) - MOST_ROWS} more, in the page")
+    first = rows.iloc[0]
+    setting = f"{first['dataset']}, {first['image_size']} px, patch {first['patch_size']} px"
+    best = answers(group.sample, dict(group.tables), group.frame, group.verdicts)[0]
+    return [f"{setting}; {span_of([int(n) for n in rows['n']], 'seed')}:", *lines, f"{best.question} {best.lines[0]}"]
+
+
+def groups_of(groups: Sequence[Group], ids: set[str]) -> list[Group]:
+    """The groups that hold accuracy records with these ids."""
+    return [g for g in groups if not ids.isdisjoint(g.frame.loc[g.frame["kind"] == "accuracy", "id"])]
