@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mixers.arguments import divisor, whole_number
 from mixers.base import Mixer, MixerError
 from mixers.methods import fastest
 from mixers.registry import register_mixer
@@ -42,9 +43,7 @@ class SelfAttention(Mixer):
         super().__init__(dim, size)
         if heads is None:
             heads = dim // next((width for width in (32, 24, 16, 8) if dim % width == 0), dim)
-        if not isinstance(heads, int) or heads < 1 or dim % heads:
-            fits = ", ".join(str(n) for n in range(1, dim + 1) if dim % n == 0)
-            raise MixerError(f"{name} cannot split dim {dim} into {heads} heads; allowed: {fits}")
+        heads = divisor(name, dim, heads, "heads")
         if positions not in POSITIONS:
             raise MixerError(f"{name} has no positions {positions!r}; allowed: {', '.join(POSITIONS)}")
         self.heads = heads
@@ -97,7 +96,8 @@ class Attention(SelfAttention):
     """Multi-head self-attention.
 
     Y_h = softmax(Q_h K_h^T / sqrt(d)) V_h for each head h of width d, with Q, K, V = X W_q, X W_k, X W_v. Complexity
-    6 N C^2 for the projections and 4 N^2 C for the two products. Runs through PyTorch's scaled dot-product attention.
+    6 N C^2 for the projections and 4 N^2 C for the two products. Runs through PyTorch's scaled dot-product attention,
+    whose fused operators have no forward mode (`torch.func.jvp`) and no second derivative; backend="plain" has both.
 
     Differs from the paper in that the output projection is the block's own 1x1 convolution, and in that the positions
     are added at every layer instead of below the first.
@@ -264,10 +264,8 @@ class Performer(SelfAttention):
         super().__init__("performer", dim, size, heads, positions)
         width = dim // self.heads
         features = max(1, int(width * math.log(width))) if features is None else features
-        if not isinstance(features, int) or features < 1:
-            raise MixerError(f"performer: features is {features!r}; allowed: whole numbers from 1")
-        self.features = features
-        self.seed = seed
+        self.features = features = whole_number("performer: features", features, 1)
+        self.seed = whole_number("seed", seed)
         self.keep_fixed()
 
     def fixed_tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -290,7 +288,7 @@ class Performer(SelfAttention):
 
     def _exponents(self, x: Tensor) -> Tensor:
         """(..., N, d) -> (..., N, m), the exponents of the features."""
-        x = x * x.shape[-1] ** -0.25
+        x = x * (self.dim // self.heads) ** -0.25
         return torch.matmul(x, self.directions.to(x.dtype).mT) - x.square().sum(-1, keepdim=True) / 2
 
     def flops(self) -> int:

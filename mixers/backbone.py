@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mixers.arguments import factory_options, finite_number, flag, no_others, one_of, two_sides, whole_number
 from mixers.base import Mixer, MixerError, check_floating_point
 from mixers.blocks import mixer_of_each_block
 from mixers.fixed import FixedTensors
-from mixers.methods import autocast_dtype
+from mixers.methods import autocast_dtype, laid_out
 from mixers.registry import create_mixer, mixer_entry, mixer_options, parse_mixer
 from mixers.saved import SavesDefinition
 
@@ -55,6 +57,8 @@ class MixerNet(SavesDefinition):
         global_pool: "avg"; or "" for a net without a head, whose output is then (B, dim, rows, columns).
         residual: dtype of what blocks hand on and of their norms' outputs under bfloat16 autocast, "float32" or
             "bfloat16", which halves the memory traffic between products; without autocast it has no effect.
+        device: where the net is to lie; its weights are drawn on the CPU, the same for every device.
+        dtype: of weights and fixed tensors.
 
     Raises:
         MixerError: an argument is not allowed, or the mixer is unknown or does not exist at this size.
@@ -64,7 +68,7 @@ class MixerNet(SavesDefinition):
         self,
         mixer: str,
         num_classes: int = 100,
-        img_size: int | tuple[int, int] = 32,
+        img_size: int | Sequence[int] = 32,
         patch_size: int = 4,
         dim: int = 64,
         depth: int = 4,
@@ -79,13 +83,22 @@ class MixerNet(SavesDefinition):
         drop_path_rate: float = 0.0,
         global_pool: str = "avg",
         residual: str = "float32",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **others: Any,
     ) -> None:
         super().__init__()
+        no_others("MixerNet", others, inspect.signature(type(self)).parameters)
+        patch_size, dim = whole_number("patch_size", patch_size), whole_number("dim", dim, 8, "multiples of 8")
+        depth, in_chans = whole_number("depth", depth, 0), whole_number("in_chans", in_chans, 1)
+        num_classes = whole_number("num_classes", num_classes, 0)
         height, width = _sides(img_size, patch_size)
-        _check_arguments(norm, dim, depth, in_chans, num_classes, mlp_ratio, drop_rate, drop_path_rate)
+        _check_arguments(dim, mlp_ratio, layer_scale, drop_rate, drop_path_rate)
         _check_pool(global_pool, num_classes)
-        if residual not in RESIDUALS:
-            raise MixerError(f"residual is {residual!r}; allowed: {', '.join(RESIDUALS)}")
+        one_of("norm", norm, NORMS)
+        one_of("residual", residual, tuple(RESIDUALS))
+        coordinates = flag("coordinates", coordinates)
+        placed_at = factory_options(device, dtype)
         self.mixer = mixer
         self.norm_kind = norm
         self.residual = residual
@@ -111,6 +124,8 @@ class MixerNet(SavesDefinition):
         self.norm = make_norm(norm, dim, self.memory_format)
         self.head_drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
+        if placed_at:
+            self.to(**placed_at)
 
     def definition(self) -> dict[str, Any]:
         """What neither the weights nor the mixers' own entries tell."""
@@ -135,7 +150,7 @@ class MixerNet(SavesDefinition):
 
     def _tokens(self, x: Tensor) -> Tensor:
         check_image(x, (self.in_chans, *self.img_size))
-        x = self.stem(x.contiguous(memory_format=self.memory_format)).contiguous(memory_format=self.memory_format)
+        x = laid_out(self.stem(laid_out(x, self.memory_format)), self.memory_format)
         return stream(x, RESIDUALS[self.residual])
 
     def _last_norm(self, x: Tensor) -> Tensor:
@@ -270,24 +285,25 @@ class Block(nn.Module):
         self.norm1 = make_norm(norm, dim, mixer.memory_format, keep_half)
         self.mixer = mixer
         self.norm2 = make_norm(norm, mixer.out_channels, mixer.memory_format, keep_half)
-        self.proj = nn.Conv2d(mixer.out_channels, dim, 1)
+        self.proj = ScaledConv1x1(mixer.out_channels, dim, 1)
         self.coordinates = Coordinates(mixer.size, dim, mixer.out_channels) if coordinates else None
         self.scale1 = nn.Parameter(torch.full((dim,), layer_scale))
         self.norm3 = make_norm(norm, dim, mixer.memory_format, keep_half)
         self.expand = nn.Conv2d(dim, self.hidden, 1)
-        self.contract = nn.Conv2d(self.hidden, dim, 1)
+        self.contract = ScaledConv1x1(self.hidden, dim, 1)
         self.scale2 = nn.Parameter(torch.full((dim,), layer_scale))
         self.drop_path = drop_path
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.contiguous(memory_format=self.mixer.memory_format)  # a copy only where the block before has another
+        # a copy only where the block before has another
+        x = laid_out(x, getattr(self.mixer, "memory_format", torch.contiguous_format))
         mixed = self.norm2(self.mixer(self.norm1(x)))
         kept = self._kept(x)
-        branch = _times(scaled_conv1x1(self.proj, mixed, self.scale1), kept)
+        branch = _times(scaled(self.proj, mixed, self.scale1), kept)
         positions = None if self.coordinates is None else _times(self.coordinates(self.scale1), kept)
         x = x + branch if positions is None else add_both(x, branch, positions)
         hidden = F.gelu(self.expand(self.norm3(x)))
-        return x + _times(scaled_conv1x1(self.contract, hidden, self.scale2), self._kept(x))
+        return x + _times(scaled(self.contract, hidden, self.scale2), self._kept(x))
 
     def _kept(self, x: Tensor) -> Tensor | None:
         """Stochastic depth: 0 for the images whose branch is left out, 1 / (1 - rate) for the others; None for none."""
@@ -357,7 +373,7 @@ class TokenNorm(nn.LayerNorm):
         self.keep_half = keep_half
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._normed(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)
+        return laid_out(self._normed(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), self.memory_format)
 
     def _normed(self, x: Tensor) -> Tensor:
         if not self.keep_half:
@@ -405,10 +421,22 @@ def make_norm(norm: str, channels: int, memory_format: torch.memory_format, keep
     return ImageNorm(channels, keep_half) if norm == "image" else TokenNorm(channels, memory_format, keep_half)
 
 
-def scaled_conv1x1(conv: nn.Conv2d, x: Tensor, scale: Tensor) -> Tensor:
-    """scale * conv(x), with the scale folded into the weights, which are far smaller than the output."""
-    assert conv.bias is not None
-    return F.conv2d(x, conv.weight * scale[:, None, None, None], conv.bias * scale)
+class ScaledConv1x1(nn.Conv2d):
+    """A 1x1 convolution that takes a scale per output channel into its weights, which are far smaller than the output.
+
+    (B, in_channels, H, W) -> (B, out_channels, H, W), times `scale` (out_channels,) where one is given.
+    """
+
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        if scale is None:
+            return super().forward(x)
+        weight = self.weight * scale[:, None, None, None]
+        return F.conv2d(x, weight, None if self.bias is None else self.bias * scale)
+
+
+def scaled(conv: nn.Module, x: Tensor, scale: Tensor) -> Tensor:
+    """scale * conv(x) by a `ScaledConv1x1`, or by whatever a user has put in its place or around it."""
+    return conv(x, scale) if isinstance(conv, ScaledConv1x1) else conv(x) * scale[:, None, None]
 
 
 def check_image(x: Tensor, shape: tuple[int, int, int]) -> None:
@@ -426,9 +454,10 @@ def create_mixer_of_layer(mixer: str, dim: int, size: tuple[int, int], layer: in
     """The mixer of one block; one that draws something fixed gets a seed per layer, from its option or the net's."""
     options: dict[str, Any] = {}
     if "seed" in mixer_options(mixer_entry(mixer).cls):
-        base = parse_mixer(mixer)[1].get("seed", seed)
-        if not isinstance(base, int) or not 0 <= base < 2**31:
-            raise MixerError(f"mixer {mixer!r}: seed is {base!r}; allowed: whole numbers from 0 to {2**31 - 1}")
+        name, allowed = f"mixer {mixer!r}: seed", f"whole numbers from 0 to {2**31 - 1}"
+        base = whole_number(name, parse_mixer(mixer)[1].get("seed", seed), 0, allowed)
+        if base >= 2**31:
+            raise MixerError(f"{name} is {base}; allowed: {allowed}")
         options["seed"] = base * 1000 + layer
     return create_mixer(mixer, dim, size, **options)
 
@@ -444,35 +473,21 @@ def _take_indices(blocks: int, indices: int | Sequence[int] | None) -> tuple[lis
     return feature_take_indices(blocks, indices if indices is None or isinstance(indices, int) else list(indices))
 
 
-def _sides(img_size: int | tuple[int, int], patch_size: int) -> tuple[int, int]:
-    sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
-    if len(sides) != 2 or patch_size < 1 or any(side < 1 or side % patch_size for side in sides):
-        given = " x ".join(map(str, sides))
-        raise MixerError(f"image size {given} is not a multiple of patch size {patch_size}")
-    return sides
+def _sides(img_size: Any, patch_size: int) -> tuple[int, int]:
+    height, width = two_sides("img_size", img_size)
+    if patch_size < 1 or any(side < 1 or side % patch_size for side in (height, width)):
+        raise MixerError(f"image size {height} x {width} is not a multiple of patch size {patch_size}")
+    return height, width
 
 
-def _check_arguments(
-    norm: str,
-    dim: int,
-    depth: int,
-    in_chans: int,
-    num_classes: int,
-    mlp_ratio: float,
-    drop_rate: float,
-    drop_path_rate: float,
-) -> None:
-    if norm not in NORMS:
-        raise MixerError(f"norm is {norm!r}; allowed: {', '.join(NORMS)}")
-    if dim < 8 or dim % 8:
+def _check_arguments(dim: int, mlp_ratio: Any, layer_scale: Any, drop_rate: Any, drop_path_rate: Any) -> None:
+    if dim % 8:
         raise MixerError(f"dim is {dim}; allowed: multiples of 8")
-    if depth < 0 or in_chans < 1 or num_classes < 0 or int(dim * mlp_ratio) < 1:
-        raise MixerError(
-            f"depth is {depth}, in_chans {in_chans}, num_classes {num_classes}, mlp_ratio {mlp_ratio}; "
-            "allowed: depth and num_classes from 0, in_chans from 1, mlp_ratio that leaves a hidden channel"
-        )
+    if int(dim * finite_number("mlp_ratio", mlp_ratio)) < 1:
+        raise MixerError(f"mlp_ratio is {mlp_ratio}; allowed: numbers that leave a hidden channel")
+    finite_number("layer_scale", layer_scale)
     for name, rate in (("drop_rate", drop_rate), ("drop_path_rate", drop_path_rate)):
-        if not 0 <= rate < 1:
+        if not 0 <= finite_number(name, rate, "from 0 to below 1") < 1:
             raise MixerError(f"{name} is {rate}; allowed: from 0 to below 1")
 
 

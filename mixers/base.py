@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import inspect
 import json
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.fx
 from torch import Tensor
 
+from mixers.arguments import two_sides, whole_number
 from mixers.errors import MixerError, UnsupportedSize
 from mixers.fixed import FixedTensors
 from mixers.saved import SavesDefinition
 
 __all__ = ["Mixer", "MixerError", "UnsupportedSize"]
+
+
+def _memory_format(name: str) -> torch.memory_format:
+    return getattr(torch, name)
+
+
+# by itself a memory format cannot be saved, nor then a net that keeps one
+copyreg.pickle(torch.memory_format, lambda layout: (_memory_format, (str(layout).removeprefix("torch."),)))
 
 
 class Mixer(FixedTensors, SavesDefinition):
@@ -35,6 +46,7 @@ class Mixer(FixedTensors, SavesDefinition):
         size: (H, W) of the grid of tokens.
 
     Raises:
+        MixerError: dim or size are no whole numbers.
         UnsupportedSize: dim or size is not positive.
     """
 
@@ -46,7 +58,7 @@ class Mixer(FixedTensors, SavesDefinition):
 
     def __init__(self, dim: int, size: tuple[int, int]) -> None:
         super().__init__()
-        height, width = size
+        dim, (height, width) = whole_number("dim", dim), two_sides("size", size)
         if dim < 1 or height < 1 or width < 1:
             raise UnsupportedSize(f"dim {dim} on a grid of {height} x {width} tokens: all must be at least 1")
         self.dim = dim
@@ -91,11 +103,11 @@ class Mixer(FixedTensors, SavesDefinition):
         return x.shape[0] == 0
 
     def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        raise self._lacks("forward(self, x)", "which mixes the tokens of x (B, dim, H, W)")
 
     def flops(self) -> int:
         """Real floating-point operations of the algorithm for one image, forward, 2 per multiply-add."""
-        raise NotImplementedError
+        raise self._lacks("flops(self) -> int", "the operations for one image, 2 per multiply-add")
 
     def method_on(self, device: str, dtype: torch.dtype = torch.float32) -> str:
         """Which implementation runs on this type of device for input of this dtype, as records name it."""
@@ -107,7 +119,11 @@ class Mixer(FixedTensors, SavesDefinition):
 
     def reference(self, x: Tensor) -> Tensor:
         """The plain definition, slow and obviously right; tests hold `forward` to it."""
-        raise NotImplementedError
+        raise self._lacks("reference(self, x)", "the plain definition of forward")
+
+    def _lacks(self, method: str, what: str) -> MixerError:
+        file = Path(inspect.getfile(type(self))).name
+        return MixerError(f"class {type(self).__name__} in {file} does not define {method}, {what}")
 
     def definition(self) -> dict[str, Any]:
         """Class, version, and the options that say which map this is; an attribute of an option's name goes first."""
@@ -173,8 +189,12 @@ def _keeping_options(init: Callable[..., None]) -> Callable[..., None]:
         if "given_options" not in vars(self):  # not again for the class above, which its subclass calls
             bound = parameters.bind(self, *args, **kwargs)  # raises what the call below would
             bound.apply_defaults()
+            for name, check in (("dim", whole_number), ("size", two_sides)):
+                if name in bound.arguments:
+                    bound.arguments[name] = check(name, bound.arguments[name])
             given = {name: value for name, value in [*bound.arguments.items()][1:] if name not in ("dim", "size")}
             vars(self)["given_options"] = given  # before nn.Module's constructor, which leaves it there
+            args, kwargs = bound.args[1:], bound.kwargs
         init(self, *args, **kwargs)
 
     return keeping

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from mixers.base import MixerError
 
@@ -36,6 +37,7 @@ def mixer_of_each_block(spec: str, depth: int) -> list[str]:
     Raises:
         MixerError: the counts do not add up to the depth, or the depth is too small for a hybrid.
     """
+    check_text(spec)
     if spec.strip() in HYBRID_NAMES:
         return _hybrid(spec.strip(), depth)
     parts = _parts(spec)
@@ -45,6 +47,16 @@ def mixer_of_each_block(spec: str, depth: int) -> list[str]:
     if len(blocks) != depth:
         raise MixerError(f"{spec!r} names the mixers of {len(blocks)} blocks, the depth is {depth}; they must be equal")
     return blocks
+
+
+def check_text(spec: Any) -> None:
+    """Holds a mixer as written to be text.
+
+    Raises:
+        MixerError: it is something else, such as a class.
+    """
+    if not isinstance(spec, str):
+        raise MixerError(f"the mixer is {spec!r}; write its name, such as 'dct', or where it is, 'file.py:MyMixer'")
 
 
 def _hybrid(name: str, depth: int) -> list[str]:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mixers.arguments import divisor, finite_number
 from mixers.base import Mixer, MixerError
 from mixers.registry import register_mixer
 
@@ -72,12 +73,10 @@ class AFNO(Mixer):
 
     def __init__(self, dim: int, size: tuple[int, int], blocks: int = 8, shrink: float = 0.01) -> None:
         super().__init__(dim, size)
-        if not isinstance(blocks, int) or blocks < 1 or dim % blocks:
-            fits = ", ".join(str(n) for n in range(1, dim + 1) if dim % n == 0)
-            raise MixerError(f"afno cannot split dim {dim} into {blocks!r} blocks; allowed: {fits}")
-        if not isinstance(shrink, (int, float)) or not 0 <= shrink < math.inf:
+        self.blocks = blocks = divisor("afno", dim, blocks, "blocks")
+        self.shrink = finite_number("afno: shrink", shrink, "numbers from 0")
+        if self.shrink < 0:
             raise MixerError(f"afno: shrink is {shrink!r}; allowed: numbers from 0")
-        self.blocks, self.shrink = blocks, float(shrink)
         width = dim // blocks
         self.weight1 = nn.Parameter(0.02 * torch.randn(blocks, width, width, 2))
         self.bias1 = nn.Parameter(0.02 * torch.randn(dim, 2))
@@ -86,18 +85,24 @@ class AFNO(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         real = _real(x)
-        spectrum = torch.fft.rfft2(real, norm="ortho").flatten(2)
-        hidden = torch.view_as_real(self._layer(spectrum, self.weight1, self.bias1)).relu()
-        out = torch.view_as_real(self._layer(torch.view_as_complex(hidden), self.weight2, self.bias2))
+        spectrum = torch.view_as_real(torch.fft.rfft2(real, norm="ortho").flatten(2))
+        hidden = self._layer(spectrum, self.weight1, self.bias1).relu()
+        out = self._layer(hidden, self.weight2, self.bias2)
         shrunk = torch.view_as_complex(F.softshrink(out, self.shrink))
         shrunk = shrunk.unflatten(2, (self.size[0], -1))
         return x + torch.fft.irfft2(shrunk, s=self.size, norm="ortho").to(x.dtype)
 
     def _layer(self, spectrum: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """(B, C, frequencies) -> the same, complex."""
-        real = torch.float64 if spectrum.dtype == torch.complex128 else torch.float32
-        weight, bias = _complex(weight, real), _complex(bias, real)
-        return torch.matmul(weight, spectrum.unflatten(1, (self.blocks, -1))).flatten(1, 2) + bias[:, None]
+        """Complex numbers as pairs: (B, C, frequencies, 2) -> the same."""
+        if torch.compiler.is_exporting():  # ONNX has no complex products
+            (a, b), (re, im) = weight.to(spectrum.dtype).unbind(-1), spectrum.unflatten(1, (self.blocks, -1)).unbind(-1)
+            product = torch.stack(
+                [torch.matmul(a, re) - torch.matmul(b, im), torch.matmul(a, im) + torch.matmul(b, re)], -1
+            )
+            return product.flatten(1, 2) + bias.to(spectrum.dtype)[:, None]
+        weight, bias = _complex(weight, spectrum.dtype), _complex(bias, spectrum.dtype)
+        planes = torch.view_as_complex(spectrum).unflatten(1, (self.blocks, -1))
+        return torch.view_as_real(torch.matmul(weight, planes).flatten(1, 2) + bias[:, None])
 
     def flops(self) -> int:
         return _two_ffts(self.dim, self.tokens) + 8 * self.tokens * self.dim**2 // self.blocks

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mixers.methods import transformed
 from mixers.transforms import separable
 
 MAX_SIDE = 128  # a plane and its matrices have to fit on the chip
@@ -45,7 +46,14 @@ def plane_transform(x: Tensor, left: Tensor, right: Tensor, parts_first: bool = 
     Returns:
         (B, G, J, H', W').
     """
+    if _no_operator():
+        return by_products(x, left, right)
     return torch.ops.token_mixers.plane_transform(x, left, right, parts_first)
+
+
+def _no_operator() -> bool:
+    """Whether something of `torch.func` or forward mode is at work, which PyTorch does not lead through an operator."""
+    return transformed() or (not torch.compiler.is_compiling() and torch.autograd.forward_ad._current_level >= 0)
 
 
 @torch.library.custom_op("token_mixers::plane_transform", mutates_args=())

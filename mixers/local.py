@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mixers.arguments import whole_number
 from mixers.base import Mixer, MixerError, UnsupportedSize
 from mixers.registry import register_mixer
 
@@ -61,7 +62,7 @@ class ConvMixer(Mixer):
     def __init__(self, dim: int, size: tuple[int, int], kernel: int = 5) -> None:
         super().__init__(dim, size)
         self.kernel = _odd("conv_mixer", kernel)
-        self.conv = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim)
+        self.conv = nn.Conv2d(dim, dim, self.kernel, padding=self.kernel // 2, groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x)
@@ -101,9 +102,9 @@ class Pool(Mixer):
 
     def __init__(self, dim: int, size: tuple[int, int], kernel: int = 3) -> None:
         super().__init__(dim, size)
-        if _odd("pool", kernel) < 3:
+        self.kernel = _odd("pool", kernel)
+        if self.kernel < 3:
             raise MixerError("pool with kernel 1 is zero everywhere; allowed: odd numbers from 3")
-        self.kernel = kernel
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, self.kernel, 1, self.kernel // 2, count_include_pad=False) - x
@@ -144,7 +145,7 @@ class Shift(Mixer):
         self.group = max(1, dim // 12)
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and x.requires_grad:
+        if torch.is_grad_enabled() and x.requires_grad and not torch.jit.is_tracing():  # a saved trace has no function
             return _Moved.apply(x, self.group, 1)
         return _moved(x, self.group, 1)  # without what autograd costs on a small input
 
@@ -165,7 +166,7 @@ class Shift(Mixer):
 
 def _moved(x: Tensor, group: int, step: int) -> Tensor:
     """The four groups moved by `step` = 1, or back by -1."""
-    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    out = x.new_empty(x.shape)
     out[:, 4 * group :].copy_(x[:, 4 * group :])
     rows, columns = x.shape[2:]
     flat_x, flat_out = x.flatten(2), out.flatten(2)
@@ -194,8 +195,18 @@ class _Moved(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):
         return _Moved.apply(gradient, ctx.group, -ctx.step), None, None
 
+    @staticmethod
+    def jvp(ctx, tangent: Tensor, *_) -> Tensor:
+        return _Moved.apply(tangent, ctx.group, ctx.step)
+
+    @staticmethod
+    def vmap(info, in_dims, x: Tensor, group: int, step: int) -> tuple[Tensor, int]:
+        x = x.movedim(in_dims[0], 0)
+        return _Moved.apply(x.flatten(0, 1), group, step).unflatten(0, x.shape[:2]), 0
+
 
 def _odd(name: str, kernel: int) -> int:
-    if not isinstance(kernel, int) or kernel < 1 or kernel % 2 == 0:
+    number = whole_number(f"{name}: kernel", kernel, 1, "odd whole numbers")
+    if number % 2 == 0:
         raise MixerError(f"{name}: kernel is {kernel!r}; allowed: odd whole numbers")
-    return kernel
+    return number

@@ -31,6 +31,16 @@ def fastest(kind: str, device: str, tokens: int, dtype: torch.dtype = torch.floa
     return next(method for most, method in rows if most is None or tokens <= most)
 
 
+def transformed() -> bool:
+    """Whether something of `torch.func` is at work, such as vmap, through which not every operator goes."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+
+
+def laid_out(x: Tensor, memory_format: torch.memory_format) -> Tensor:
+    """x in this memory format, which matters to speed alone; vmap knows none but the usual."""
+    return x.contiguous() if transformed() else x.contiguous(memory_format=memory_format)
+
+
 def autocast_dtype(device: str) -> torch.dtype | None:
     """The dtype of autocast on this type of device; None outside autocast."""
     # meta tensors have no autocast to ask about

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mixers.base import Mixer, MixerError, UnsupportedSize
+from mixers.arguments import flag, whole_number
+from mixers.base import Mixer, UnsupportedSize
 from mixers.registry import register_mixer
 
 
@@ -34,9 +35,7 @@ class MLPMixer(Mixer):
     def __init__(self, dim: int, size: tuple[int, int], hidden: int | None = None) -> None:
         super().__init__(dim, size)
         hidden = max(1, dim // 2) if hidden is None else hidden
-        if not isinstance(hidden, int) or hidden < 1:
-            raise MixerError(f"mlp_mixer: hidden is {hidden!r}; allowed: whole numbers from 1")
-        self.hidden = hidden
+        self.hidden = hidden = whole_number("mlp_mixer: hidden", hidden, 1)
         self.expand = nn.Linear(self.tokens, hidden)
         self.contract = nn.Linear(hidden, self.tokens)
 
@@ -80,8 +79,7 @@ class GMLP(Mixer):
 
     def __init__(self, dim: int, size: tuple[int, int], split: bool = True) -> None:
         super().__init__(dim, size)
-        if not isinstance(split, bool):
-            raise MixerError(f"gmlp: split is {split!r}; allowed: True, False")
+        split = flag("gmlp: split", split)
         if split and dim % 2:
             raise UnsupportedSize(f"gmlp splits the channels in halves; dim {dim} is odd")
         self.split = split

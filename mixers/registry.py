@@ -16,8 +16,8 @@ Packages can also register theirs by an entry point in the group `token_mixers`,
 from __future__ import annotations
 
 import ast
+import copyreg
 import dataclasses
-import difflib
 import fnmatch
 import functools
 import hashlib
@@ -30,10 +30,12 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
+from mixers.arguments import nearest, no_others, two_sides, whole_number
 from mixers.base import Mixer, MixerError
-from mixers.blocks import HYBRID_NAMES, is_per_block, mixers_in
+from mixers.blocks import HYBRID_NAMES, check_text, is_per_block, mixers_in
 
 ENTRY_POINT_GROUP = "token_mixers"
 MixerClass = TypeVar("MixerClass", bound=type[Mixer])
@@ -112,24 +114,20 @@ def mixer_entry(spec: str) -> Entry:
     return _REGISTRY[name]
 
 
-def create_mixer(spec: str, dim: int, size: tuple[int, int], **options: Any) -> Mixer:
-    """Builds a mixer for `dim` channels on a grid of `size` = (H, W) tokens.
+def create_mixer(spec: str, dim: int, size: int | tuple[int, int], **options: Any) -> Mixer:
+    """Builds a mixer for `dim` channels on a grid of `size` = (H, W) tokens, or of as many rows as columns.
 
     >>> create_mixer("fft_complex", dim=64, size=(32, 32)).out_channels
     128
 
     Raises:
-        MixerError: unknown mixer or option; the message names the nearest.
+        MixerError: unknown mixer or option; the message names the nearest. Or dim or size are no whole numbers.
         UnsupportedSize: the mixer does not exist at this size.
     """
     entry = mixer_entry(spec)
     options = parse_mixer(spec)[1] | options
-    allowed = mixer_options(entry.cls)
-    for option in options:
-        if option not in allowed:
-            have = f"it takes {', '.join(allowed)}" if allowed else "it takes none"
-            raise MixerError(f"mixer {entry.name!r} has no option {option!r}: {have}.{nearest(option, allowed)}")
-    return entry.cls(dim, size, **options)
+    no_others(f"mixer {entry.name!r}", options, mixer_options(entry.cls))
+    return entry.cls(whole_number("dim", dim), two_sides("size", size), **options)
 
 
 def mixer_options(cls: type[Mixer]) -> list[str]:
@@ -144,6 +142,7 @@ def parse_mixer(spec: str) -> tuple[str, dict[str, Any]]:
     Raises:
         MixerError: it does not parse.
     """
+    check_text(spec)
     match = re.fullmatch(r"\s*(.+\.py:\w+|[^()\s]+)\s*(?:\((.*)\))?\s*", spec)
     if not match:
         raise MixerError(f"{spec!r} is not a mixer; write a name, or a name with options such as attention(heads=4)")
@@ -186,12 +185,6 @@ def split_mixers(text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A question after the known word nearest to `word`, to end an error with; empty if none is near."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
 def _place(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
 
@@ -221,11 +214,7 @@ def _load_plugin(name: str) -> Entry:
             if not path.is_file():
                 raise MixerError(f"there is no file {place!r}")
             module_name = path.stem
-            spec = importlib.util.spec_from_file_location(f"token_mixers_plugin_{module_name}", path)
-            assert spec is not None and spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module
-            spec.loader.exec_module(module)
+            module = _module_of(path)
         else:
             module_name = place
             module = importlib.import_module(place)
@@ -240,6 +229,9 @@ def _load_plugin(name: str) -> Entry:
         reason = " ".join(str(error).split())  # an error is one line
         kind = "" if isinstance(error, MixerError) else f"{type(error).__name__}: "
         raise MixerError(f"mixer {name!r} cannot be loaded: {kind}{reason}") from error
+    if place.endswith(".py"):
+        where = f"{path.resolve()}:{attribute}"
+        copyreg.pickle(cls, lambda mixer: (_blank, (where,), mixer.__reduce_ex__(2)[2]))
     source = hashlib.sha256(path.read_bytes()).hexdigest()
     entry = Entry(
         f"{module_name}:{attribute}", cls, "plug-in", "", (inspect.getdoc(cls) or "").split("\n")[0], None, source, name
@@ -248,3 +240,26 @@ def _load_plugin(name: str) -> Entry:
     if other.source != source:
         raise MixerError(f"{other.origin!r} and {name!r} would both be recorded as {entry.name!r}; rename one file")
     return entry
+
+
+def _module_of(path: Path) -> ModuleType:
+    """The module of a file, the same one for every mixer in it, and another once the file has changed."""
+    path = path.resolve()
+    name = f"token_mixers_plugin_{path.stem}_{hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:12]}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def _blank(place: str) -> Mixer:
+    """What a saved mixer of a file is filled into, in a process too that has not loaded the file yet."""
+    cls = _load_plugin(place).cls
+    return cls.__new__(cls)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mixers.arguments import flag, one_of, whole_number
 from mixers.base import MixerError, check_floating_point
 from mixers.saved import SavesDefinition
 from mixers.transforms import dft_complex, dft_interleaved
@@ -70,15 +71,12 @@ class Spectracles(SavesDefinition):
         standardize_at: str = "after",
     ) -> None:
         super().__init__()
-        _check_count("width", width, 1)
-        _check_count("depth", depth, 0)
-        _check_count("n_linear", n_linear, 0)
-        _check_count("num_classes", num_classes, 1)
-        _check_count("in_chans", in_chans, 1)
+        width, depth = whole_number("width", width, 1), whole_number("depth", depth, 0)
+        n_linear, num_classes = whole_number("n_linear", n_linear, 0), whole_number("num_classes", num_classes, 1)
+        in_chans, residual = whole_number("in_chans", in_chans, 1), flag("residual", residual)
         given: dict[str, Any] = {"standardize": standardize, "layout": layout, "standardize_at": standardize_at}
         for name, value in given.items():
-            if value not in CHOICES[name]:
-                raise MixerError(f"{name} is {value!r}; allowed: {', '.join(CHOICES[name])}")
+            one_of(name, value, CHOICES[name])
         if standardize == "c" and standardize_at == "before" and min(in_chans, width) < 2:
             raise MixerError(
                 f"in_chans is {in_chans} and width {width}; allowed: from 2, since one channel alone has no standard "
@@ -129,14 +127,14 @@ class SpectraclesBlock(nn.Module):
         self.standardize_at = standardize_at
         self.scrambled = layout == "scrambled"
         self.residual = residual
-        self.proj = nn.Conv2d(2 * channels + 2, width, 1)
-        self.linears = nn.ModuleList(nn.Conv2d(width + 2, width, 1) for _ in range(n_linear))
+        self.proj = PlacedConv1x1(2 * channels + 2, width, 1)
+        self.linears = nn.ModuleList(PlacedConv1x1(width + 2, width, 1) for _ in range(n_linear))
 
     def forward(self, x: Tensor, coordinates: Tensor) -> Tensor:
         """(B, channels, H, W) and (2, H, W) -> (B, width, H, W)."""
-        y = conv1x1(self.proj, *self._spectrum(x), coordinates)
+        y = placed(self.proj, *self._spectrum(x), coordinates)
         for linear in self.linears:
-            y = conv1x1(linear, F.relu(y), None, coordinates)
+            y = placed(linear, F.relu(y), None, coordinates)
         return F.relu(x + y if self.residual else y)
 
     def _spectrum(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -174,20 +172,30 @@ def spectrum_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, variance.clamp_min(torch.finfo(x.dtype).tiny).sqrt()
 
 
-def conv1x1(conv: nn.Module, x: Tensor, shift: Tensor | None, coordinates: Tensor) -> Tensor:
-    """conv([x - shift, row, column]) of x (B, C, H, W), shift (B, 1, 1, 1) and coordinates (2, H, W)."""
-    assert isinstance(conv, nn.Conv2d)
-    weight, place = conv.weight.split([x.shape[1], 2], 1)
-    y = F.conv2d(x, weight) + F.conv2d(coordinates, place, conv.bias)  # a bias per position
-    return y if shift is None else y - shift * weight.sum(1)
+class PlacedConv1x1(nn.Conv2d):
+    """A 1x1 convolution of [x - shift, row, column] that forms neither the difference nor the channels.
+
+    x is (B, C, H, W), `coordinates` (2, H, W), `shift` (B, 1, 1, 1) or None; the result is (B, out_channels, H, W).
+    Without coordinates it is the convolution of x alone, which then has its in_channels.
+    """
+
+    def forward(self, x: Tensor, shift: Tensor | None = None, coordinates: Tensor | None = None) -> Tensor:
+        if coordinates is None:
+            return super().forward(x)
+        weight, place = self.weight.split([x.shape[1], 2], 1)
+        y = F.conv2d(x, weight) + F.conv2d(coordinates, place, self.bias)  # a bias per position
+        return y if shift is None else y - shift * weight.sum(1)
+
+
+def placed(conv: nn.Module, x: Tensor, shift: Tensor | None, coordinates: Tensor) -> Tensor:
+    """The same by a `PlacedConv1x1`, or by whatever a user has put in its place or around it."""
+    if isinstance(conv, PlacedConv1x1):
+        return conv(x, shift, coordinates)
+    x = x if shift is None else x - shift
+    return conv(torch.cat([x, coordinates.expand(len(x), -1, -1, -1)], 1))
 
 
 def unit_coordinates(x: Tensor) -> Tensor:
     """Row and column of every position of (B, C, H, W), each from 0 to 1: (2, H, W)."""
     places = [torch.linspace(0, 1, n, dtype=x.dtype, device=x.device) for n in x.shape[-2:]]
     return torch.stack(torch.meshgrid(*places, indexing="ij"))
-
-
-def _check_count(name: str, value: int, lowest: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
-        raise MixerError(f"{name} is {value!r}; allowed: whole numbers from {lowest}")

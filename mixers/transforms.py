@@ -104,22 +104,22 @@ def dft_real(x: Tensor, axes: tuple[int, ...] = (-2, -1)) -> Tensor:
 
     About half the work of a complex FFT: only the half spectrum is computed, and the rest filled in by symmetry.
     """
-    return _SymmetricPart.apply(x, tuple(axis % x.ndim for axis in axes), "real")
+    return _part(x, axes, "real")
 
 
 def dft_imaginary(x: Tensor, axes: tuple[int, ...] = (-2, -1)) -> Tensor:
     """Imaginary part, as `dft_real`."""
-    return _SymmetricPart.apply(x, tuple(axis % x.ndim for axis in axes), "imaginary")
+    return _part(x, axes, "imaginary")
 
 
 def hartley(x: Tensor, axes: tuple[int, ...] = (-2, -1)) -> Tensor:
     """Real part minus imaginary part, as `dft_real`: the orthonormal Hartley transform, its own inverse."""
-    return _SymmetricPart.apply(x, tuple(axis % x.ndim for axis in axes), "hartley")
+    return _part(x, axes, "hartley")
 
 
 def dft_complex(x: Tensor) -> Tensor:
     """Real and imaginary part of the orthonormal 2-D DFT of real `x` as channels: (B, C, H, W) -> (B, 2C, H, W)."""
-    return _BothParts.apply(x)
+    return _both_parts(x) if torch.jit.is_tracing() else _BothParts.apply(x)
 
 
 def dft_interleaved(x: Tensor) -> Tensor:
@@ -127,21 +127,34 @@ def dft_interleaved(x: Tensor) -> Tensor:
     return torch.view_as_real(torch.fft.fft2(x, norm="ortho"))
 
 
+# A gradient of their own halves the work of the backward pass; a traced graph, which cannot be saved with a Python
+# function in it, has PyTorch's.
+
+
+def _part(x: Tensor, axes: tuple[int, ...], part: str) -> Tensor:
+    axes = tuple(axis % x.ndim for axis in axes)
+    return _symmetric_part(x, axes, part) if torch.jit.is_tracing() else _SymmetricPart.apply(x, axes, part)
+
+
+def _symmetric_part(x: Tensor, axes: tuple[int, ...], part: str) -> Tensor:
+    half = torch.fft.rfftn(x, dim=axes, norm="ortho")
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    if part == "real":
+        _fill(out, half.real, half.real, axes)
+    elif part == "imaginary":
+        _fill(out, half.imag, half.imag, axes, odd=True)
+    else:
+        _write(out.narrow(axes[-1], 0, half.shape[axes[-1]]), torch.sub, half.real, half.imag)
+        _mirror(out, half.real + half.imag, axes)
+    return out
+
+
 class _SymmetricPart(torch.autograd.Function):
     """A part of the DFT of real input. Cosine and sine of j k are symmetric in j and k, so each is its own backward."""
 
     @staticmethod
     def forward(x: Tensor, axes: tuple[int, ...], part: str) -> Tensor:
-        half = torch.fft.rfftn(x, dim=axes, norm="ortho")
-        out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-        if part == "real":
-            _fill(out, half.real, half.real, axes)
-        elif part == "imaginary":
-            _fill(out, half.imag, half.imag, axes, odd=True)
-        else:
-            _write(out.narrow(axes[-1], 0, half.shape[axes[-1]]), torch.sub, half.real, half.imag)
-            _mirror(out, half.real + half.imag, axes)
-        return out
+        return _symmetric_part(x, axes, part)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -151,15 +164,27 @@ class _SymmetricPart(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):
         return _SymmetricPart.apply(gradient, ctx.axes, ctx.part), None, None
 
+    @staticmethod
+    def jvp(ctx, tangent: Tensor, *_) -> Tensor:
+        return _SymmetricPart.apply(tangent, ctx.axes, ctx.part)
+
+    @staticmethod
+    def vmap(info, in_dims, x: Tensor, axes: tuple[int, ...], part: str) -> tuple[Tensor, int]:
+        return _SymmetricPart.apply(x.movedim(in_dims[0], 0), tuple(axis + 1 for axis in axes), part), 0
+
+
+def _both_parts(x: Tensor) -> Tensor:
+    half = torch.fft.rfft2(x, norm="ortho")
+    out = torch.empty(x.shape[0], 2, *x.shape[1:], dtype=x.dtype, device=x.device)
+    _fill(out[:, 0], half.real, half.real, (2, 3))
+    _fill(out[:, 1], half.imag, half.imag, (2, 3), odd=True)
+    return out.flatten(1, 2)
+
 
 class _BothParts(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        half = torch.fft.rfft2(x, norm="ortho")
-        out = torch.empty(x.shape[0], 2, *x.shape[1:], dtype=x.dtype, device=x.device)
-        _fill(out[:, 0], half.real, half.real, (2, 3))
-        _fill(out[:, 1], half.imag, half.imag, (2, 3), odd=True)
-        return out.flatten(1, 2)
+        return _both_parts(x)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -170,6 +195,15 @@ class _BothParts(torch.autograd.Function):
         real, imaginary = gradient.unflatten(1, (2, -1)).unbind(1)
         # the transposed map is Re F g_re + Im F g_im, which is the real part of F (g_re - i g_im)
         return torch.fft.fft2(torch.complex(real, -imaginary), norm="ortho").real
+
+    @staticmethod
+    def jvp(ctx, tangent: Tensor) -> Tensor:
+        return _BothParts.apply(tangent)
+
+    @staticmethod
+    def vmap(info, in_dims, x: Tensor) -> tuple[Tensor, int]:
+        x = x.movedim(in_dims[0], 0)
+        return _BothParts.apply(x.flatten(0, 1)).unflatten(0, x.shape[:2]), 0
 
 
 def _fill(out: Tensor, half: Tensor, conjugate: Tensor, axes: tuple[int, ...], odd: bool = False) -> None:
@@ -205,8 +239,8 @@ def _mirror(out: Tensor, conjugate: Tensor, axes: tuple[int, ...], odd: bool = F
 
 
 def _write(target: Tensor, function: Callable[..., Tensor], *arguments: Tensor) -> None:
-    """The function's result straight into a view, which a compiler does not follow and does by itself."""
-    if torch.compiler.is_compiling():
+    """The function's result straight into a view, which no compiler and no gradient follows."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
         target.copy_(function(*arguments))
     else:
         function(*arguments, out=target)

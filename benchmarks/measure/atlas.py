@@ -52,7 +52,7 @@ from benchmarks.errors import UserError
 from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import DATASETS, load_data
 from benchmarks.measure.device import set_math_mode
-from benchmarks.measure.one_trial import one_line
+from benchmarks.measure.one_trial import one_line, place_of
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
 from benchmarks.measure.train import build_net
@@ -289,7 +289,7 @@ def _measure(trial: Trial, trained: Record, weights: Path, images: Tensor) -> At
                 }
     except Exception as error:  # a plug-in may raise anything
         if status == "ok":
-            status, reason = "error", f"{type(error).__name__}: {one_line(error)}"
+            status, reason = "error", f"{type(error).__name__}: {one_line(error)} ({place_of(error)})"
     top1 = trained.metrics.get("val_top1_percent")
     return AtlasRecord(
         id=atlas_id(trial),

@@ -21,7 +21,7 @@ from benchmarks.errors import UserError
 from benchmarks.measure.compare import interleaved
 from benchmarks.measure.device import free_memory
 from benchmarks.measure.memory import FREE_SHARE, free_bytes, is_out_of_memory, predict_peak_bytes
-from benchmarks.measure.one_trial import one_line
+from benchmarks.measure.one_trial import one_line, place_of
 from mixers import MixerError, UnsupportedSize
 
 Key = TypeVar("Key")
@@ -52,7 +52,9 @@ def why(error: Exception) -> tuple[str, str]:
         return "oom", one_line(error)
     if isinstance(error, UnsupportedSize | NotImplementedError) or any(words in text for words in UNSUPPORTED):
         return "unsupported", one_line(error)
-    return "error", one_line(error) if isinstance(error, WrongOutput) else f"{type(error).__name__}: {one_line(error)}"
+    if isinstance(error, WrongOutput):
+        return "error", one_line(error)
+    return "error", f"{type(error).__name__}: {one_line(error)} ({place_of(error)})"
 
 
 def is_the_users(error: Exception) -> bool:

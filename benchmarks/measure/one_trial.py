@@ -112,7 +112,7 @@ def measure(call: Call) -> Measured:
         if is_out_of_memory(error):
             return Measured("oom", one_line(error))
         log.debug("%s", traceback.format_exc())
-        return Measured("error", f"{type(error).__name__}: {one_line(error)} ({_place(error)})")
+        return Measured("error", f"{type(error).__name__}: {one_line(error)} ({place_of(error)})")
     finally:
         if trial.device == "cuda":  # the next trial of this process finds the memory free
             free_memory()
@@ -181,7 +181,9 @@ def one_line(error: BaseException) -> str:
     return re.sub(r"(/[^\s:'\"]+)+/", "", lines[0])[:400]
 
 
-def _place(error: BaseException) -> str:
-    """File and line where an error came from."""
-    frames = traceback.extract_tb(error.__traceback__)
+def place_of(error: BaseException) -> str:
+    """File and line where an error came from: the innermost that is not PyTorch's own."""
+    every = list(traceback.extract_tb(error.__traceback__))
+    library = Path(torch.__file__).parent
+    frames = [frame for frame in every if library not in Path(frame.filename).parents] or every
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown place"

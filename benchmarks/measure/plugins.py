@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.measure.one_trial import place_of
 from mixers import Mixer, MixerError, UnsupportedSize, create_mixer
 from mixers.registry import mixer_entry
 
@@ -33,10 +34,10 @@ def check_plugin(mixer: str, dim: int, grid: tuple[int, int]) -> None:
             wrong = _what_is_wrong(module, x, y)
         except UnsupportedSize:
             return  # a result of the measurement
-        except MixerError:
-            raise
+        except MixerError as error:
+            raise error if name in str(error) else MixerError(f"mixer {name!r}: {error}") from error
         except Exception as error:
-            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            text = f"{type(error).__name__}: {' '.join(str(error).split())} ({place_of(error)})"
             raise MixerError(f"mixer {name!r} fails at dim {dim} on {grid[0]} x {grid[1]} tokens: {text}") from error
     if wrong:
         raise MixerError(f"mixer {name!r} {wrong}")

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mixers import MixerError, MixerNet, UnsupportedSize, create_mixer, list_mixers
-from mixers.backbone import Block, Coordinates, make_norm, scaled_conv1x1
+from mixers.backbone import Block, Coordinates, ScaledConv1x1, make_norm
 
 every_mixer = pytest.mark.parametrize("name", list_mixers())
 every_norm = pytest.mark.parametrize("norm", ["image", "token"])
@@ -107,10 +107,10 @@ def test_the_net_is_its_plain_definition(name: str, norm: str, coordinates: bool
 
 
 def test_the_scale_folded_into_a_convolution_is_the_scaled_convolution() -> None:
-    conv = torch.nn.Conv2d(12, 8, 1, dtype=torch.float64)
+    conv = ScaledConv1x1(12, 8, 1, dtype=torch.float64)
     scale = torch.randn(8, dtype=torch.float64)
     x = torch.randn(2, 12, 3, 5, dtype=torch.float64)
-    torch.testing.assert_close(scaled_conv1x1(conv, x, scale), scale[:, None, None] * conv(x))
+    torch.testing.assert_close(conv(x, scale), scale[:, None, None] * conv(x))
 
 
 @pytest.mark.parametrize("size", [(4, 6), (1, 5), (5, 1), (1, 1)])
