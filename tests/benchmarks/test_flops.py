@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -88,6 +89,9 @@ PRODUCTS: dict[str, Callable[[Tensor], Tensor]] = {  # of x (B, N, C) and W (C, 
     "ger": lambda x: torch.stack([row.ger(W[0]) for row in x.reshape(-1, C)]),
     "addr": lambda x: torch.stack([torch.addr(torch.zeros(C, D), row, W[0]) for row in x.reshape(-1, C)]),
     "kron": lambda x: torch.kron(x.reshape(-1, C), W[:1]),
+    "matmul into a tensor": lambda x: torch.matmul(x, W, out=torch.empty(B, N, D)),
+    "bmm into a tensor": lambda x: torch.bmm(x, WIDE, out=torch.empty(B, N, D)),
+    "operands by name": lambda x: torch.bmm(mat2=WIDE, input=x),
     "multi_dot": lambda x: torch.linalg.multi_dot([x.reshape(-1, C), W]),
     "conv1d": lambda x: F.conv1d(x.mT, W.T[:, :, None]),
     "conv_transpose1d": lambda x: F.conv_transpose1d(x.mT, W[:, :, None]),
@@ -140,6 +144,10 @@ FFTS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {  # of x (B, 4, H, 
     "irfft2": (lambda x: torch.fft.irfft2(torch.complex(x, x), s=(H, 22)), 2.5 * 4 * H * 22 * math.log2(H * 22)),
     "hfft": (lambda x: torch.fft.hfft(torch.complex(x, x)), 2.5 * 4 * H * 22 * math.log2(22)),
     "ihfft": (torch.fft.ihfft, 2.5 * 4 * H * V * math.log2(V)),
+    "rfft into a tensor": (
+        lambda x: torch.fft.rfft(x, out=torch.empty(B, 4, H, V // 2 + 1, dtype=torch.cfloat)),
+        2.5 * 4 * H * V * math.log2(V),
+    ),
     "vmap": (torch.vmap(torch.fft.fft2), 2.5 * 4 * H * V * math.log2(H * V)),
     "stft": (
         lambda x: torch.stft(
@@ -209,6 +217,7 @@ LEFT_OUT = [
     *("nn.Softmax(-1)(x)", "nn.PReLU()(x)", "nn.GLU(1)(x)", "nn.PixelShuffle(2)(x)", "nn.ReflectionPad2d(1)(x)"),
     *("nn.Upsample(scale_factor=2)(x)", "nn.MaxPool2d(2)(x)", "nn.AdaptiveAvgPool2d(2)(x)", "nn.Unfold(2)(x)"),
     *("nn.MaxPool1d(2)(x[0])", "F.cross_entropy(x.flatten(1), x.new_zeros(2).long())", "torch._foreach_add([x], 1)[0]"),
+    *("torch.add(x, x, out=torch.empty(2, 4, 8, 8))", "x[0, 0].to_sparse_csr().to_dense()"),
 ]
 NAMED = {
     "x.cumsum(1)": "cumsum",
@@ -232,6 +241,25 @@ NAMED = {
     "torch.compile(lambda y: y.sort()[0])(x)": "sort",
     "checkpoint(lambda y: y.sort()[0], x, use_reentrant=False)": "sort",
 }
+
+
+class InNumPy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return torch.from_numpy(x.numpy() @ W.numpy())
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (InNumPy.apply, "numpy"),
+        (lambda x: torch.from_numpy(np.fft.fft(x)), "__array__"),
+        (lambda x: torch.from_dlpack(x), "__dlpack__"),
+        (torch.compile(lambda x: torch.from_numpy(x.detach().numpy() * 2)), "numpy"),
+    ],
+)
+def test_what_is_handed_to_numpy_is_named(call, name):
+    assert flops_and_unknown(Call(call), torch.randn(B, N, C))[1] == [f"Tensor.{name}"]
 
 
 @pytest.mark.parametrize("text", LEFT_OUT)
