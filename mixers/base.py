@@ -210,6 +210,10 @@ def _keeping_options(init: Callable[..., None]) -> Callable[..., None]:
             given = {name: value for name, value in [*bound.arguments.items()][1:] if name not in ("dim", "size")}
             vars(self)["given_options"] = given  # before nn.Module's constructor, which leaves it there
             args, kwargs = bound.args[1:], bound.kwargs
+            init(self, *args, **kwargs)
+            if not {"dim", "size"} <= vars(self).keys():
+                raise MixerError(f"{type(self).__name__}.__init__ has to call super().__init__(dim, size)")
+            return
         init(self, *args, **kwargs)
 
     return keeping

@@ -35,7 +35,9 @@ LEFT_OUT = {
         channel_shuffle im2col upsample_nearest1d upsample_nearest2d upsample_nearest3d
         _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d _unsafe_view
         _reshape_alias resize set lift lift_fresh unsafe_split unsafe_split_with_sizes complex polar
-        _pack_padded_sequence _to_dense _to_sparse _to_sparse_csr _to_sparse_csc _to_sparse_bsr _to_sparse_bsc fill zero empty_like full_like ones_like zeros_like new_empty
+        _pack_padded_sequence _to_dense _to_sparse
+        _to_sparse_csr _to_sparse_csc _to_sparse_bsr _to_sparse_bsc fill zero
+        empty_like full_like ones_like zeros_like new_empty
         new_empty_strided new_full new_ones new_zeros _sparse_coo_tensor_with_dims_and_tensors _coalesce
     """,
     "looks at it": """

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
+from benchmarks.cli import main
 from benchmarks.measure.cost import measure_cost
 from benchmarks.measure.data import DATASETS
 from benchmarks.measure.flops import HANDLERS, count_flops, flops_and_unknown
@@ -254,7 +255,7 @@ class InNumPy(torch.autograd.Function):
     [
         (InNumPy.apply, "numpy"),
         (lambda x: torch.from_numpy(np.fft.fft(x)), "__array__"),
-        (lambda x: torch.from_dlpack(x), "__dlpack__"),
+        (torch.from_dlpack, "__dlpack__"),
         (torch.compile(lambda x: torch.from_numpy(x.detach().numpy() * 2)), "numpy"),
     ],
 )
@@ -349,6 +350,39 @@ def test_the_record_and_the_command_line_name_what_is_not_counted(tmp_path, capl
         metrics = measure_cost(trial)
     assert metrics["flops_counted"] == metrics["flops_executed"] and metrics.get("flops_unknown") == unknown
     assert ("lower bound" in caplog.text) == bool(unknown) and (unknown or "") in caplog.text
+
+
+IN_NUMPY = """
+import torch
+from mixers import Mixer
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return torch.from_numpy(x.numpy() * 2)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * 2
+
+class InNumPy(Mixer):
+    def forward(self, x):
+        return Doubled.apply(x)
+
+    def flops(self):
+        return 0
+"""
+
+
+def test_a_mixer_that_computes_in_numpy_is_measured_and_its_count_marked(tmp_path):
+    file = tmp_path / "in_numpy.py"
+    file.write_text(IN_NUMPY)
+    tiny = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1", "--rounds", "1"]
+    tiny += ["--epochs", "1", "--train-images", "300", "--image-size", "16", "--results", str(tmp_path)]
+    for verb in ("cost", "latency", "train"):
+        assert main([verb, "--mixer", f"{file}:InNumPy", *tiny]) == 0
+    (cost,) = load_records(tmp_path, "cost-*.json")
+    assert cost.status == "ok" and cost.metrics["flops_unknown"] == "Tensor.numpy"
 
 
 def test_a_count_that_is_a_lower_bound_is_marked_in_the_tables(tmp_path):

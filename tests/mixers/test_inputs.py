@@ -193,9 +193,9 @@ def test_a_forward_of_any_form_runs_and_is_held_to_its_shape(cls: type[Mixer]) -
     name = "tokens" if cls is _OtherName else "x"
     assert mixer(x).shape == mixer(**{name: x}).shape == x.shape
     assert mixer(x[:0]).shape == x[:0].shape
-    for given in ((x.mT,), ()):
+    for wrong in (lambda: mixer(x.mT), lambda: mixer(**{name: x.mT})):
         with pytest.raises(MixerError, match=rf"^{cls.__name__} was built for inputs of 8 x 4 x 6"):
-            mixer(*given, **{} if given else {name: x.mT})
+            wrong()
     if cls is _OtherName:
         assert torch.equal(mixer(twice=True, tokens=x), 2 * x)
 
@@ -208,3 +208,12 @@ def test_what_is_no_tensor_is_refused(given: Any) -> None:
     for function in (mixer, mixer.reference, *nets):
         with pytest.raises(MixerError, match=f"^the input is of {type(given).__name__}; allowed: a tensor"):
             function(given)
+
+
+def test_a_constructor_that_forgets_the_one_above_is_told() -> None:
+    class Forgets(Mixer):
+        def __init__(self, dim: int, size: tuple[int, int]) -> None:
+            torch.nn.Module.__init__(self)
+
+    with pytest.raises(MixerError, match=r"^Forgets.__init__ has to call super\(\).__init__\(dim, size\)$"):
+        Forgets(DIM, SIZE)
