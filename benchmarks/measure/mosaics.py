@@ -7,10 +7,11 @@ The other half are looked up. Dominoes, their upper half one of three colours an
 random places; in some the lower half is black. The class is the colour of the lower half that goes with the upper half
 of those. What tells it is a match between two cells, wherever they are.
 
-In the weaves every cell is as often light as dark in every class, and every image has as many of both. So a net that
-cannot mix cells can say no more than which kind of question an image asks, and for the second which of the three lower
-halves in view it may be: 27 % with SHARE as it is. One that answers the first kind too and guesses at the second reaches
-67 %. At 16 px and patch 4 a token is a cell (results/experiments.md has what the mixers reach, and what was tried).
+In the weaves every cell is as often light as dark in every class, and every image has as many of both. So the contents
+of single cells tell which kind of question an image asks, and for the second which of the three lower halves in view it
+may be: 27 % in all. A weight for every place, content and class, the most that a sum over cells could use, gives 40 %.
+Knowing the weaves and guessing one of the lower halves in view makes 67 %. At 16 px and patch 4 a token is a cell
+(results/experiments.md has what mixers reach, and what was tried).
 """
 
 from __future__ import annotations

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from benchmarks.report.frame import plain
-from benchmarks.report.paired import FEWEST_SEEDS, SIGNIFICANT, Sample, compared_with
+from benchmarks.report.paired import Sample, compared_with
 from benchmarks.report.text import clean, listing, span_of
 
 NO_MIXING = "conv1x1"
+LOWER, LIKELY_LOWER = "lower", "likely lower"  # as `paired.verdict` says it
 CLEAR, LIKELY, SHARED, OPEN, ALONE = "clear", "likely", "shared", "open", "alone"
 WHAT_SETTLES = "more seeds would tell (SEED=0,1,2,3,4,5,6,7), or longer training (PROFILE=full)"
 
@@ -21,9 +22,9 @@ class Leader:
     """The most accurate mixer, and whether it may be called the best.
 
     The outcome is clear where every paired difference to it is significant after Holm's correction for their number;
-    likely where every 95 % interval leaves out 0 but not all pass the correction; shared where half of them or fewer are
-    not clearly below it; open where most of them are not, or the net without mixing is among those, or there
-    are too few seeds for intervals; alone where there is no other mixer.
+    likely where every 95 % interval leaves out 0 but not all pass the correction; shared where up to half of the others
+    are not clearly below it; open where more are not, or the net without mixing is not, or there are too few seeds for
+    intervals; alone where there is no other mixer.
     """
 
     label: str
@@ -51,21 +52,20 @@ def leader(sample: Sample, rows: Sequence[pd.Series]) -> Leader | None:
         return Leader(str(best["label"]), ALONE, (), int(best["n"]))
     mine = sample.of(best)
     found = {} if mine is None else compared_with(sample, mine, [r for r in map(sample.of, others) if r is not None])
-    told = [row["label"] for row in others if row["label"] in found and _below(found[row["label"]])]
-    level = tuple(str(row["label"]) for row in others if row["label"] not in told)
+    below = {label: row for label, row in found.items() if row["verdict"] in (LOWER, LIKELY_LOWER)}
+    level = tuple(str(row["label"]) for row in others if row["label"] not in below)
     n = min((row["n"] for row in found.values()), default=0)
     if NO_MIXING in level or 2 * len(level) > len(others):
         outcome = OPEN
     elif level:
         outcome = SHARED
     else:
-        certain = all(row["holm_p"] is not None and row["holm_p"] < SIGNIFICANT for row in found.values())
-        outcome = CLEAR if certain else LIKELY
+        outcome = CLEAR if all(row["verdict"] == LOWER for row in below.values()) else LIKELY
     return Leader(str(best["label"]), outcome, level, n)
 
 
 def leader_text(found: Leader) -> str:
-    """ "attention", "likely attention", "attention, dct or linear: too small to tell which", "too small to tell (...)"."""
+    """ "attention", "likely attention", "dct or linear: too small to tell which, ...", "too small to tell, ..."."""
     name = clean(found.label)
     seeds = span_of([found.n], "seed")
     if found.outcome in (CLEAR, ALONE):
@@ -75,9 +75,3 @@ def leader_text(found: Leader) -> str:
     if found.outcome == SHARED:
         return f"{name} or {listing(found.level)}: too small to tell which, n = {seeds}"
     return f"too small to tell, n = {seeds}: {listing(found.level)} not clearly below {name}; {WHAT_SETTLES}"
-
-
-def _below(row: dict[str, object]) -> bool:
-    """Whether the interval of enough seeds leaves zero out."""
-    high, n = plain(row["difference_points_high"]), row["n"]
-    return high is not None and high < 0 and isinstance(n, int) and n >= FEWEST_SEEDS

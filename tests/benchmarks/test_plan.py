@@ -49,7 +49,7 @@ def plugin(tmp_path):
 def test_without_a_gpu_the_default_is_the_quick_profile_on_the_embedded_set(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     default = Plan(Request())
-    assert (default.device, default.profile_name, default.dataset) == ("cpu", "quick", "constellations")
+    assert (default.device, default.profile_name, default.dataset) == ("cpu", "quick", "mosaics")
     assert sorted(default.mixers) == sorted(SEVEN)
 
 
@@ -66,7 +66,7 @@ def test_with_a_gpu_the_default_is_the_full_profile_on_cifar100(monkeypatch):
 
 
 def test_a_profile_reaches_every_field_of_its_trials():
-    profile = PROFILES["quick", "constellations"]
+    profile = PROFILES["quick", "mosaics"]
     trial = plan(mixer="dct").accuracy()[0]
     fields = "dim depth epochs batch_size lr weight_decay warmup_epochs label_smoothing augment train_images patch_size"
     for name in fields.split():
