@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from synthetic import make_trial, save, save_accuracy
 from test_page import make_groups
 
