@@ -145,7 +145,11 @@ class Shift(Mixer):
         self.group = max(1, dim // 12)
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and x.requires_grad and not torch.jit.is_tracing():  # a saved trace has no function
+        if (
+            torch.is_grad_enabled()
+            and x.requires_grad
+            and not (torch.jit.is_tracing() or torch.compiler.is_compiling())
+        ):
             return _Moved.apply(x, self.group, 1)
         return _moved(x, self.group, 1)  # without what autograd costs on a small input
 

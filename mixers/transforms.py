@@ -119,7 +119,7 @@ def hartley(x: Tensor, axes: tuple[int, ...] = (-2, -1)) -> Tensor:
 
 def dft_complex(x: Tensor) -> Tensor:
     """Real and imaginary part of the orthonormal 2-D DFT of real `x` as channels: (B, C, H, W) -> (B, 2C, H, W)."""
-    return _both_parts(x) if torch.jit.is_tracing() else _BothParts.apply(x)
+    return _both_parts(x) if _followed() else _BothParts.apply(x)
 
 
 def dft_interleaved(x: Tensor) -> Tensor:
@@ -131,9 +131,14 @@ def dft_interleaved(x: Tensor) -> Tensor:
 # function in it, has PyTorch's.
 
 
+def _followed() -> bool:
+    """Whether a trace or a compiler is at work, which refuses a function with a gradient of its own and a jvp."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()
+
+
 def _part(x: Tensor, axes: tuple[int, ...], part: str) -> Tensor:
     axes = tuple(axis % x.ndim for axis in axes)
-    return _symmetric_part(x, axes, part) if torch.jit.is_tracing() else _SymmetricPart.apply(x, axes, part)
+    return _symmetric_part(x, axes, part) if _followed() else _SymmetricPart.apply(x, axes, part)
 
 
 def _symmetric_part(x: Tensor, axes: tuple[int, ...], part: str) -> Tensor:

@@ -39,7 +39,7 @@ def test_of_calls_that_all_fail_each_says_why() -> None:
     assert times == {}
     assert failures == {
         "a": ("unsupported", "No available kernel. Aborting execution."),
-        "b": ("error", "ValueError: at y.py"),
+        "b": ("error", "ValueError: at y.py (test_attempt.py:33)"),
     }
 
 
