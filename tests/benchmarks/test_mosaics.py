@@ -96,16 +96,17 @@ def test_what_is_asked_and_where_is_independent_of_the_class():
 
 
 def test_sums_over_cells_stay_at_the_ceiling_of_no_mixing():
-    """By contents alone, one of five weaves and one of four lower halves; by places too, one shift of each weave."""
+    """By contents alone, one of five weaves and one of four lower halves, or a little more, since sums of what is asked
+    and of what is in view can favour some pairs; by places too, one shift of each weave."""
     cells, labels = halves(SOME)
     flat = np.moveaxis(cells, 1, -1).reshape(len(cells), 4, 2, 4, 3).transpose(0, 1, 3, 2, 4).reshape(-1, 6)
     _, content = np.unique(flat // 8, axis=0, return_inverse=True)
     bags = np.zeros((len(cells), content.max() + 1))
     np.add.at(bags, (np.repeat(np.arange(len(cells)), 16), content.ravel()), 1)
     ceiling = 0.3 / mosaics.WEAVES + 0.7 / mosaics.KEYS
-    assert probe_accuracy(bags, labels) < ceiling + 0.02
+    assert probe_accuracy(bags, labels) < ceiling + 0.04
     places = np.concatenate([bags, cells.reshape(len(cells), -1) / 255], axis=1)
-    assert probe_accuracy(places, labels) < 0.42
+    assert probe_accuracy(places, labels) < 0.35
 
 
 def test_the_probe_would_notice():
