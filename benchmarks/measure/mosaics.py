@@ -10,7 +10,7 @@ of those. What tells it is a match between two cells, wherever they are.
 
 In the weaves every cell is as often light as dark in every class, and every image has as many of both. So the contents
 of single cells tell which kind of question an image asks, and for the second which of the three lower halves in view it
-may be: 29 % in all. A weight for every place, content and class, the most that a sum over cells could use, gives XX %.
+may be: 29 % in all. A weight for every place, content and class, the most that a sum over cells could use, gives 33 %.
 Knowing the weaves and guessing one of the lower halves in view makes 53 %, knowing the match and guessing the weaves
 76 %. At 16 px and patch 4 a token is a cell (results/experiments.md has what mixers reach, and what
 was tried).
