@@ -77,7 +77,6 @@ PROFILES: dict[tuple[str, str], Profile] = {
         epochs=4,
         batch_size=64,
         lr=8e-3,
-        lr_of={"dct": 2e-2, "fft_real": 3e-3, "hadamard": 2e-2, "mlp_mixer": 3e-3, "random": 1e-3},
         tuned_lrs=QUICK_TUNED_LRS,
         warmup_epochs=0.4,
         label_smoothing=0.0,
