@@ -96,8 +96,10 @@ def test_what_is_asked_and_where_is_independent_of_the_class():
 
 
 def test_sums_over_cells_stay_at_the_ceiling_of_no_mixing():
-    """By contents alone, one of three weaves and one of three lower halves, or a little more, since sums of what is asked
-    and of what is in view can favour some pairs; by places too, one shift of each weave."""
+    """By contents alone, one of three weaves and one of three lower halves, or a little more.
+
+    Sums of what is asked and of what is in view can favour some pairs; by places too, one shift of each weave.
+    """
     cells, labels = halves(SOME)
     flat = np.moveaxis(cells, 1, -1).reshape(len(cells), 4, 2, 4, 3).transpose(0, 1, 3, 2, 4).reshape(-1, 6)
     _, content = np.unique(flat // 8, axis=0, return_inverse=True)
