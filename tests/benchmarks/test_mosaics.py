@@ -168,4 +168,4 @@ def test_the_quick_profile_tells_mixers_apart(tmp_path):
         return outcome.metrics["val_top1_percent"]
 
     without, transform, attending = (held_out_accuracy(mixer) for mixer in ("conv1x1", "dct", "attention"))
-    assert without < 34 and without + 10 < transform and transform + 8 < attending
+    assert without < 38 and without + 12 < transform and transform + 12 < attending
