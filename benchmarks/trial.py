@@ -22,7 +22,7 @@ RESULTS_VERSION = "0.1"  # records of one results version are comparable with ea
 KINDS = ("accuracy", "cost", "latency", "tuning")  # tuning: an accuracy trial that never reads the test split
 CHOICES = {
     "kind": KINDS,
-    "dataset": ("cifar100", "constellations"),
+    "dataset": ("cifar100", "constellations", "mosaics"),
     "profile": ("quick", "full"),
     "match": ("width", "params", "flops"),
     "norm": ("image", "token"),

@@ -145,8 +145,8 @@ class Shift(Mixer):
         self.group = max(1, dim // 12)
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and x.requires_grad and not torch.jit.is_tracing():  # a saved trace has no function
-            return _Moved.apply(x, self.group, 1)
+        if torch.is_grad_enabled() and x.requires_grad and not torch.jit.is_tracing():
+            return _move(x, self.group, 1)
         return _moved(x, self.group, 1)  # without what autograd costs on a small input
 
     def flops(self) -> int:
@@ -180,6 +180,11 @@ def _moved(x: Tensor, group: int, step: int) -> Tensor:
     return out
 
 
+def _move(x: Tensor, group: int, step: int) -> Tensor:
+    """`_moved` with a gradient of its own; a compiler refuses a function that also has a jvp."""
+    return (_Moved if torch.compiler.is_compiling() else _MovedWithTangent).apply(x, group, step)
+
+
 class _Moved(torch.autograd.Function):
     """Moving back is the backward of moving."""
 
@@ -193,16 +198,18 @@ class _Moved(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        return _Moved.apply(gradient, ctx.group, -ctx.step), None, None
+        return _move(gradient, ctx.group, -ctx.step), None, None
 
+
+class _MovedWithTangent(_Moved):
     @staticmethod
     def jvp(ctx, tangent: Tensor, *_) -> Tensor:
-        return _Moved.apply(tangent, ctx.group, ctx.step)
+        return _move(tangent, ctx.group, ctx.step)
 
     @staticmethod
     def vmap(info, in_dims, x: Tensor, group: int, step: int) -> tuple[Tensor, int]:
         x = x.movedim(in_dims[0], 0)
-        return _Moved.apply(x.flatten(0, 1), group, step).unflatten(0, x.shape[:2]), 0
+        return _move(x.flatten(0, 1), group, step).unflatten(0, x.shape[:2]), 0
 
 
 def _odd(name: str, kernel: int) -> int:

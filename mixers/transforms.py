@@ -119,7 +119,9 @@ def hartley(x: Tensor, axes: tuple[int, ...] = (-2, -1)) -> Tensor:
 
 def dft_complex(x: Tensor) -> Tensor:
     """Real and imaginary part of the orthonormal 2-D DFT of real `x` as channels: (B, C, H, W) -> (B, 2C, H, W)."""
-    return _both_parts(x) if torch.jit.is_tracing() else _BothParts.apply(x)
+    if torch.jit.is_tracing():
+        return _both_parts(x)
+    return (_BothParts if torch.compiler.is_compiling() else _BothPartsWithTangent).apply(x)
 
 
 def dft_interleaved(x: Tensor) -> Tensor:
@@ -127,13 +129,15 @@ def dft_interleaved(x: Tensor) -> Tensor:
     return torch.view_as_real(torch.fft.fft2(x, norm="ortho"))
 
 
-# A gradient of their own halves the work of the backward pass; a traced graph, which cannot be saved with a Python
-# function in it, has PyTorch's.
+# A gradient of their own halves the work of the backward pass. A traced graph, which cannot be saved with a Python
+# function in it, has PyTorch's; a compiler refuses a function that also has a jvp.
 
 
 def _part(x: Tensor, axes: tuple[int, ...], part: str) -> Tensor:
     axes = tuple(axis % x.ndim for axis in axes)
-    return _symmetric_part(x, axes, part) if torch.jit.is_tracing() else _SymmetricPart.apply(x, axes, part)
+    if torch.jit.is_tracing():
+        return _symmetric_part(x, axes, part)
+    return (_SymmetricPart if torch.compiler.is_compiling() else _SymmetricPartWithTangent).apply(x, axes, part)
 
 
 def _symmetric_part(x: Tensor, axes: tuple[int, ...], part: str) -> Tensor:
@@ -162,15 +166,17 @@ class _SymmetricPart(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        return _SymmetricPart.apply(gradient, ctx.axes, ctx.part), None, None
+        return _part(gradient, ctx.axes, ctx.part), None, None
 
+
+class _SymmetricPartWithTangent(_SymmetricPart):
     @staticmethod
     def jvp(ctx, tangent: Tensor, *_) -> Tensor:
-        return _SymmetricPart.apply(tangent, ctx.axes, ctx.part)
+        return _part(tangent, ctx.axes, ctx.part)
 
     @staticmethod
     def vmap(info, in_dims, x: Tensor, axes: tuple[int, ...], part: str) -> tuple[Tensor, int]:
-        return _SymmetricPart.apply(x.movedim(in_dims[0], 0), tuple(axis + 1 for axis in axes), part), 0
+        return _part(x.movedim(in_dims[0], 0), tuple(axis + 1 for axis in axes), part), 0
 
 
 def _both_parts(x: Tensor) -> Tensor:
@@ -196,14 +202,16 @@ class _BothParts(torch.autograd.Function):
         # the transposed map is Re F g_re + Im F g_im, which is the real part of F (g_re - i g_im)
         return torch.fft.fft2(torch.complex(real, -imaginary), norm="ortho").real
 
+
+class _BothPartsWithTangent(_BothParts):
     @staticmethod
     def jvp(ctx, tangent: Tensor) -> Tensor:
-        return _BothParts.apply(tangent)
+        return dft_complex(tangent)
 
     @staticmethod
     def vmap(info, in_dims, x: Tensor) -> tuple[Tensor, int]:
         x = x.movedim(in_dims[0], 0)
-        return _BothParts.apply(x.flatten(0, 1)).unflatten(0, x.shape[:2]), 0
+        return dft_complex(x.flatten(0, 1)).unflatten(0, x.shape[:2]), 0
 
 
 def _fill(out: Tensor, half: Tensor, conjugate: Tensor, axes: tuple[int, ...], odd: bool = False) -> None:

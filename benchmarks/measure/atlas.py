@@ -115,6 +115,8 @@ def atlas_trials(request: Request) -> list[Trial]:
         if values is not None and len(values) > 1:
             raise UserError(f"--{name} is {','.join(map(str, values))}; an atlas takes one, such as {values[0]}")
     request = dataclasses.replace(request, mixer=request.mixer or "*", profile=request.profile or "quick")
+    if request.dataset is None and request.profile == "quick":  # whose grid is large enough for a map
+        request = dataclasses.replace(request, dataset="constellations")
     return Plan(request).accuracy(all_seeds=False)
 
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.errors import UserError
-from benchmarks.measure import constellations
+from benchmarks.measure import constellations, mosaics
 from benchmarks.trial import Trial
 
 CONNECT_TIMEOUT_S = 10
@@ -67,7 +67,20 @@ DATASETS = {
         test_images=2_000,
         augment_levels=("none",),
     ),
+    # a crop can lose a domino, and a shifted one lies across cells
+    "mosaics": DatasetInfo(
+        name="mosaics",
+        num_classes=mosaics.NUM_CLASSES,
+        mean=(0.477, 0.477, 0.477),
+        std=(0.283, 0.283, 0.283),
+        native_size=None,
+        train_images=None,
+        val_images=None,
+        test_images=4_000,
+        augment_levels=("none",),
+    ),
 }
+RENDERED = {"constellations": constellations, "mosaics": mosaics}  # drawn by a program, from no files
 
 Split = tuple[Tensor, Tensor]
 
@@ -82,7 +95,7 @@ class SourceFile:
     size_bytes: int | None = None  # where the publisher says
 
 
-WHAT_TO_TYPE = "type DATA_DIR=... for the folder that holds it, or DATASET=constellations, which needs no files"
+WHAT_TO_TYPE = "type DATA_DIR=... for the folder that holds it, or DATASET=mosaics, which needs no files"
 RECORD_BYTES = 2 + 3 * 32 * 32  # coarse label, fine label, then the pixels, channel first
 BINARY_FOLDER = "cifar-100-binary"
 BINARY_FILES = {
@@ -150,7 +163,7 @@ def load_data(trial: Trial, data_dir: Path, device: str) -> ImageData:
     Raises:
         UserError: the data set is missing and cannot be downloaded, or a file of it is damaged.
     """
-    load = {"cifar100": _load_cifar100, "constellations": _load_constellations}[trial.dataset]
+    load = _load_rendered if trial.dataset in RENDERED else _load_cifar100
     return load(trial, Path(data_dir).expanduser(), torch.device(device))
 
 
@@ -160,8 +173,8 @@ def test_labels(data_dir: Path, dataset: str, size: tuple[int, int]) -> np.ndarr
     Raises:
         UserError: a file of it is damaged.
     """
-    if dataset == "constellations":
-        return constellations.render(DATASETS[dataset].test_images, size, split="test")[1].numpy()
+    if dataset in RENDERED:
+        return RENDERED[dataset].render(DATASETS[dataset].test_images, size, split="test")[1].numpy()
     found = _find_cifar100_here(Path(data_dir).expanduser())
     if found is None:
         return None
@@ -220,17 +233,17 @@ def resize(images: Tensor, size: tuple[int, int], chunk: int = 1024) -> Tensor:
     return resized
 
 
-def _load_constellations(trial: Trial, data_dir: Path, device: torch.device) -> ImageData:
-    info = DATASETS["constellations"]
+def _load_rendered(trial: Trial, data_dir: Path, device: torch.device) -> ImageData:
+    info, render = DATASETS[trial.dataset], RENDERED[trial.dataset].render
     count = trial.train_images
     if count is None:
-        raise UserError("--train-images is not given; constellations needs a number of images, such as 20000")
-    images, labels = constellations.render(count, trial.size, split="train")
+        raise UserError(f"--train-images is not given; {info.name} needs a number of images, such as 20000")
+    images, labels = render(count, trial.size, split="train")
     val_images = min(max(count // 10, MIN_VAL_IMAGES), count // 2)
     stay, held = hold_out(labels, info.num_classes, val_images // info.num_classes)
 
     def test() -> Split:
-        test_images, test_labels = constellations.render(info.test_images, trial.size, split="test")
+        test_images, test_labels = render(info.test_images, trial.size, split="test")
         return test_images.to(device), test_labels.to(device)
 
     train = images[stay].to(device), labels[stay].to(device)

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks import tuning
 from benchmarks.errors import UserError
-from benchmarks.measure import constellations
+from benchmarks.measure.data import RENDERED
 from benchmarks.measure.match import matched
 from benchmarks.measure.plugins import check_plugin, is_plugin
 from benchmarks.profiles import CORE_MIXERS, PROFILES, Profile
@@ -79,7 +79,7 @@ class Plan:
         if request.residual == "bfloat16" != precision:
             raise UserError("--residual is bfloat16, which is for training in bfloat16; add PRECISION=bfloat16")
         self.profile_name = request.profile or ("full" if self.device == "cuda" else "quick")
-        default = "cifar100" if self.profile_name == "full" else "constellations"
+        default = "cifar100" if self.profile_name == "full" else "mosaics"
         self.dataset = request.dataset or default
         self.profile: Profile = PROFILES[self.profile_name, self.dataset]
         self.mixers = split_mixers(request.mixer) if request.mixer is not None else list(CORE_MIXERS)
@@ -139,9 +139,9 @@ class Plan:
         seeds = request.seed or (profile.seeds if all_seeds else profile.seeds[:1])
         sizes = request.image_size or (profile.image_size,)
         extra = profile.extra_sizes if all_seeds and request.image_size is None else ()
-        if self.dataset == "constellations":
+        if self.dataset in RENDERED:
             for size in sizes:
-                constellations.check_size(parse_size(size))
+                RENDERED[self.dataset].check_size(parse_size(size))
         settings = [(size, seed) for seed in seeds for size in sizes] + [(size, seeds[0]) for size in extra]
         recipe = self._recipe()
         return [

@@ -14,6 +14,7 @@ import pandas as pd
 
 from benchmarks.report.claim_rules import Part
 from benchmarks.report.frame import plain
+from benchmarks.report.leader import LIKELY, NO_MIXING, OPEN, leader, leader_text
 from benchmarks.report.page_charts import patch_rows
 from benchmarks.report.paired import FEWEST_SEEDS, Sample
 from benchmarks.report.plots_latency import scaling_row, sweeps
@@ -33,7 +34,7 @@ from benchmarks.report.text import NOTHING, clean, listing, ranged, signed, sign
 from benchmarks.report.verdicts import Verdict, effect_text
 
 PASSES = {"net_forward": "forward", "net_forward_backward": "training step"}
-NO_MIXING, LEARNED = "conv1x1", "linear"
+LEARNED = "linear"
 IMAGINARY = "imaginary-part-helps"  # the claim that decides it
 APART = " †"  # timed apart from attention
 VERDICTS = ("supported", "contradicted", "undecided")
@@ -219,6 +220,12 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> 
         return [f"Withheld: a third or more of the runs failed of {listing(held_back)}."]
     most = max(row["n"] for row in ready)
     ready = [row for row in ready if row["n"] >= min(most, FEWEST_SEEDS)]  # one lucky run is no winner among many
+    found = leader(sample, ready)
+    if found is not None and found.outcome == OPEN:
+        return [
+            _capital(leader_text(found)) + ".",
+            *(f"{clean(r['label'])}: {mean_with_interval(r)}" for r in by_accuracy(ready)),
+        ]
     points = [(float(row[column]), float(row["test_top1_percent_mean"])) for row in ready]
     front, level_in_time = steps_in_time([ready[i] for i in pareto_front(points)], timed)
     times = [significant(row[column]) for row in front]
@@ -235,6 +242,8 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> 
     level = [row["label"] for row in ready if row is not best and not sign(sample.difference(best, row))]
     if level:
         lead += f"; no clear difference to {listing(level)}"
+    elif found is not None and found.outcome == LIKELY:
+        lead = f"likely {lead}"
     behind = [label for label in level_in_time if label not in level]
     if behind:
         lead += f"; {listing(behind)} less accurate, not clearly faster"
@@ -244,6 +253,14 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> 
         fastest = "Nothing is clearly faster." if level_in_time else "The fastest is the most accurate, too."
         return [f"{lead}. {fastest}", *steps]
     return [f"{lead}. Below that {listing([row['label'] for row in reversed(front[:-1])])}, as listed.", *steps]
+
+
+def by_accuracy(rows: Sequence[pd.Series]) -> list[pd.Series]:
+    return sorted(rows, key=lambda row: (-row["test_top1_percent_mean"], row["label"]))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def imaginary_part(verdicts: Sequence[Verdict] | None) -> list[str]:
@@ -320,10 +337,12 @@ def patches_or_mixing(sample: Sample, rows: pd.DataFrame, summary: pd.DataFrame)
         return ["Withheld: a third or more of the runs failed."]
     best = others.sort_values("test_top1_percent_mean").iloc[-1]
     share = 100 * without["test_top1_percent_mean"] / best["test_top1_percent_mean"]
+    gap = sample.difference(best, without)
+    doubt = "" if sign(gap) else " Too small to tell whether mixing changes anything."
     return [
         f"At patch {without['patch_size']} px the net without a mixing layer (conv1x1) reaches {share:.0f} % of the "
-        f"accuracy of the best mixer, {clean(best['label'])}.",
-        f"{clean(best['label'])} minus conv1x1: {gap_text(sample.difference(best, without))}",
+        f"accuracy of the most accurate mixer, {clean(best['label'])}.{doubt}",
+        f"{clean(best['label'])} minus conv1x1: {gap_text(gap)}",
         "Other patch sizes are not among these records; PATCH_SIZE=1, 2 and 8 would tell how this changes.",
     ]
 

@@ -268,6 +268,15 @@ def verdict(row: dict[str, Any]) -> str:
     return word if row["holm_p"] is not None and row["holm_p"] < SIGNIFICANT else f"likely {word}"
 
 
+def compared_with(sample: Sample, reference: Runs, others: Sequence[Runs]) -> dict[str, dict[str, Any]]:
+    """Others less the reference, by label, tests corrected for their number; without those with no seed in common."""
+    rows = [row for row in (_compared(sample, runs, reference) for runs in others) if row is not None]
+    several = [row for row in rows if row["p_value"] is not None]
+    for row, p in zip(several, holm([row["p_value"] for row in several]), strict=True):
+        row["holm_p"] = p
+    return {row["label"]: row | {"verdict": verdict(row)} for row in rows}
+
+
 def resample_images(correct: NDArray[np.bool_], replicates: int = REPLICATES) -> Floats:
     """Accuracy in percent of nets (nets, images) on draws of as many images, with replacement: (nets, replicates)."""
     images, answers = correct.shape[1], correct.astype(np.float32)

@@ -79,7 +79,7 @@ def refused(capsys, *arguments: str) -> str:
         ("train --mixer dct --threads 0", "allowed:"),
         ("train --mixer dct --match size", "allowed: width, params, flops"),
         ("train --mixer dct --norm batch", "allowed: image, token"),
-        ("train --mixer dct --augment light", "allowed for constellations"),
+        ("train --mixer dct --augment light", "allowed for mosaics"),
         ("train --mixer dct --device cuda", "sees no GPU"),
         ("train --mixer dct --device tpu", "allowed: cpu, cuda"),
         (f"train --mixer hadamard --image-size 18 --patch-size 1 {' '.join(TINY)}", "16 and 20"),
@@ -115,7 +115,7 @@ def test_cifar100_that_is_missing_or_damaged_is_told(capsys, tmp_path, monkeypat
 
     monkeypatch.setattr("urllib.request.urlopen", no_network)
     train = ["train", "--mixer", "dct", "--dataset", "cifar100", "--device", "cpu", "--results", str(tmp_path / "r")]
-    assert "DATASET=constellations" in refused(capsys, *train, "--data-dir", str(tmp_path / "empty"))
+    assert "DATASET=mosaics" in refused(capsys, *train, "--data-dir", str(tmp_path / "empty"))
     for content in (b"<html>", b"\0" * (50_000 * data.RECORD_BYTES)):
         folder = tmp_path / "bad" / "cifar-100-binary"
         folder.mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ def test_bench_all_ends_with_tables_and_plots_and_does_nothing_twice(capsys, tmp
     assert cli.main(command) == 0
     said = capsys.readouterr().out
     assert "plan: 2 accuracy, 2 cost, 15 latency" in said and "about" in said
-    written = {path.name for path in tmp_path.rglob("*") if path.parent.name == "constellations-quick"}
+    written = {path.name for path in tmp_path.rglob("*") if path.parent.name == "mosaics-quick"}
     assert {"summary.md", "summary.csv", "latency.md", "scaling.md", "cost.md"} <= written
     assert {"accuracy-vs-flops.png", "latency-vs-image-size.svg", "learning-curves.png"} <= written
     records = {path: path.read_bytes() for path in (tmp_path / "records").iterdir()}

@@ -165,7 +165,15 @@ def test_only_nets_that_mix_tokens_solve_it(tmp_path):
 
     def held_out_accuracy(mixer: str, norm: str) -> float:
         (trial,) = Plan(
-            Request(mixer=mixer, norm=norm, train_images=12_000, profile="quick", device="cpu", threads=1)
+            Request(
+                mixer=mixer,
+                norm=norm,
+                dataset="constellations",
+                train_images=12_000,
+                profile="quick",
+                device="cpu",
+                threads=1,
+            )
         ).accuracy(all_seeds=False)
         assert (trial.dataset, trial.image_size, trial.patch_size) == ("constellations", 16, 2)
         outcome = train(trial, load_data(trial, tmp_path, "cpu"), tmp_path / f"{mixer}.pt")

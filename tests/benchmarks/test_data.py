@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks.errors import UserError
-from benchmarks.measure import constellations, data
+from benchmarks.measure import data
 from benchmarks.trial import Trial
 
 NATIVE = 32
@@ -175,7 +175,7 @@ def test_nothing_there_and_no_network_says_what_to_type(tmp_path, monkeypatch, c
         socket.setdefaulttimeout(None)
     message = str(caught.value)
     assert "\n" not in message
-    for part in ("cifar-100-binary", "cifar-100-python", str(tmp_path / "data"), "DATA_DIR=", "DATASET=constellations"):
+    for part in ("cifar-100-binary", "cifar-100-python", str(tmp_path / "data"), "DATA_DIR=", "DATASET=mosaics"):
         assert part in message
     assert not list((tmp_path / "data").iterdir())
     assert capfd.readouterr() == ("", "")
@@ -317,9 +317,10 @@ def test_resizing_is_pillows_bicubic(height, width, chunk):
         assert np.abs(difference).max() <= 2
 
 
+@pytest.mark.parametrize("rendered", data.RENDERED)
 @pytest.mark.parametrize(("count", "val"), [(100, 50), (800, 400), (2000, 500), (20_000, 2000)])
-def test_constellations_hold_out_a_balanced_tenth(count, val):
-    loaded = data.load_data(trial("constellations", 16, train_images=count), Path("unused"), "cpu")
+def test_what_is_drawn_holds_out_a_balanced_tenth(rendered, count, val):
+    loaded = data.load_data(trial(rendered, 16, train_images=count), Path("unused"), "cpu")
     assert len(loaded.val_images) == val and len(loaded.train_images) == count - val
     assert loaded.val_labels.bincount().tolist() == [val // 10] * 10
     images, labels = loaded.read_test()
@@ -328,20 +329,22 @@ def test_constellations_hold_out_a_balanced_tenth(count, val):
         loaded.read_test()
 
 
-def test_constellations_are_the_same_for_all_seeds_and_have_the_stated_statistics():
+@pytest.mark.parametrize("rendered", data.RENDERED)
+def test_what_is_drawn_is_the_same_for_all_seeds_and_has_the_stated_statistics(rendered):
     first, second = (
-        data.load_data(trial("constellations", 16, train_images=4000, seed=s), Path("unused"), "cpu") for s in (0, 1)
+        data.load_data(trial(rendered, 16, train_images=4000, seed=s), Path("unused"), "cpu") for s in (0, 1)
     )
     assert torch.equal(first.train_images, second.train_images)
     pixels = first.train_images.float() / 255
     assert pixels.mean().item() == pytest.approx(first.info.mean[0], abs=0.002)
     assert pixels.std().item() == pytest.approx(first.info.std[0], abs=0.002)
-    assert first.info.num_classes == constellations.NUM_CLASSES
+    assert first.info.num_classes == data.RENDERED[rendered].NUM_CLASSES
 
 
-def test_constellations_need_a_number_of_images():
-    with pytest.raises(UserError, match="--train-images"):
-        data.load_data(trial("constellations", 16), Path("unused"), "cpu")
+@pytest.mark.parametrize("rendered", data.RENDERED)
+def test_what_is_drawn_needs_a_number_of_images(rendered):
+    with pytest.raises(UserError, match=f"--train-images.*{rendered}"):
+        data.load_data(trial(rendered, 16), Path("unused"), "cpu")
 
 
 @given(count=st.integers(1, 200), batch_size=st.integers(1, 70), seed=st.integers(0, 9))

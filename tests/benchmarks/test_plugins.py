@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = [
     *("--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1"),
     *("--epochs", "1", "--train-images", "300", "--seed", "0", "--rounds", "1"),
+    *("--dataset", "constellations"),
 ]
 
 HEAD = "import torch\nfrom mixers import Mixer, register_mixer\n\n\n"
