@@ -131,6 +131,7 @@ def report(options: argparse.Namespace) -> int:
     from benchmarks.report.build import write_report
     from benchmarks.sources import other_code_line
 
+    _only(options, ("results",))
     if line := other_code_line(load_records(options.results)):
         print(printable(line))
     say_where([*write_atlas(options.results), *write_report(options.results)])
@@ -498,7 +499,8 @@ def nearest_flag(given: str, flags: Sequence[str]) -> str:
     """The flag nearest to what was typed; the dashes that all have in common bring nothing near."""
     if not given.startswith("-"):
         return ""
-    found = nearest(given.split("=", maxsplit=1)[0].strip("-"), [name.strip("-") for name in flags])
+    word = given.split("=", maxsplit=1)[0].strip("-").lower().replace("_", "-")
+    found = nearest(word, [name.strip("-") for name in flags])
     return found.replace("'", "'--", 1)
 
 
@@ -521,7 +523,7 @@ def _parser() -> argparse.ArgumentParser:
     add("folder", nargs="?", type=Path, help=argparse.SUPPRESS)
     add("--mixer", help="names, wildcards, options or plug-ins: dct | 'fft*,attention(heads=4)' | file.py:MyMixer")
     add("--dataset", help=" | ".join(CHOICES["dataset"]))
-    add("--data-dir", type=Path, default=Path("data"), help="where CIFAR-100 is, or is downloaded to (data)")
+    add("--data-dir", type=_path, default=Path("data"), help="where CIFAR-100 is, or is downloaded to (data)")
     add("--image-size", type=_list(str), help="pixels, or a list: 16,32 or 16x32")
     add("--patch-size", type=_number(int), help="side of a token in pixels; 1: every pixel is a token")
     add("--dim", type=_number(int), help="channels of the backbone, a multiple of 8")
@@ -542,7 +544,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=_number(int), help="on the CPU (all cores)")
     add("--rounds", type=_number(int), help="of the latency sweep; steps of a profile")
     add("--profile", help="quick (without a GPU) | full (with one)")
-    add("--results", type=Path, default=Path("results"), help="folder of records, tables and plots (results)")
+    add("--results", type=_path, default=Path("results"), help="folder of records, tables and plots (results)")
     add("--log", type=_list(str), help="curves of training runs: tensorboard | wandb, or both")
     add(
         "--retry", choices=["failed", "changed"], help="measure again: failed trials | those of other code than today's"
@@ -552,6 +554,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--workers", type=_workers, help="training runs side by side on this machine (1)")
     add("--ray", help="training runs on a Ray cluster: auto, or its address")
     return parser
+
+
+def _path(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; allowed: the name of a folder, . for this one")
+    return Path(text)
 
 
 def _number(kind: type) -> Callable[[str], Any]:

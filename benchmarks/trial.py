@@ -201,7 +201,11 @@ def check_value(name: str, value: Any) -> None:
     if name in RANGES:
         low, high = RANGES[name]
         if not low <= value <= high:  # nor is NaN, whatever it is compared with
-            raise UserError(f"{flag(name)} is {value}; allowed: {low:g} to {high:g}")
+            raise UserError(f"{flag(name)} is {value}; allowed: {_number(low)} to {_number(high)}")
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def flag(name: str) -> str:

@@ -67,9 +67,12 @@ class Mixer(FixedTensors, SavesDefinition):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for name, wrapped in (("__init__", _keeping_options), ("forward", _checked), ("reference", _checked)):
-            if name in vars(cls):
-                setattr(cls, name, wrapped(vars(cls)[name]))
+        if "__init__" in vars(cls):
+            cls.__init__ = _keeping_options(cls.__init__)  # type: ignore[method-assign]
+        for name in ("forward", "reference"):
+            owner = next(base for base in cls.__mro__ if name in vars(base))
+            if owner is cls or not issubclass(owner, Mixer):  # one from a class beside a mixer is held to it too
+                setattr(cls, name, _checked(vars(owner)[name]))
 
     @property
     def tokens(self) -> int:
@@ -83,6 +86,7 @@ class Mixer(FixedTensors, SavesDefinition):
             MixerError: it is anything else.
         """
         shape = (self.dim, *self.size)
+        check_is_tensor(x)
         if x.ndim == 4 and x.shape[1:] == shape and x.is_floating_point():
             return
         built = f"{type(self).__name__} was built for inputs of {_by(shape)} (C x H x W)"
@@ -153,12 +157,23 @@ class Mixer(FixedTensors, SavesDefinition):
         return f"dim={self.dim}, size={height}x{width}, out_channels={self.out_channels}"
 
 
+def check_is_tensor(x: Any) -> None:
+    """Tells of an input that PyTorch would tell of by an attribute that it lacks.
+
+    Raises:
+        MixerError: x is no tensor.
+    """
+    if not isinstance(x, Tensor | torch.fx.Proxy):
+        raise MixerError(f"the input is of {type(x).__name__}; allowed: a tensor, such as torch.as_tensor(images)")
+
+
 def check_floating_point(x: Tensor) -> None:
     """For nets, whose layers would tell of it in their own words.
 
     Raises:
-        MixerError: x is of whole or complex numbers.
+        MixerError: x is of whole or complex numbers, or no tensor.
     """
+    check_is_tensor(x)
     if not x.is_floating_point():
         raise MixerError(f"the input is of {x.dtype}; allowed: floating point, such as images.float() / 255")
 
@@ -195,6 +210,10 @@ def _keeping_options(init: Callable[..., None]) -> Callable[..., None]:
             given = {name: value for name, value in [*bound.arguments.items()][1:] if name not in ("dim", "size")}
             vars(self)["given_options"] = given  # before nn.Module's constructor, which leaves it there
             args, kwargs = bound.args[1:], bound.kwargs
+            init(self, *args, **kwargs)
+            if not {"dim", "size"} <= vars(self).keys():
+                raise MixerError(f"{type(self).__name__}.__init__ has to call super().__init__(dim, size)")
+            return
         init(self, *args, **kwargs)
 
     return keeping
@@ -203,12 +222,25 @@ def _keeping_options(init: Callable[..., None]) -> Callable[..., None]:
 def _checked(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """A method on inputs of the mixer's shape alone; see `Mixer`."""
 
+    if not callable(function) and not isinstance(function, classmethod):
+        return function
+    parameters = [*inspect.signature(getattr(function, "__func__", function)).parameters, "x", "x"]
+    first = parameters[0 if isinstance(function, staticmethod) else 1]
+    if isinstance(function, staticmethod | classmethod):
+        unbound = function
+
+        def function(self: Mixer, *args: Any, **kwargs: Any) -> Tensor:
+            return unbound.__get__(self, type(self))(*args, **kwargs)
+
     @functools.wraps(function)
-    def checked(self: Mixer, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if isinstance(x, torch.fx.Proxy):  # a symbolic trace knows no shapes
-            return function(self, x, *args, **kwargs)
+    def checked(self: Mixer, *args: Any, **kwargs: Any) -> Tensor:
+        if not args and first in kwargs:
+            args = (kwargs.pop(first),)
+        if not args or isinstance(args[0], torch.fx.Proxy):  # a symbolic trace knows no shapes
+            return function(self, *args, **kwargs)
+        x, *others = args
         if self._is_empty(x):
-            return function(self, torch.cat([x, x.new_zeros(1, *x.shape[1:])]), *args, **kwargs)[:0]
-        return function(self, x, *args, **kwargs)
+            return function(self, torch.cat([x, x.new_zeros(1, *x.shape[1:])]), *others, **kwargs)[:0]
+        return function(self, *args, **kwargs)
 
     return checked

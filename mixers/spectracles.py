@@ -96,10 +96,10 @@ class Spectracles(SavesDefinition):
         return {"class": "Spectracles", **self.options}
 
     def forward(self, x: Tensor) -> Tensor:
+        check_floating_point(x)
         if x.ndim != 4 or x.shape[1] != self.in_chans:
             shape = " x ".join(map(str, x.shape))
             raise MixerError(f"the input is {shape}; allowed: B x {self.in_chans} x H x W")
-        check_floating_point(x)
         if not len(x):  # FFTs refuse an empty batch
             return self.forward(torch.cat([x, x.new_zeros(1, *x.shape[1:])]))[:0]
         coordinates = unit_coordinates(x)

@@ -96,7 +96,7 @@ def refuse_what_does_not_fit(call: Callable[[], Any], device: str) -> None:
     if device != "cpu":
         return
     try:
-        needed = predict_peak_bytes(lambda: (call, ()))
+        needed = predict_peak_bytes(lambda: (call, ())) or 0
     except Exception:  # what does not run on fake tensors may run on real ones, or says itself what is wrong
         return
     free = FREE_SHARE * free_bytes("cpu")

@@ -4,7 +4,7 @@ Here a multiply-add is two operations (of complex numbers eight), an FFT of n re
 numbers 5 n log2 n, attention its two products, an average pooling its additions.
 Left out, as in the closed forms: element-wise operations, activations, norms, losses, reductions, maximum pooling,
 random numbers, and what moves data or looks at it. An operator that is neither is named as unknown, and the count is
-then a lower bound. What leaves PyTorch (NumPy, a kernel that is no registered operator) is not seen.
+then a lower bound. What leaves PyTorch for NumPy is named too; a kernel that is no registered operator is not seen.
 
 fvcore, which reads a traced graph, is the second opinion: see `flops_fvcore.py`.
 """
@@ -35,12 +35,14 @@ LEFT_OUT = {
         channel_shuffle im2col upsample_nearest1d upsample_nearest2d upsample_nearest3d
         _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d _unsafe_view
         _reshape_alias resize set lift lift_fresh unsafe_split unsafe_split_with_sizes complex polar
-        _pack_padded_sequence _to_dense _to_sparse fill zero empty_like full_like ones_like zeros_like new_empty
+        _pack_padded_sequence _to_dense _to_sparse
+        _to_sparse_csr _to_sparse_csc _to_sparse_bsr _to_sparse_bsc fill zero
+        empty_like full_like ones_like zeros_like new_empty
         new_empty_strided new_full new_ones new_zeros _sparse_coo_tensor_with_dims_and_tensors _coalesce
     """,
     "looks at it": """
         _local_scalar_dense equal is_same_size nonzero nonzero_static _assert_async _functional_assert_async
-        _assert_tensor_metadata _linalg_check_errors _has_same_storage_numel sparse_dim dense_dim is_coalesced
+        _assert_tensor_metadata _linalg_check_errors _has_same_storage_numel sparse_dim dense_dim is_coalesced is_pinned
     """,
     "activations, norms and losses": """
         _softmax _log_softmax _safe_softmax _masked_softmax glu hardswish log_sigmoid_forward _prelu_kernel
@@ -122,6 +124,7 @@ class _Counter(TorchDispatchMode):
         out = func(*args, **kwargs)
         if name in FROM_REAL:
             self._note_real(args[0], out)
+        kwargs = {key: value for key, value in kwargs.items() if key != "out"}  # the same tensor once more
         if name == "aten::mul" and self.product_by_name and not out.is_complex():
             self.total += 2 * out.numel()
         elif handler is not None:
@@ -142,7 +145,10 @@ class _Counter(TorchDispatchMode):
 
 
 class _ProductsByName(TorchFunctionMode):
-    """Tells a counter when an element-wise product is all that there is of a product asked for by its name."""
+    """Tells a counter when an element-wise product is all that there is of a product asked for by its name.
+
+    And when a tensor is handed to another library, whose work it cannot see.
+    """
 
     def __init__(self, counter: _Counter) -> None:
         super().__init__()
@@ -151,7 +157,10 @@ class _ProductsByName(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        counts = getattr(func, "__name__", "") in PRODUCTS
+        name = getattr(func, "__name__", "")
+        if name in LEAVES_PYTORCH:
+            self.counter.unknown.add(f"Tensor.{name}")
+        counts = name in PRODUCTS
         self.counter.product_by_name += counts
         try:
             return func(*args, **(kwargs or {}))
@@ -160,6 +169,7 @@ class _ProductsByName(TorchFunctionMode):
 
 
 PRODUCTS = {"outer", "ger", "kron", "einsum", "vecdot", "linalg_vecdot"}
+LEAVES_PYTORCH = {"numpy", "__array__", "__dlpack__"}
 FROM_REAL = {"aten::_to_copy", "aten::constant_pad_nd", "aten::clone"}
 ACCUMULATE = {"aten::index_put", "aten::_unsafe_index_put"}
 

@@ -146,18 +146,19 @@ def _items_that_fit(index: int, timing: Timing, num_classes: int) -> Iterator[It
     timing.metrics["peak_memory_bytes"] = None  # on a GPU measured with the net
     free, most = math.inf, 0.0
 
-    def needed(target: str, mode: str) -> int:
+    def needed(target: str, mode: str) -> int | None:
         return predict_peak_bytes(functools.partial(_dry_run, trial, target, mode, num_classes))
 
     if trial.device == "cpu":
         free = free_bytes("cpu") * FREE_SHARE
-        most = timing.metrics["peak_memory_bytes"] = needed("net", "forward_backward")
+        timing.metrics["peak_memory_bytes"] = needed("net", "forward_backward")
+        most = timing.metrics["peak_memory_bytes"] or 0
     if not is_per_block(trial.mixer):
         timing.metrics |= mixer_work(trial)
     for target, mode in METRIC_OF:
         if target == "mixer" and is_per_block(trial.mixer):
             continue  # there is no one mixer to time
-        if most <= free or needed(target, mode) <= free:
+        if most <= free or (needed(target, mode) or 0) <= free:
             yield Item(index, target, mode)
     if most > free:
         timing.status = "oom"
@@ -174,11 +175,14 @@ def mixer_work(trial: Trial) -> dict[str, int]:
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         mixer = create_mixer(trial.mixer, trial.dim, trial.grid)
         x = torch.randn(trial.batch_size, trial.dim, *trial.grid)
-        y = mixer(x)
-        moved = _input_bytes(trial) * (x.numel() + y.numel()) // x.numel()
+        try:
+            same = mixer(x) is x
+        except (RuntimeError, TypeError):  # it does not go without numbers
+            same = False
+        moved = _input_bytes(trial) * (mixer.dim + mixer.out_channels) // mixer.dim
         moved += sum(p.numel() * p.element_size() for p in mixer.parameters())
         flops = trial.batch_size * mixer.flops()
-    return {"mixer_bytes": 0 if y is x else moved, "mixer_batch_flops": flops}
+    return {"mixer_bytes": 0 if same else moved, "mixer_batch_flops": flops}
 
 
 def _input_bytes(trial: Trial) -> int:

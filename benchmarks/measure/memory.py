@@ -78,11 +78,17 @@ def peak_bytes(run: Callable[[], Any], alive: Iterable[Tensor], device: str) -> 
     return counter.peak
 
 
-def predict_peak_bytes(make: Callable[[], tuple[Callable[[], Any], Iterable[Tensor]]]) -> int:
-    """The peak that `make() -> (run, alive)` would have on a CPU, found without allocating or computing."""
+def predict_peak_bytes(make: Callable[[], tuple[Callable[[], Any], Iterable[Tensor]]]) -> int | None:
+    """The peak that `make() -> (run, alive)` would have on a CPU, found without allocating or computing.
+
+    None where `run` does not go without numbers: it looks at them, or hands them to NumPy.
+    """
     with FakeTensorMode(allow_non_fake_inputs=True):
         run, alive = make()
-        return peak_bytes(run, alive, "cpu")
+        try:
+            return peak_bytes(run, alive, "cpu")
+        except (RuntimeError, TypeError):  # a mistake in it shows when it is run
+            return None
 
 
 def free_bytes(device: str) -> int:

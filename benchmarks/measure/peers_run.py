@@ -312,7 +312,7 @@ def _excess(spec: str, size: tuple[int, int], batch: int, rounds: int) -> str:
         return run, [x, *mixer.parameters(), *mixer.buffers()]
 
     flops: list[int] = []
-    needed = MEMORY_FACTOR * predict_peak_bytes(make) + 3 * POOL_BYTES
+    needed = MEMORY_FACTOR * (predict_peak_bytes(make) or 0) + 3 * POOL_BYTES
     free = FREE_SHARE * free_bytes("cpu")
     if needed > free:
         raise MemoryError(f"it would take about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free")

@@ -76,7 +76,10 @@ def method_of(net: MixerNet, trial: Trial) -> str:
 
 
 def training_step_bytes(trial: Trial) -> int:
-    """Predicted peak of a training step's tensors, without the optimizer's, in bytes; nothing is computed."""
+    """Predicted peak of a training step's tensors, without the optimizer's, in bytes; nothing is computed.
+
+    0 where it cannot be predicted, see `predict_peak_bytes`.
+    """
     assert trial.batch_size is not None
     batch = trial.batch_size
 
@@ -86,7 +89,7 @@ def training_step_bytes(trial: Trial) -> int:
         parameters = list(net.parameters())
         return lambda: torch.autograd.grad(net(images).sum(), parameters), [images, *parameters, *net.buffers()]
 
-    return predict_peak_bytes(make)
+    return predict_peak_bytes(make) or 0
 
 
 def train(

@@ -6,25 +6,31 @@ from collections.abc import Sequence
 
 from benchmarks.report.frame import plain
 from benchmarks.report.page import Group
-from benchmarks.report.page_answers import answers, main_rows, mean_with_interval
+from benchmarks.report.page_answers import answers, beside, main_rows, mean_with_interval
+from benchmarks.report.tables import withheld
 from benchmarks.report.text import NOTHING, significant, span_of
 
 MOST_ROWS = 12
 
 
 def ranking(group: Group) -> list[str]:
-    """Mixers by test accuracy with interval, seeds and cost, best first, and what that says; [] without any."""
+    """Mixers by test accuracy with interval, seeds and cost, best first, and what that says; [] without any.
+
+    Those of which too many runs failed come last, as in the page.
+    """
     rows = main_rows(group.tables["summary"])
     if rows.empty:
         return []
-    rows = rows.sort_values(["test_top1_percent_mean", "label"], ascending=[False, True], kind="stable")
+    rows = rows.assign(_withheld=[withheld(row) for row in rows.to_dict("records")])
+    by = ["_withheld", "test_top1_percent_mean", "label"]
+    rows = rows.sort_values(by, ascending=[True, False, True], kind="stable")
     cells = [("mixer", "test top-1, 95 % interval", "seeds", "MFLOPs", "ms per image")]
     for _, row in rows.head(MOST_ROWS).iterrows():
         flops, ms = plain(row["flops"]), plain(row["net_forward_ms_per_image"])
         cells.append(
             (
                 str(row["label"]),
-                mean_with_interval(row),
+                mean_with_interval(row) + beside(row),
                 str(row["n"]),
                 NOTHING if flops is None else f"{flops / 1e6:.2f}",
                 NOTHING if ms is None else significant(ms),

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.report.build import make_report
 from benchmarks.report.claim_rules import UNDECIDED, DepthWithoutNorm, Evidence
 from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.notes import caption
 from benchmarks.report.page_answers import answers, gap_text, headlines, main_rows, sign
 from benchmarks.report.page_tables import ranked_table
 from benchmarks.report.paired import WITHHELD, Sample, paired_table
+from benchmarks.report.ranking import ranking
 from benchmarks.report.statistics import too_many_failed
 from benchmarks.report.table_files import people, table_files
 from benchmarks.report.tables import summary_table
@@ -101,6 +103,14 @@ def test_files_and_page_tell_it_beside_every_verdict(tmp_path):
     ranked = ranked_table("ranked", tables["summary"], tables["tuning"])
     assert ranked is not None and [row[0].text for row in ranked.rows] == ["1", "2", "3", "4", "–", "–"]
     assert caption(frame, tables["summary"]).endswith("Failed runs: conv1x1 1 of 9, dct 4 of 9, fft_complex 5 of 9.")
+
+
+def test_the_ranking_at_the_end_of_a_sweep_tells_it_and_puts_survivors_last(tmp_path):
+    (group,) = make_report(fill(tmp_path, {"dct": 4, "conv1x1": 1, "fft_complex": 5})).groups
+    rows = [line.split() for line in ranking(group)[2:8]]
+    assert [row[0] for row in rows] == ["random", "attention", "fft_real", "conv1x1", "dct", "fft_complex"]
+    assert ["of" in row for row in rows] == [False, False, False, True, True, True]
+    assert "(4 of 9 runs failed)" in " ".join(rows[4])
 
 
 def test_a_claim_is_undecided_and_says_why(tmp_path):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
+from benchmarks.cli import main
 from benchmarks.measure.cost import measure_cost
 from benchmarks.measure.data import DATASETS
 from benchmarks.measure.flops import HANDLERS, count_flops, flops_and_unknown
@@ -88,6 +90,9 @@ PRODUCTS: dict[str, Callable[[Tensor], Tensor]] = {  # of x (B, N, C) and W (C, 
     "ger": lambda x: torch.stack([row.ger(W[0]) for row in x.reshape(-1, C)]),
     "addr": lambda x: torch.stack([torch.addr(torch.zeros(C, D), row, W[0]) for row in x.reshape(-1, C)]),
     "kron": lambda x: torch.kron(x.reshape(-1, C), W[:1]),
+    "matmul into a tensor": lambda x: torch.matmul(x, W, out=torch.empty(B, N, D)),
+    "bmm into a tensor": lambda x: torch.bmm(x, WIDE, out=torch.empty(B, N, D)),
+    "operands by name": lambda x: torch.bmm(mat2=WIDE, input=x),
     "multi_dot": lambda x: torch.linalg.multi_dot([x.reshape(-1, C), W]),
     "conv1d": lambda x: F.conv1d(x.mT, W.T[:, :, None]),
     "conv_transpose1d": lambda x: F.conv_transpose1d(x.mT, W[:, :, None]),
@@ -140,6 +145,10 @@ FFTS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {  # of x (B, 4, H, 
     "irfft2": (lambda x: torch.fft.irfft2(torch.complex(x, x), s=(H, 22)), 2.5 * 4 * H * 22 * math.log2(H * 22)),
     "hfft": (lambda x: torch.fft.hfft(torch.complex(x, x)), 2.5 * 4 * H * 22 * math.log2(22)),
     "ihfft": (torch.fft.ihfft, 2.5 * 4 * H * V * math.log2(V)),
+    "rfft into a tensor": (
+        lambda x: torch.fft.rfft(x, out=torch.empty(B, 4, H, V // 2 + 1, dtype=torch.cfloat)),
+        2.5 * 4 * H * V * math.log2(V),
+    ),
     "vmap": (torch.vmap(torch.fft.fft2), 2.5 * 4 * H * V * math.log2(H * V)),
     "stft": (
         lambda x: torch.stft(
@@ -209,6 +218,7 @@ LEFT_OUT = [
     *("nn.Softmax(-1)(x)", "nn.PReLU()(x)", "nn.GLU(1)(x)", "nn.PixelShuffle(2)(x)", "nn.ReflectionPad2d(1)(x)"),
     *("nn.Upsample(scale_factor=2)(x)", "nn.MaxPool2d(2)(x)", "nn.AdaptiveAvgPool2d(2)(x)", "nn.Unfold(2)(x)"),
     *("nn.MaxPool1d(2)(x[0])", "F.cross_entropy(x.flatten(1), x.new_zeros(2).long())", "torch._foreach_add([x], 1)[0]"),
+    *("torch.add(x, x, out=torch.empty(2, 4, 8, 8))", "x[0, 0].to_sparse_csr().to_dense()"),
 ]
 NAMED = {
     "x.cumsum(1)": "cumsum",
@@ -232,6 +242,25 @@ NAMED = {
     "torch.compile(lambda y: y.sort()[0])(x)": "sort",
     "checkpoint(lambda y: y.sort()[0], x, use_reentrant=False)": "sort",
 }
+
+
+class InNumPy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return torch.from_numpy(x.numpy() @ W.numpy())
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (InNumPy.apply, "numpy"),
+        (lambda x: torch.from_numpy(np.fft.fft(x)), "__array__"),
+        (torch.from_dlpack, "__dlpack__"),
+        (torch.compile(lambda x: torch.from_numpy(x.detach().numpy() * 2)), "numpy"),
+    ],
+)
+def test_what_is_handed_to_numpy_is_named(call, name):
+    assert flops_and_unknown(Call(call), torch.randn(B, N, C))[1] == [f"Tensor.{name}"]
 
 
 @pytest.mark.parametrize("text", LEFT_OUT)
@@ -321,6 +350,39 @@ def test_the_record_and_the_command_line_name_what_is_not_counted(tmp_path, capl
         metrics = measure_cost(trial)
     assert metrics["flops_counted"] == metrics["flops_executed"] and metrics.get("flops_unknown") == unknown
     assert ("lower bound" in caplog.text) == bool(unknown) and (unknown or "") in caplog.text
+
+
+IN_NUMPY = """
+import torch
+from mixers import Mixer
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return torch.from_numpy(x.numpy() * 2)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * 2
+
+class InNumPy(Mixer):
+    def forward(self, x):
+        return Doubled.apply(x)
+
+    def flops(self):
+        return 0
+"""
+
+
+def test_a_mixer_that_computes_in_numpy_is_measured_and_its_count_marked(tmp_path):
+    file = tmp_path / "in_numpy.py"
+    file.write_text(IN_NUMPY)
+    tiny = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1", "--rounds", "1"]
+    tiny += ["--epochs", "1", "--train-images", "300", "--image-size", "16", "--results", str(tmp_path)]
+    for verb in ("cost", "latency", "train"):
+        assert main([verb, "--mixer", f"{file}:InNumPy", *tiny]) == 0
+    (cost,) = load_records(tmp_path, "cost-*.json")
+    assert cost.status == "ok" and cost.metrics["flops_unknown"] == "Tensor.numpy"
 
 
 def test_a_count_that_is_a_lower_bound_is_marked_in_the_tables(tmp_path):

@@ -93,6 +93,12 @@ def test_plain_attention_takes_the_weights_that_the_fused_kernel_does_not():
     assert plain - fused > weights
 
 
+@pytest.mark.parametrize("run", [lambda x: x.numpy(), lambda x: x.sum().item() and x, torch.unique])
+def test_what_does_not_go_without_numbers_is_not_predicted(run):
+    x = torch.randn(2, 3)
+    assert predict_peak_bytes(lambda: (lambda: run(torch.ones(3) * 2), [x])) is None
+
+
 @pytest.mark.parametrize("mixer", ["attention(backend=plain)", "random", "dct"])
 def test_the_impossible_is_predicted_without_taking_memory(mixer):
     def make():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -157,3 +159,61 @@ def test_a_batch_of_any_size_is_one_program() -> None:
     program = torch.export.export(mixer, (torch.randn(4, DIM, *SIZE),), dynamic_shapes=({0: batch},)).module()
     x = torch.randn(7, DIM, *SIZE)
     torch.testing.assert_close(program(x), mixer(x))
+
+
+class _Static(Mixer):
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:  # type: ignore[override]
+        return x.flip(2)
+
+
+class _OfClass(Mixer):
+    @classmethod
+    def forward(cls, x: Tensor) -> Tensor:  # type: ignore[override]
+        return x.flip(2)
+
+
+class _OtherName(Mixer):
+    def forward(self, tokens: Tensor, twice: bool = False) -> Tensor:  # type: ignore[override]
+        return tokens * (2 if twice else 1)
+
+
+class _Beside:
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flip(2)
+
+
+class _FromBeside(_Beside, Mixer):
+    pass
+
+
+@pytest.mark.parametrize("cls", [_Static, _OfClass, _OtherName, _FromBeside])
+def test_a_forward_of_any_form_runs_and_is_held_to_its_shape(cls: type[Mixer]) -> None:
+    mixer, x = cls(DIM, SIZE), torch.randn(2, DIM, *SIZE)
+    name = "tokens" if cls is _OtherName else "x"
+    assert mixer(x).shape == mixer(**{name: x}).shape == x.shape
+    assert mixer(x[:0]).shape == x[:0].shape
+    for wrong in (lambda: mixer(x.mT), lambda: mixer(**{name: x.mT})):
+        with pytest.raises(MixerError, match=rf"^{cls.__name__} was built for inputs of 8 x 4 x 6"):
+            wrong()
+    if cls is _OtherName:
+        assert torch.equal(mixer(twice=True, tokens=x), 2 * x)
+
+
+@pytest.mark.parametrize("given", [None, "dct", 3, [1.0], np.zeros((2, DIM, *SIZE), np.float32)], ids=type)
+def test_what_is_no_tensor_is_refused(given: Any) -> None:
+    mixer = create_mixer("dct", DIM, SIZE)
+    metaformer = MixerMetaFormer("dct", (32, 64), (1, 1), dims=(8, 16), num_classes=10)
+    nets = [MixerNet("dct", 10, img_size=16, dim=8, depth=1), Spectracles(8, 1, num_classes=10), metaformer]
+    for function in (mixer, mixer.reference, *nets):
+        with pytest.raises(MixerError, match=f"^the input is of {type(given).__name__}; allowed: a tensor"):
+            function(given)
+
+
+def test_a_constructor_that_forgets_the_one_above_is_told() -> None:
+    class Forgets(Mixer):
+        def __init__(self, dim: int, size: tuple[int, int]) -> None:
+            torch.nn.Module.__init__(self)
+
+    with pytest.raises(MixerError, match=r"^Forgets.__init__ has to call super\(\).__init__\(dim, size\)$"):
+        Forgets(DIM, SIZE)
