@@ -13,12 +13,23 @@ from typing import Any
 import psutil
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+    UnsupportedOperatorException,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 FREE_SHARE = 0.8  # of the free memory may be asked for on a CPU
 NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of PyTorch on a CPU, CUDA, and its libraries
+
+NEEDS_NUMBERS = (
+    *(DataDependentOutputException, DynamicOutputShapeException),
+    *(UnsupportedFakeTensorException, UnsupportedOperatorException),
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -78,6 +89,11 @@ def peak_bytes(run: Callable[[], Any], alive: Iterable[Tensor], device: str) -> 
     return counter.peak
 
 
+def needs_numbers(error: BaseException) -> bool:
+    """Whether a run on fake tensors ended since they hold no numbers."""
+    return isinstance(error, NEEDS_NUMBERS) or any(words in str(error) for words in ("tensor subclass", "fake impl"))
+
+
 def predict_peak_bytes(make: Callable[[], tuple[Callable[[], Any], Iterable[Tensor]]]) -> int | None:
     """The peak that `make() -> (run, alive)` would have on a CPU, found without allocating or computing.
 
@@ -87,8 +103,10 @@ def predict_peak_bytes(make: Callable[[], tuple[Callable[[], Any], Iterable[Tens
         run, alive = make()
         try:
             return peak_bytes(run, alive, "cpu")
-        except (RuntimeError, TypeError):  # a mistake in it shows when it is run
-            return None
+        except Exception as error:
+            if needs_numbers(error):
+                return None
+            raise
 
 
 def free_bytes(device: str) -> int:

@@ -47,6 +47,7 @@ def test_every_round_of_every_mixer_is_timed_and_a_mixer_that_raises_is_told(tmp
     dct, attention, broken = measure_latency([trial("dct"), trial("attention"), trial("broken:Broken")])
     for timing in (dct, attention):  # of real tensors: for fake ones PyTorch would choose another attention
         assert timing.metrics["method"] == create_mixer(timing.trial.mixer, 8, (8, 8)).method_on("cpu")
+    assert broken.metrics["method"] is None
     for timing in (dct, attention):
         assert (timing.status, timing.reason) == ("ok", None)
         assert [row["round"] for row in timing.history] == [0, 1]
