@@ -11,17 +11,6 @@ from mixers import Mixer, MixerError, MixerNet, Spectracles, create_mixer, list_
 from mixers.registry import mixer_entry
 
 NOT_WHOLE = ["64", 64.0, True, None, [64], np.float64(64), float("nan"), 10**30, *map(torch.tensor, ([1, 2], True))]
-    "64",
-    64.0,
-    True,
-    None,
-    [64],
-    np.float64(64),
-    torch.tensor([1, 2]),
-    float("nan"),
-    torch.tensor(True),
-    10**30,
-]
 KINDS = [np.int64, np.int32, np.uint8, np.array, torch.tensor]
 
 
