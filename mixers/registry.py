@@ -237,9 +237,9 @@ def _load_plugin(name: str) -> Entry:
             classes = [
                 k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, Mixer) and v is not Mixer
             ]
-            other = "" if cls is None else ", what it has of that name is no subclass of mixers.Mixer"
+            wrong_kind = "" if cls is None else ", what it has of that name is no subclass of mixers.Mixer"
             have = f"{', '.join(classes) or 'none'}.{nearest(attribute, classes)}"
-            raise MixerError(f"it has no Mixer {attribute!r}{other}; it has: {have}")
+            raise MixerError(f"it has no Mixer {attribute!r}{wrong_kind}; it has: {have}")
     except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())  # an error is one line
         if not isinstance(error, MixerError):
