@@ -6,7 +6,7 @@ import difflib
 import math
 import numbers
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from mixers.errors import MixerError
 
 
 def whole_number(name: str, value: Any, lowest: int | None = None, allowed: str | None = None) -> int:
-    """The value as an int: any that Python takes for an index, NumPy's too, but neither text nor True.
+    """The value as an int of 64 bits: any that Python takes for an index, NumPy's too, but neither text nor True.
 
     Args:
         name: of the argument.
@@ -27,13 +27,24 @@ def whole_number(name: str, value: Any, lowest: int | None = None, allowed: str 
         MixerError: it is anything else.
     """
     try:
-        number = None if isinstance(value, bool) else operator.index(value)
+        is_flag = isinstance(value, bool) or (isinstance(value, torch.Tensor) and value.dtype == torch.bool)
+        number = None if is_flag else operator.index(value)
     except (TypeError, RuntimeError, ValueError):  # of a tensor: it holds several numbers, or no whole one
         number = None
-    if number is None or (lowest is not None and number < lowest):
+    if number is None or abs(number) >= 2**63 or (lowest is not None and number < lowest):
         words = "whole numbers" if lowest is None else f"whole numbers from {lowest}"
+        words += " of 64 bits" if number is not None and abs(number) >= 2**63 else ""
         raise MixerError(f"{name} is {value!r}; allowed: {allowed or words}")
     return number
+
+
+def whole_seed(value: Any) -> int:
+    """What a generator of PyTorch takes for a seed, as an int.
+
+    Raises:
+        MixerError: it is no whole number, below 0, or takes more than 63 bits.
+    """
+    return whole_number("seed", value, 0, f"whole numbers from 0 to {2**63 - 1}")
 
 
 def divisor(mixer: str, dim: int, value: Any, parts: str) -> int:
@@ -59,7 +70,8 @@ def two_sides(name: str, value: Any) -> tuple[int, int]:
         MixerError: it is anything else.
     """
     allowed = "a whole number for a square, or (H, W)"
-    sides = value if isinstance(value, Iterable) and not isinstance(value, (str, bytes, torch.Tensor)) else (value,) * 2
+    no_pair = isinstance(value, (str, bytes, torch.Tensor, Mapping, Set)) or not isinstance(value, Iterable)
+    sides = (value,) * 2 if no_pair or getattr(value, "ndim", 1) == 0 else value
     try:
         height, width = (whole_number(name, side) for side in sides)
     except ValueError as error:
@@ -76,6 +88,17 @@ def finite_number(name: str, value: Any, allowed: str = "finite numbers") -> flo
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         raise MixerError(f"{name} is {value!r}; allowed: {allowed}")
     return float(value)
+
+
+def check_rate(name: str, value: Any) -> None:
+    """Holds a rate of dropout to what leaves something.
+
+    Raises:
+        MixerError: it is no number from 0 to below 1.
+    """
+    allowed = "from 0 to below 1"
+    if not 0 <= finite_number(name, value, allowed) < 1:
+        raise MixerError(f"{name} is {value}; allowed: {allowed}")
 
 
 def flag(name: str, value: Any) -> bool:
@@ -108,7 +131,7 @@ def factory_options(device: Any, dtype: Any) -> dict[str, Any]:
     """
     try:
         device = None if device is None else torch.device(device)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise MixerError(f"device is {device!r}; allowed: names such as 'cpu', 'cuda', 'cuda:1' and 'meta'") from error
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise MixerError(f"dtype is {dtype!r}; allowed: floating-point dtypes such as torch.float32 and torch.bfloat16")

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mixers.arguments import divisor, whole_number
+from mixers.arguments import divisor, whole_number, whole_seed
 from mixers.base import Mixer, MixerError
 from mixers.methods import fastest
 from mixers.registry import register_mixer
@@ -265,7 +265,7 @@ class Performer(SelfAttention):
         width = dim // self.heads
         features = max(1, int(width * math.log(width))) if features is None else features
         self.features = features = whole_number("performer: features", features, 1)
-        self.seed = whole_number("seed", seed)
+        self.seed = whole_seed(seed)
         self.keep_fixed()
 
     def fixed_tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:

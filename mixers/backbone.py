@@ -12,7 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mixers.arguments import factory_options, finite_number, flag, no_others, one_of, two_sides, whole_number
+from mixers.arguments import (
+    check_rate,
+    factory_options,
+    finite_number,
+    flag,
+    no_others,
+    one_of,
+    two_sides,
+    whole_number,
+)
 from mixers.base import Mixer, MixerError, check_floating_point
 from mixers.blocks import mixer_of_each_block
 from mixers.fixed import FixedTensors
@@ -287,11 +296,11 @@ class Block(nn.Module):
         self.norm2 = make_norm(norm, mixer.out_channels, mixer.memory_format, keep_half)
         self.proj = ScaledConv1x1(mixer.out_channels, dim, 1)
         self.coordinates = Coordinates(mixer.size, dim, mixer.out_channels) if coordinates else None
-        self.scale1 = nn.Parameter(torch.full((dim,), layer_scale))
+        self.scale1 = nn.Parameter(torch.full((dim,), float(layer_scale)))
         self.norm3 = make_norm(norm, dim, mixer.memory_format, keep_half)
         self.expand = nn.Conv2d(dim, self.hidden, 1)
         self.contract = ScaledConv1x1(self.hidden, dim, 1)
-        self.scale2 = nn.Parameter(torch.full((dim,), layer_scale))
+        self.scale2 = nn.Parameter(torch.full((dim,), float(layer_scale)))
         self.drop_path = drop_path
 
     def forward(self, x: Tensor) -> Tensor:
@@ -483,12 +492,12 @@ def _sides(img_size: Any, patch_size: int) -> tuple[int, int]:
 def _check_arguments(dim: int, mlp_ratio: Any, layer_scale: Any, drop_rate: Any, drop_path_rate: Any) -> None:
     if dim % 8:
         raise MixerError(f"dim is {dim}; allowed: multiples of 8")
-    if int(dim * finite_number("mlp_ratio", mlp_ratio)) < 1:
-        raise MixerError(f"mlp_ratio is {mlp_ratio}; allowed: numbers that leave a hidden channel")
-    finite_number("layer_scale", layer_scale)
+    if not 1 <= int(dim * finite_number("mlp_ratio", mlp_ratio)) < 2**31:
+        raise MixerError(f"mlp_ratio is {mlp_ratio}; allowed: numbers that leave 1 to {2**31 - 1} hidden channels")
+    if abs(finite_number("layer_scale", layer_scale)) > torch.finfo(torch.get_default_dtype()).max:
+        raise MixerError(f"layer_scale is {layer_scale}; allowed: numbers that {torch.get_default_dtype()} holds")
     for name, rate in (("drop_rate", drop_rate), ("drop_path_rate", drop_path_rate)):
-        if not 0 <= finite_number(name, rate, "from 0 to below 1") < 1:
-            raise MixerError(f"{name} is {rate}; allowed: from 0 to below 1")
+        check_rate(name, rate)
 
 
 def _check_pool(global_pool: str, num_classes: int) -> None:

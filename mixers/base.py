@@ -126,8 +126,7 @@ class Mixer(FixedTensors, SavesDefinition):
         raise self._lacks("reference(self, x)", "the plain definition of forward")
 
     def _lacks(self, method: str, what: str) -> MixerError:
-        file = Path(inspect.getfile(type(self))).name
-        return MixerError(f"class {type(self).__name__} in {file} does not define {method}, {what}")
+        return MixerError(f"{_class_and_file(type(self))} does not define {method}, {what}")
 
     def definition(self) -> dict[str, Any]:
         """Class, version, and the options that say which map this is; an attribute of an option's name goes first."""
@@ -191,6 +190,14 @@ def _plain(value: Any) -> Any:
         return _NOT_PLAIN
 
 
+def _class_and_file(cls: type) -> str:
+    """Where to look for a class; one that was typed in has no file."""
+    try:
+        return f"class {cls.__name__} in {Path(inspect.getfile(cls)).name}"
+    except (OSError, TypeError):
+        return f"class {cls.__name__}"
+
+
 def _by(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
@@ -210,13 +217,21 @@ def _keeping_options(init: Callable[..., None]) -> Callable[..., None]:
             given = {name: value for name, value in [*bound.arguments.items()][1:] if name not in ("dim", "size")}
             vars(self)["given_options"] = given  # before nn.Module's constructor, which leaves it there
             args, kwargs = bound.args[1:], bound.kwargs
+        try:
             init(self, *args, **kwargs)
-            if not {"dim", "size"} <= vars(self).keys():
-                raise MixerError(f"{type(self).__name__}.__init__ has to call super().__init__(dim, size)")
-            return
-        init(self, *args, **kwargs)
+        except AttributeError as error:
+            if "_modules" not in vars(self):  # what PyTorch says of it names neither class nor remedy
+                raise _not_begun(type(self)) from error
+            raise
+        if not {"_modules", "dim", "size"} <= vars(self).keys():
+            raise _not_begun(type(self))
 
     return keeping
+
+
+def _not_begun(cls: type) -> MixerError:
+    call = "super().__init__(dim, size)"
+    return MixerError(f"{_class_and_file(cls)} does not call {call} at the beginning of its __init__")
 
 
 def _checked(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

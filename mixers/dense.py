@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mixers.arguments import whole_number
+from mixers.arguments import whole_seed
 from mixers.base import Mixer
 from mixers.methods import computed_in
 from mixers.registry import register_mixer
@@ -59,7 +59,7 @@ class Random(Dense):
 
     def __init__(self, dim: int, size: tuple[int, int], seed: int = 0) -> None:
         super().__init__(dim, size)
-        self.seed = whole_number("seed", seed)
+        self.seed = whole_seed(seed)
         self.keep_fixed()
 
     def fixed_tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:

@@ -67,7 +67,8 @@ class FixedTensors(nn.Module):
         for name in self.fixed_names if self.copied_off_cpu else ():
             matrix = getattr(self, name)
             self._buffers.pop(name + COPY, None)
-            if matrix.device.type != "cpu":
+            # a meta module computes with the tensors that functional_call gives it, by the names that those have
+            if matrix.device.type not in ("cpu", "meta"):
                 self.register_buffer(name + COPY, matrix.to(torch.bfloat16), persistent=False)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:

@@ -27,6 +27,7 @@ import importlib.util
 import inspect
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -107,6 +108,8 @@ def mixer_entry(spec: str) -> Entry:
         return _load_plugin(name)
     _load_entry_points()
     if name not in _REGISTRY:
+        if name.endswith(".py"):
+            raise MixerError(f"{spec!r} names a file; write {name}:MyMixer for the class MyMixer in it")
         if is_per_block(spec):
             raise MixerError(f"{spec!r} names mixers for the blocks of a net; it is not one mixer")
         known = [*list_mixers(), *HYBRID_NAMES]
@@ -127,7 +130,17 @@ def create_mixer(spec: str, dim: int, size: int | tuple[int, int], **options: An
     entry = mixer_entry(spec)
     options = parse_mixer(spec)[1] | options
     no_others(f"mixer {entry.name!r}", options, mixer_options(entry.cls))
-    return entry.cls(whole_number("dim", dim), two_sides("size", size), **options)
+    dim, size = whole_number("dim", dim), two_sides("size", size)
+    constructor = inspect.signature(entry.cls)
+    try:
+        constructor.bind(dim, size, **options)
+    except TypeError as error:
+        written = f"{entry.cls.__name__}{constructor}"
+        raise MixerError(
+            f"mixer {entry.name!r}: {error}; it is called as {entry.cls.__name__}(dim, size, OPTIONS), its constructor "
+            f"is {written}, and options are written in parentheses, such as attention(heads=4)"
+        ) from error
+    return entry.cls(dim, size, **options)
 
 
 def mixer_options(cls: type[Mixer]) -> list[str]:
@@ -224,11 +237,14 @@ def _load_plugin(name: str) -> Entry:
             classes = [
                 k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, Mixer) and v is not Mixer
             ]
-            raise MixerError(f"it has no Mixer {attribute!r}; it has: {', '.join(classes) or 'none'}")
+            wrong_kind = "" if cls is None else ", what it has of that name is no subclass of mixers.Mixer"
+            have = f"{', '.join(classes) or 'none'}.{nearest(attribute, classes)}"
+            raise MixerError(f"it has no Mixer {attribute!r}{wrong_kind}; it has: {have}")
     except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())  # an error is one line
-        kind = "" if isinstance(error, MixerError) else f"{type(error).__name__}: "
-        raise MixerError(f"mixer {name!r} cannot be loaded: {kind}{reason}") from error
+        if not isinstance(error, MixerError):
+            reason = f"{type(error).__name__}: {reason}{_line_in(place, error)}"
+        raise MixerError(f"mixer {name!r} cannot be loaded: {reason}") from error
     if place.endswith(".py"):
         where = f"{path.resolve()}:{attribute}"
         copyreg.pickle(cls, lambda mixer: (_blank, (where,), mixer.__reduce_ex__(2)[2]))
@@ -240,6 +256,16 @@ def _load_plugin(name: str) -> Entry:
     if other.source != source:
         raise MixerError(f"{other.origin!r} and {name!r} would both be recorded as {entry.name!r}; rename one file")
     return entry
+
+
+def _line_in(place: str, error: BaseException) -> str:
+    """The last line of a plug-in's file that an error came through, in parentheses; empty if it never ran."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if _is_file(place, frame.filename)]
+    return f" ({Path(place).name}:{lines[-1]})" if lines else ""
+
+
+def _is_file(place: str, filename: str) -> bool:
+    return place.endswith(".py") and Path(filename) == Path(place).resolve()
 
 
 def _module_of(path: Path) -> ModuleType:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mixers.arguments import whole_number
+from mixers.arguments import whole_seed
 from mixers.base import UnsupportedSize
 from mixers.planes import PlaneTransform
 from mixers.registry import register_mixer
@@ -111,7 +111,7 @@ class RandomSeparable(Separable):
     """
 
     def __init__(self, dim: int, size: tuple[int, int], seed: int = 0, method: str = "auto") -> None:
-        self.seed = whole_number("seed", seed)
+        self.seed = whole_seed(seed)
         super().__init__(dim, size, method)
 
     def two_matrices(self) -> tuple[Tensor, Tensor]:

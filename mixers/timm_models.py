@@ -28,7 +28,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from timm.models.metaformer import GroupNorm1NoBias, MetaFormer
 from torch import Tensor, nn
 
-from mixers.arguments import factory_options, no_others, two_sides, whole_number
+from mixers.arguments import check_rate, factory_options, flag, no_others, two_sides, whole_number
 from mixers.backbone import MixerNet, check_image, create_mixer_of_layer
 from mixers.base import Mixer, MixerError
 from mixers.blocks import mixer_of_each_block
@@ -134,6 +134,10 @@ class MixerMetaFormer(MetaFormer):
         depths, dims = _stages("depths", depths, 0), _stages("dims", dims, 1)
         if len(depths) != len(dims):
             raise MixerError(f"depths has {len(depths)} stages and dims {len(dims)}; they must be equal")
+        _check_others(others)
+        if len(depths) > 4:  # timm's default is for four stages
+            others.setdefault("res_scale_init_values", (None, None, *(1.0,) * (len(depths) - 2)))
+        project = flag("project", project)
         token_mixers = metaformer_token_mixers(mixer, img_size, len(depths), project=project, seed=seed, dims=dims)
         others.update(factory_options(others.get("device"), others.get("dtype")))
         super().__init__(token_mixers=token_mixers, depths=depths, dims=dims, **others)
@@ -208,6 +212,15 @@ def metaformer_token_mixers(
     ]
 
 
+def _check_others(others: dict[str, Any]) -> None:
+    """Those of timm's options that it takes as they are, or refuses without their name."""
+    for name, lowest in (("in_chans", 1), ("num_classes", 0)):
+        if name in others:
+            others[name] = whole_number(name, others[name], lowest)
+    for name in ("drop_rate", "proj_drop_rate", "drop_path_rate"):
+        check_rate(name, others.get(name, 0.0))
+
+
 def _stages(name: str, values: Any, lowest: int) -> tuple[int, ...]:
     """One whole number for each stage."""
     if not isinstance(values, Iterable) or isinstance(values, str) or not (values := tuple(values)):
@@ -256,13 +269,14 @@ def mixernet_small(pretrained: bool = False, **options: Any) -> MixerNet:
 @register_model
 def metaformer_mixer_s12(pretrained: bool = False, **options: Any) -> MixerMetaFormer:
     """The shape of PoolFormerV2-S12 with one of our mixers, `mixer=`, by default dct, for `img_size=` 224."""
-    feature_cfg = {"out_indices": options.pop("out_indices", (0, 1, 2, 3)), "flatten_sequential": True}
     shape = {
         "depths": (2, 2, 6, 2),
         "dims": (64, 128, 320, 512),
         "norm_layers": GroupNorm1NoBias,
         "use_mlp_head": False,
     }
+    stages = range(len(_stages("dims", options.get("dims", shape["dims"]), 1)))
+    feature_cfg = {"out_indices": options.pop("out_indices", tuple(stages)), "flatten_sequential": True}
     return build_model_with_cfg(
         MixerMetaFormer, "metaformer_mixer_s12", pretrained, feature_cfg=feature_cfg, **{**shape, **options}
     )

@@ -36,7 +36,7 @@ def check_plugin(mixer: str, dim: int, grid: tuple[int, int]) -> None:
             return  # a result of the measurement
         except MixerError as error:
             raise error if name in str(error) else MixerError(f"mixer {name!r}: {error}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             text = f"{type(error).__name__}: {' '.join(str(error).split())} ({place_of(error)})"
             raise MixerError(f"mixer {name!r} fails at dim {dim} on {grid[0]} x {grid[1]} tokens: {text}") from error
     if wrong:

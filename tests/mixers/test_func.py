@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import warnings
@@ -12,7 +13,7 @@ import torch
 from mixer_checks import default_dtype
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.func import functional_call, grad, jacfwd, jacrev, jvp, vmap
+from torch.func import functional_call, grad, jacfwd, jacrev, jvp, stack_module_state, vmap
 
 from mixers import Mixer, MixerNet, Spectracles, create_mixer, list_mixers
 from mixers.planes import PlaneTransform
@@ -175,3 +176,21 @@ def test_nets_go_through_transforms_and_traces(name: str) -> None:
     for actual, wanted in zip(gradients.values(), total, strict=True):
         _close(actual.sum(0), wanted)
     _close(_through_a_trace(net, x)(other), expected[1])
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@every_mixer
+def test_an_ensemble_over_a_net_without_numbers_is_its_members(
+    spec: str, size: tuple[int, int], autocast: bool
+) -> None:
+    torch.manual_seed(0)
+    members = [create_mixer(spec, 8, size) for _ in range(2)]
+    if not [*members[0].parameters(), *members[0].buffers()]:
+        pytest.skip("nothing to stack")
+    weights, fixed = stack_module_state(members)  # type: ignore[arg-type]
+    empty, x = copy.deepcopy(members[0]).to("meta"), torch.randn(2, 8, *size)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        together = vmap(lambda *own: functional_call(empty, own, (x,)))(weights, fixed)
+        for actual, member in zip(together, members, strict=True):
+            expected = member(x).float()
+            _close(actual.float() / expected.abs().max(), expected / expected.abs().max(), 0.03 if autocast else 1e-5)

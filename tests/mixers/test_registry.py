@@ -369,7 +369,7 @@ def test_a_class_in_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("import no_such_module", "MyMixer", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("def (", "MyMixer", "SyntaxError: "),
         (PLUGIN, "YourMixer", "it has no Mixer 'YourMixer'; it has: MyMixer, Other"),
-        ("class MyMixer: pass", "MyMixer", "it has no Mixer 'MyMixer'; it has: none"),
+        ("class MyMixer: pass", "MyMixer", "what it has of that name is no subclass of mixers.Mixer; it has: none"),
         (PLUGIN, "torch", "it has no Mixer 'torch'"),
     ],
 )
