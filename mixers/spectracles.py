@@ -100,7 +100,7 @@ class Spectracles(SavesDefinition):
         if x.ndim != 4 or x.shape[1] != self.in_chans:
             shape = " x ".join(map(str, x.shape))
             raise MixerError(f"the input is {shape}; allowed: B x {self.in_chans} x H x W")
-        if not len(x):  # FFTs refuse an empty batch
+        if x.shape[0] == 0:  # FFTs refuse an empty batch
             return self.forward(torch.cat([x, x.new_zeros(1, *x.shape[1:])]))[:0]
         coordinates = unit_coordinates(x)
         for block in self.blocks:
@@ -148,7 +148,11 @@ class SpectraclesBlock(nn.Module):
             # mean and std of the transform follow from the image, which is half as large, and go through it as factors
             mean, std = spectrum_statistics(x)
             factor, shift = factor / (std + EPSILON), mean / (std + EPSILON)
-        y = dft_interleaved(x * factor).reshape(len(x), -1, *x.shape[2:]) if self.scrambled else dft_complex(x * factor)
+        y = (
+            dft_interleaved(x * factor).reshape(x.shape[0], -1, *x.shape[2:])
+            if self.scrambled
+            else dft_complex(x * factor)
+        )
         return (standardized(y, STANDARDIZE_AXES["c"]) if after == "c" else y), shift
 
 
@@ -192,7 +196,7 @@ def placed(conv: nn.Module, x: Tensor, shift: Tensor | None, coordinates: Tensor
     if isinstance(conv, PlacedConv1x1):
         return conv(x, shift, coordinates)
     x = x if shift is None else x - shift
-    return conv(torch.cat([x, coordinates.expand(len(x), -1, -1, -1)], 1))
+    return conv(torch.cat([x, coordinates.expand(x.shape[0], -1, -1, -1)], 1))
 
 
 def unit_coordinates(x: Tensor) -> Tensor:

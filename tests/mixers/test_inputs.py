@@ -215,5 +215,7 @@ def test_a_constructor_that_forgets_the_one_above_is_told() -> None:
         def __init__(self, dim: int, size: tuple[int, int]) -> None:
             torch.nn.Module.__init__(self)
 
-    with pytest.raises(MixerError, match=r"^Forgets.__init__ has to call super\(\).__init__\(dim, size\)$"):
+    with pytest.raises(
+        MixerError, match=r"^class Forgets in test_inputs\.py does not call super\(\).__init__\(dim, size\)"
+    ):
         Forgets(DIM, SIZE)
