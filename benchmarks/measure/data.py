@@ -71,8 +71,8 @@ DATASETS = {
     "mosaics": DatasetInfo(
         name="mosaics",
         num_classes=mosaics.NUM_CLASSES,
-        mean=(0.477, 0.477, 0.477),
-        std=(0.283, 0.283, 0.283),
+        mean=(0.4785, 0.4785, 0.4785),
+        std=(0.235, 0.235, 0.235),
         native_size=None,
         train_images=None,
         val_images=None,
