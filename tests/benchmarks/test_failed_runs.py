@@ -99,7 +99,7 @@ def test_files_and_page_tell_it_beside_every_verdict(tmp_path):
     assert best.lines[0].startswith("random,")  # dct has the highest mean, over the seeds that are left
     assert "left out since too many runs failed: dct (4 of 9 runs failed)" in best.lines[0]
     assert imaginary.lines[0].startswith("Withheld") and "fft_complex: 5 of 9 runs failed" in imaginary.lines[1]
-    assert "best mixer, random" in mixing.lines[0] and "conv1x1: 1 of 9 runs failed" in mixing.lines[1]
+    assert "most accurate mixer, random" in mixing.lines[0] and "conv1x1: 1 of 9 runs failed" in mixing.lines[1]
     ranked = ranked_table("ranked", tables["summary"], tables["tuning"])
     assert ranked is not None and [row[0].text for row in ranked.rows] == ["1", "2", "3", "4", "–", "–"]
     assert caption(frame, tables["summary"]).endswith("Failed runs: conv1x1 1 of 9, dct 4 of 9, fft_complex 5 of 9.")

@@ -25,7 +25,17 @@ from benchmarks.record import load_records
 from benchmarks.trial import Trial
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = dict(profile="quick", device="cpu", threads=1, dim=8, depth=1, epochs=2, train_images=300, seed=(0,))
+SMALL = dict(
+    profile="quick",
+    dataset="constellations",
+    device="cpu",
+    threads=1,
+    dim=8,
+    depth=1,
+    epochs=2,
+    train_images=300,
+    seed=(0,),
+)
 
 
 def die(number: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.errors import Diverged, UserError
 from benchmarks.measure import one_trial
+from benchmarks.measure.data import DATASETS
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
 from benchmarks.record import load_records
@@ -39,7 +40,7 @@ def test_a_record_holds_the_trial_its_curve_and_its_predictions(runner):
     (record,) = load_records(runner.records)
     assert record == result.record and record.status == "ok" and len(record.history) == 1
     predictions = np.load(runner.records / f"accuracy-{record.id}.npy", allow_pickle=False)
-    assert predictions.dtype == np.uint8 and predictions.shape == (2000,)
+    assert predictions.dtype == np.uint8 and predictions.shape == (DATASETS[record.trial.dataset].test_images,)
     assert not list(runner.checkpoints.glob("*.pt"))
     assert (runner.checkpoints / f"accuracy-{record.id}.safetensors").stat().st_size > 0
 

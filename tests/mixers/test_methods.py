@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import pickle
 
+import fake_cuda
 import pytest
 import torch
 import torch.nn.functional as F
 from mixer_checks import default_dtype
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mixers import MixerError, MixerNet, attention, create_mixer, list_mixers, planes
 from mixers.attention import BACKENDS
@@ -200,21 +202,21 @@ def _copies(mixer: PlaneTransform) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("name", ["dct", "fft_real", "random"])
 def test_fixed_matrices_have_a_copy_in_bfloat16_off_the_cpu_alone(name: str) -> None:
-    """It is that of the matrix wherever the mixer goes, and no checkpoint carries it."""
+    """It is that of the matrix wherever the mixer goes; no checkpoint carries it, and the meta device has none."""
     mixer = create_mixer(name, 8, (4, 4))
-    assert _copies(mixer) == {}
+    assert _copies(mixer) == {} == _copies(pickle.loads(pickle.dumps(copy.deepcopy(mixer).to("meta"))))
     assert all(mixer.kept_matrix(kept, torch.bfloat16) is getattr(mixer, kept) for kept in mixer.fixed_names)
-    moved = pickle.loads(pickle.dumps(copy.deepcopy(mixer).to("meta").double().to(torch.float32)))
-    for module in (moved, copy.deepcopy(moved)):
-        copies = _copies(module)
-        assert list(copies) == [f"{name}_bfloat16" for name in module.fixed_names]
-        for kept in module.fixed_names:
-            chosen = module.kept_matrix(kept, torch.bfloat16)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        moved = fake_cuda.moved(create_mixer(name, 8, (4, 4))).double().to(torch.float32)
+        copies = _copies(moved)
+        assert list(copies) == [f"{name}_bfloat16" for name in moved.fixed_names]
+        for kept in moved.fixed_names:
+            chosen = moved.kept_matrix(kept, torch.bfloat16)
             assert chosen is copies[f"{kept}_bfloat16"]
-            assert (chosen.device.type, chosen.dtype) == ("meta", torch.bfloat16)
-            assert module.kept_matrix(kept, torch.float32) is getattr(module, kept)
-    assert list(moved.state_dict()) == ["_extra_state"]
-    assert _copies(moved.to_empty(device="cpu")) == {}
+            assert (chosen.device.type, chosen.dtype) == ("cuda", torch.bfloat16)
+            assert moved.kept_matrix(kept, torch.float32) is getattr(moved, kept)
+        assert list(moved.state_dict()) == ["_extra_state"]
+        assert _copies(moved.to("cpu")) == {}
 
 
 def test_the_copy_in_bfloat16_is_the_matrix_rounded() -> None:
