@@ -30,7 +30,9 @@ def run() -> int:
 
     # a warning, such as of a plug-in that does not load, is one line too
     warnings.formatwarning = lambda message, *_, **__: f"token-mixers: {' '.join(str(message).split())}\n"
-    return main()
+    code = main()
+    interrupt.ignore()
+    return code
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Ctrl-C: one line and exit code 130, whenever it comes.
 
 While a verb is at work the first one raises KeyboardInterrupt, so that what has begun is put away. Where that would end
-in a traceback, or nowhere, the process ends at once: before and after the verb, while modules are imported (extension
-modules make errors of their own of it), within PyTorch (whose C++ aborts at one in some callbacks), in a finalizer, and
-at a second one. Whoever waits for another process is told in the orderly way; what computes has nothing to put away.
+in a traceback, or nowhere, the process ends at once: before the verb, while modules are imported (extension modules
+make errors of their own of it), within PyTorch (whose C++ aborts at one in some callbacks), in a finalizer, and at a
+second one. After the verb there is nothing left to end, and it is ignored. Whoever waits for another process is told in
+the orderly way; what computes has nothing to put away.
 """
 
 from __future__ import annotations
@@ -54,6 +55,11 @@ def held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore() -> None:
+    """Ignores Ctrl-C: all is written, and Python, which takes its handlers away as it ends, would be killed by one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def set_orderly(orderly: bool) -> None:

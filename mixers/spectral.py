@@ -315,7 +315,7 @@ class FFTMagPhase(Mixer):
         half = torch.complex(half.real, imaginary)
         magnitude, phase = half.abs(), half.angle()
         if torch.compiler.is_exporting():  # the arc tangent of ONNX gives -pi where the imaginary part is 0
-            straight = torch.where(half.real < 0, math.pi, 0.0).to(phase.dtype)
+            straight = (half.real < 0).to(phase.dtype) * math.pi
             phase = torch.where(self.own_mirror[:, :kept], straight, torch.atan2(imaginary, half.real))
         return torch.cat([_mirrored(magnitude, magnitude, width), _mirrored(phase, -phase, width)], 1)
 

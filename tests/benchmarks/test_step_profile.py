@@ -100,7 +100,7 @@ def test_the_backward_of_an_operator_belongs_to_the_part_that_asked_for_it():
         with record_function(PREFIX + "backward"):
             y.sum().backward()
     (whole,), parts = attribute(profiler.events(), on_gpu=False)
-    assert parts["mixer"][0] > 0.8 * whole > 0
+    assert parts["mixer"][0] == max(values[0] for values in parts.values()) > 0
     assert sum(values[0] for values in parts.values()) == pytest.approx(whole)
 
 

@@ -172,8 +172,8 @@ def run_together(work: Path, runs: int) -> dict[str, Any]:
     folder = work / "together"
     logs = [work / f"together-{number}.log" for number in range(runs)]
     codes = [p.wait() for p in [start("train", folder, SWEEP, log) for log in logs]]
-    ends = [log.read_text().strip().splitlines()[-1] for log in logs]
-    measured = [TRIALS - int(match[1]) for end in ends if (match := re.search(r"(\d+) measured earlier", end))]
+    matches = [re.search(r"(\d+) measured earlier", log.read_text()) for log in logs]
+    measured = [TRIALS - int(match[1]) for match in matches if match]
     seen = {
         **{"runs": runs, "trials": TRIALS, "records": len(load_records(folder)), "measured": sum(measured)},
         **{
