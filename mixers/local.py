@@ -85,7 +85,9 @@ class ConvMixer(Mixer):
         patches = F.unfold(x.to(torch.float64), self.kernel, padding=self.kernel // 2)
         mixed = torch.einsum("bckn,ck->bcn", patches.unflatten(1, (self.dim, -1)), weight.flatten(1))
         mixed = (mixed + bias[:, None]).unflatten(2, x.shape[2:])
-        return mixed if self.norm is None else _plain_batch_norm(self.norm, mixed * 0.5 * (1 + torch.erf(mixed / 2**0.5)))
+        return (
+            mixed if self.norm is None else _plain_batch_norm(self.norm, mixed * 0.5 * (1 + torch.erf(mixed / 2**0.5)))
+        )
 
 
 @register_mixer(
@@ -153,8 +155,8 @@ class Shift(Mixer):
     Each group is a twelfth of the channels, at least one; what comes from beyond the border is zero. No parameters and
     no FLOPs.
 
-    The paper's layer, with its share of a twelfth for each direction. Its block has this in place of attention and no
-    1x1 convolution behind it, where ours has one.
+    The paper's layer, with its share of a twelfth for each direction. Its block shifts the stream itself, in front of the
+    perceptron, its norm and its residual; ours shifts a branch, with a norm before it and a 1x1 convolution behind.
 
     Raises:
         UnsupportedSize: dim is less than 4.
