@@ -155,8 +155,8 @@ class Shift(Mixer):
     Each group is a twelfth of the channels, at least one; what comes from beyond the border is zero. No parameters and
     no FLOPs.
 
-    The paper's layer, with its share of a twelfth for each direction. Its block shifts the stream itself, in front of the
-    perceptron, its norm and its residual; ours shifts a branch, with a norm before it and a 1x1 convolution behind.
+    The paper's layer, with its share of a twelfth for each direction. Its block shifts the stream itself, in front of
+    the perceptron, its norm and its residual; ours shifts a branch between a norm and a 1x1 convolution.
 
     Raises:
         UnsupportedSize: dim is less than 4.

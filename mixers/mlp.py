@@ -73,8 +73,9 @@ class GMLP(Mixer):
     the unit starts as U. Complexity 2 E C N + E N^2 with the split, 2 E C N + 2 E N^2 without.
 
     Differs from the paper in that the linear map back to C channels is the block's own 1x1 convolution, behind the
-    block's second norm; in that its blocks have no other perceptron, where ours do; and in the expansion, there 6. With
-    2 a net has about attention's parameters: 145,700 against 145,188 at 32 px, patch 4, dim 64, depth 4 and 100 classes.
+    block's second norm; in that its blocks have no other perceptron, where ours do; and in the expansion, there 6.
+    With 2 a net has about attention's parameters: 145,700 against 145,188 at 32 px, patch 4, dim 64, depth 4 and 100
+    classes.
 
     Args:
         dim: channels.

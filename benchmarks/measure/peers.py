@@ -171,12 +171,13 @@ def _timm_gating(ours: Any) -> nn.Module:
 
     if not ours.split:
         raise Unfit("timm's gating unit splits the channels")
-    gating = functools.partial(SpatialGatingUnit, seq_len=ours.tokens)
-    peer = GatedMlp(ours.dim, ours.expansion * ours.dim, gate_layer=gating)
+    gating: Any = functools.partial(SpatialGatingUnit, seq_len=ours.tokens)
+    peer: Any = GatedMlp(ours.dim, ours.expansion * ours.dim, gate_layer=gating)
     peer.fc2 = nn.Identity()
     for layer, own in ((peer.fc1, ours.expand), (peer.gate.norm, ours.norm), (peer.gate.proj, ours.gate)):
         _copied(layer, weight=own.weight, bias=own.bias)
-    return peer
+    gmlp: nn.Module = peer
+    return gmlp
 
 
 def _timm_depthwise(ours: Any) -> nn.Module:

@@ -21,7 +21,6 @@ SPECS = [
     *(f"{name}(method={m})" for name in ("dct", "fft_complex", "fft_real") for m in ("gemm", "fft", "fused")),
     *(f"attention(backend={backend})" for backend in ("plain", "torch")),
     "gmlp(split=False)",
-    "gmlp(expansion=6)",
     "conv_mixer(activation=gelu)",
     "pool(subtract=False)",
     "afno(blocks=4,shrink=0)",
