@@ -403,6 +403,8 @@ def _refuse(options: argparse.Namespace, *names: str) -> None:
 def _plan(options: argparse.Namespace) -> Plan:
     from benchmarks.measure.plan import Plan
 
+    if options.complex:
+        raise UserError(f"{options.verb} has no use for --complex, which is for spectracles; leave it out")
     return Plan(_request(options))
 
 
@@ -486,7 +488,7 @@ def _log_to_stdout() -> None:
 
 SPECTRACLES_OPTIONS = [
     *("dim", "depth", "seed", "epochs", "train_images", "dataset", "data_dir"),
-    *("results", "device", "threads", "retry"),
+    *("results", "device", "threads", "retry", "complex"),
 ]
 CHOICES_OF_RETRY: dict[str | None, tuple[str, ...]] = {
     None: (),
@@ -537,6 +539,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--train-images", type=_number(int), help="of a procedural data set; spectracles: of the training split")
     add("--norm", default="image", help="image: statistics per image; token: per token")
     add("--no-coordinates", dest="coordinates", action="store_false", help="leave the coordinate channels out")
+    add("--complex", action="store_true", help="spectracles: the net of complex layers beside the others")
     add("--match", default="width", help="hold equal: width | params | flops")
     add("--device", help=" | ".join(CHOICES["device"]))
     add("--precision", help=" | ".join(CHOICES["precision"]))

@@ -243,11 +243,11 @@ class MixerNet(SavesDefinition):
         return {"stem": r"^stem", "blocks": [(r"^blocks\.(\d+)", None), (r"^norm", (99999,))]}
 
     def no_weight_decay(self) -> set[str]:
-        """None by name: biases, gains and layer scales have one axis, and timm never decays those.
+        """What the mixers name; biases, gains and layer scales have one axis, and timm never decays those.
 
         The weights of the coordinates are two input channels of a 1x1 convolution, and decay as its others do.
         """
-        return set()
+        return not_decayed_by_mixers(self)
 
     def __prepare_scriptable__(self) -> nn.Module:
         raise MixerError("MixerNet cannot be scripted by torch.jit.script; use torch.compile or torch.export")
@@ -457,6 +457,23 @@ def check_image(x: Tensor, shape: tuple[int, int, int]) -> None:
     check_floating_point(x)
     if x.shape[1:] != shape:
         raise MixerError(f"the net was built for images of {shape}, the input has {tuple(x.shape[1:])}")
+
+
+def not_decayed_by_mixers(net: nn.Module) -> set[str]:
+    """The parameters of a net that its mixers' `no_weight_decay` names, as the net names them.
+
+    Raises:
+        MixerError: a mixer names a parameter that it does not have.
+    """
+    names = set()
+    for place, mixer in net.named_modules():
+        own = {name for name, _ in mixer.named_parameters()} if isinstance(mixer, Mixer) else set()
+        for name in mixer.no_weight_decay() if isinstance(mixer, Mixer) else ():
+            if name not in own:
+                have = ", ".join(sorted(own)) or "none"
+                raise MixerError(f"{type(mixer).__name__}.no_weight_decay() names {name!r}; its parameters: {have}")
+            names.add(f"{place}.{name}")
+    return names
 
 
 def create_mixer_of_layer(mixer: str, dim: int, size: tuple[int, int], layer: int, seed: int) -> Mixer:

@@ -51,7 +51,7 @@ class Mixer(FixedTensors, SavesDefinition):
     """
 
     memory_format: torch.memory_format = torch.contiguous_format  # the layout in which this mixer is fastest
-    version: int = 1  # raised by whoever changes what it computes; results of two versions are never averaged
+    version: int = 1  # raised by whoever changes what it computes or what decays; two versions are never averaged
     ways: tuple[str, ...] = ("method", "backend")  # options that say how the map is computed, not which it is
     given_options: dict[str, Any] = {}
     seed: int
@@ -112,6 +112,13 @@ class Mixer(FixedTensors, SavesDefinition):
     def flops(self) -> int:
         """Real floating-point operations of the algorithm for one image, forward, 2 per multiply-add."""
         raise self._lacks("flops(self) -> int", "the operations for one image, 2 per multiply-add")
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that an optimizer must not decay, as timm asks a model; here they are the mixer's.
+
+        Those with one axis, biases and gains, never decay and need not be named.
+        """
+        return set()
 
     def method_on(self, device: str, dtype: torch.dtype = torch.float32) -> str:
         """Which implementation runs on this type of device for input of this dtype, as records name it."""

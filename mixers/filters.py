@@ -25,12 +25,21 @@ class GlobalFilter(Mixer):
 
     Y = F^-1(K * F(X)), K (C, H, W // 2 + 1) complex, stored as real (..., 2), started from N(0, 0.02^2) as in the
     paper. Complexity 5 C N log2 N for the two real FFTs and 3 C N for the products, 6 for each of N / 2 frequencies.
+
+    The paper's layer. Its block has the one residual around filter and perceptron, ours one around each; and its net
+    adds learned positions to the tokens, without which nothing tells a cyclic shift from none: here the coordinate
+    channels do. The filter is not decayed; the paper's code decays it.
     """
+
+    version = 2  # 1 decayed the filter
 
     def __init__(self, dim: int, size: tuple[int, int]) -> None:
         super().__init__(dim, size)
         height, width = self.size
         self.filter = nn.Parameter(0.02 * torch.randn(dim, height, width // 2 + 1, 2))
+
+    def no_weight_decay(self) -> set[str]:
+        return {"filter"}
 
     def forward(self, x: Tensor) -> Tensor:
         real = _real(x)
@@ -61,6 +70,9 @@ class AFNO(Mixer):
     frequencies, stored as real (..., 2); relu and S (soft shrinkage by `shrink`) on real and imaginary parts. The
     residual is the paper's own. Complexity 5 C N log2 N + 8 N C^2 / blocks.
 
+    The paper's layer as its code has it, all frequencies kept. Its net adds learned positions to the tokens, for which
+    the coordinate channels stand here. Weights and biases are not decayed; the paper's code decays them.
+
     Args:
         dim: channels.
         size: (H, W) of the grid.
@@ -70,6 +82,8 @@ class AFNO(Mixer):
     Raises:
         MixerError: blocks does not divide dim, or shrink is negative.
     """
+
+    version = 2  # 1 decayed its weights
 
     def __init__(self, dim: int, size: tuple[int, int], blocks: int = 8, shrink: float = 0.01) -> None:
         super().__init__(dim, size)
@@ -82,6 +96,9 @@ class AFNO(Mixer):
         self.bias1 = nn.Parameter(0.02 * torch.randn(dim, 2))
         self.weight2 = nn.Parameter(0.02 * torch.randn(blocks, width, width, 2))
         self.bias2 = nn.Parameter(0.02 * torch.randn(dim, 2))
+
+    def no_weight_decay(self) -> set[str]:
+        return {"weight1", "bias1", "weight2", "bias2"}
 
     def forward(self, x: Tensor) -> Tensor:
         real = _real(x)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mixers.arguments import whole_number
+from mixers.arguments import flag, one_of, whole_number
 from mixers.base import Mixer, MixerError, UnsupportedSize
 from mixers.registry import register_mixer
 
@@ -48,24 +48,33 @@ class ConvMixer(Mixer):
 
     Complexity 2 k^2 C N.
 
+    Differs from the paper in that a GELU and a batch norm follow the convolution there, which activation="gelu" puts
+    there, and in the norms of our block, where it has none. In training the batch norm takes its
+    statistics from the batch, which must hold more than one token; under gradient checkpointing its running statistics
+    move twice a step.
+
     Args:
         dim: channels.
         size: (H, W) of the grid.
         kernel: k, odd; 5 as in the paper's nets for small images.
+        activation: "none", or "gelu" for the paper's GELU and batch norm behind the convolution.
 
     Raises:
-        MixerError: kernel is even or not positive.
+        MixerError: kernel is even or not positive, or activation is unknown.
     """
 
     memory_format = torch.channels_last
 
-    def __init__(self, dim: int, size: tuple[int, int], kernel: int = 5) -> None:
+    def __init__(self, dim: int, size: tuple[int, int], kernel: int = 5, activation: str = "none") -> None:
         super().__init__(dim, size)
         self.kernel = _odd("conv_mixer", kernel)
+        self.activation = one_of("conv_mixer: activation", activation, ("none", "gelu"))
         self.conv = nn.Conv2d(dim, dim, self.kernel, padding=self.kernel // 2, groups=dim)
+        self.norm = nn.BatchNorm2d(dim) if self.activation == "gelu" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+        mixed = self.conv(x)
+        return mixed if self.norm is None else self.norm(F.gelu(mixed))
 
     def flops(self) -> int:
         return 2 * self.kernel**2 * self.dim * self.tokens
@@ -75,7 +84,10 @@ class ConvMixer(Mixer):
         weight, bias = self.conv.weight.to(torch.float64), self.conv.bias.to(torch.float64)
         patches = F.unfold(x.to(torch.float64), self.kernel, padding=self.kernel // 2)
         mixed = torch.einsum("bckn,ck->bcn", patches.unflatten(1, (self.dim, -1)), weight.flatten(1))
-        return (mixed + bias[:, None]).unflatten(2, x.shape[2:])
+        mixed = (mixed + bias[:, None]).unflatten(2, x.shape[2:])
+        return (
+            mixed if self.norm is None else _plain_batch_norm(self.norm, mixed * 0.5 * (1 + torch.erf(mixed / 2**0.5)))
+        )
 
 
 @register_mixer(
@@ -86,28 +98,36 @@ class ConvMixer(Mixer):
     year=2021,
 )
 class Pool(Mixer):
-    """Mean over k x k neighbours less the token itself, which the block's residual adds again.
+    """Mean over k x k neighbours less the token itself.
 
     Neighbours beyond the border do not count. No parameters; complexity k^2 C N additions. Zero, by its
     definition, on a grid of one token.
+
+    The paper's layer. There the residual adds the token again, so that the block gives the mean; in our block a norm
+    and a 1x1 convolution stand between, which get the token's difference from its neighbours, a Laplacian:
+    subtract=False hands them the mean instead.
 
     Args:
         dim: channels.
         size: (H, W) of the grid.
         kernel: k, odd and at least 3.
+        subtract: whether the token is taken off its neighbours' mean.
 
     Raises:
         MixerError: kernel is even or less than 3.
     """
 
-    def __init__(self, dim: int, size: tuple[int, int], kernel: int = 3) -> None:
+    def __init__(self, dim: int, size: tuple[int, int], kernel: int = 3, subtract: bool = True) -> None:
         super().__init__(dim, size)
         self.kernel = _odd("pool", kernel)
+        self.subtract = flag("pool: subtract", subtract)
         if self.kernel < 3:
-            raise MixerError("pool with kernel 1 is zero everywhere; allowed: odd numbers from 3")
+            what = "zero everywhere" if self.subtract else "no mixing"
+            raise MixerError(f"pool with kernel 1 is {what}; allowed: odd numbers from 3")
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, self.kernel, 1, self.kernel // 2, count_include_pad=False) - x
+        mean = F.avg_pool2d(x, self.kernel, 1, self.kernel // 2, count_include_pad=False)
+        return mean - x if self.subtract else mean
 
     def flops(self) -> int:
         return self.kernel**2 * self.dim * self.tokens
@@ -118,7 +138,8 @@ class Pool(Mixer):
             return patches.unflatten(1, (plane.shape[1], -1)).sum(2).unflatten(2, x.shape[2:])
 
         exact = x.to(torch.float64)
-        return sums(exact) / sums(torch.ones_like(exact)) - exact
+        mean = sums(exact) / sums(torch.ones_like(exact))
+        return mean - exact if self.subtract else mean
 
 
 @register_mixer(
@@ -133,6 +154,9 @@ class Shift(Mixer):
 
     Each group is a twelfth of the channels, at least one; what comes from beyond the border is zero. No parameters and
     no FLOPs.
+
+    The paper's layer, with its share of a twelfth for each direction. Its block shifts the stream itself, in front of
+    the perceptron, its norm and its residual; ours shifts a branch between a norm and a 1x1 convolution.
 
     Raises:
         UnsupportedSize: dim is less than 4.
@@ -210,6 +234,17 @@ class _MovedWithTangent(_Moved):
     def vmap(info, in_dims, x: Tensor, group: int, step: int) -> tuple[Tensor, int]:
         x = x.movedim(in_dims[0], 0)
         return _move(x.flatten(0, 1), group, step).unflatten(0, x.shape[:2]), 0
+
+
+def _plain_batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """What the norm gives in its mode, training or evaluation; its running statistics stay as they are."""
+    variance, mean = norm.running_var, norm.running_mean
+    if norm.training:
+        variance, mean = x.var((0, 2, 3), correction=0), x.mean((0, 2, 3))
+    assert variance is not None and mean is not None
+    scale, shift = (value.to(x.dtype)[:, None, None] for value in (variance, mean))
+    weight, bias = (value.to(x.dtype)[:, None, None] for value in (norm.weight, norm.bias))
+    return (x - shift) / (scale + norm.eps).sqrt() * weight + bias
 
 
 def _odd(name: str, kernel: int) -> int:

@@ -23,10 +23,14 @@ class MLPMixer(Mixer):
 
     Complexity 4 C N hidden.
 
+    The paper's token-mixing perceptron. By default it is half as wide as there are channels, as in the paper; there
+    that widens the tokens (196 to 384 in its B/16), whereas at 32 px, patch 4, dim 64 it narrows 64 to 32:
+    `mlp_mixer(hidden=128)` widens them twofold.
+
     Args:
         dim: channels.
         size: (H, W) of the grid.
-        hidden: width; by default dim / 2, as in the paper's nets.
+        hidden: width; by default dim / 2.
 
     Raises:
         MixerError: hidden is not positive.
@@ -57,58 +61,73 @@ class MLPMixer(Mixer):
 @register_mixer(
     "gmlp",
     family="mlp",
-    complexity="C N^2",
+    complexity="C^2 N + C N^2",
     paper="gMLP, Pay Attention to MLPs (https://arxiv.org/abs/2105.08050)",
     year=2021,
 )
 class GMLP(Mixer):
-    """Spatial gating unit: one half of the channels times a learned linear map of the other half over the tokens.
+    """Spatial gating unit: the channels expanded, one half times a learned linear map of the other over the tokens.
 
-    Y = U * (A norm(V) + b) with U and V the two halves of X, A (N, N) and b (N) shared by the channels, and the layer
-    norm over the channels that the paper has there. A starts near zero and b at one, so that the unit starts as U.
-    Complexity C N^2 with the split, 2 C N^2 without.
+    [U, V] = gelu(W X), W (E, C) with E = expansion C, and Y = U * (A norm(V) + b): A (N, N) and b (N) are shared by
+    the channels, the layer norm is over them, and the GELU is its exact form. A starts near zero and b at one, so that
+    the unit starts as U. Complexity 2 E C N + E N^2 with the split, 2 E C N + 2 E N^2 without.
+
+    Differs from the paper in that the linear map back to C channels is the block's own 1x1 convolution, behind the
+    block's second norm; in that its blocks have no other perceptron, where ours do; and in the expansion, there 6.
+    With 2 a net has about attention's parameters: 145,700 against 145,188 at 32 px, patch 4, dim 64, depth 4 and 100
+    classes.
 
     Args:
         dim: channels.
         size: (H, W) of the grid.
-        split: True for the two halves, C / 2 out; False gates X by itself, C out.
+        expansion: E / C.
+        split: True for the two halves, E / 2 channels out; False gates all of them by themselves, E out.
 
     Raises:
-        UnsupportedSize: dim is odd and to be split.
+        MixerError: expansion is not positive.
+        UnsupportedSize: E is odd and to be split.
     """
 
-    def __init__(self, dim: int, size: tuple[int, int], split: bool = True) -> None:
+    version = 2  # 1 gated the channels as they came, without expansion and GELU
+    memory_format = torch.channels_last
+
+    def __init__(self, dim: int, size: tuple[int, int], expansion: int = 2, split: bool = True) -> None:
         super().__init__(dim, size)
-        split = flag("gmlp: split", split)
-        if split and dim % 2:
-            raise UnsupportedSize(f"gmlp splits the channels in halves; dim {dim} is odd")
-        self.split = split
-        self.out_channels = dim // 2 if split else dim
+        self.expansion = whole_number("gmlp: expansion", expansion, 1)
+        self.split = flag("gmlp: split", split)
+        width = self.expansion * dim
+        if self.split and width % 2:
+            raise UnsupportedSize(f"gmlp splits the channels in halves; dim {dim} with expansion {expansion} is odd")
+        self.out_channels = width // 2 if self.split else width
+        self.expand = nn.Linear(dim, width)
         self.norm = nn.LayerNorm(self.out_channels)
         self.gate = nn.Linear(self.tokens, self.tokens)
         nn.init.normal_(self.gate.weight, std=1e-3)
         nn.init.ones_(self.gate.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        kept, gate = x.chunk(2, 1) if self.split else (x, x)
-        return kept * self.gate(self._normed(gate)).unflatten(2, self.size)
+        tokens = F.gelu(self.expand(x.permute(0, 2, 3, 1).flatten(1, 2)))  # [B, N, E], from channels_last
+        kept, gate = tokens.chunk(2, 2) if self.split else (tokens, tokens)
+        gated = kept * self.gate(self._normed(gate).mT).mT
+        return gated.unflatten(1, self.size).permute(0, 3, 1, 2)
 
-    def _normed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, N), in float32 inside: on a CPU the gradients of gain and bias are summed in x's."""
-        tokens = x.flatten(2).mT
-        if x.dtype not in (torch.bfloat16, torch.float16):
-            return self.norm(tokens).mT
-        with torch.autocast(x.device.type, enabled=False):
+    def _normed(self, tokens: Tensor) -> Tensor:
+        """(B, N, C) -> the same, in float32 inside: on a CPU the gradients of gain and bias are summed in its dtype."""
+        if tokens.dtype not in (torch.bfloat16, torch.float16):
+            return self.norm(tokens)
+        with torch.autocast(tokens.device.type, enabled=False):
             weight, bias = self.norm.weight.float(), self.norm.bias.float()
-            return F.layer_norm(tokens.float(), weight.shape, weight, bias, self.norm.eps).to(x.dtype).mT
+            return F.layer_norm(tokens.float(), weight.shape, weight, bias, self.norm.eps).to(tokens.dtype)
 
     def flops(self) -> int:
-        return 2 * self.out_channels * self.tokens**2
+        return 2 * self.expansion * self.dim**2 * self.tokens + 2 * self.out_channels * self.tokens**2
 
     def reference(self, x: Tensor) -> Tensor:
         weights = {name: parameter.to(torch.float64) for name, parameter in self.named_parameters()}
-        exact = x.to(torch.float64)
-        kept, gate = exact.chunk(2, 1) if self.split else (exact, exact)
+        wide = torch.einsum("ec,bchw->behw", weights["expand.weight"], x.to(torch.float64))
+        wide = wide + weights["expand.bias"][:, None, None]
+        wide = wide * 0.5 * (1 + torch.erf(wide / 2**0.5))
+        kept, gate = wide.chunk(2, 1) if self.split else (wide, wide)
         centred = gate - gate.mean(1, keepdim=True)
         normed = centred / (centred.square().mean(1, keepdim=True) + self.norm.eps).sqrt()
         normed = normed * weights["norm.weight"][:, None, None] + weights["norm.bias"][:, None, None]

@@ -41,6 +41,13 @@ class Spectracles(SavesDefinition):
     told otherwise. A side of one pixel has the coordinate 0. 12,164 parameters at 32 x 4 with 100 classes and 17,764
     with n_linear=1. Float32 or float64, as FFTs are.
 
+    With complex=True, which its author says it works best with, channels are complex numbers: x is (B, 2 width, H, W),
+    real parts and then imaginary ones. The transform is that of complex numbers, the 1x1 convolutions and their biases
+    are complex (stored as real (..., 2)), ReLU acts on both parts by themselves (CReLU: Trabelsi et al., 2018, "Deep
+    Complex Networks"), coordinates are real, standardisation is over both parts as over 2C real channels, as in the
+    real net, and the head is real, over the means of both parts. A complex width of 27 has the parameters of a real one
+    of 32; `equal_width` tells such pairs.
+
     Args:
         width: channels.
         depth: blocks after the first.
@@ -52,6 +59,7 @@ class Spectracles(SavesDefinition):
         in_chans: channels of the image.
         residual: whether the blocks after the first have one.
         standardize_at: "after" the transform, or "before" it, as the source had it from its next commit on.
+        complex: whether the layers are complex-linear, in the right layout.
 
     Raises:
         MixerError: an argument is not allowed.
@@ -69,27 +77,40 @@ class Spectracles(SavesDefinition):
         in_chans: int = 3,
         residual: bool = True,
         standardize_at: str = "after",
+        complex: bool = False,
     ) -> None:
         super().__init__()
         width, depth = whole_number("width", width, 1), whole_number("depth", depth, 0)
         n_linear, num_classes = whole_number("n_linear", n_linear, 0), whole_number("num_classes", num_classes, 1)
         in_chans, residual = whole_number("in_chans", in_chans, 1), flag("residual", residual)
+        parts = 2 if flag("complex", complex) else 1
         given: dict[str, Any] = {"standardize": standardize, "layout": layout, "standardize_at": standardize_at}
         for name, value in given.items():
             one_of(name, value, CHOICES[name])
-        if standardize == "c" and standardize_at == "before" and min(in_chans, width) < 2:
+        if complex and layout != "right":
+            raise MixerError(
+                f"layout is {layout!r}; allowed with complex=True: right, a frequency's parts in one place"
+            )
+        if standardize == "c" and standardize_at == "before" and min(in_chans, parts * width) < 2:
             raise MixerError(
                 f"in_chans is {in_chans} and width {width}; allowed: from 2, since one channel alone has no standard "
                 'deviation for standardize="c" before the transform'
             )
         self.num_classes = num_classes
         self.in_chans = in_chans
-        self.options = {**given, "residual": residual}
+        self.width, self.depth, self.n_linear, self.complex = width, depth, n_linear, complex
+        self.options = {**given, "residual": residual, "complex": complex}
+        given["complex"] = complex
         self.blocks = nn.ModuleList(
-            SpectraclesBlock(width if layer else in_chans, width, n_linear, residual=residual and layer > 0, **given)
+            SpectraclesBlock(
+                *(width if layer else in_chans, width, n_linear),
+                residual=residual and layer > 0,
+                of_image=not layer,
+                **given,
+            )
             for layer in range(depth + 1)
         )
-        self.head = nn.Linear(width, num_classes)
+        self.head = nn.Linear(parts * width, num_classes)
 
     def definition(self) -> dict[str, Any]:
         """What the weights do not tell."""
@@ -108,6 +129,29 @@ class Spectracles(SavesDefinition):
         return self.head(x.mean((2, 3)))
 
 
+def parameter_count(
+    width: int, depth: int, n_linear: int = 0, num_classes: int = 100, in_chans: int = 3, complex: bool = False
+) -> int:
+    """Real parameters of a `Spectracles`, in closed form."""
+    parts = 2 if complex else 1
+    # an image's spectrum has both parts; so has that of a real stream, and of a complex one each is half of a channel
+    first, later = (in_chans, width) if complex else (2 * in_chans, 2 * width)
+    per_output = (first + 3) + depth * (later + 3) + (depth + 1) * n_linear * (width + 3)
+    return parts * width * per_output + num_classes * (parts * width + 1)
+
+
+def equal_width(net: Spectracles) -> int:
+    """The width at which the net of the other kind, complex for real and real for complex, has about its parameters.
+
+    >>> equal_width(Spectracles(32, 4)), equal_width(Spectracles(27, 4, complex=True))
+    (27, 32)
+    """
+    rest = (net.depth, net.n_linear, net.num_classes, net.in_chans)
+    wanted = parameter_count(net.width, *rest, complex=net.complex)
+    widths = range(1, 2 * net.width + 1)
+    return min(widths, key=lambda width: abs(parameter_count(width, *rest, complex=not net.complex) - wanted))
+
+
 class SpectraclesBlock(nn.Module):
     """Transform, standardisation, 1x1 convolutions with coordinates, ReLU; see `Spectracles`."""
 
@@ -121,17 +165,23 @@ class SpectraclesBlock(nn.Module):
         layout: str,
         standardize_at: str,
         residual: bool,
+        complex: bool = False,
+        of_image: bool = False,
     ) -> None:
         super().__init__()
+        self.of_image = of_image  # whose numbers are real
         self.standardize = standardize
         self.standardize_at = standardize_at
         self.scrambled = layout == "scrambled"
         self.residual = residual
-        self.proj = PlacedConv1x1(2 * channels + 2, width, 1)
-        self.linears = nn.ModuleList(PlacedConv1x1(width + 2, width, 1) for _ in range(n_linear))
+        self.complex = complex
+        self.proj = ComplexConv1x1(channels, width) if complex else PlacedConv1x1(2 * channels + 2, width, 1)
+        self.linears = nn.ModuleList(
+            ComplexConv1x1(width, width) if complex else PlacedConv1x1(width + 2, width, 1) for _ in range(n_linear)
+        )
 
     def forward(self, x: Tensor, coordinates: Tensor) -> Tensor:
-        """(B, channels, H, W) and (2, H, W) -> (B, width, H, W)."""
+        """(B, channels, H, W) and (2, H, W) -> (B, width, H, W), where complex twice as many."""
         y = placed(self.proj, *self._spectrum(x), coordinates)
         for linear in self.linears:
             y = placed(linear, F.relu(y), None, coordinates)
@@ -142,6 +192,10 @@ class SpectraclesBlock(nn.Module):
         after = self.standardize if self.standardize_at == "after" else "none"
         if self.standardize_at == "before" and self.standardize != "none":
             x = standardized(x, STANDARDIZE_AXES[self.standardize])
+        if self.complex:
+            y = dft_complex(x) if self.of_image else complex_dft(x)
+            y = y * math.sqrt(x.shape[-2] * x.shape[-1])
+            return (y if after == "none" else standardized(y, STANDARDIZE_AXES[after])), None
         shift: Tensor | None = None
         factor: float | Tensor = math.sqrt(x.shape[-2] * x.shape[-1])  # dft_complex is orthonormal
         if after == "chw":
@@ -191,9 +245,37 @@ class PlacedConv1x1(nn.Conv2d):
         return y if shift is None else y - shift * weight.sum(1)
 
 
+class ComplexConv1x1(nn.Module):
+    """A complex 1x1 convolution of [x, row, column], the coordinates real: (B, 2C, H, W) -> (B, 2 width, H, W).
+
+    Real parts come first and imaginary ones after them. Weights (width, C + 2, 2) and biases (width, 2) hold both parts
+    in their last axis, and start as those of a real convolution between as many real numbers do.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        bound = (2 * channels + 2) ** -0.5
+        self.weight = nn.Parameter(torch.empty(width, channels + 2, 2).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(width, 2).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor, shift: Tensor | None, coordinates: Tensor) -> Tensor:
+        real, imaginary = self.weight.unbind(-1)
+        (a, row_column), (b, turned) = (part.split([x.shape[1] // 2, 2], 1) for part in (real, imaginary))
+        weight = torch.cat([torch.cat([a, -b], 1), torch.cat([b, a], 1)])  # (a + ib) (re + i im)
+        place = torch.cat([row_column, turned])
+        y = F.conv2d(x, weight[..., None, None])
+        return y + F.conv2d(coordinates, place[..., None, None], self.bias.mT.flatten())
+
+
+def complex_dft(x: Tensor) -> Tensor:
+    """The orthonormal 2-D DFT of complex numbers, their real parts first: (B, 2C, H, W) -> the same."""
+    real_of_real, real_of_imaginary, imaginary_of_real, imaginary_of_imaginary = dft_complex(x).chunk(4, 1)
+    return torch.cat([real_of_real - imaginary_of_imaginary, imaginary_of_real + real_of_imaginary], 1)
+
+
 def placed(conv: nn.Module, x: Tensor, shift: Tensor | None, coordinates: Tensor) -> Tensor:
     """The same by a `PlacedConv1x1`, or by whatever a user has put in its place or around it."""
-    if isinstance(conv, PlacedConv1x1):
+    if isinstance(conv, PlacedConv1x1 | ComplexConv1x1):
         return conv(x, shift, coordinates)
     x = x if shift is None else x - shift
     return conv(torch.cat([x, coordinates.expand(x.shape[0], -1, -1, -1)], 1))

@@ -29,7 +29,7 @@ from timm.models.metaformer import GroupNorm1NoBias, MetaFormer
 from torch import Tensor, nn
 
 from mixers.arguments import check_rate, factory_options, flag, no_others, two_sides, whole_number
-from mixers.backbone import MixerNet, check_image, create_mixer_of_layer
+from mixers.backbone import MixerNet, check_image, create_mixer_of_layer, not_decayed_by_mixers
 from mixers.base import Mixer, MixerError
 from mixers.blocks import mixer_of_each_block
 
@@ -147,6 +147,10 @@ class MixerMetaFormer(MetaFormer):
     def forward_features(self, x: Tensor) -> Tensor:
         check_image(x, (self.in_chans, *self.img_size))
         return super().forward_features(x)
+
+    def no_weight_decay(self) -> set[str]:
+        """What the mixers name, see `Mixer.no_weight_decay`."""
+        return not_decayed_by_mixers(self)
 
     def __prepare_scriptable__(self) -> nn.Module:
         raise MixerError("MixerMetaFormer cannot be scripted by torch.jit.script; use torch.compile or torch.export")

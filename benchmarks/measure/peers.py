@@ -166,13 +166,18 @@ def _timm_mlp(ours: Any) -> nn.Module:
 
 
 def _timm_gating(ours: Any) -> nn.Module:
+    from timm.layers import GatedMlp
     from timm.models.mlp_mixer import SpatialGatingUnit
 
     if not ours.split:
         raise Unfit("timm's gating unit splits the channels")
-    peer = SpatialGatingUnit(ours.dim, ours.tokens)
-    _copied(peer.norm, weight=ours.norm.weight, bias=ours.norm.bias)
-    return _copied(peer, **{"proj.weight": ours.gate.weight, "proj.bias": ours.gate.bias})
+    gating: Any = functools.partial(SpatialGatingUnit, seq_len=ours.tokens)
+    peer: Any = GatedMlp(ours.dim, ours.expansion * ours.dim, gate_layer=gating)
+    peer.fc2 = nn.Identity()
+    for layer, own in ((peer.fc1, ours.expand), (peer.gate.norm, ours.norm), (peer.gate.proj, ours.gate)):
+        _copied(layer, weight=own.weight, bias=own.bias)
+    gmlp: nn.Module = peer
+    return gmlp
 
 
 def _timm_depthwise(ours: Any) -> nn.Module:
@@ -245,7 +250,7 @@ PAIRS = (
         note=f"our directions, the constant that it adds to features 0, {_NO_PROJECTION}",
     ),
     Pair("mlp_mixer", "Mlp on transposed tokens", "timm", _timm_mlp, layout="tokens"),
-    Pair("gmlp", "SpatialGatingUnit", "timm", _timm_gating, layout="tokens"),
+    Pair("gmlp", "GatedMlp", "timm", _timm_gating, layout="tokens", note=_NO_PROJECTION),
     Pair("conv_mixer", "SepConv's depthwise part", "timm", _timm_depthwise, note="our kernel size, with bias"),
     Pair("pool", "Pooling", "timm", _timm_pooling),
     Pair("shift", "ShiftViT's formula", "torch", plain.ShiftViT),

@@ -60,6 +60,7 @@ class Request:
     residual: str | None = None
     rounds: int | None = None
     retry: str | None = None
+    complex: bool = False
 
 
 class Plan:

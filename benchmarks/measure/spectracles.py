@@ -3,6 +3,8 @@
 The recipe is the source's: Adam at 1e-3, batches of 256, float32, no schedule, no weight decay, no augmentation, images
 in [0, 1], the whole training split. Nothing is chosen, so nothing is held out. Unlike the source, which read the test
 split every epoch, each run reads it once, at its end. Both layouts start from the same weights and see the same order.
+On request a third run stands beside them: the net of complex-linear layers, in the right layout, at the width that
+brings its parameters nearest to theirs; it sees the same order too.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from benchmarks.measure.train import evaluate, evaluation_pass
 from benchmarks.record import atomic_write, code_version, cores, environment, now, without_nan
 from benchmarks.trial import RESULTS_VERSION, Trial
 from mixers import Spectracles
+from mixers.spectracles import equal_width
 
 FILE_NAME = "spectracles.json"
 SCHEMA_VERSION = 1
@@ -38,7 +41,7 @@ LEARNING_RATE = 1e-3
 BATCH_SIZE = 256
 CPU_EPOCHS = 1  # where nobody says; a GPU trains for as long as the published log did
 CHECK_EVERY_STEPS = 50
-MIXER_OF_LAYOUT = {"scrambled": "fft_scrambled", "right": "fft_complex"}
+MIXER_OF_LAYOUT = {"scrambled": "fft_scrambled", "right": "fft_complex", "complex": "fft_complex"}
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +58,15 @@ class Configuration:
     residual: bool = True
 
     def build(self, layout: str, seed: int) -> Spectracles:
-        """The net, on the CPU, its weights drawn from the seed; both layouts draw the same."""
+        """The net, on the CPU, its weights drawn from the seed; both layouts draw the same, "complex" others."""
+        shape: dict[str, Any] = {"depth": self.depth, "n_linear": self.n_linear, "standardize": self.standardize}
+        shape |= {"residual": self.residual, "num_classes": 100}
+        if layout == "complex":
+            width = equal_width(Spectracles(self.width, **shape))
+            torch.manual_seed(seed)
+            return Spectracles(width, **shape, complex=True)
         torch.manual_seed(seed)
-        return Spectracles(
-            self.width, self.depth, self.n_linear, self.standardize, layout, residual=self.residual, num_classes=100
-        )
+        return Spectracles(self.width, **shape, layout=layout)
 
     def describe(self) -> str:
         residual = "" if self.residual else ", no residual"
@@ -102,7 +109,8 @@ class Run:
         }
 
     def describe(self) -> str:
-        return f"{self.configuration.describe()}, {self.layout} layout, seed {self.trial.seed}"
+        layout = "complex layers" if self.layout == "complex" else f"{self.layout} layout"
+        return f"{self.configuration.describe()}, {layout}, seed {self.trial.seed}"
 
 
 def plan_runs(request: Request) -> list[Run]:
@@ -110,7 +118,7 @@ def plan_runs(request: Request) -> list[Run]:
 
     Args:
         request: its `dim` and `depth`, where given, choose among the published lines; its `train_images` takes so many
-            of the training split, the same of each class.
+            of the training split, the same of each class; its `complex` adds the net of complex layers.
 
     Raises:
         UserError: a value is not allowed, no published line has this width and depth, or the data set is another.
@@ -132,6 +140,7 @@ def plan_runs(request: Request) -> list[Run]:
         for seed in request.seed or (0,)
         for configuration in chosen
         for layout in MIXER_OF_LAYOUT
+        if layout != "complex" or request.complex
     ]
 
 

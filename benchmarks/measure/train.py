@@ -281,12 +281,13 @@ def evaluate(
 
 
 def make_optimizer(net: nn.Module, trial: Trial) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices and kernels alone, not on biases, gains and scales."""
-    matrices = [p for p in net.parameters() if p.ndim > 1]
-    vectors = [p for p in net.parameters() if p.ndim <= 1]
+    """AdamW with weight decay on matrices and kernels alone, not on biases, gains, scales and what the mixers name."""
+    named = net.no_weight_decay() if isinstance(net, MixerNet) else set()
+    decayed = [p for name, p in net.named_parameters() if p.ndim > 1 and name not in named]
+    others = [p for name, p in net.named_parameters() if p.ndim <= 1 or name in named]
     groups: list[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": trial.weight_decay or 0.0},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": trial.weight_decay or 0.0},
+        {"params": others, "weight_decay": 0.0},
     ]
     if trial.device == "cuda":  # a captured step reads its rate from the device
         rate = torch.tensor(trial.lr or 0.0, device="cuda")

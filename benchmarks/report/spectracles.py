@@ -24,6 +24,7 @@ METRICS = [
     *("train_s", "train_images_per_s"),
 ]
 OVER = {"chw": "(C, H, W)", "c": "(C)", "none": "none"}
+COMPLEX_HEADER = ["complex parameters", "complex top-1 (%)", "complex - right (points)"]
 HEADER = [
     *("width x depth", "n_linear", "standardise over", "residual", "parameters"),
     *("published epochs", "published top-1 (%)", "our epochs", "scrambled top-1 (%)", "right top-1 (%)"),
@@ -76,7 +77,15 @@ def people(entries: Sequence[Entry]) -> str:
         "against each other. ± is half of the 95 % Student-t interval over seeds, their number in parentheses; one "
         "seed has no interval. Chance is 1 %, and near it a difference says nothing.",
     ]
-    table = markdown_table(HEADER, [row(group) for group in ordered], 4)
+    header, rows = HEADER, [row(group) for group in ordered]
+    if any(entry["settings"]["layout"] == "complex" for entry in entries):
+        lines.append(
+            "The complex net has complex-linear layers, in the right layout, at the width that brings its parameters "
+            "nearest to the real net's. It starts from weights of its own and sees the same order of images."
+        )
+        header = HEADER + COMPLEX_HEADER
+        rows = [cells + complex_cells(group) for cells, group in zip(rows, ordered, strict=True)]
+    table = markdown_table(header, rows, 4)
     return "# The first source's net, its log run again\n\n" + "\n\n".join(lines) + "\n\n" + table
 
 
@@ -84,21 +93,33 @@ def row(group: Sequence[Entry]) -> list[str]:
     """The cells of one configuration."""
     settings = group[0]["settings"]
     published = group[0]["published"]
-    top1 = {layout: accuracies(group, layout) for layout in LAYOUTS}
-    both = sorted(set(top1["right"]) & set(top1["scrambled"]))
-    gain = mean_interval([top1["right"][seed] - top1["scrambled"][seed] for seed in both])
+    real = [entry for entry in group if entry["settings"]["layout"] != "complex"]
     return [
         f"{settings['width']} x {settings['depth']}",
         str(settings["n_linear"]),
         OVER[settings["standardize"]],
         "yes" if settings["residual"] else "no",
-        count(group[0]["metrics"].get("params")),
+        count(real[0]["metrics"].get("params")) if real else NOTHING,
         " / ".join(str(line["epochs"]) for line in published),
         " / ".join(percent(line["top1_percent"]) for line in published),
         str(settings["epochs"]),
         *(accuracy_cell(group, layout) for layout in LAYOUTS),
-        NOTHING if gain is None else mean_text(round(gain.value, 1) + 0.0, gain.half, gain.n),  # no -0.0
+        difference(group, "right", "scrambled"),
     ]
+
+
+def complex_cells(group: Sequence[Entry]) -> list[str]:
+    """Those of `COMPLEX_HEADER`."""
+    params = [entry["metrics"].get("params") for entry in group if entry["settings"]["layout"] == "complex"]
+    cell = count(params[0]) if params else NOTHING
+    return [cell, accuracy_cell(group, "complex"), difference(group, "complex", "right")]
+
+
+def difference(group: Sequence[Entry], layout: str, other: str) -> str:
+    """Mean over the seeds that both have, in points."""
+    one, two = accuracies(group, layout), accuracies(group, other)
+    gain = mean_interval([one[seed] - two[seed] for seed in sorted(set(one) & set(two))])
+    return NOTHING if gain is None else mean_text(round(gain.value, 1) + 0.0, gain.half, gain.n)  # no -0.0
 
 
 def accuracy_cell(group: Sequence[Entry], layout: str) -> str:

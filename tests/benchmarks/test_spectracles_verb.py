@@ -177,6 +177,30 @@ def test_a_run_that_diverges_is_a_row_and_can_be_tried_again(small, capsys, monk
     assert [run["status"] for run in content_of(results)["runs"]] == ["ok"] * 2
 
 
+def test_the_net_of_complex_layers_is_measured_beside_the_others_on_request(small, capsys):
+    results, command = small
+    command = [*command, "--depth", "1"]
+    assert cli.main(command) == 0
+    before = content_of(results)["runs"]
+    assert "complex" not in (results / "spectracles.md").read_text()
+    assert cli.main([*command, "--complex"]) == 0
+    assert "3 runs, 2 of them measured earlier" in capsys.readouterr().out
+    *runs, added = content_of(results)["runs"]
+    assert runs == before and added["settings"]["layout"] == "complex" and added["status"] == "ok"
+    assert added["settings"] | {"layout": "right"} == before[1]["settings"]
+    net = SMALL[0].build("complex", 0)
+    assert net.complex and added["metrics"]["params"] == sum(p.numel() for p in net.parameters())
+    assert abs(added["metrics"]["params"] / before[0]["metrics"]["params"] - 1) < 0.2
+    (line,) = [line for line in (results / "spectracles.md").read_text().splitlines() if line.startswith("| 8 x 1")]
+    cells = [cell.strip() for cell in line.strip("| ").split("|")]
+    assert len(cells) == 14 and f"{added['metrics']['test_top1_percent']:.1f} (1)" == cells[-2]
+
+
+def test_other_verbs_have_no_use_for_complex_layers(capsys, tmp_path):
+    said = refused(capsys, "train", "--mixer", "dct", "--complex", "--results", str(tmp_path / "results"))
+    assert "train has no use for --complex" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -271,6 +295,19 @@ def test_the_tables_hold_the_published_figure_beside_ours(tmp_path):
     assert found[0]["test_top1_percent"] == "4.0" and found[0]["published_top1_percent"] == "25.5"
     assert found[-2]["status"] == "diverged" and found[-2]["test_top1_percent"] == ""
     assert "are the published ones" in people([entry("right", 0, 3.0, epochs=50)])
+
+
+def test_complex_layers_have_columns_of_their_own():
+    entries = [entry("right", seed, 5.0 + seed) for seed in range(3)]
+    entries += [entry("complex", seed, 7.0 + seed) for seed in range(3)]
+    for one in entries[3:]:
+        one["metrics"]["params"] = 12304
+    entries += [entry("complex", 0, None, depth=8)]
+    text = people(entries)
+    rows = [[c.strip() for c in line.strip("| ").split("|")] for line in text.splitlines() if line.startswith("| 32")]
+    assert rows[0][4] == "12.2 k" and rows[0][-3:] == ["12.3 k", "8.0 ± 2.5 (3)", "2.0 ± 0.0 (3)"]
+    assert rows[1][4] == "–" and rows[1][-2:] == ["1 diverged", "–"]
+    assert "complex-linear" in text and "complex" not in people(entries[:3])
 
 
 def test_more_images_than_there_are_is_a_user_error():

@@ -88,6 +88,16 @@ def test_weight_decay_is_on_matrices_and_kernels_alone():
         assert decay[id(parameter)] == (0.0 if plain else 0.3), name
 
 
+def test_what_a_mixer_names_does_not_decay():
+    net = build_net(make(mixer="global_filter"), 10)
+    decayed, others = make_optimizer(net, make(mixer="global_filter", weight_decay=0.3)).param_groups
+    ids = {id(p): name for name, p in net.named_parameters()}
+    names = [ids[id(p)] for p in others["params"]]
+    assert others["weight_decay"] == 0 and any(name.endswith("mixer.filter") for name in names)
+    assert not any("mixer.filter" in ids[id(p)] for p in decayed["params"])
+    assert len(names) + len(decayed["params"]) == len(ids)
+
+
 def test_a_trial_without_a_recipe_still_takes_a_step():
     """As cost does, which measures the memory of a step."""
     trial = make(kind="cost", lr=None, weight_decay=None)

@@ -10,6 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mixers import create_mixer, list_mixers
+from mixers.registry import mixer_entry
 
 HEAD = {8: 8, 16: 16, 24: 24, 64: 32, 128: 32}  # width of a head by dim
 # of C channels and N tokens; 2 per multiply-add
@@ -27,7 +28,7 @@ CLOSED_FORMS: dict[str, Callable[[int, int], float]] = {
     "linear": lambda c, n: 2 * c * n * n,
     "random_orthogonal": lambda c, n: 2 * c * n * n,
     "mlp_mixer": lambda c, n: 2 * c * c * n,
-    "gmlp": lambda c, n: c * n * n,
+    "gmlp": lambda c, n: 4 * c * c * n + 2 * c * n * n,
     "global_filter": lambda c, n: 5 * c * n * math.log2(n) + 3 * c * n,
     "afno": lambda c, n: 5 * c * n * math.log2(n) + n * c * c,
     "linear_attention": lambda c, n: 6 * n * c * c + 4 * n * c * HEAD[c] + 2 * n * c,
@@ -51,7 +52,7 @@ GROWTH_WITH_TOKENS = {
     "random": 16,
     "attention": (4 * 6 * 64 + 16 * 4 * 1024) / (6 * 64 + 4 * 1024),
     "linear": 16,
-    "gmlp": 16,
+    "gmlp": (4 * 4 * 64 + 16 * 2 * 1024) / (4 * 64 + 2 * 1024),
     "random_separable": 8,
     "linear_separable": 8,
     "fft_pairs": 4 * 12 / 10,
@@ -67,7 +68,7 @@ GROWTH_WITH_CHANNELS = {
     "random": 2,
     "attention": (4 * 6 * 64 + 2 * 4 * 1024) / (6 * 64 + 4 * 1024),
     "linear": 2,
-    "gmlp": 2,
+    "gmlp": (4 * 4 * 64 + 2 * 2 * 1024) / (4 * 64 + 2 * 1024),
     "random_separable": 2,
     "linear_separable": 2,
     "fft_pairs": 2,
@@ -178,3 +179,13 @@ def test_flops_executed_are_what_pytorch_counts(spec: str, size: tuple[int, int]
     with counter, torch.no_grad():
         mixer(torch.randn(batch, 16, *size))
     assert counter.get_total_flops() == batch * mixer.flops_executed()
+
+
+@pytest.mark.parametrize(("heads", "tokens"), [(4, 90), (2, 222), (1, 535)])
+def test_performer_is_cheaper_than_attention_from_the_tokens_that_its_docstring_names(heads: int, tokens: int) -> None:
+    def dearer(n: int) -> bool:
+        performer, attention = (create_mixer(name, 64, (1, n), heads=heads) for name in ("performer", "attention"))
+        return performer.flops() >= attention.flops()
+
+    assert dearer(64) and dearer(tokens - 1) and not dearer(tokens)
+    assert f"{tokens}" in (mixer_entry("performer").cls.__doc__ or "")

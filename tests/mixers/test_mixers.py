@@ -258,7 +258,7 @@ def test_no_uninitialised_memory_is_read(name: str, size: tuple[int, int], poiso
 
 @every_mixer
 def test_the_declared_memory_format_is_the_one_that_needs_no_copies(name: str) -> None:
-    channels_last = mixer_entry(name).family == "attention" or name in ("conv1x1", "conv_mixer")
+    channels_last = mixer_entry(name).family == "attention" or name in ("conv1x1", "conv_mixer", "gmlp")
     assert build(name, 8, (4, 8)).memory_format == (torch.channels_last if channels_last else torch.contiguous_format)
 
 

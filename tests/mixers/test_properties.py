@@ -11,6 +11,7 @@ import scipy.ndimage
 import scipy.signal
 import scipy.special
 import torch
+import torch.nn.functional as F
 from hypothesis import example, given
 from mixer_checks import (
     assert_matches_reference,
@@ -24,12 +25,13 @@ from mixer_checks import (
 )
 from torch import Tensor
 
-from mixers import Mixer, create_mixer, list_mixers
+from mixers import Mixer, MixerNet, create_mixer, list_mixers
 from mixers.attention import LinearAttention, Performer
 from mixers.dense import Linear, RandomOrthogonal
 from mixers.filters import AFNO, GlobalFilter
 from mixers.local import ConvMixer, Pool, Shift
 from mixers.mlp import GMLP, MLPMixer
+from mixers.registry import mixer_entry
 from mixers.separable import LinearSeparable, RandomSeparable
 from mixers.spectral import FFTImag, FFTMagPhase, FFTPairs, FFTScrambled, Hartley
 
@@ -323,18 +325,66 @@ def test_perceptrons_are_numpys() -> None:
     torch.testing.assert_close(mixer(x), torch.from_numpy(expected).reshape(x.shape), rtol=0, atol=1e-11)
 
     mixer = _exact("gmlp", 8, (3, 5))
-    gain, bias, weight, offset = (p.detach().numpy() for p in mixer.parameters())
-    kept, gate = np.split(tokens, 2, 1)
+    expand, shift, gain, bias, weight, offset = (p.detach().numpy() for p in mixer.parameters())
+    wide = expand @ tokens + shift[:, None]
+    kept, gate = np.split(wide * scipy.special.ndtr(wide), 2, 1)
     gate = (gate - gate.mean(1, keepdims=True)) / np.sqrt(gate.var(1, keepdims=True) + 1e-5)
     expected = kept * ((gate * gain[:, None] + bias[:, None]) @ weight.T + offset)
-    torch.testing.assert_close(mixer(x), torch.from_numpy(expected).reshape(2, 4, 3, 5), rtol=0, atol=1e-11)
+    torch.testing.assert_close(mixer(x), torch.from_numpy(expected).reshape(2, 8, 3, 5), rtol=0, atol=1e-11)
 
 
 def test_gmlp_without_a_split_gates_all_channels() -> None:
     with default_dtype(torch.float64):
         mixer = create_mixer("gmlp(split=False)", 8, (3, 5))
-        assert mixer.out_channels == 8 and mixer.flops() == 2 * 8 * 15**2
+        assert mixer.out_channels == 16 and mixer.flops() == 2 * 8 * 16 * 15 + 2 * 16 * 15**2
         assert_matches_reference(mixer, torch.randn(2, 8, 3, 5))
+
+
+def test_gmlp_starts_as_what_its_expansion_keeps() -> None:
+    """As the paper starts it: the gate is 1 but for little, and what it multiplies is not."""
+    mixer, x = build("gmlp", 64, (8, 8)), torch.randn(2, 64, 8, 8)
+    gate = mixer.gate(torch.randn(64, 64))
+    kept = F.gelu(torch.einsum("ec,bchw->behw", mixer.expand.weight[:64], x) + mixer.expand.bias[:64, None, None])
+    assert (gate - 1).abs().max() < 0.1
+    torch.testing.assert_close(mixer(x), kept, rtol=0.1, atol=1e-6)
+
+
+def test_a_net_of_gmlp_has_about_attentions_parameters() -> None:
+    counts = {m: sum(p.numel() for p in MixerNet(m).parameters()) for m in ("gmlp", "attention")}
+    assert abs(counts["gmlp"] / counts["attention"] - 1) < 0.1
+    doc = mixer_entry("gmlp").cls.__doc__ or ""
+    assert all(f"{count:,}" in doc for count in counts.values())
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_conv_mixer_has_its_papers_gelu_and_batch_norm(training: bool) -> None:
+    mixer, x = _exact("conv_mixer(activation=gelu)", 8, (4, 5)).train(training), _images(8, (4, 5))
+    mixer.norm.running_mean.uniform_(-1, 1)
+    mixer.norm.running_var.uniform_(0.5, 2)
+    mean, var = mixer.norm.running_mean.numpy().copy(), mixer.norm.running_var.numpy().copy()
+    y = mixer.conv(x).detach().numpy()
+    y = y * scipy.special.ndtr(y)
+    if training:
+        mean, var = y.mean((0, 2, 3)), y.var((0, 2, 3))
+    expected = (y - mean[:, None, None]) / np.sqrt(var[:, None, None] + 1e-5)
+    gain, bias = (p.detach().numpy()[:, None, None] for p in (mixer.norm.weight, mixer.norm.bias))
+    torch.testing.assert_close(mixer(x), torch.from_numpy(expected * gain + bias), rtol=0, atol=1e-11)
+    torch.testing.assert_close(mixer.reference(x), mixer(x), rtol=0, atol=1e-11)
+
+
+def test_conv_mixer_has_no_norm_unless_asked() -> None:
+    assert {name for name, _ in create_mixer("conv_mixer", 8, (4, 4)).named_parameters()} == {
+        "conv.weight",
+        "conv.bias",
+    }
+
+
+def test_pool_hands_on_the_mean_where_the_token_is_not_taken_off() -> None:
+    x = _images(8, (3, 5))
+    mean, difference = (create_mixer(f"pool(subtract={subtract})", 8, (3, 5)) for subtract in (False, True))
+    torch.testing.assert_close(mean(x), difference(x) + x)
+    torch.testing.assert_close(mean(torch.ones_like(x)), torch.ones_like(x))
+    assert_matches_reference(mean, x)
 
 
 def test_performer_comes_near_attention_with_many_features() -> None:
@@ -388,6 +438,10 @@ def test_random_orthogonal_matrices_have_no_preferred_sign() -> None:
         ("conv_mixer(kernel=4)", "kernel is 4; allowed: odd"),
         ("conv_mixer(kernel=0)", "kernel is 0; allowed: odd"),
         ("pool(kernel=1)", "zero everywhere; allowed: odd numbers from 3"),
+        ("pool(kernel=1,subtract=False)", "no mixing; allowed: odd numbers from 3"),
+        ("pool(subtract=1)", "subtract is 1; allowed: True, False"),
+        ("conv_mixer(activation=relu)", "activation is 'relu'; allowed: none, gelu"),
+        ("gmlp(expansion=0)", "expansion is 0; allowed"),
         ("mlp_mixer(hidden=0)", "hidden is 0; allowed"),
         ("gmlp(split=2)", "split is 2; allowed: True, False"),
         ("afno(blocks=3)", "3 blocks; allowed: 1, 2, 4, 8"),
@@ -403,7 +457,7 @@ def test_options_that_make_no_sense_are_refused_in_one_line(spec: str, message: 
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("spec", "dim"), [("fft_pairs", 7), ("gmlp", 7), ("shift", 3)])
+@pytest.mark.parametrize(("spec", "dim"), [("fft_pairs", 7), ("gmlp(expansion=1)", 7), ("shift", 3)])
 def test_widths_that_a_mixer_cannot_have_are_unsupported(spec: str, dim: int) -> None:
     with pytest.raises(ValueError, match=f"{dim}"):
         create_mixer(spec, dim, (4, 4))

@@ -256,7 +256,9 @@ def test_an_option_for_a_mixer_without_options_is_refused() -> None:
     assert "mixer 'conv1x1' has no option 'heads': it takes none." in _message(
         create_mixer, "conv1x1", 8, (2, 2), heads=4
     )
-    assert "mixer 'pool' has no option 'heads': it takes kernel." in _message(create_mixer, "pool", 8, (2, 2), heads=4)
+    assert "mixer 'pool' has no option 'heads': it takes kernel, subtract." in _message(
+        create_mixer, "pool", 8, (2, 2), heads=4
+    )
 
 
 def test_a_mixer_that_takes_any_keyword_still_refuses_unknown_options() -> None:

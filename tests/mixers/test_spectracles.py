@@ -13,7 +13,7 @@ from mixer_checks import default_dtype
 from torch import nn
 
 from mixers import MixerError, Spectracles
-from mixers.spectracles import spectrum_statistics
+from mixers.spectracles import ComplexConv1x1, equal_width, parameter_count, spectrum_statistics
 
 SIZES = [(8, 8), (5, 7), (6, 3), (1, 9), (7, 1), (2, 1)]
 LAYOUTS = ["right", "scrambled"]
@@ -245,6 +245,8 @@ def test_one_image_does_not_move_another():
         ({"layout": "left"}, "layout is 'left'; allowed: right, scrambled"),
         ({"standardize_at": "never"}, "standardize_at is 'never'; allowed: after, before"),
         ({"standardize": "c", "standardize_at": "before", "in_chans": 1}, "one channel alone"),
+        ({"complex": 1}, "complex is 1; allowed: True, False"),
+        ({"complex": True, "layout": "scrambled"}, "layout is 'scrambled'; allowed with complex=True: right"),
     ],
 )
 def test_a_bad_argument_is_told_in_one_line(options, says):
@@ -257,3 +259,127 @@ def test_a_bad_argument_is_told_in_one_line(options, says):
 def test_another_number_of_channels_is_told(shape):
     with pytest.raises(MixerError, match="allowed: B x 3 x H x W"):
         Spectracles()(torch.zeros(shape))
+
+
+# complex layers
+
+
+def plain_complex_conv(x: np.ndarray, conv: ComplexConv1x1) -> np.ndarray:
+    """A complex 1x1 convolution over [x, row, column], number by number."""
+    _, _, height, width = x.shape
+    weight, bias = (p.detach().numpy()[..., 0] + 1j * p.detach().numpy()[..., 1] for p in (conv.weight, conv.bias))
+    out = np.zeros((len(x), len(weight), height, width), complex)
+    for h, w in product(range(height), range(width)):
+        place = [h / (height - 1) if height > 1 else 0, w / (width - 1) if width > 1 else 0]
+        inputs = np.concatenate([x[:, :, h, w], np.tile(place, (len(x), 1))], 1)
+        for k, row in enumerate(weight):
+            out[:, k, h, w] = [sum(a * b for a, b in zip(row, numbers, strict=True)) + bias[k] for numbers in inputs]
+    return out
+
+
+def parts_relu(x: np.ndarray) -> np.ndarray:
+    return np.maximum(x.real, 0) + 1j * np.maximum(x.imag, 0)
+
+
+def over_both_parts(x: np.ndarray, kind: str) -> np.ndarray:
+    y = plain_standardize(np.concatenate([x.real, x.imag], 1), kind)
+    return y[:, : x.shape[1]] + 1j * y[:, x.shape[1] :]
+
+
+def plain_complex_net(net: Spectracles, x, standardize="chw", residual=True, standardize_at="after"):
+    x = np.asarray(x, np.float64)
+    for layer, block in enumerate(net.blocks):
+        y = x
+        if standardize_at == "before" and standardize != "none":
+            y = over_both_parts(y, standardize) if layer else plain_standardize(y, standardize)
+        y = np.fft.fft2(y)
+        if standardize_at == "after" and standardize != "none":
+            y = over_both_parts(y, standardize)
+        y = plain_complex_conv(y, block.proj)
+        for linear in block.linears:
+            y = plain_complex_conv(parts_relu(y), linear)
+        x = parts_relu(x + y if residual and layer else y)
+    means = np.concatenate([x.real, x.imag], 1).mean((2, 3))
+    return means @ net.head.weight.detach().numpy().T + net.head.bias.detach().numpy()
+
+
+@every_standardize
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("n_linear", "residual", "standardize_at"), [(0, True, "after"), (2, False, "before")])
+def test_complex_layers_are_those_of_complex_arithmetic(standardize, size, n_linear, residual, standardize_at):
+    choices = {"standardize": standardize, "residual": residual, "standardize_at": standardize_at}
+    net, x = build(n_linear=n_linear, complex=True, **choices), images(size)
+    expected = plain_complex_net(net, x, **choices)
+    assert np.linalg.norm(net(x).detach().numpy() - expected) <= 1e-9 * np.linalg.norm(expected)
+
+
+def test_a_complex_layer_turns_a_number():
+    """i (a + i b) = -b + i a, which no layer of separate parts gives by one weight."""
+    conv = ComplexConv1x1(1, 1).double()
+    with torch.no_grad():
+        conv.weight.copy_(torch.tensor([[[0.0, 1.0], [0.0, 0.0], [0.0, 0.0]]]))
+        conv.bias.zero_()
+    x = torch.randn(2, 2, 3, 4, dtype=torch.float64)
+    places = torch.zeros(2, 3, 4, dtype=torch.float64)
+    torch.testing.assert_close(conv(x, None, places), torch.cat([-x[:, 1:], x[:, :1]], 1))
+
+
+@every_standardize
+@pytest.mark.parametrize("standardize_at", ["after", "before"])
+def test_a_gradient_reaches_every_complex_parameter_and_both_of_its_parts(standardize, standardize_at):
+    torch.manual_seed(0)
+    net = Spectracles(8, 2, 1, standardize, num_classes=5, standardize_at=standardize_at, complex=True)
+    net(torch.rand(4, 3, 9, 6)).square().sum().backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        last = parameter.grad.flatten(0, -2) if parameter.shape[-1] == 2 else parameter.grad.reshape(-1, 1)
+        assert last.any(0).all(), name
+
+
+def test_complex_gradients_are_those_of_finite_differences():
+    net = build(width=3, depth=1, n_linear=1, num_classes=2, complex=True)
+    x = images((3, 4), batch=2).requires_grad_()
+    assert torch.autograd.gradcheck(net, x, fast_mode=True)
+
+
+@pytest.mark.parametrize("complex", [False, True])
+@pytest.mark.parametrize(("width", "depth", "n_linear", "classes", "channels"), [(5, 0, 0, 1, 1), (27, 4, 2, 100, 3)])
+def test_the_count_of_parameters_is_the_nets(complex, width, depth, n_linear, classes, channels):
+    net = Spectracles(width, depth, n_linear, num_classes=classes, in_chans=channels, complex=complex)
+    count = parameter_count(width, depth, n_linear, classes, channels, complex)
+    assert sum(p.numel() for p in net.parameters()) == count
+
+
+@pytest.mark.parametrize(("width", "depth", "n_linear"), [(32, 4, 0), (64, 4, 0), (32, 8, 0), (32, 4, 1)])
+def test_a_net_of_the_other_kind_has_about_as_many_parameters(width, depth, n_linear):
+    real = Spectracles(width, depth, n_linear)
+    twin = Spectracles(equal_width(real), depth, n_linear, complex=True)
+    counts = [sum(p.numel() for p in net.parameters()) for net in (real, twin)]
+    assert abs(counts[1] / counts[0] - 1) < 0.03
+    assert equal_width(twin) == width
+
+
+def test_it_starts_as_loud_as_the_real_net():
+    torch.manual_seed(0)
+    x = torch.rand(8, 3, 16, 16)
+    streams = []
+    for complex in (False, True):
+        net = Spectracles(32, 3, complex=complex)
+        net.head = nn.Identity()
+        streams.append(net(x).square().mean().sqrt())
+    assert 0.7 < streams[1] / streams[0] < 1.4
+
+
+def test_a_checkpoint_of_complex_layers_is_told_from_one_of_real_layers():
+    real, twin = Spectracles(8, 1, num_classes=4), Spectracles(8, 1, num_classes=4, complex=True)
+    fresh = Spectracles(8, 1, num_classes=4, complex=True)
+    fresh.load_state_dict(twin.state_dict())
+    x = torch.rand(2, 3, 5, 5)
+    assert torch.equal(fresh(x), twin(x)) and fresh(x[:0]).shape == (0, 4)
+    with pytest.raises(MixerError, match="complex=True"):
+        real.load_state_dict({"_extra_state": twin.state_dict()["_extra_state"]}, strict=False)
+
+
+def test_it_is_exported_and_compiled_forms_agree():
+    net, x = Spectracles(8, 1, 1, num_classes=4, complex=True).eval(), torch.rand(2, 3, 6, 5)
+    torch.testing.assert_close(torch.export.export(net, (x,)).module()(x), net(x))

@@ -29,7 +29,7 @@ from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from torch import Tensor, nn
 
-from mixers import MixerError, MixerNet, UnsupportedSize, create_mixer, list_mixers
+from mixers import Mixer, MixerError, MixerNet, UnsupportedSize, create_mixer, list_mixers
 from mixers.timm_models import MixerMetaFormer, metaformer_token_mixers
 
 every_mixer = pytest.mark.parametrize("mixer", list_mixers())
@@ -370,7 +370,32 @@ def test_weight_decay_is_on_matrices_and_kernels_alone(mixer: str) -> None:
     optimizer = create_optimizer_v2(net, "adamw", lr=1e-3, weight_decay=0.05)
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in net.named_parameters():
-        assert decay[id(parameter)] == (0.05 if parameter.ndim > 1 and not name.endswith(".bias") else 0), name
+        named = name in net.no_weight_decay()
+        decays = parameter.ndim > 1 and not name.endswith(".bias") and not named
+        assert decay[id(parameter)] == (0.05 if decays else 0), name
+
+
+FILTERS = {"global_filter": {"filter"}, "afno": {"weight1", "bias1", "weight2", "bias2"}}
+
+
+@every_mixer
+def test_what_a_mixer_names_does_not_decay_in_either_net(mixer: str) -> None:
+    nets = _net(mixer), timm.create_model("metaformer_mixer_s12", mixer=mixer, img_size=32, dims=(8, 16, 24, 32))
+    for net in nets:
+        places = [name for name, module in net.named_modules() if isinstance(module, Mixer)]
+        expected = {f"{place}.{name}" for place in places for name in FILTERS.get(mixer, ())}
+        assert net.no_weight_decay() == expected
+        optimizer = create_optimizer_v2(net, "adamw", lr=1e-3, weight_decay=0.05)
+        still = {id(p) for group in optimizer.param_groups if not group["weight_decay"] for p in group["params"]}
+        parameters = dict(net.named_parameters())
+        assert all(id(parameters[name]) in still for name in expected)
+
+
+def test_a_mixer_that_names_a_parameter_it_does_not_have_is_told() -> None:
+    net = _net("global_filter")
+    net.mixers[0].no_weight_decay = lambda: {"filters"}
+    with pytest.raises(MixerError, match=r"GlobalFilter.no_weight_decay\(\) names 'filters'; its parameters: filter"):
+        net.no_weight_decay()
 
 
 @some_mixers
