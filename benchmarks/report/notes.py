@@ -17,6 +17,8 @@ SETTING_WORDS = (
 ABLATIONS = (
     ("norm", "token", "norm per token"),
     ("coordinates", False, "no coordinate channels"),
+    ("positions", "learned", "learned positions"),
+    ("positions", "sine", "sine positions"),
     ("precision", "bfloat16", "bfloat16"),
     ("residual", "bfloat16", "residual stream too"),
 )
