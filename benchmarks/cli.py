@@ -103,13 +103,15 @@ def latency(options: argparse.Namespace) -> int:
 
 
 def tune(options: argparse.Namespace) -> int:
-    """The learning-rate and weight-decay sweep, on held-out training images; resumes."""
+    """The sweep of learning rate and weight decay, and of nets, on held-out training images; resumes."""
     for name in ("lr", "weight_decay"):
         if getattr(options, name) is not None:
             raise UserError(
                 f"tune has no use for {flag(name)}: it tries the profile's own grid, the same for all mixers"
             )
     plan = _plan(options)
+    if options.search == "nets":
+        _say_net_choosers(plan)
     code = 0
     done: list[Trial] = []
     while new := [trial for trial in plan.tuning() if trial not in done]:  # what did best tells what to try next
@@ -122,6 +124,18 @@ def tune(options: argparse.Namespace) -> int:
 
     say_where(write_report(options.results))
     return code
+
+
+def _say_net_choosers(plan: Plan) -> None:
+    """Which mixers are not searched.
+
+    Raises:
+        UserError: norm or positions is given, so that there is nothing to search.
+    """
+    if plan.net_is_given:
+        raise UserError("--search is nets, which tries norms and positions itself; leave --norm and --positions out")
+    for mixer, chooser in plan.net_choosers().items():
+        print(f"{mixer}: norm and positions are those of {chooser}, one of its family")
 
 
 def report(options: argparse.Namespace) -> int:
@@ -411,6 +425,8 @@ def _plan(options: argparse.Namespace) -> Plan:
 def _request(options: argparse.Namespace) -> Request:
     from benchmarks.measure.plan import Request
 
+    if options.search is not None and options.verb != "tune":
+        raise UserError(f"{options.verb} has no use for --search; it is for tune")
     return Request(**{name: getattr(options, name) for name in Request.__dataclass_fields__})
 
 
@@ -537,7 +553,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch-size", type=_number(int))
     add("--augment", help=" | ".join(CHOICES["augment"]))
     add("--train-images", type=_number(int), help="of a procedural data set; spectracles: of the training split")
-    add("--norm", default="image", help="image: statistics per image; token: per token")
+    add("--norm", help="image: statistics per image; token: per token (what a search chose, else image)")
+    add("--positions", help="behind the stem: none | learned | sine (what a search chose, else none)")
+    add(
+        "--search",
+        choices=["rates", "nets"],
+        help="tune: learning rate and weight decay | norm and positions too (rates)",
+    )
     add("--no-coordinates", dest="coordinates", action="store_false", help="leave the coordinate channels out")
     add("--complex", action="store_true", help="spectracles: the net of complex layers beside the others")
     add("--match", default="width", help="hold equal: width | params | flops")

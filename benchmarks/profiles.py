@@ -1,7 +1,8 @@
 """The two profiles: every number of a run that nobody set on the command line.
 
 `quick` shows the whole line in minutes on two cores; `full` is a comparison to cite, for a GPU. Everything a profile
-sets is the same for all mixers but the learning rate, which each gets from the same sweep on held-out images.
+sets is the same for all mixers but the learning rate, the norm and the positions, which each gets from the same sweep
+on held-out images.
 """
 
 from __future__ import annotations
@@ -15,6 +16,17 @@ CORE_MIXERS = ("attention", "conv1x1", "dct", "fft_complex", "fft_real", "hadama
 QUICK_LATENCY_SIZES: tuple[int | str, ...] = (16, 32, 48, 64)
 QUICK_TUNED_LRS = (1e-3, 3e-3, 8e-3, 2e-2, 5e-2)
 FULL_LATENCY_SIZES: tuple[int | str, ...] = (16, "16x32", 32, 48, 64, 96, 128, 192, 256)
+
+Net = tuple[str, str]  # norm and positions
+USUAL_NET: Net = ("image", "none")
+# whose choice of norm and positions a mixer takes that is not searched itself: one of its family
+NET_CHOSEN_BY: Mapping[str, str] = {
+    "linear_attention": "attention", "performer": "attention", "afno": "global_filter", "pool": "conv_mixer",
+    "shift": "conv_mixer", "random_separable": "dct", "linear_separable": "dct", "fft_imag": "fft_real",
+    "fft_magphase": "fft_complex", "fft_pairs": "fft_real", "fft_real_2d": "fft_real", "fft_scrambled": "fft_complex",
+    "hartley": "fft_real", "random_orthogonal": "random",
+    "hybrid_bottom": "fft_real", "hybrid_middle": "fft_real", "hybrid_mixed": "fft_real", "hybrid_top": "fft_real",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +43,7 @@ class Profile:
     batch_size: int
     lr: float  # of mixers that `lr_of` does not name
     lr_of: Mapping[str, float] = field(default_factory=dict)  # where the published sweep chose another
+    net_of: Mapping[str, Net] = field(default_factory=dict)  # where the published search chose another than USUAL_NET
     tuned_lrs: tuple[float, ...] = (5e-4, 1e-3, 2e-3, 4e-3)  # what `tune` tries, from the middle outwards
     tuned_weight_decays: tuple[float, ...] = (0.05, 0.2)  # the first with every rate, the others with the best one
     weight_decay: float = 0.05

@@ -30,6 +30,7 @@ CHOICES = {
     "precision": ("float32", "bfloat16"),
     "augment": ("none", "light", "strong"),
     "residual": ("float32", "bfloat16"),
+    "positions": ("none", "learned", "sine"),
 }
 # lowest and highest value that makes sense; both allowed
 RANGES: dict[str, tuple[float, float]] = {
@@ -111,6 +112,7 @@ class Trial:
     mixer_version: int = later(1)  # of what the mixer computes, see `mixers.Mixer.version`
     recipe_version: int = later(1)  # RECIPE_VERSION
     residual: str = later("float32")  # precision of the residual stream under autocast
+    positions: str = later("none")  # what is added to the tokens behind the stem
 
     def __post_init__(self) -> None:
         for name in CHECKED:
@@ -174,6 +176,8 @@ class Trial:
             words.append(f"seed {self.seed}")
         if self.kind == "tuning":
             words += [f"lr {self.lr:g}", f"weight decay {self.weight_decay:g}"]
+            words += [f"norm {self.norm}"] if self.norm != "image" else []
+            words += [f"{self.positions} positions"] if self.positions != "none" else []
         if self.kind == "latency" and self.compiled:
             words.append("compiled")
         if self.kind == "latency" and self.precision != "float32":

@@ -5,6 +5,12 @@ stands between two that are worse or at the grid's end. Then the other weight de
 chosen only where it is better by `CLEARLY_BETTER`, since one seed cannot tell less. A tuning trial trains as long as an
 accuracy trial does, since a short one misleads, and never reads the test split. The records are the choice:
 `bench-all` takes it from those in its results folder.
+
+With --search nets norm and positions follow, at the chosen rate and weight decay: one run each of the three nets of
+OTHER_NETS, each of which differs from the usual net in one of the two. Each is judged against the usual net, and taken
+only where it is better by `CLEARLY_BETTER`; where several are, the one that is better most, alone: no run combines two.
+A mixer of NET_CHOSEN_BY takes the choice of one of its family. Until its three runs are there, a mixer has the usual
+net.
 """
 
 from __future__ import annotations
@@ -13,23 +19,34 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.profiles import Profile
+from benchmarks.profiles import NET_CHOSEN_BY, USUAL_NET, Net, Profile
 from benchmarks.record import Record, load_records
 
 Cell = tuple[float, float]  # learning rate and weight decay
 Cells = Mapping[Cell, Sequence[float | None]]  # held-out top-1 in percent, a seed each; None where a trial failed
+Nets = Mapping[Net, Sequence[float | None]]  # the same by norm and positions, at one cell
 
+OTHER_NETS: tuple[Net, ...] = (("token", "none"), ("image", "learned"), ("image", "sine"))
 CLEARLY_BETTER = 1.0  # points of held-out top-1, about twice the standard deviation over seeds in the published runs
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """The best cell of one mixer's sweep."""
+    """The best cell of one mixer's sweep, and of its search of nets where that is complete."""
 
     lr: float
     weight_decay: float
     val_top1_percent: float
     cells: int  # tried, those that failed included
+    net: Net | None = None  # None: not searched, or not to the end
+
+    @property
+    def norm(self) -> str:
+        return (self.net or USUAL_NET)[0]
+
+    @property
+    def positions(self) -> str:
+        return (self.net or USUAL_NET)[1]
 
 
 def tuning_records(results: Path, dataset: str, profile: str) -> list[Record]:
@@ -40,24 +57,76 @@ def tuning_records(results: Path, dataset: str, profile: str) -> list[Record]:
     return [r for r in records if (r.trial.dataset, r.trial.profile) == (dataset, profile)]
 
 
-def choices(records: Iterable[Record], profile: Profile) -> dict[str, Choice]:
-    """What the sweep chose for each mixer that it is complete for, by the mixer as written."""
+def choices(records: Sequence[Record], profile: Profile, usual: Net = USUAL_NET) -> dict[str, Choice]:
+    """What the sweep chose for each mixer that it is complete for, by the mixer as written.
+
+    Args:
+        records: of one setting.
+        profile: whose sweep it is.
+        usual: norm and positions of the nets whose rates were searched; nets are chosen beside the usual one alone.
+    """
     result = {}
-    for mixer, cells in cells_by_mixer(records).items():
+    for mixer, cells in cells_by_mixer(records, usual).items():
         best = best_cell(cells, profile)
         if best is not None:
-            result[mixer] = Choice(*best, mean_of(cells[best]) or 0.0, len(cells))
+            nets = nets_at(records, mixer, best) if usual == USUAL_NET else {}
+            net = best_net(nets)
+            values = cells[best] if net is None else nets[net]
+            tried = len(cells) + len([other for other in OTHER_NETS if other in nets])
+            result[mixer] = Choice(*best, mean_of(values) or 0.0, tried, net)
     return result
 
 
-def cells_by_mixer(records: Iterable[Record]) -> dict[str, dict[Cell, list[float | None]]]:
-    """What was tried for each mixer, by the mixer as written."""
+def cells_by_mixer(records: Iterable[Record], net: Net = USUAL_NET) -> dict[str, dict[Cell, list[float | None]]]:
+    """What was tried for each mixer, by the mixer as written, with one norm and positions."""
     by_mixer: dict[str, dict[Cell, list[float | None]]] = {}
     for r in records:
-        cell = (r.trial.lr or 0.0, r.trial.weight_decay or 0.0)
-        value = r.metrics.get("val_top1_percent") if r.status == "ok" else None
-        by_mixer.setdefault(r.trial.mixer, {}).setdefault(cell, []).append(None if value is None else float(value))
+        if _net_of(r) == net:
+            by_mixer.setdefault(r.trial.mixer, {}).setdefault(_cell_of(r), []).append(_held_out(r))
     return by_mixer
+
+
+def nets_at(records: Iterable[Record], mixer: str, cell: Cell) -> dict[Net, list[float | None]]:
+    """What was tried of norms and positions for one mixer at one cell."""
+    nets: dict[Net, list[float | None]] = {}
+    for r in records:
+        if r.trial.mixer == mixer and _cell_of(r) == cell:
+            nets.setdefault(_net_of(r), []).append(_held_out(r))
+    return nets
+
+
+def best_net(nets: Nets) -> Net | None:
+    """The norm and positions that one mixer's search chose; None while it is incomplete."""
+    if not all(net in nets for net in (USUAL_NET, *OTHER_NETS)):
+        return None
+    best = max(OTHER_NETS, key=lambda net: _or_worst(mean_of(nets[net])))
+    gain = _or_worst(mean_of(nets[best])) - _or_worst(mean_of(nets[USUAL_NET]))
+    return best if gain >= CLEARLY_BETTER else USUAL_NET
+
+
+def nets_to_try(cells: Cells, profile: Profile) -> list[tuple[Cell, Net]]:
+    """The other nets that a search asks for once the rate of one mixer is chosen."""
+    best = best_cell(cells, profile)
+    return [] if best is None else [(best, net) for net in OTHER_NETS]
+
+
+def net_chooser(mixer: str) -> str:
+    """Whose choice of norm and positions a mixer takes, by its name: its own, or that of one of its family."""
+    name = mixer.partition("(")[0]
+    return NET_CHOSEN_BY.get(name, name)
+
+
+def _cell_of(record: Record) -> Cell:
+    return record.trial.lr or 0.0, record.trial.weight_decay or 0.0
+
+
+def _net_of(record: Record) -> Net:
+    return record.trial.norm, record.trial.positions
+
+
+def _held_out(record: Record) -> float | None:
+    value = record.metrics.get("val_top1_percent") if record.status == "ok" else None
+    return None if value is None else float(value)
 
 
 def cells_to_try(cells: Cells, profile: Profile) -> list[Cell]:

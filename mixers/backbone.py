@@ -26,8 +26,10 @@ from mixers.base import Mixer, MixerError, check_floating_point
 from mixers.blocks import mixer_of_each_block
 from mixers.fixed import FixedTensors
 from mixers.methods import autocast_dtype, laid_out
+from mixers.positions import POSITIONS, add_positions, make_positions
 from mixers.registry import create_mixer, mixer_entry, mixer_options, parse_mixer
 from mixers.saved import SavesDefinition
+from mixers.token_norm import norm_over_channels
 
 NORMS = ("image", "token")
 POOLS = ("avg", "")
@@ -59,6 +61,8 @@ class MixerNet(SavesDefinition):
         mlp_ratio: hidden width of the second part of a block over dim.
         norm: "image" takes statistics per image over (C, H, W), "token" per token over C.
         coordinates: whether the two coordinate channels stand after every mixing layer.
+        positions: what is added to the tokens behind the stem: "none", "learned" for a vector a token, "sine" for
+            fixed sines and cosines of row and column.
         layer_scale: where s1 and s2 start.
         seed: of fixed random mixers; each block gets another one from it.
         drop_rate: dropout in front of the head.
@@ -92,6 +96,7 @@ class MixerNet(SavesDefinition):
         drop_path_rate: float = 0.0,
         global_pool: str = "avg",
         residual: str = "float32",
+        positions: str = "none",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         **others: Any,
@@ -106,10 +111,12 @@ class MixerNet(SavesDefinition):
         _check_pool(global_pool, num_classes)
         one_of("norm", norm, NORMS)
         one_of("residual", residual, tuple(RESIDUALS))
+        one_of("positions", positions, POSITIONS)
         coordinates = flag("coordinates", coordinates)
         placed_at = factory_options(device, dtype)
         self.mixer = mixer
         self.norm_kind = norm
+        self.positions_kind = positions
         self.residual = residual
         self.num_classes = num_classes
         self.img_size = (height, width)
@@ -133,12 +140,16 @@ class MixerNet(SavesDefinition):
         self.norm = make_norm(norm, dim, self.memory_format)
         self.head_drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
+        self.positions = make_positions(positions, dim, self.grid)  # drawn last: the other weights are those without
         if placed_at:
             self.to(**placed_at)
 
     def definition(self) -> dict[str, Any]:
         """What neither the weights nor the mixers' own entries tell."""
-        return {"class": "MixerNet", "norm": self.norm_kind}
+        return {"class": "MixerNet", "norm": self.norm_kind, "positions": self.positions_kind}
+
+    def become(self, saved: dict[str, Any]) -> None:
+        super().become({"positions": "none"} | saved)  # of which there were none before it was an option
 
     @property
     def mixers(self) -> list[Mixer]:
@@ -160,7 +171,8 @@ class MixerNet(SavesDefinition):
     def _tokens(self, x: Tensor) -> Tensor:
         check_image(x, (self.in_chans, *self.img_size))
         x = laid_out(self.stem(laid_out(x, self.memory_format)), self.memory_format)
-        return stream(x, RESIDUALS[self.residual])
+        x = stream(x, RESIDUALS[self.residual])
+        return x if self.positions is None else add_positions(x, self.positions())
 
     def _last_norm(self, x: Tensor) -> Tensor:
         return self.norm(stream(x, torch.float32))  # as what follows it, whatever the residual
@@ -240,14 +252,15 @@ class MixerNet(SavesDefinition):
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """The layers for layer-wise learning rates: stem, each block (the last with the final norm), head."""
-        return {"stem": r"^stem", "blocks": [(r"^blocks\.(\d+)", None), (r"^norm", (99999,))]}
+        return {"stem": r"^stem|^positions", "blocks": [(r"^blocks\.(\d+)", None), (r"^norm", (99999,))]}
 
     def no_weight_decay(self) -> set[str]:
-        """What the mixers name; biases, gains and layer scales have one axis, and timm never decays those.
+        """What the mixers name, and learned positions; whatever has one axis, timm never decays.
 
         The weights of the coordinates are two input channels of a 1x1 convolution, and decay as its others do.
         """
-        return not_decayed_by_mixers(self)
+        own = {"positions.weight"} if self.positions_kind == "learned" else set()
+        return own | not_decayed_by_mixers(self)
 
     def __prepare_scriptable__(self) -> nn.Module:
         raise MixerError("MixerNet cannot be scripted by torch.jit.script; use torch.compile or torch.export")
@@ -382,15 +395,17 @@ class TokenNorm(nn.LayerNorm):
         self.keep_half = keep_half
 
     def forward(self, x: Tensor) -> Tensor:
-        return laid_out(self._normed(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), self.memory_format)
+        return laid_out(self._normed(x), self.memory_format)
 
     def _normed(self, x: Tensor) -> Tensor:
         if not self.keep_half:
-            return super().forward(x)
+            return norm_over_channels(x, self.weight, self.bias, self.eps)
         return half_layer_norm(x, self.weight, self.bias, self.eps)
 
 
 # what depends on the dtype of an activation is a step of its own in a symbolic trace, which knows none
+torch.fx.wrap("norm_over_channels")
+torch.fx.wrap("add_positions")
 
 
 @torch.fx.wrap
@@ -420,9 +435,9 @@ def half_group_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tens
 def half_layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """`TokenNorm` that leaves bfloat16 as it is."""
     if x.dtype != torch.bfloat16:
-        return F.layer_norm(x, weight.shape, weight, bias, eps)
+        return norm_over_channels(x, weight, bias, eps)
     with torch.autocast(x.device.type, enabled=False):
-        return F.layer_norm(x, weight.shape, weight.to(x.dtype), bias.to(x.dtype), eps)
+        return norm_over_channels(x, weight.to(x.dtype), bias.to(x.dtype), eps)
 
 
 def make_norm(norm: str, channels: int, memory_format: torch.memory_format, keep_half: bool = False) -> nn.Module:

@@ -48,6 +48,7 @@ def budget(match: str) -> Callable[[Trial, str, int], int]:
                 depth=trial.depth,
                 norm=trial.norm,
                 coordinates=trial.coordinates,
+                positions=trial.positions,
             )
         return net.flops() if match == "flops" else sum(p.numel() for p in net.parameters())
 

@@ -139,7 +139,9 @@ def steps_to_come(trials: Sequence[Trial]) -> dict[Trial, int]:
         images = trial.train_images or DATASETS[trial.dataset].train_images or 0
         steps = (trial.epochs or 0) * -(-images // (trial.batch_size or 1))
         names = ("dataset", "mixer", "image_size", "patch_size", "dim", "depth", "norm", "coordinates", "batch_size")
-        shape = tuple(getattr(trial, name) for name in (*names, "augment", "precision", "residual", "device"))
+        shape = tuple(
+            getattr(trial, name) for name in (*names, "augment", "precision", "residual", "positions", "device")
+        )
         shapes[trial] = shape
         steps_of[shape] += steps
     return {trial: steps_of[shape] for trial, shape in shapes.items()}

@@ -15,11 +15,12 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks import tuning
+from benchmarks.chosen_nets import ChosenNets
 from benchmarks.errors import UserError
 from benchmarks.measure.data import RENDERED
 from benchmarks.measure.match import matched
 from benchmarks.measure.plugins import check_plugin, is_plugin
-from benchmarks.profiles import CORE_MIXERS, PROFILES, Profile
+from benchmarks.profiles import CORE_MIXERS, PROFILES, USUAL_NET, Net, Profile
 from benchmarks.record import Record, cores
 from benchmarks.trial import RECIPE_VERSION, Trial, check_value, normal_size, parse_size
 from mixers import MixerError, UnsupportedSize, create_mixer
@@ -50,7 +51,9 @@ class Request:
     profile: str | None = None
     match: str = "width"
     results: Path = Path("results")
-    norm: str = "image"
+    norm: str | None = None
+    positions: str | None = None
+    search: str | None = None
     coordinates: bool = True
     threads: int | None = None
     batch_size: int | None = None
@@ -85,7 +88,10 @@ class Plan:
         self.profile: Profile = PROFILES[self.profile_name, self.dataset]
         self.mixers = split_mixers(request.mixer) if request.mixer is not None else list(CORE_MIXERS)
         self.mixers = [mixer for mixer in self.mixers if self._is_sound(mixer)]
-        self.tuned = tuning.choices(self._tuning_records(), self.profile)
+        self.net_is_given = request.norm is not None or request.positions is not None
+        self.usual: Net = (request.norm or USUAL_NET[0], request.positions or USUAL_NET[1])
+        self.tuned = tuning.choices(self._tuning_records(), self.profile, self.usual)
+        self.chosen_nets = ChosenNets(tuning.tuning_records(request.results, self.dataset, self.profile_name))
 
     def _tuning_records(self) -> list[Record]:
         """Those of a sweep over nets and recipes like the ones asked for; what was chosen for others says little."""
@@ -94,12 +100,13 @@ class Plan:
             "image_size": normal_size((request.image_size or (profile.image_size,))[0]),
             "patch_size": _first(request.patch_size, profile.patch_size),
             "depth": _first(request.depth, profile.depth),
-            "norm": request.norm,
             "coordinates": request.coordinates,
             "match": request.match,
             "recipe_version": RECIPE_VERSION,
             **self._recipe(),
         }
+        if self.net_is_given:
+            alike |= {"norm": self.usual[0], "positions": self.usual[1]}
         # at an equal budget every mixer has its own width
         alike["dim" if request.match == "width" else "match_dim"] = _first(request.dim, profile.dim)
         records = tuning.tuning_records(request.results, self.dataset, self.profile_name)
@@ -159,15 +166,26 @@ class Plan:
         profile, request = self.profile, self.request
         size = (request.image_size or (profile.image_size,))[0]
         seeds = request.seed or profile.seeds[:1]
-        tried = tuning.cells_by_mixer(self._tuning_records())
-        wanted = {mixer: tuning.cells_to_try(tried.get(_portable_name(mixer), {}), profile) for mixer in self.mixers}
+        tried = tuning.cells_by_mixer(self._tuning_records(), self.usual)
+        wanted = {}
+        for mixer in self.mixers:
+            cells = tried.get(_portable_name(mixer), {})
+            wanted[mixer] = [(cell, self.usual) for cell in tuning.cells_to_try(cells, profile)]
+            if request.search == "nets" and mixer not in self.net_choosers():
+                wanted[mixer] += tuning.nets_to_try(cells, profile)
         recipe = self._recipe()
+        steps = itertools.zip_longest(*([(mixer, *one) for one in several] for mixer, several in wanted.items()))
+        asked = [one for step in steps for one in step if one is not None]
         return [
-            self._trial("tuning", mixer, size, seed=seed, lr=lr, weight_decay=decay, **recipe)
+            self._trial("tuning", mixer, size, net, seed=seed, lr=lr, weight_decay=decay, **recipe)
             for seed in seeds
-            for step in itertools.zip_longest(*([(mixer, *cell) for cell in cells] for mixer, cells in wanted.items()))
-            for mixer, lr, decay in filter(None, step)
+            for mixer, (lr, decay), net in asked
         ]
+
+    def net_choosers(self) -> dict[str, str]:
+        """The mixers that take another's choice of norm and positions, and whose."""
+        choosers = {mixer: tuning.net_chooser(mixer) for mixer in self.mixers}
+        return {mixer: chooser for mixer, chooser in choosers.items() if chooser != mixer.partition("(")[0]}
 
     def _recipe(self) -> dict[str, Any]:
         """How every mixer is trained, but for what is tuned."""
@@ -183,7 +201,7 @@ class Plan:
             "train_images": _first(request.train_images, profile.train_images),
         }
 
-    def _tuned(self, mixer: str) -> dict[str, float]:
+    def _tuned(self, mixer: str) -> dict[str, Any]:
         """What was asked for, else what a sweep in the results folder chose, else the profile's choice.
 
         Options of a mixer change nothing where they have no sweep of their own.
@@ -194,6 +212,13 @@ class Plan:
             "lr": _first(self.request.lr, here and here.lr, self.profile.lr_of.get(name), self.profile.lr),
             "weight_decay": _first(self.request.weight_decay, here and here.weight_decay, self.profile.weight_decay),
         }
+
+    def _own_net(self, trial: Trial) -> Net:
+        """What was asked for, else what was chosen for the mixer in this setting, else the usual norm and positions."""
+        if self.net_is_given:
+            return self.usual
+        fields = trial.to_dict() | self._recipe() | {"kind": "accuracy", "match_dim": trial.dim}
+        return next(iter(self.chosen_nets.of(fields)), USUAL_NET)
 
     def cost(self) -> list[Trial]:
         """One trial for every net that `accuracy` trains."""
@@ -266,7 +291,8 @@ class Plan:
 
         return sorted([*accuracy, *self.cost(), *self.latency()], key=worth)
 
-    def _trial(self, kind: str, mixer: str, size: int | str, **fields: Any) -> Trial:
+    def _trial(self, kind: str, mixer: str, size: int | str, net: Net | None = None, **fields: Any) -> Trial:
+        """One trial, of the mixer's own net where no other is given."""
         request = self.request
         own = {
             "patch_size": _first(request.patch_size, self.profile.patch_size),
@@ -286,12 +312,15 @@ class Plan:
             dataset=self.dataset,
             image_size=normal_size(size),
             profile=self.profile_name,
-            norm=request.norm,
+            norm=self.usual[0],
+            positions=self.usual[1],
             coordinates=request.coordinates,
             device=self.device,
             threads=_first(request.threads, self.profile.threads, cores()),
             **own,
         )
+        norm, positions = self._own_net(trial) if net is None else net
+        trial = dataclasses.replace(trial, norm=norm, positions=positions)
         check_that_it_builds(mixer, trial.dim, trial.depth, trial.grid)
         return matched(trial) if trial.match != "width" else trial
 

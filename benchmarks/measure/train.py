@@ -67,6 +67,7 @@ def build_net(trial: Trial, num_classes: int) -> MixerNet:
         coordinates=trial.coordinates,
         seed=trial.seed,
         residual=trial.residual,
+        positions=trial.positions,
     )
 
 

@@ -19,7 +19,16 @@ from typing import Any, Protocol
 import pandas as pd
 
 from benchmarks.errors import UserError
-from benchmarks.report.frame import held_equal, number, plain, rounds, square_ones
+from benchmarks.report.frame import (
+    all_but,
+    as_compared,
+    held_equal,
+    number,
+    plain,
+    rounds,
+    row_as_compared,
+    square_ones,
+)
 from benchmarks.report.notes import SETTING_WORDS
 from benchmarks.report.paired import FEWEST_SEEDS, Runs, Sample
 from benchmarks.report.predictions import Folders, folders
@@ -213,9 +222,12 @@ class Accuracies:
 
     def _lost(self, evidence: Evidence, runs: Sequence[Runs], cell: Cell) -> bool:
         """Whether every run of a cell failed, in the setting of these."""
-        alike = held_equal([name for name in TRAINED_ALIKE if name not in self.free], runs[0].setting)
-        wanted = {**{name: runs[0].setting[name] for name in alike}, **dict(cell.fields), "mixer": cell.mixer}
-        return any(all(lost.setting[name] == value for name, value in wanted.items()) for lost in evidence.sample.lost)
+        fields = all_but(TRAINED_ALIKE, self.free)
+        setting = row_as_compared(runs[0].setting, fields)
+        wanted = {name: setting[name] for name in held_equal(fields, setting)}
+        wanted |= {**dict(cell.fields), "mixer": cell.mixer}
+        lost = [row_as_compared(one.setting, fields) for one in evidence.sample.lost]
+        return any(all(one[name] == value for name, value in wanted.items()) for one in lost)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,8 +253,9 @@ class EachMixer(Accuracies):
         finding = super()._in_setting(evidence, runs)
         if finding is None:
             return None
-        frame, first = evidence.frame, pd.Series(runs[0].setting)
-        alike = held_equal([name for name in TRAINED_ALIKE if name not in self.free], first)
+        fields = all_but(TRAINED_ALIKE, self.free)
+        frame, first = as_compared(evidence.frame, fields), row_as_compared(runs[0].setting, fields)
+        alike = held_equal(fields, first)
         failed = frame[(frame["kind"] == "accuracy") & (frame["status"] != "ok") & same_rows(frame, first, alike)]
         finished = {r.setting["mixer"] for r in runs}
         missing = [f"{mixer}, which failed" for mixer in sorted({*failed["mixer"]} - finished)]

@@ -34,6 +34,8 @@ def command(verb: str, row: Mapping[Any, Any], fields: Sequence[str], **more: st
         values["dim"] = row["match_dim"]
     if row.get("precision") == "bfloat16" and row.get("residual") == "float32":  # not what it is by default
         values["residual"] = "float32"
+    if row.get("positions") not in (None, "none"):
+        values["positions"] = row["positions"]
     # make, too, reads a dollar sign as its own
     words = [f"{name.upper()}={shlex.quote(word(v))}" for name, v in values.items() if v not in (None, "")]
     words = [text.replace("$", "$$") for text in words]

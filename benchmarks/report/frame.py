@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.chosen_nets import CHOSEN, ChosenNets
 from benchmarks.errors import UserError
+from benchmarks.profiles import USUAL_NET
 from benchmarks.record import Record, load_records, machine_name, processor_kind
 from benchmarks.report.families import mixer_family
 from benchmarks.report.metrics import METRICS
@@ -23,9 +25,15 @@ TRIAL_FIELDS = [field.name for field in dataclasses.fields(Trial)]
 SPEEDS = ("train_s", "train_images_per_s", "overhead_percent", "compile_s")  # of a training run, not its accuracy
 # columns, and what records of version 0.1 have in them
 LATER = ADDED | {"processor": None, "processors": None, "flops_unknown": None}
-LATER |= {"n_failed": 0, "failed_runs": None, "withheld": False}
+LATER |= {"net": None, "n_failed": 0, "failed_runs": None, "withheld": False}
 GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these never meet
-USUAL = {"match": "width", "norm": "image", "coordinates": True, "compiled": False}  # the rest are ablations
+USUAL = {
+    "match": "width",
+    "norm": "image",
+    "positions": "none",
+    "coordinates": True,
+    "compiled": False,
+}  # the rest are ablations
 
 
 def results_frame(folder: Path | str) -> pd.DataFrame:
@@ -48,6 +56,8 @@ def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     columns["reason"] = [record.reason for record in records]
     columns["label"] = mixer_labels(records)
     columns["family"] = [mixer_family(record.trial.mixer) for record in records]
+    nets = ChosenNets(records)
+    columns["net"] = [nets.mark(record.trial.to_dict()) for record in records]
     columns["tokens"] = [record.trial.tokens for record in records]
     columns["method"] = [record.metrics.get("method") for record in records]
     columns["flops_unknown"] = [record.metrics.get("flops_unknown") for record in records]
@@ -127,7 +137,8 @@ def comparisons(table: pd.DataFrame, fields: Sequence[str]) -> dict[str, pd.Data
         "32px-patch4".
     """
     parts: dict[tuple[Any, ...], list[int]] = {}
-    columns = {f: [plain(value) for value in table[f]] for f in fields}
+    seen = as_compared(table, fields)
+    columns = {f: [plain(value) for value in seen[f]] for f in fields}
     if "dim" in columns:
         columns["dim"] = [d if m == "width" else None for d, m in zip(columns["dim"], table["match"], strict=True)]
     for position, key in enumerate(zip(*columns.values(), strict=True)):
@@ -147,6 +158,31 @@ def comparisons(table: pd.DataFrame, fields: Sequence[str]) -> dict[str, pd.Data
         differs = [suffix_word(f, v) for f, v, main in pairs if v != main and not (f == "dim" and v is None)]
         result[slug("-".join(differs), longest=150) if differs else ""] = table.iloc[parts[key]].reset_index(drop=True)
     return result
+
+
+def as_compared(table: pd.DataFrame, fields: Sequence[str] = ("net",)) -> pd.DataFrame:
+    """The table as comparisons see it: what has the norm and positions chosen for its mixer counts as usual.
+
+    Where `fields` leave the net out, norm and positions count as they are.
+    """
+    if "net" not in fields or "net" not in table or not (table["net"] == CHOSEN).any():
+        return table
+    chosen = table["net"] == CHOSEN
+    usual = {"norm": USUAL_NET[0], "positions": USUAL_NET[1], "net": None}
+    return table.assign(**{name: table[name].mask(chosen, value) for name, value in usual.items()})
+
+
+def row_as_compared(row: Any, fields: Sequence[str] = ("net",)) -> dict[str, Any]:
+    """The same of one row."""
+    if "net" not in fields or row["net"] != CHOSEN:
+        return dict(row)
+    return dict(row) | {"norm": USUAL_NET[0], "positions": USUAL_NET[1], "net": None}
+
+
+def all_but(fields: Sequence[str], free: Sequence[str]) -> list[str]:
+    """Fields without those left free; where norm or positions are free, what was chosen of them says nothing."""
+    without = {*free, *(["net"] if {"norm", "positions"} & set(free) else [])}
+    return [name for name in fields if name not in without]
 
 
 def held_equal(fields: Sequence[str], row: Any) -> list[str]:

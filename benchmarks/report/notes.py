@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from benchmarks.chosen_nets import CHOSEN
 from benchmarks.report.text import clean, listing, span_of
 
 SETTING_WORDS = (
@@ -17,6 +18,8 @@ SETTING_WORDS = (
 ABLATIONS = (
     ("norm", "token", "norm per token"),
     ("coordinates", False, "no coordinate channels"),
+    ("positions", "learned", "learned positions"),
+    ("positions", "sine", "sine positions"),
     ("precision", "bfloat16", "bfloat16"),
     ("residual", "bfloat16", "residual stream too"),
 )
@@ -36,6 +39,8 @@ def caption(frame: pd.DataFrame, rows: pd.DataFrame, extra: str = "") -> str:
         f"{noun} {rows[name].iloc[0]}{unit}" for name, noun, unit in SETTING_WORDS if rows[name].map(str).nunique() == 1
     ]
     setting.append(f"equal {listing(sorted(set(rows['match'])))}")
+    if "net" in rows and (rows["net"] == CHOSEN).any():
+        setting.append("norm and positions as chosen for each mixer")
     setting += [text for name, value, text in ABLATIONS if name in rows and (rows[name] == value).all()]
     return clean(", ".join(words) + "; " + ", ".join(setting) + extra) + "." + failed_sentence(rows)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.report.commands import latency_command, train_command
-from benchmarks.report.frame import USUAL, comparisons, plain, size_order
+from benchmarks.report.frame import USUAL, as_compared, comparisons, plain, row_as_compared, size_order
 from benchmarks.report.metrics import METRICS
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots_accuracy import rows_by, time_interval
@@ -162,7 +162,9 @@ def latency_sweeps(frame: pd.DataFrame, latency: pd.DataFrame) -> list[dict[str,
     for suffix, rows in sweeps(latency).items():
         first = rows.iloc[0]
         timed = frame[
-            (frame["kind"] == "latency") & (frame["status"] == "ok") & same_rows(frame, first, sweep_fields(first))
+            (frame["kind"] == "latency")
+            & (frame["status"] == "ok")
+            & same_rows(as_compared(frame), row_as_compared(first), sweep_fields(first))
         ]
         ready = rows[rows["status"] == "ok"].sort_values(["label", "tokens"], kind="stable")
         ready = ready.drop_duplicates(["label", "image_size"])
@@ -234,7 +236,9 @@ def patch_rows(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         words = [f"{first['image_size']} px"]
         words += [f"dim {first['dim']}"] if first["match"] == "width" else [f"equal {first['match']}"]
         words += [f"depth {first['depth']}", span_of([first["epochs"]], "epoch")]
-        words += [f"{name} {first[name]}" for name in ("norm", "coordinates") if first[name] != USUAL[name]]
+        words += [
+            f"{name} {first[name]}" for name in ("norm", "positions", "coordinates") if first[name] != USUAL[name]
+        ]
         found.append((", ".join(words), ready))
     whole = {title: int((ready.groupby("patch_size")["label"].nunique() > 1).sum()) for title, ready in found}
     return sorted(found, key=lambda one: -whole[one[0]])

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.report.commands import train_command
-from benchmarks.report.frame import comparisons, held_equal, plain, without_usual
+from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared, without_usual
 from benchmarks.report.metrics import METRICS
 from benchmarks.report.page_answers import mean_with_interval
 from benchmarks.report.page_charts import seeds_of
@@ -81,6 +81,7 @@ def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table
         "peak memory (MB)": ("peak_memory_bytes", lambda value: metric("peak_memory_bytes", value)),
     }
     chosen = tuning[tuning["choice"].notna()] if len(tuning) else tuning
+    in_tuning = [name for name in TRAINED_ALIKE if name != "net"]
     rows, families, keys = [], [], []
     for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
         kept = best_learning_rates(part)
@@ -88,7 +89,7 @@ def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table
         kept = kept.assign(_withheld=[withheld(row) for row in kept.to_dict("records")])
         kept = kept.sort_values(["_withheld", "_top1", "label"], kind="stable")
         for rank, row in enumerate(kept.to_dict("records"), 1):
-            swept = len(chosen) and same_rows(chosen, row, ["label", *TRAINED_ALIKE, "lr", "weight_decay"]).any()
+            swept = len(chosen) and same_rows(chosen, row, ["label", *in_tuning, "lr", "weight_decay"]).any()
             rows.append(
                 [
                     Cell(NOTHING if row["_withheld"] else str(rank), rank),
@@ -117,8 +118,9 @@ def differences_table(key: str, summary: pd.DataFrame, paired: pd.DataFrame) -> 
     title, _, _, number_cells, note = VIEWS["differences"]
     rows, families, keys, against = [], [], [], []
     for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
-        first = part.iloc[0]
-        for found in paired[same_rows(paired, first, held_equal(TRAINED_ALIKE, first))].to_dict("records"):
+        first = row_as_compared(part.iloc[0])
+        here = same_rows(as_compared(paired), first, held_equal(TRAINED_ALIKE, first))
+        for found in paired[here].to_dict("records"):
             row = {str(column): plain(value) for column, value in found.items()}
             numbers = [show(row).replace("\\*", "*") for show in number_cells.values()]
             texts = [Cell(clean(row["reference"])), Cell(clean(verdict_text(row)))]

@@ -22,7 +22,7 @@ import pandas as pd
 import scipy.special
 from numpy.typing import NDArray
 
-from benchmarks.report.frame import comparisons, held_equal, plain
+from benchmarks.report.frame import all_but, comparisons, held_equal, plain, row_as_compared
 from benchmarks.report.predictions import Folders, correct_answers
 from benchmarks.report.statistics import FAILED, Estimate, failed_words, mean_interval, too_many_failed
 from benchmarks.report.tables import ACCURACY_SETTING, TRAINED_ALIKE, table
@@ -33,7 +33,7 @@ REPLICATES = 5_000
 CHUNK = 250  # replicates drawn at a time
 FEWEST_SEEDS = 3  # under which no verdict is given
 SIGNIFICANT = 0.05
-SETTING_COLUMNS = ["mixer", "label", "family", "tokens", *(name for name in ACCURACY_SETTING if name != "mixer")]
+SETTING_COLUMNS = ["mixer", "label", "family", "tokens", *(name for name in ACCURACY_SETTING if name != "mixer"), "net"]
 RUN_COLUMNS = [*SETTING_COLUMNS, "seed", "id", "status", "test_top1_percent", "val_top1_percent"]
 NUMBERS = (  # of a comparison
     *("difference_points", "difference_points_low", "difference_points_high", "interval_over"),
@@ -103,7 +103,7 @@ class Sample:
         Of several learning rates or weight decays of one mixer the one with most seeds stays, then the best on
         held-out images.
         """
-        fields = [name for name in TRAINED_ALIKE if name not in free]
+        fields = all_but(TRAINED_ALIKE, free)
         rows = pd.DataFrame(
             [run.setting | {"position": i, "status": "ok", "n": len(run.top1)} for i, run in enumerate(self.runs)]
         )
@@ -214,7 +214,9 @@ def _lost_beside(sample: Sample, reference: Runs) -> list[dict[str, Any]]:
     alike = held_equal(TRAINED_ALIKE, reference.setting)
 
     def of_setting(several: Sequence[Runs]) -> dict[str, Runs]:
-        same = [one for one in several if all(one.setting[name] == reference.setting[name] for name in alike)]
+        wanted = row_as_compared(reference.setting)
+        seen = [(one, row_as_compared(one.setting)) for one in several]
+        same = [one for one, setting in seen if all(setting[name] == wanted[name] for name in alike)]
         return {one.setting["label"]: one for one in same}
 
     ended, found = of_setting(sample.runs), of_setting(sample.lost)

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from benchmarks.report.figures import label_room, log_axis, make_figure, save_figure, show_number, size_axis
-from benchmarks.report.frame import comparisons, held_equal, plain, square_ones
+from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared, square_ones
 from benchmarks.report.labels import label_ends
 from benchmarks.report.metrics import METRICS
 from benchmarks.report.notes import caption, holes
@@ -38,7 +38,7 @@ def latency_plots(latency: pd.DataFrame, scaling: pd.DataFrame, frame: pd.DataFr
         timed = frame[
             (frame["kind"] == "latency")
             & (frame["status"] == "ok")
-            & same_rows(frame, rows.iloc[0], sweep_fields(rows.iloc[0]))
+            & same_rows(as_compared(frame), row_as_compared(rows.iloc[0]), sweep_fields(rows.iloc[0]))
         ]
         for name, (columns, words) in PASSES.items():
             paths += latency_plot(rows, scaling, timed, columns=columns, words=words, folder=folder, name=name + ending)

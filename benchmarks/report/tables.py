@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.report.frame import TRIAL_FIELDS, comparisons, number, plain, rounds, size_order, square_ones
+from benchmarks.report.frame import (
+    TRIAL_FIELDS,
+    comparisons,
+    number,
+    plain,
+    rounds,
+    row_as_compared,
+    size_order,
+    square_ones,
+)
 from benchmarks.report.statistics import (
     FAILED,
     find_crossing,
@@ -33,6 +42,7 @@ SAME_NET = [
     "dim",
     "depth",
     "norm",
+    "positions",
     "coordinates",
     "recipe_version",
 ]  # joins cost and latency
@@ -48,6 +58,7 @@ COMPARED = [
     "precision",
     "threads",
     *(name for name in ADDED if name != "mixer_version"),  # a mixer's versions are told apart by its label
+    "net",  # norm and positions chosen for each mixer count as equal
 ]
 TRAINED_ALIKE = [  # accuracies that differ in one of these do not share a plot; rate and weight decay are tuned
     *COMPARED, "batch_size", "epochs", "warmup_epochs", "label_smoothing", "augment", "train_images",
@@ -80,7 +91,7 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
         ok, failed = runs[runs["status"] == "ok"], runs[runs["status"] != "ok"]
         failures = zip(failed["seed"], failed["status"], failed["reason"], strict=True)
         row = {"mixer": first["mixer"], "label": first["label"], "family": first["family"], "tokens": first["tokens"]}
-        row |= {name: plain(first[name]) for name in ACCURACY_SETTING if name != "mixer"}
+        row |= {name: plain(first[name]) for name in (*ACCURACY_SETTING, "net") if name != "mixer"}
         row |= {
             "status": "ok" if len(ok) else first["status"],
             "reason": None if len(ok) else plain(first["reason"]),
@@ -238,6 +249,7 @@ def over_attention(
 
 def timed_setting(record: Any) -> tuple[Any, ...]:
     """What two latencies must have in common to have a ratio."""
+    record = row_as_compared(record)
     return tuple(plain(record[f]) if f != "dim" or record["match"] == "width" else None for f in TIMED_ALIKE)
 
 
@@ -417,7 +429,9 @@ def whole(value: Any) -> int | None:
 def setting_order(row: dict[str, Any]) -> tuple[Any, ...]:
     size = size_order(row["image_size"]) if "image_size" in row else ()
     rest = [
-        str(row[name]) for name in ("match", "norm", "coordinates", "precision", "compiled", "device") if name in row
+        str(row[name])
+        for name in ("match", "norm", "positions", "coordinates", "precision", "compiled", "device")
+        if name in row
     ]
     return (row["patch_size"], size, row["depth"], *rest, row["dim"], row["threads"])
 

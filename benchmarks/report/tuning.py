@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.profiles import PROFILES
+from benchmarks.profiles import PROFILES, USUAL_NET, Net
 from benchmarks.report.frame import plain
 from benchmarks.report.tables import ACCURACY_SETTING, setting_order, table
-from benchmarks.tuning import Cell, best_cell, mean_of
+from benchmarks.tuning import Cell, best_cell, best_net, mean_of
 
 ENDS = {0: "lowest", -1: "highest"}
 
@@ -23,6 +23,7 @@ def tuning_table(frame: pd.DataFrame) -> pd.DataFrame:
     tuned = frame[frame["kind"] == "tuning"]
     rows: list[dict[str, Any]] = []
     setting = [name for name in ACCURACY_SETTING if name not in ("lr", "weight_decay")]
+    nets = _NetsOfSearch(tuned)
     for _, mine in tuned.groupby(["label", *setting], dropna=False, sort=False):
         first = mine.iloc[0]
         profile = PROFILES[first["profile"], first["dataset"]]
@@ -33,7 +34,7 @@ def tuning_table(frame: pd.DataFrame) -> pd.DataFrame:
             cell: [plain(r["val_top1_percent"]) if r["status"] == "ok" else None for r in records]
             for cell, records in cells.items()
         }
-        chosen = best_cell(accuracy, profile)
+        chosen = nets.chosen(first, best_cell(accuracy, profile))
         rates = sorted({lr for lr, _ in cells})
         for (lr, decay), records in sorted(cells.items()):
             failed = [r for r in records if r["status"] != "ok"]
@@ -52,6 +53,32 @@ def tuning_table(frame: pd.DataFrame) -> pd.DataFrame:
             }
             rows.append(row)
     return table(rows, lambda row: (*setting_order(row), row["label"], row["weight_decay"], row["lr"]))
+
+
+class _NetsOfSearch:
+    """The searches of norm and positions in a frame of tuning records."""
+
+    def __init__(self, tuned: pd.DataFrame) -> None:
+        self.found: dict[str, dict[Cell, dict[Net, list[float | None]]]] = {}
+        for record in tuned.to_dict("records"):
+            value = plain(record["val_top1_percent"]) if record["status"] == "ok" else None
+            cells = self.found.setdefault(_apart_from_net(record), {})
+            nets = cells.setdefault((record["lr"], record["weight_decay"]), {})
+            nets.setdefault((record["norm"], record["positions"]), []).append(value)
+
+    def chosen(self, first: pd.Series, best: Cell | None) -> Cell | None:
+        """The cell to mark in the rows of one net, given the best among them: that of the net that was chosen."""
+        net, cells = (first["norm"], first["positions"]), self.found[_apart_from_net(first)]
+        if net == USUAL_NET:
+            return best if best is None or best_net(cells[best]) in (None, USUAL_NET) else None
+        usual = {cell: nets[USUAL_NET] for cell, nets in cells.items() if USUAL_NET in nets}
+        rate = best_cell(usual, PROFILES[first["profile"], first["dataset"]])
+        return rate if rate is not None and best_net(cells[rate]) == net else best
+
+
+def _apart_from_net(row: Any) -> str:
+    names = [n for n in ACCURACY_SETTING if n not in ("lr", "weight_decay", "norm", "positions")]
+    return repr([plain(row[name]) for name in ("label", *names)])
 
 
 def _choice(lr: float, rates: list[float]) -> str:

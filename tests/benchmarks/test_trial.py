@@ -38,6 +38,7 @@ OTHER = {
     "match_dim": 64,
     "norm": "token",
     "coordinates": False,
+    "positions": "sine",
     "device": "cuda",
     "precision": "bfloat16",
     "threads": 2,

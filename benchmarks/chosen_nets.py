@@ -1,0 +1,108 @@
+"""Which norm and positions are a mixer's own in a setting: what its search chose there, or the published one.
+
+A ranking compares each mixer at its own net as it compares each at its own learning rate; other nets are ablations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from benchmarks import tuning
+from benchmarks.profiles import PROFILES, USUAL_NET, Net, Profile
+from benchmarks.record import Record
+from benchmarks.trial import RECIPE_VERSION
+
+RECIPE = ("epochs", "batch_size", "warmup_epochs", "label_smoothing", "augment", "train_images")
+SETTING = ("dataset", "profile", "patch_size", "depth", "match", "coordinates", "recipe_version", "width")
+CHOSEN, UNCHOSEN = "chosen", "unchosen"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Search:
+    """The nets chosen in one setting, by mixer and version; version None: of any."""
+
+    setting: dict[str, Any]
+    sizes: tuple[int | str, ...]
+    nets: dict[tuple[str, int | None], Net]
+
+    def covers(self, fields: Mapping[str, Any]) -> bool:
+        """Whether it is about the nets of a trial: times and costs know no recipe."""
+        names = SETTING + (RECIPE if fields["kind"] == "accuracy" else ())
+        mine = _with_width(fields)
+        return fields["image_size"] in self.sizes and all(mine[name] == self.setting[name] for name in names)
+
+    def of(self, name: str, version: int | None) -> Net | None:
+        """The net of a mixer in this version; of the latest one where that is None."""
+        known = [v for mixer, v in self.nets if mixer == name and (version is None or v in (None, version))]
+        return self.nets[name, max(known, key=lambda v: v or 0)] if known else None
+
+
+class ChosenNets:
+    """The choices of a results folder, and of the profiles where it has none.
+
+    Args:
+        records: of a folder; its tuning records are what counts.
+        profiles: by name and data set, for their `net_of`.
+    """
+
+    def __init__(self, records: Iterable[Record], profiles: Mapping[tuple[str, str], Profile] = PROFILES) -> None:
+        groups: dict[str, list[Record]] = {}
+        for r in records:
+            if r.kind == "tuning":
+                mine = _with_width(r.trial.to_dict())
+                key = repr([mine[name] for name in (*SETTING, *RECIPE, "image_size")])
+                groups.setdefault(key, []).append(r)
+        found = [_searched(group, profiles) for group in groups.values()]
+        self._searches = [search for search in found if search.nets]
+        self._published = [_published(name, dataset, p) for (name, dataset), p in profiles.items() if p.net_of]
+
+    def of(self, fields: Mapping[str, Any]) -> list[Net]:
+        """The nets that are the own of a trial's mixer; of a time or cost several, where several recipes chose.
+
+        Args:
+            fields: of the trial.
+        """
+        mixer, version = str(fields["mixer"]), fields["mixer_version"]
+        plain, chooser = mixer.partition("(")[0], tuning.net_chooser(mixer)
+        names = [(mixer, version), (plain, version), *([(chooser, None)] if chooser != plain else [])]
+        for searches in (self._searches, self._published):
+            covering = [search for search in searches if search.covers(fields)]
+            for name, of_version in names:
+                nets = {search.of(name, of_version) for search in covering} - {None}
+                if nets:
+                    return sorted(net for net in nets if net is not None)
+        return []
+
+    def mark(self, fields: Mapping[str, Any]) -> str | None:
+        """Where the own net is not the usual one: CHOSEN for a trial of it, UNCHOSEN for one of the usual net."""
+        if fields["kind"] == "tuning":
+            return None
+        net, own = (fields["norm"], fields["positions"]), self.of(fields)
+        if not own or (net in own) == (net == USUAL_NET):
+            return None
+        return CHOSEN if net in own else UNCHOSEN if net == USUAL_NET else None
+
+
+def _searched(records: list[Record], profiles: Mapping[tuple[str, str], Profile]) -> _Search:
+    trial = records[0].trial
+    profile = profiles[trial.profile, trial.dataset]
+    nets: dict[tuple[str, int | None], Net] = {}
+    for version in sorted({r.trial.mixer_version for r in records}):
+        found = tuning.choices([r for r in records if r.trial.mixer_version == version], profile)
+        nets |= {(mixer, version): choice.net for mixer, choice in found.items() if choice.net is not None}
+    setting = _with_width(trial.to_dict())
+    return _Search(setting, (trial.image_size, *profile.extra_sizes), nets)
+
+
+def _published(name: str, dataset: str, profile: Profile) -> _Search:
+    setting = dataclasses.asdict(profile) | {"dataset": dataset, "profile": name, "match": "width"}
+    setting |= {"coordinates": True, "recipe_version": RECIPE_VERSION, "width": profile.dim}
+    nets: dict[tuple[str, int | None], Net] = {(mixer, None): net for mixer, net in profile.net_of.items()}
+    return _Search(setting, (profile.image_size, *profile.extra_sizes), nets)
+
+
+def _with_width(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """With the width that trials hold equal: where that is a budget, the one it was solved for."""
+    return dict(fields) | {"width": fields["dim" if fields["match"] == "width" else "match_dim"]}
