@@ -152,7 +152,7 @@ def test_headlines_say_the_gap_by_seed_and_the_crossing(results):
     gap = sum(tops["hadamard"][s] - tops["attention"][s] for s in (0, 1)) / 2  # seed 2 diverged
     failed = "n = 2; hadamard: 1 of 3 runs failed (diverged), no verdict"
     assert shown["hadamard"].gap.startswith(f"{signed(gap)} points [") and shown["hadamard"].gap.endswith(failed)
-    assert shown["conv1x1"].crossings["net_forward"] == "at every size, 256-4,096"
+    assert shown["conv1x1"].crossings["net_forward"] == "at every size, 256-4,096; one sitting, not settled"
     assert shown["attention(backend=plain)"].gap == "–"
 
 
@@ -231,6 +231,9 @@ def test_one_run_is_no_winner_among_many_and_level_mixers_are_named(tmp_path):
     for mixer, top1 in (("conv1x1", 30.0), ("dct", 40.0), ("hadamard", 40.1), ("pool", 60.0)):
         for seed in range(1 if mixer == "pool" else 4):
             save_accuracy(tmp_path, mixer, top1 + 0.3 * math.sin(seed + len(mixer)), seed)
+        starts = [f"2026-01-01T0{hour}:00:00+00:00" for hour in (1, 3, 5)]
+        history = [{"round": r, "sitting": start, "forward_ms": times[mixer]} for start in starts for r in range(2)]
+        save(tmp_path, make_trial("latency", mixer), {"forward_ms": times[mixer]}, history)
     (group,) = make_groups(tmp_path)
     rows = main_rows(group.tables["summary"])
     lines = best_at_latency(

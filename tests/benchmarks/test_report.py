@@ -242,9 +242,9 @@ def test_the_ratio_to_the_floor_is_taken_within_rounds(tmp_path):
     folder = tmp_path / "tables" / "constellations-quick"
     (row,) = read(folder / "latency.csv")
     names = [f"mixer_forward_over_floor{end}" for end in ("", "_low", "_high")]
-    assert [float(row[name]) for name in names] == [2.0, 1.0, 3.0]
+    assert [float(row[name]) for name in names] == pytest.approx(interval_of([3.0, 1.0]))
     assert (row["mixer_bytes"], row["mixer_batch_flops"]) == ("2000000", "3000000")
-    assert "2.00 (1.00-3.00)" in (folder / "latency.md").read_text(encoding="utf-8")
+    assert " 1.73 (" in (folder / "latency.md").read_text(encoding="utf-8")
 
 
 def test_scaling_finds_exponents_and_crossings(results):
@@ -257,7 +257,10 @@ def test_scaling_finds_exponents_and_crossings(results):
             crossing = 256 * (start / 2.0) ** (1 / (1.9 - exponent))
             assert float(row["mixer_forward_overtakes_attention_tokens"]) == pytest.approx(crossing, rel=0.1)
         elif mixer == "conv1x1":
-            assert row["mixer_forward_overtakes_attention"] == "faster at every measured size (256-4,096)"
+            assert (
+                row["mixer_forward_overtakes_attention"]
+                == "faster at every measured size (256-4,096); one sitting, not settled"
+            )
     assert only(swept, mixer="random")["image_sizes_px"] == "16 32 48"
     assert only(swept, mixer="attention")["mixer_forward_overtakes_attention"] == ""
 
