@@ -172,7 +172,7 @@ def atlas(options: argparse.Namespace) -> int:
     from benchmarks.measure.atlas import measure_atlas
     from benchmarks.report.atlas import write_atlas
 
-    _refuse(options, "budget", "workers")
+    _refuse(options, "budget", "workers", "sittings")
     if options.retry == "changed":
         raise UserError("atlas has no use for --retry changed; --retry failed measures failed maps again")
     _log_to_stdout()
@@ -228,8 +228,7 @@ def speed(options: argparse.Namespace) -> int:
         if isinstance(c, Failed):
             print(f"{c.status}: {c.what} / {c.beside}, {c.setting}: {printable(c.reason)}")
             continue
-        spread = f"{c.ratio_low:.3f} to {c.ratio_high:.3f}, n = {c.rounds}"
-        print(f"{c.what} / {c.beside}: {c.ratio:.3f} ({spread}), {c.setting}")
+        print(f"{c.what} / {c.beside}: {c.ratio_words}, n = {c.rounds}, {c.setting}")
     statuses = [*(row.status for row in forms), *(row.status for row in comparisons if isinstance(row, Failed))]
     return say_rows(statuses, left, [options.results / f"{file_name(device)}.md"])
 
@@ -265,7 +264,7 @@ def profile(options: argparse.Namespace) -> int:
     """Where the time of a training step goes, by part of the net, and a trace of it."""
     from benchmarks.measure.step_profile import FILES, STEPS, StepProfile, profile_trials, trace_name
 
-    _refuse(options, "workers", "retry")
+    _refuse(options, "workers", "retry", "sittings")
     if options.seed is not None and len(options.seed) > 1:
         raise UserError(f"--seed lists {len(options.seed)} seeds; a profile takes one")
     if options.rounds is not None and not 1 <= options.rounds <= 1000:
@@ -334,8 +333,8 @@ def bench_peers(options: argparse.Namespace) -> int:
     write_peers(options.results, outcome)
     for c in outcome.comparisons:
         mode, other = c.mode.replace("_", " + "), "" if c.same_function else "; not the same function"
-        spread = f"{c.ratio_low:.3f} to {c.ratio_high:.3f}, n = {c.rounds}"
-        print(f"{c.what} / {c.package} {c.beside}: {c.ratio:.3f} ({spread}), {c.image_size} px, {mode}{other}")
+        ratio = f"{c.ratio_words}, n = {c.rounds}"
+        print(f"{c.what} / {c.package} {c.beside}: {ratio}, {c.image_size} px, {mode}{other}")
     for f in outcome.failures:
         print(f"{f.status}: {f.what} / {f.package} {f.beside}, {f.image_size} px: {printable(f.reason)}")
     for line in outcome.left_out:
@@ -449,8 +448,10 @@ def _measure(options: argparse.Namespace, trials: list[Trial], report: bool) -> 
     from benchmarks.measure.run import Runner
     from benchmarks.status import write_plan
 
+    if options.sittings is not None and all(trial.kind != "latency" for trial in trials):
+        raise UserError(f"{options.verb} has no use for --sittings; type it with latency, or with bench-all")
     if options.ray is not None:
-        for name in ("budget", "workers"):
+        for name in ("budget", "workers", "sittings"):
             if getattr(options, name) is not None:
                 raise UserError(f"{flag(name)} is for this machine; with --ray, leave it out")
     workers = options.workers or 1
@@ -467,6 +468,7 @@ def _measure(options: argparse.Namespace, trials: list[Trial], report: bool) -> 
             log_kinds=options.log or (),
             workers=workers,
             budget=budget,
+            sittings=options.sittings,
         )
         if len(trials) > 1:
             write_plan(options.results, trials)
@@ -568,6 +570,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--residual", help="float32 | bfloat16: the residual stream under bfloat16 autocast (bfloat16)")
     add("--threads", type=_number(int), help="on the CPU (all cores)")
     add("--rounds", type=_number(int), help="of the latency sweep; steps of a profile")
+    add("--sittings", type=_sittings, help="of latency: each run adds one, an hour or more after the last (1)")
     add("--profile", help="quick (without a GPU) | full (with one)")
     add("--results", type=_path, default=Path("results"), help="folder of records, tables and plots (results)")
     add("--log", type=_list(str), help="curves of training runs: tensorboard | wandb, or both")
@@ -624,6 +627,15 @@ def _workers(text: str) -> int:
     if not 1 <= workers <= MOST_WORKERS:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: 1 to {MOST_WORKERS}")
     return workers
+
+
+def _sittings(text: str) -> int:
+    from benchmarks.measure.latency_metrics import MOST_SITTINGS
+
+    sittings = _number(int)(text)
+    if not 1 <= sittings <= MOST_SITTINGS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: 1 to {MOST_SITTINGS}")
+    return sittings
 
 
 def _list(convert: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:

@@ -109,7 +109,8 @@ def code_schema() -> dict[str, Any]:
 
 def row_schema(key: str) -> dict[str, Any]:
     columns = {name: number(name) for name in HISTORY[key]}
-    return closed({key: {"type": "integer", "minimum": 0}} | columns) | {"required": [key]}
+    own = {key: {"type": "integer", "minimum": 0}} | ({"sitting": TIME} if key == "round" else {})
+    return closed(own | columns) | {"required": [key]}
 
 
 def number(name: str) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from benchmarks.measure.device import clock
+from benchmarks.ratios import ratio_of_lists
 
 Key = TypeVar("Key")
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Ours over theirs: a median over rounds, with its range; below 1 ours takes less time."""
+    """Ours over theirs in one sitting: geometric mean over rounds, its 95 % interval; below 1 ours takes less time."""
 
     what: str
     beside: str
@@ -23,9 +24,14 @@ class Comparison:
     theirs: float
     unit: str
     ratio: float
-    ratio_low: float
-    ratio_high: float
+    ratio_low: float | None  # of a single round there is no interval
+    ratio_high: float | None
     rounds: int
+
+    @property
+    def ratio_words(self) -> str:
+        """ "0.482 (0.470 to 0.494)"."""
+        return ratio_words(self.ratio, self.ratio_low, self.ratio_high)
 
 
 def interleaved(
@@ -55,9 +61,18 @@ def interleaved(
 
 
 def compare(what: str, beside: str, setting: str, ours: list[float], theirs: list[float], unit: str) -> Comparison:
-    """The median of the ratios, round by round, and their range."""
-    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-    medians = statistics.median(ours), statistics.median(theirs), statistics.median(ratios)
-    return Comparison(
-        what, beside, setting, medians[0], medians[1], unit, medians[2], min(ratios), max(ratios), len(ratios)
-    )
+    """Median times of both, and their ratio, taken round by round.
+
+    Raises:
+        ValueError: there is no round.
+    """
+    found = ratio_of_lists(ours, theirs)
+    if found is None:
+        raise ValueError("no round was timed")
+    medians = statistics.median(ours), statistics.median(theirs)
+    return Comparison(what, beside, setting, *medians, unit, found.value, found.low, found.high, found.rounds)
+
+
+def ratio_words(ratio: float, low: float | None, high: float | None) -> str:
+    """A ratio and its interval, where it has one."""
+    return f"{ratio:.3f}" + ("" if low is None or high is None else f" ({low:.3f} to {high:.3f})")

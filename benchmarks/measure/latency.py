@@ -1,11 +1,12 @@
 """Latency: forward, and forward + backward, of each mixer alone and in the backbone, timed by pytest-benchmark.
 
 Methodology. One process per image size. In it, one item is one (round, net, target, mode), in shuffled order within a
-round, so that rounds interleave the mixers; every ratio is taken within a round. On a CPU the clock is the wall's; on a
-GPU the device's own, around calls that stand back to back, see `device`. Float32 means float32 there too, without TF32.
-Inputs are random and rotate through more memory than the caches hold. First calls are not counted. A compiled net is
-compiled for itself, or it has no time, see `compiled`. What an item failed of is not tried in later rounds. The first
-item is repeated at the end: its ratio says how far the machine drifted.
+round, so that rounds interleave the mixers; every ratio is taken within a round, and has its interval over sittings,
+processes that begin an hour or more apart, see `latency_metrics`. On a CPU the clock is the wall's; on a GPU the
+device's own, around calls that stand back to back, see `device`. Float32 means float32 there too, without TF32. Inputs
+are random and rotate through more memory than the caches hold. First calls are not counted. A compiled net is compiled
+for itself, or it has no time, see `compiled`. What an item failed of is not tried in later rounds. The first item is
+repeated at the end: its ratio says how far the machine drifted.
 
 Beside each mixer stands its floor in the same round: the bytes that it must move at the bandwidth of a copy of its
 input, or its FLOPs at the rate of one large matrix product, whichever takes longer. On a GPU that product takes TF32
@@ -26,7 +27,6 @@ import json
 import math
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -39,8 +39,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.measure.data import DATASETS
+from benchmarks.measure.latency_metrics import METRIC_OF, matmul_flops, metrics_of
 from benchmarks.measure.memory import FREE_SHARE, NO_MEMORY, free_bytes, needs_numbers, predict_peak_bytes
 from benchmarks.measure.train import build_net
+from benchmarks.record import now
 from benchmarks.trial import Trial
 from mixers import UnsupportedSize, create_mixer
 from mixers.blocks import is_per_block, mixers_in
@@ -51,14 +53,7 @@ DRIFT_ROUND = -1
 MODES = ("forward", "forward_backward")
 TIMEOUT_S = 3600.0  # for one image size
 LOOK_S = 2.0  # how often somebody who waits is told how far it is: seldom enough not to disturb what is timed
-MATMUL_SIDE = {"cpu": 1024, "cuda": 8192}  # of the square matrices whose product shows the machine's rate
 MATMUL = ("matmul", "forward")
-METRIC_OF = {
-    ("net", "forward"): "forward_ms",
-    ("net", "forward_backward"): "forward_backward_ms",
-    ("mixer", "forward"): "mixer_forward_ms",
-    ("mixer", "forward_backward"): "mixer_forward_backward_ms",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +98,7 @@ def measure_latency(
     the rounds that are whole: the same rounds for each, so that they compare with each other, but fewer than asked for.
     """
     num_classes = DATASETS[trials[0].dataset].num_classes
+    sitting = now()
     timings, items = [], []
     for index, trial in enumerate(trials):
         timing = Timing(trial, "ok", None, {"latency_batch_size": trial.batch_size, "method": None}, [])
@@ -131,7 +127,7 @@ def measure_latency(
         end = end[0], f"{len(rounds)} of {asked} rounds: {end[1]}"
     for index, timing in enumerate(timings):
         if timing.status not in ("unsupported", "error"):
-            _summarise(timing, index, copies[_copied(timing.trial)], results, failures, rounds, end)
+            _summarise(timing, index, copies[_copied(timing.trial)], results, failures, rounds, end, sitting)
     return timings
 
 
@@ -304,7 +300,9 @@ def _without_paths(text: str) -> str:
     return re.sub(r"(/[^\s:'\"]+)+/", "", text)
 
 
-def _summarise(timing: Timing, index: int, copy_index: int, results, failures, rounds: list[int], end) -> None:
+def _summarise(
+    timing: Timing, index: int, copy_index: int, results, failures, rounds: list[int], end, sitting: str
+) -> None:
     """Turns the items of one trial into its metrics and a row of the history per whole round."""
     trial, metrics = timing.trial, timing.metrics
     timing.rounds = len(rounds)
@@ -314,21 +312,15 @@ def _summarise(timing: Timing, index: int, copy_index: int, results, failures, r
         return results[item]["ms"] if item in results else None
 
     for number in rounds:
-        row: dict[str, Any] = {"round": number, "copy_ms": ms(Item(copy_index, "copy", "forward", number))}
+        row: dict[str, Any] = {"round": number, "sitting": sitting}
+        row["copy_ms"] = ms(Item(copy_index, "copy", "forward", number))
         row["matmul_ms"] = ms(Item(0, *MATMUL, number))
         row["floor_ms"] = _floor_ms(trial, metrics, row)
         for (target, mode), name in METRIC_OF.items():
             item = Item(index, target, mode, number)
             row[name] = ms(item)
         timing.history.append(row)
-    for name in ("copy_ms", "floor_ms", *METRIC_OF.values()):
-        metrics[name] = _median(row[name] for row in timing.history)
-    metrics["copy_ratio"] = _median(_ratios(timing.history, "copy_ms"))
-    metrics["floor_ratio"] = _median(_ratios(timing.history, "floor_ms"))
-    matmul_ms = _median(row["matmul_ms"] for row in timing.history)
-    metrics["matmul_flops_per_s"] = _matmul_flops(trial) / (matmul_ms / 1000) if matmul_ms else None
-    for rate, time_ms in (("images_per_s", "forward_ms"), ("train_step_images_per_s", "forward_backward_ms")):
-        metrics[rate] = 1000 * trial.batch_size / metrics[time_ms] if metrics[time_ms] else None
+    metrics |= metrics_of(trial, timing.history)
     metrics["drift_ratio"] = _drift(results)
     for item, result in results.items():
         if item.trial == index and item.target in ("mixer", "net"):
@@ -369,22 +361,7 @@ def _floor_ms(trial: Trial, metrics: dict[str, Any], row: dict[str, Any]) -> flo
     if not metrics.get("mixer_bytes") or row["copy_ms"] is None or row["matmul_ms"] is None:
         return None
     by_bytes = row["copy_ms"] * metrics["mixer_bytes"] / (2 * _input_bytes(trial))  # a copy reads and writes
-    return max(by_bytes, row["matmul_ms"] * metrics["mixer_batch_flops"] / _matmul_flops(trial))
-
-
-def _matmul_flops(trial: Trial) -> int:
-    return 2 * MATMUL_SIDE[trial.device] ** 3
-
-
-def _ratios(history: list[dict[str, Any]], least: str) -> list[float]:
-    """The mixer's forward over another column, in the rounds that have both."""
-    pairs = [(row["mixer_forward_ms"], row[least]) for row in history]
-    return [time_ms / least_ms for time_ms, least_ms in pairs if time_ms is not None and least_ms]
-
-
-def _median(values) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
+    return max(by_bytes, row["matmul_ms"] * metrics["mixer_batch_flops"] / matmul_flops(trial))
 
 
 def _drift(results: dict[Item, dict[str, Any]]) -> float | None:

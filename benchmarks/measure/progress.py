@@ -21,7 +21,8 @@ from tqdm import tqdm
 from benchmarks.errors import printable
 from benchmarks.measure.data import DATASETS
 from benchmarks.measure.device import set_math_mode
-from benchmarks.measure.latency import METRIC_OF, Item
+from benchmarks.measure.latency import Item
+from benchmarks.measure.latency_metrics import METRIC_OF
 from benchmarks.measure.memory import free_bytes
 from benchmarks.measure.train import autocast, build_net, training_step_bytes
 from benchmarks.record import Record

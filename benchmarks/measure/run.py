@@ -21,7 +21,8 @@ from benchmarks.errors import UserError
 from benchmarks.measure.budget import Budget
 from benchmarks.measure.data import load_data
 from benchmarks.measure.device import set_math_mode
-from benchmarks.measure.latency import TIMEOUT_S, Item, measure_latency
+from benchmarks.measure.latency import TIMEOUT_S, Item, Timing, measure_latency
+from benchmarks.measure.latency_metrics import can_grow, is_due, missing_line, with_sitting
 from benchmarks.measure.logbook import Logbook
 from benchmarks.measure.one_trial import (
     LEFT,
@@ -85,6 +86,7 @@ class Runner:
         log_kinds: where epochs and final metrics of accuracy trials go too, of `logbook.KINDS`.
         workers: training runs that go side by side.
         budget: after which nothing is begun.
+        sittings: that latency records are to have; each run adds one, an hour or more after the last.
 
     Attributes:
         left: the trials that the budget of the last `run` did not suffice for.
@@ -103,6 +105,7 @@ class Runner:
         log_kinds: Sequence[str] = (),
         workers: int = 1,
         budget: Budget | None = None,
+        sittings: int | None = None,
     ) -> None:
         check_can_write()
         self.records = results / "records"
@@ -114,6 +117,7 @@ class Runner:
         self.own_process = own_process
         self.workers = workers
         self.budget = budget or Budget()
+        self.sittings = sittings
         self.left: list[Trial] = []
         self._begun = False
         self._steps_to_come: dict[Trial, int] = {}
@@ -181,6 +185,8 @@ class Runner:
         finally:
             self._end_own_process()
         self.left.sort(key=trials.index)
+        if self.sittings and (line := missing_line([result.record for result in results], self.sittings)):
+            log.info("%s", line)
         return results
 
     def _mind(self, before: dict[Trial, Record | None]) -> None:
@@ -195,7 +201,7 @@ class Runner:
 
     def again(self, record: Record) -> bool:
         """Whether a trial that has this record is measured again."""
-        if record.status in self.retry:
+        if record.status in self.retry or (self.sittings and is_due(record, self.sittings)):
             return True
         return CHANGED in self.retry and bool(parts_of_other_code(record))
 
@@ -289,8 +295,16 @@ class Runner:
 
     def write(self, trial: Trial, outcome: Measured, started: str | None = None, neighbours: int = 0) -> Record:
         """Writes the record of what was measured, or of why nothing was."""
+        record = self.record_of(trial, outcome, started, neighbours)
+        record.save(self.records)
+        if record.status == "ok":  # not before: whoever is killed between the two trains the last epoch again, not all
+            (self.checkpoints / f"{name_of(trial)}.pt").unlink(missing_ok=True)
+        return record
+
+    def record_of(self, trial: Trial, outcome: Measured, started: str | None = None, neighbours: int = 0) -> Record:
+        """The record of what was measured here by today's code."""
         where = environment(trial, neighbours)
-        record = Record(
+        return Record(
             id=trial.id(machine_key(where) if trial.kind == "latency" else None),
             kind=trial.kind,
             trial=trial,
@@ -300,10 +314,6 @@ class Runner:
             ended=now(),
             **dataclasses.asdict(outcome),
         )
-        record.save(self.records)
-        if record.status == "ok":  # not before: whoever is killed between the two trains the last epoch again, not all
-            (self.checkpoints / f"{name_of(trial)}.pt").unlink(missing_ok=True)
-        return record
 
     def lock(self, trial: Trial) -> filelock.BaseFileLock:
         """The lock of a trial; there is one for all latency trials, which must not be timed at the same time."""
@@ -362,13 +372,19 @@ class Runner:
             left_s = self.budget.left_s
             bounded = left_s is not None and left_s < TIMEOUT_S
             timings = measure_latency(trials, left_s if left_s is not None and bounded else TIMEOUT_S, on_item)
-        records: list[Record | None] = []
-        for t in timings:
-            cut = t.status == "timeout" and bounded
-            records.append(
-                None if cut else self.write(t.trial, Measured(t.status, t.reason, t.metrics, t.history), started)
-            )
-        return records
+        return [None if t.status == "timeout" and bounded else self._write_timing(t, started) for t in timings]
+
+    def _write_timing(self, t: Timing, started: str) -> Record:
+        """Writes what was timed, as a further sitting where one was asked for; the record outlives a failed one."""
+        before = self.load(t.trial) if self.sittings else None
+        measured = Measured(t.status, t.reason, t.metrics, t.history)
+        if before is None or not can_grow(before):
+            return self.write(t.trial, measured, started)
+        if t.status != "ok":
+            log.warning("%s: the further sitting failed, its record keeps those that it has", t.trial.describe())
+            return self.record_of(t.trial, measured, started)
+        metrics, history = with_sitting(before, t.metrics, t.history)
+        return self.write(t.trial, Measured(metrics=metrics, history=history), before.started)
 
     def _measure(self, trial: Trial) -> Measured:
         """Measures one accuracy, tuning or cost trial; what goes wrong becomes a status and a reason."""

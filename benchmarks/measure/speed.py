@@ -20,16 +20,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import scipy.stats
 import torch
 from torch import Tensor, nn
 
 from benchmarks.measure.attempt import Deadline, Failed, hold_to, interleaved_or_why, let_go, why
-from benchmarks.measure.compare import Comparison
+from benchmarks.measure.compare import Comparison, ratio_words
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.naive_forms import NAIVE_FORMS, YARDSTICK, naive_forms
 from benchmarks.measure.peer_modules import unwound
 from benchmarks.measure.timm_loop import compare_loops, compare_with_matrix_rate
+from benchmarks.ratios import ratio_of_lists
 from benchmarks.record import atomic_write, code_version, environment, machine_name
 from benchmarks.trial import Trial
 from mixers import Mixer, create_mixer
@@ -44,7 +44,6 @@ CPU_SHAPES = [(32, 192, 16, 16), (16, 192, 32, 32), (8, 192, 64, 64), (4, 192, 1
 GPU_ELEMENTS, GPU_CHANNELS = 2**26, 256
 ROUNDS, MORE_ROUNDS = 21, 101  # the more for small planes beside naive forms, where a few microseconds decide
 SMALL_PLANE = 32 * 32
-LEAST_FOR_INTERVAL = 6  # rounds: 2 / 2^6 is under 5 %
 TURN_MS = 15.0  # of one form in one round
 CONV = "1x1 convolution"
 ATTENTION_TOKENS = {"cpu": 1024, "cuda": 16384}  # more takes a CPU minutes
@@ -62,11 +61,11 @@ class FormComparison:
     method: str | None
     ours_ms: float | None
     copy_ms: float | None
-    copy_ratio: float | None  # ours over the copy, median over rounds
+    copy_ratio: float | None  # ours over the copy, geometric mean over rounds
     best: str | None  # the naive form with the smallest median, if there are any
     best_ms: float | None
-    ratio: float | None  # ours over the best, median over rounds
-    ratio_low: float | None  # 95 % interval of that median, none for fewer than six rounds
+    ratio: float | None  # ours over the best, geometric mean over rounds
+    ratio_low: float | None  # its 95 % interval in this sitting, none for a single round
     ratio_high: float | None
     rounds: int
     form_ms: dict[str, float]  # of every form that ran, the yardstick included
@@ -158,19 +157,18 @@ def _compare_forms(name: str, shape: tuple[int, ...], device: str, dtype: torch.
     best = min(
         (what for what in medians if what not in ("ours", "copy", YARDSTICK)), key=medians.__getitem__, default=None
     )
-    ratios = [] if best is None else [a / b for a, b in zip(times["ours"], times[best], strict=True)]
-    over_copy = [a / b for a, b in zip(times.get("ours", ()), times.get("copy", ()), strict=True)]
-    low, high = median_interval(ratios)
+    over_best = None if best is None else ratio_of_lists(times["ours"], times[best])
+    over_copy = ratio_of_lists(times.get("ours", ()), times.get("copy", ()))
     return FormComparison(
         mixer=name, image_size=shape[3], shape=tuple(shape), method=method,
         ours_ms=medians.pop("ours", None),
         copy_ms=medians.pop("copy", None),
-        copy_ratio=statistics.median(over_copy) if over_copy else None,
+        copy_ratio=over_copy.value if over_copy else None,
         best=best,
         best_ms=None if best is None else medians[best],
-        ratio=statistics.median(ratios) if ratios else None,
-        ratio_low=low,
-        ratio_high=high,
+        ratio=over_best.value if over_best else None,
+        ratio_low=over_best.low if over_best else None,
+        ratio_high=over_best.high if over_best else None,
         rounds=rounds, form_ms=medians, status=status, reason=reason, form_failures=form_failures,
     )  # fmt: skip
 
@@ -211,14 +209,6 @@ def _check(name: str, x: Tensor, mixer: Mixer | None, functions: dict[str, Funct
             continue
         if what != YARDSTICK:
             hold_to(f"{name}, {what},", got, wanted, comparable)
-
-
-def median_interval(values: list[float]) -> tuple[float | None, float | None]:
-    """95 % interval of the median, whatever the distribution; (None, None) where there are too few values for one."""
-    if len(values) < LEAST_FOR_INTERVAL:
-        return None, None
-    interval: Any = scipy.stats.quantile_test(values, p=0.5).confidence_interval(0.95)
-    return float(interval.low), float(interval.high)
 
 
 def write_speed(
@@ -291,14 +281,14 @@ def _write(
         "left": left,
     }
     lines = [f"# Speed, as ratios within one run\n\n{machine_name(where)}, torch {where['torch']}\n"]
-    lines += ["| ours | beside | setting | ours | theirs | ratio (range) | rounds |", "|---|---|---|---|---|---|---|"]
+    lines += ["| ours | beside | setting | ours | theirs | ratio (95 %) | rounds |", "|---|---|---|---|---|---|---|"]
     for c in comparisons:
         if isinstance(c, Failed):
             lines.append(f"| {c.what} | {c.beside} | {c.setting} | {c.status}: {_cell(c.reason)} | | | |")
             continue
         lines.append(
             f"| {c.what} | {c.beside} | {c.setting} | {c.ours:.3g} {c.unit} | {c.theirs:.3g} {c.unit} "
-            f"| {c.ratio:.3f} ({c.ratio_low:.3f} to {c.ratio_high:.3f}) | {c.rounds} |"
+            f"| {c.ratio_words} | {c.rounds} |"
         )
     lines += ["", *form_lines(forms, device)]
     lines += ["", f"Not measured: {'; '.join(left)}."] if left else []
@@ -326,7 +316,8 @@ def form_lines(forms: list[FormComparison], device: str = "cpu") -> list[str]:
         "## Beside a copy, and beside the best naive form of the same function",
         "",
         f"{how}; milliseconds are medians over rounds, ratios are ours over a copy of the input and over the best "
-        "naive form, the median over rounds and its 95 % interval. Beside dct and hadamard stands the time of rfft2 "
+        "naive form, the geometric mean over rounds and its 95 % interval in this one sitting. Beside dct and hadamard "
+        "stands the time of rfft2 "
         "alone, which computes something else and only says what an FFT costs; it is never the best form. "
         "fft_pairs does by its method fft what its naive form fft2 does: how far its ratios lie from 1 is the noise of "
         "this page.",
@@ -344,8 +335,7 @@ def form_lines(forms: list[FormComparison], device: str = "cpu") -> list[str]:
         cells = [
             f"{f.form_ms[what]:.3g}" if what in f.form_ms else _cell(f.form_failures.get(what, "–")) for what in every
         ]
-        between = "" if f.ratio_low is None else f" ({f.ratio_low:.3f} to {f.ratio_high:.3f})"
-        ratio = "–" if f.ratio is None else f"{f.ratio:.3f}{between}"
+        ratio = "–" if f.ratio is None else ratio_words(f.ratio, f.ratio_low, f.ratio_high)
         times = [f"{f.ours_ms:.3g}", f"{f.copy_ratio:.2f}", f.best or "–", ratio, str(f.rounds)]
         lines.append(f"| {' | '.join([*own, *times, *cells])} |")
     return lines

@@ -33,7 +33,7 @@ from benchmarks.measure.attempt import Deadline, Failed, is_the_users, let_go, w
 from benchmarks.measure.compare import Comparison, compare
 from benchmarks.measure.data import BINARY_FOLDER, PICKLE_FOLDER, ImageData, load_data
 from benchmarks.measure.device import set_math_mode
-from benchmarks.measure.latency import MATMUL_SIDE
+from benchmarks.measure.latency_metrics import MATMUL_SIDE
 from benchmarks.measure.one_trial import refuse_if_too_large
 from benchmarks.measure.train import build_net, train
 from benchmarks.trial import Trial

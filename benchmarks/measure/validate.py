@@ -94,8 +94,19 @@ def _wrong_with_record(path: Path, labels: Any) -> Iterator[str]:
         yield f"its status is ok, yet it has no {MAIN_METRIC[trial.kind]}"
     if trial.epochs is not None and len(record.history) != trial.epochs:
         yield f"its history has {len(record.history)} epochs, its trial {trial.epochs}"
+    if trial.kind == "latency":
+        yield from _wrong_with_rounds(record)
     if trial.kind == "accuracy":
         yield from _wrong_with_predictions(path.with_suffix(".npy"), record, labels)
+
+
+def _wrong_with_rounds(record: Record) -> Iterator[str]:
+    """Whether every round of a latency record stands there once, in a sitting between its beginning and its end."""
+    rounds = [(row.get("sitting") or record.started, row["round"]) for row in record.history]
+    if len(set(rounds)) < len(rounds):
+        yield "a round of its history stands there twice"
+    if outside := sorted({start for start, _ in rounds if not record.started <= start <= record.ended}):
+        yield f"a sitting began at {outside[0]}, it was measured from {record.started} to {record.ended}"
 
 
 def _wrong_with_predictions(path: Path, record: Record, labels: Any) -> Iterator[str]:

@@ -16,6 +16,7 @@ import pandas as pd
 from benchmarks.chosen_nets import CHOSEN, ChosenNets
 from benchmarks.errors import UserError
 from benchmarks.profiles import USUAL_NET
+from benchmarks.ratios import round_key, sittings_of
 from benchmarks.record import Record, load_records, machine_name, processor_kind
 from benchmarks.report.families import mixer_family
 from benchmarks.report.metrics import METRICS
@@ -200,9 +201,25 @@ def suffix_word(field: str, value: Any) -> str:
     return f"{field}-{value}"
 
 
-def rounds(row: Any, column: str) -> dict[int, float]:
-    """One column of a latency record's history by round, without the rounds in which it was not measured."""
-    values = {int(item["round"]): number(item.get(column)) for item in row["history"]}
+def sittings(row: Any) -> list[str]:
+    """When the sittings of a latency record began, in order."""
+    return sittings_of(row["history"], row["started"])
+
+
+def rounds(row: Any, column: str, of: Sequence[str] | None = None) -> dict[int, float]:
+    """One column of a latency record's history by `round_key`, without the rounds in which it was not measured.
+
+    Args:
+        row: the record.
+        column: of its history.
+        of: the sittings that count; by default all.
+    """
+    places = {start: place for place, start in enumerate(sittings(row) if of is None else of)}
+    values = {}
+    for item in row["history"]:
+        place = places.get(item.get("sitting") or row["started"])
+        if place is not None:
+            values[round_key(place, int(item["round"]))] = number(item.get(column))
     return {r: value for r, value in values.items() if value > 0}
 
 

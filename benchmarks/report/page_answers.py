@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,13 +11,14 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.ratios import FEWEST_SITTINGS, Ratio, few_sittings, ratio_of
 from benchmarks.report.claim_rules import Part
 from benchmarks.report.frame import plain
 from benchmarks.report.leader import LIKELY, NO_MIXING, OPEN, leader, leader_text
 from benchmarks.report.page_charts import patch_rows
 from benchmarks.report.paired import FEWEST_SEEDS, Sample
 from benchmarks.report.plots_latency import scaling_row, sweeps
-from benchmarks.report.statistics import Estimate, failed_words, mean_interval, pareto_front
+from benchmarks.report.statistics import Estimate, failed_words, pareto_front
 from benchmarks.report.tables import (
     ATTENTION,
     SAME_NET,
@@ -130,7 +130,7 @@ def accuracy_of(row: pd.Series | None) -> float | None:
 
 
 def trained_ratio(latency: pd.DataFrame, row: pd.Series | None, name: str) -> str:
-    """Time of the net as it was trained over that of attention's, median and its interval over rounds."""
+    """Time of the net as it was trained over that of attention's, with its interval."""
     if row is None or latency.empty:
         return NOTHING
     found = latency[same_rows(latency, row, SAME_NET) & (latency["status"] == "ok")]
@@ -139,7 +139,12 @@ def trained_ratio(latency: pd.DataFrame, row: pd.Series | None, name: str) -> st
     first = found.iloc[0]
     column = f"{name}_over_attention"
     text = ranged(first[column], first[f"{column}_low"], first[f"{column}_high"])
-    return text + (APART if timed_apart(found.head(1)) else "")
+    return text + _few(first["sittings_with_attention"], text) + (APART if timed_apart(found.head(1)) else "")
+
+
+def _few(sittings: Any, text: str) -> str:
+    words = few_sittings(plain(sittings) or 0)
+    return f", {words}" if words and text != NOTHING else ""
 
 
 def crossing_text(crossing: Any) -> str:
@@ -172,7 +177,7 @@ def answers(
 
 
 def steps_in_time(front: Sequence[pd.Series], timed: pd.DataFrame) -> tuple[list[pd.Series], list[str]]:
-    """Of a Pareto front, fastest first, the rows that are clearly faster than the next; and the labels of the others.
+    """Of a Pareto front, fastest first, the rows that are clearly faster than the next; and the others' labels.
 
     Args:
         front: rows of the summary.
@@ -188,13 +193,25 @@ def steps_in_time(front: Sequence[pd.Series], timed: pd.DataFrame) -> tuple[list
 
 
 def clearly_faster(row: pd.Series, other: pd.Series, timed: pd.DataFrame) -> bool:
-    """Whether a 95 % interval of the ratio of two nets' times, within rounds, lies below 1; True without rounds."""
+    """Whether a 95 % interval over sittings of the ratio of two nets' times, within rounds, lies below 1."""
+    found = time_ratio(row, other, timed)
+    return found is not None and found.settled and found.high is not None and found.high < 1
+
+
+def time_ratio(row: pd.Series, other: pd.Series, timed: pd.DataFrame) -> Ratio | None:
+    """One net's forward time over another's, where both were timed."""
     mine, theirs = (lookup(timed, net) for net in (row, other))
     if mine is None or theirs is None:
-        return True
-    logs = [math.log(ratio) for ratio in ratios(mine, theirs, "forward_ms", "forward_ms").values()]
-    found = mean_interval(logs)
-    return found is None or (found.high is not None and found.high < 0)
+        return None
+    return ratio_of(ratios(mine, theirs, "forward_ms", "forward_ms"))
+
+
+def not_faster(rows: Sequence[pd.Series], best: pd.Series, timed: pd.DataFrame) -> str:
+    """Why rows that took less time are not called faster."""
+    found = [time_ratio(row, best, timed) for row in rows]
+    if all(ratio is not None and ratio.settled for ratio in found):
+        return "not clearly faster"
+    return f"not timed in {FEWEST_SITTINGS} sittings, so that nothing is called faster"
 
 
 def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> list[str]:
@@ -246,7 +263,8 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> 
         lead = f"likely {lead}"
     behind = [label for label in level_in_time if label not in level]
     if behind:
-        lead += f"; {listing(behind)} less accurate, not clearly faster"
+        why = not_faster([row for row in ready if row["label"] in behind], best, timed)
+        lead += f"; {listing(behind)} less accurate, {why}"
     if held_back:
         lead += f"; left out since too many runs failed: {listing(held_back)}"
     if len(front) == 1:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.ratios import few_sittings
 from benchmarks.report.commands import latency_command, train_command
 from benchmarks.report.frame import USUAL, as_compared, comparisons, plain, row_as_compared, size_order
 from benchmarks.report.metrics import METRICS
@@ -123,9 +124,11 @@ def point(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def time_words(row: Mapping[Any, Any], name: str, words: str) -> str:
-    """ "0.482 ms per image forward (0.702 (0.583-0.961) of attention's)"."""
+    """ "0.482 ms per image forward (0.702 (0.583-0.961) of attention's, one sitting)"."""
     ratio, low, high = (row.get(f"{name}_over_attention{end}") for end in ("", "_low", "_high"))
-    beside = "" if plain(ratio) is None else f" ({ranged(ratio, low, high)} of attention's)"
+    few = few_sittings(plain(row.get("latency_sittings")) or 0)
+    inside = ", ".join(filter(None, [f"{ranged(ratio, low, high)} of attention's", few]))
+    beside = "" if plain(ratio) is None else f" ({inside})"
     return f"{significant(row[f'{name}_ms_per_image'])} ms per image {words}{beside}"
 
 

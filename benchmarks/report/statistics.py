@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import scipy.special
 
+from benchmarks.ratios import Ratio, over_sittings
+
 FAILED = ("diverged", "oom", "timeout", "error")  # statuses of runs that did not end; unsupported is an answer
 FEWEST_ROUNDS = 3  # of a size, to count where others have them
 
@@ -99,8 +101,8 @@ def paired_ratios(numerator: Mapping[int, float], denominator: Mapping[int, floa
     return {r: numerator[r] / denominator[r] for r in sorted(numerator) if denominator.get(r, 0) > 0}
 
 
-def scaling_exponent(latency: Mapping[int, Mapping[int, float]]) -> Estimate | None:
-    """Slope of log latency over log tokens by least squares, one fit a round: `median_interval` over the rounds.
+def scaling_exponent(latency: Mapping[int, Mapping[int, float]]) -> Ratio | None:
+    """Slope of log latency over log tokens by least squares, one fit a round: `over_sittings` of the slopes.
 
     Args:
         latency: per token count, latency per image by round. Only rounds present at every token count are fitted, and
@@ -109,18 +111,23 @@ def scaling_exponent(latency: Mapping[int, Mapping[int, float]]) -> Estimate | N
     Returns:
         None with fewer than two token counts or without a round that all of them have.
     """
-    return median_interval(slopes(latency))
+    return over_sittings(slopes_by_round(latency))
 
 
 def slopes(latency: Mapping[int, Mapping[int, float]]) -> list[float]:
     """The slope of `scaling_exponent` in each round."""
+    return list(slopes_by_round(latency).values())
+
+
+def slopes_by_round(latency: Mapping[int, Mapping[int, float]]) -> dict[int, float]:
+    """The same with their rounds."""
     latency = repeated(latency)
     sizes = sorted(latency)
     if len(sizes) < 2:
-        return []
+        return {}
     rounds = sorted(set.intersection(*(set(latency[size]) for size in sizes)))
     log_tokens = np.log(sizes)
-    return [float(np.polyfit(log_tokens, np.log([latency[size][r] for size in sizes]), 1)[0]) for r in rounds]
+    return {r: float(np.polyfit(log_tokens, np.log([latency[size][r] for size in sizes]), 1)[0]) for r in rounds}
 
 
 def repeated(by_size: Mapping[int, Mapping[int, float]]) -> dict[int, Mapping[int, float]]:
@@ -135,7 +142,7 @@ def find_crossing(ratios: Mapping[int, float]) -> Crossing | None:
     The last crossing counts, since what lies beyond it is what a user of larger images meets.
 
     Args:
-        ratios: per token count, the median over rounds of the ratio taken within a round.
+        ratios: per token count, the ratio as `benchmarks.ratios.ratio_of` estimates it.
     """
     sizes = sorted(ratios)
     if not sizes:

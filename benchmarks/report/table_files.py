@@ -62,7 +62,9 @@ SAME_TIMED = [
     "processor",
 ]  # eager beside compiled
 SAME_COMPILED = ("tokens", "batch", "moves (MB)", "FLOPs", "drift")  # columns that compiling does not change
-OVER_ROUNDS = "95 % interval; of fewer than six rounds lowest-highest"
+OVER_SITTINGS = (
+    "95 % interval over sittings; of fewer than three sittings over their rounds, which says nothing of another hour"
+)
 WRONG = {"oom": "out of memory"}  # statuses that a reader may not know
 
 
@@ -374,9 +376,11 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "net fwd + bwd over attention": against_attention("net_forward_backward_over_attention"),
             "peak memory (MB)": shown("peak_memory_bytes"),
             "drift": shown("drift_ratio"),
+            "sittings": lambda row: NOTHING if row["sittings"] is None else str(row["sittings"]),
         },
         "Times are medians over rounds, per batch unless it says per image. Ratios are taken within each round, per "
-        f"image; shown is their median ({OVER_ROUNDS}). A mixer moves its input, output and parameters once each; its "
+        f"image; shown is their geometric mean, over the rounds of a sitting and then over sittings ({OVER_SITTINGS}). "
+        "A mixer moves its input, output and parameters once each; its "
         "FLOPs are the algorithm's, per batch. Its floor is the longer of the time for these bytes at the bandwidth of "
         "the copy of its input and the time for these FLOPs at the rate of one large matrix product, both of the same "
         "round; a mixer that returns its input has none. † attention was timed at another time, so machine drift is "
@@ -396,9 +400,9 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "net fwd + bwd overtakes attention": lambda row: row["net_forward_backward_overtakes_attention"] or NOTHING,
         },
         "The exponent is the slope of log latency per image over log tokens, by least squares in each round, without "
-        f"sizes of fewer than three rounds; shown is its median over rounds ({OVER_ROUNDS}). Overtaking is judged by "
-        "the median within-round ratio, interpolated between measured token counts. claims.md takes the mean of the "
-        "same slopes, with a t-interval.",
+        "sizes of fewer than three rounds; shown is its mean, over the rounds of a sitting and then over sittings "
+        f"({OVER_SITTINGS}). Overtaking is judged by the within-round ratio that latency.md shows, interpolated "
+        "between measured token counts; it is settled from three sittings on.",
     ),
     "cost": (
         "Parameters, FLOPs and memory",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.ratios import few_sittings, ratio_of
 from benchmarks.report.frame import (
     TRIAL_FIELDS,
     comparisons,
@@ -19,6 +20,7 @@ from benchmarks.report.frame import (
     plain,
     rounds,
     row_as_compared,
+    sittings,
     size_order,
     square_ones,
 )
@@ -169,13 +171,17 @@ def cost_columns(cost: pd.Series | None, trained: pd.DataFrame) -> dict[str, Any
 
 def latency_columns(timed: pd.Series | None, attention: Mapping[tuple[Any, ...], Sequence[Any]]) -> dict[str, Any]:
     """Columns of the net's latency, its ratios to attention's among them; `attention` by `attention_by_setting`."""
-    names = ["images_per_s", "train_step_images_per_s", "peak_memory_bytes", "copy_ratio"]
+    names = ["images_per_s", "train_step_images_per_s", "peak_memory_bytes"]
     times = [f"{TIMES[column]}_ms_per_image" for column in NET_TIMES]
-    how = ["latency_batch_size", "latency_precision", "latency_compiled"]
-    row: dict[str, Any] = dict.fromkeys(["latency_status", *times, *names, *how])
-    row |= over_attention(timed, attention, NET_TIMES)[0]
+    how = ["latency_batch_size", "latency_precision", "latency_compiled", "latency_sittings"]
+    row: dict[str, Any] = dict.fromkeys(["latency_status", *times, *names, "copy_ratio", *how])
+    columns, rival = over_attention(timed, attention, NET_TIMES)
+    row |= columns
     if timed is None:
         return row
+    over_copy = ratio_of(ratios(timed, timed, "mixer_forward_ms", "copy_ms"))
+    row["copy_ratio"] = None if over_copy is None else over_copy.value
+    row["latency_sittings"] = sittings_with(timed, rival)
     row["latency_status"] = timed["status"]
     for column in NET_TIMES:
         row[f"{TIMES[column]}_ms_per_image"] = per_image(timed, timed[column])
@@ -207,6 +213,8 @@ def latency_table(frame: pd.DataFrame) -> pd.DataFrame:
         columns, rival = over_attention(record, attention, TIMES)
         row |= columns
         row["timed_with_attention"] = None if rival is None else overlap(record, rival)
+        row["sittings"] = len(sittings(record))
+        row["sittings_with_attention"] = sittings_with(record, rival)
         for name in ("images_per_s", "train_step_images_per_s", "drift_ratio"):
             row[name] = plain(record[name])
         row["peak_memory_bytes"] = whole(record["peak_memory_bytes"])
@@ -219,9 +227,24 @@ def ratios(record: Any, other: Any, column: str, other_column: str) -> dict[int,
     if record["status"] != "ok" or other["status"] != "ok" or plain(record["processor"]) != plain(other["processor"]):
         return {}
     images, other_images = number(record["batch_size"]), number(other["batch_size"])
-    mine = {r: ms / images for r, ms in rounds(record, column).items()}
-    theirs = {r: ms / other_images for r, ms in rounds(other, other_column).items()}
+    common = common_sittings(record, other)
+    mine = {r: ms / images for r, ms in rounds(record, column, common).items()}
+    theirs = {r: ms / other_images for r, ms in rounds(other, other_column, common).items()}
     return paired_ratios(mine, theirs)
+
+
+def common_sittings(record: Any, other: Any) -> list[str] | None:
+    """When the sittings of both began; None where they share none, and are taken in their order."""
+    theirs = sittings(other)
+    return [start for start in sittings(record) if start in theirs] or None
+
+
+def sittings_with(record: Any, other: Any | None) -> int | None:
+    """How many sittings a ratio of two records rests on."""
+    if other is None:
+        return None
+    common = common_sittings(record, other)
+    return len(common) if common else min(len(sittings(record)), len(sittings(other)))
 
 
 def attention_by_setting(timed: Sequence[Any]) -> dict[tuple[Any, ...], list[Any]]:
@@ -261,6 +284,7 @@ def attention_beside(rivals: Sequence[Any], record: Any) -> Any | None:
             -r["mixer_version"],
             r["batch_size"] != record["batch_size"],
             not overlap(record, r),
+            -len(sittings(r)),
             -(r["rounds"] or 0),
             r["id"],
         ),
@@ -269,9 +293,8 @@ def attention_beside(rivals: Sequence[Any], record: Any) -> Any | None:
 
 
 def overlap(record: Any, other: Any) -> bool:
-    """Whether two records were made in the same span of time, so that a round of one is a round of the other."""
-    together = record["started"] < other["ended"] and other["started"] < record["ended"]
-    return bool(together or record["started"] == other["started"])
+    """Whether two records share a sitting, so that a round of one is a round of the other."""
+    return common_sittings(record, other) is not None
 
 
 def scaling_table(latency: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
@@ -321,8 +344,11 @@ def sweep_patch(square: pd.DataFrame) -> int | None:
 def crossing_columns(name: str, mine: pd.DataFrame, mixer: str) -> dict[str, Any]:
     values = zip(mine["tokens"], mine[f"{name}_over_attention"], strict=True)
     found = None if mixer == ATTENTION else find_crossing({t: v for t, v in values if plain(v) is not None})
+    there = mine[f"{name}_over_attention"].map(plain).notna()
+    few = few_sittings(min(mine["sittings_with_attention"][there], default=0))
+    doubt = f"; {few}, not settled" if few else ""
     return {
-        f"{name}_overtakes_attention": None if found is None else str(found),
+        f"{name}_overtakes_attention": None if found is None else f"{found}{doubt}",
         f"{name}_overtakes_attention_tokens": None if found is None else found.tokens,
     }
 
@@ -363,14 +389,15 @@ def failures_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def preferred(records: pd.DataFrame) -> pd.DataFrame:
-    """What was measured before what failed, then eager float32 before what else there is, then the most rounds."""
+    """What was measured before what failed, then eager float32, then the most sittings, then the most rounds."""
     order = records.assign(
         _failed=records["status"] != "ok",
         _compiled=[bool(value) for value in records["compiled"]],
         _reduced=[value != "float32" for value in records["precision"]],
+        _sittings=[-len(sittings(row)) for row in records[["history", "started"]].to_dict("records")],
         _rounds=[-(plain(value) or 0) for value in records["rounds"]],
     )
-    by = ["_failed", "_compiled", "_reduced", "threads", "_rounds", "batch_size", "id"]
+    by = ["_failed", "_compiled", "_reduced", "threads", "_sittings", "_rounds", "batch_size", "id"]
     return order.sort_values(by, kind="stable")
 
 
@@ -403,8 +430,8 @@ def estimate_columns(name: str, estimate: Any) -> dict[str, float | None]:
 
 
 def ratio_columns(name: str, values: Any) -> dict[str, float | None]:
-    """Columns of a median with its interval, from ratios by round or from an Estimate."""
-    estimate = median_interval(values.values()) if isinstance(values, dict) else values
+    """Columns of a ratio with its interval, from ratios by round or from a Ratio."""
+    estimate = ratio_of(values) if isinstance(values, dict) else values
     if estimate is None:
         return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

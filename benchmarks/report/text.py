@@ -97,7 +97,7 @@ def mean_text(mean: Any, half: Any, n: Any) -> str:
 
 
 def ranged(value: Any, low: Any, high: Any, digits: int = 3) -> str:
-    """ "1.23 (1.20-1.31)": a median with its interval."""
+    """ "1.23 (1.20-1.31)": a ratio with its interval."""
     if plain(value) is None:
         return NOTHING
     if plain(low) is None:

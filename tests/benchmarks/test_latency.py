@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import importlib.util
 import json
 import statistics
@@ -12,9 +13,12 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
-from benchmarks.measure import device, latency
-from benchmarks.measure.latency import MATMUL_SIDE, METRIC_OF, Item, measure_latency, mixer_work
+from benchmarks.cli import main
+from benchmarks.measure import device, latency, latency_metrics, run
+from benchmarks.measure.latency import Item, measure_latency, mixer_work
+from benchmarks.measure.latency_metrics import MATMUL_SIDE, METRIC_OF
 from benchmarks.profiles import CORE_MIXERS
+from benchmarks.record import Record
 from benchmarks.trial import Trial
 from mixers import create_mixer
 from mixers.registry import mixer_entry
@@ -54,7 +58,7 @@ def test_every_round_of_every_mixer_is_timed_and_a_mixer_that_raises_is_told(tmp
         for name in TIMES:
             assert timing.metrics[name] == statistics.median(row[name] for row in timing.history) > 0
         ratios = [row["mixer_forward_ms"] / row["copy_ms"] for row in timing.history]
-        assert timing.metrics["copy_ratio"] == statistics.median(ratios)
+        assert timing.metrics["copy_ratio"] == pytest.approx(statistics.geometric_mean(ratios))
         rate = 2 * MATMUL_SIDE["cpu"] ** 3 / statistics.median(row["matmul_ms"] for row in timing.history) * 1000
         assert timing.metrics["matmul_flops_per_s"] == pytest.approx(rate)
         for row in timing.history:
@@ -62,7 +66,7 @@ def test_every_round_of_every_mixer_is_timed_and_a_mixer_that_raises_is_told(tmp
             by_flops = row["matmul_ms"] * timing.metrics["mixer_batch_flops"] / (2 * MATMUL_SIDE["cpu"] ** 3)
             assert row["floor_ms"] == pytest.approx(max(by_bytes, by_flops))
         floors = [row["mixer_forward_ms"] / row["floor_ms"] for row in timing.history]
-        assert timing.metrics["floor_ratio"] == pytest.approx(statistics.median(floors))
+        assert timing.metrics["floor_ratio"] == pytest.approx(statistics.geometric_mean(floors))
         assert timing.metrics["images_per_s"] == pytest.approx(2000 / timing.metrics["forward_ms"])
         assert timing.metrics["peak_memory_bytes"] > 0 and timing.metrics["drift_ratio"] > 0
     assert [row["copy_ms"] for row in dct.history] == [row["copy_ms"] for row in attention.history]
@@ -221,7 +225,7 @@ def test_what_a_gpu_has_no_room_for_is_a_row_of_its_own_and_costs_nothing_before
     monkeypatch, error, message, status, reason
 ):
     monkeypatch.setattr(latency.subprocess, "run", failed(error, message))
-    monkeypatch.setattr(latency, "MATMUL_SIDE", {"cuda": 64})
+    monkeypatch.setattr(latency_metrics, "MATMUL_SIDE", {"cuda": 64})
     for costly in ("predict_peak_bytes", "build_net"):  # the allocator says what fits
         monkeypatch.setattr(latency, costly, lambda *_: pytest.fail("the net was built to see whether it fits"))
     large, small = measure_latency([trial("random", device="cuda"), trial("dct", device="cuda")])
@@ -358,3 +362,96 @@ def test_a_compiled_net_is_timed_on_a_real_gpu():
             "graph",
             1,
         )
+
+
+HOUR = "2026-01-01T{:02}:00:00+00:00"
+
+
+def fake_sitting(hour: int, ms: float, status: str = "ok"):
+    """What `measure_latency` would hand back of a sitting that began at an hour."""
+
+    def measured(trials, *_):
+        reason = None if status == "ok" else "no"
+        found = []
+        for one in trials:
+            history = [{"round": r, "sitting": HOUR.format(hour), "forward_ms": ms * (r + 1)} for r in range(2)]
+            metrics = latency_metrics.metrics_of(one, history) | {"drift_ratio": 1 + hour / 100, "method": "dense"}
+            found.append(latency.Timing(one, status, reason, metrics, history if status == "ok" else [], 2))
+        return found
+
+    return measured
+
+
+def run_at(monkeypatch, folder: Path, hour: int, sitting, asked: int | None = 3):
+    clock = type(
+        "Clock", (datetime.datetime,), {"now": classmethod(lambda cls, tz: cls.fromisoformat(HOUR.format(hour)))}
+    )
+    monkeypatch.setattr(latency_metrics.datetime, "datetime", clock)
+    monkeypatch.setattr(run, "measure_latency", sitting)
+    monkeypatch.setattr(run, "now", lambda: HOUR.format(hour))
+    (result,) = run.Runner(folder, folder, sittings=asked).run([trial("dct")])
+    return result
+
+
+def test_each_run_adds_a_sitting_an_hour_or_more_after_the_last(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    first = run_at(monkeypatch, tmp_path, 1, fake_sitting(1, 1.0))
+    assert "have fewer than 3 sittings" in caplog.text and "from 2026-01-01 02:00 UTC on" in caplog.text
+    assert not run_at(monkeypatch, tmp_path, 1, pytest.fail).measured_now  # not an hour later
+    assert not run_at(monkeypatch, tmp_path, 5, pytest.fail, asked=1).measured_now  # it has what is asked for
+    run_at(monkeypatch, tmp_path, 2, fake_sitting(2, 3.0))
+    caplog.clear()
+    last = run_at(monkeypatch, tmp_path, 4, fake_sitting(4, 2.0))
+    assert last.measured_now and "fewer than 3 sittings" not in caplog.text
+    assert not run_at(monkeypatch, tmp_path, 9, pytest.fail).measured_now
+    record = Record.load(tmp_path / "records" / last.record.file_name)
+    assert record.id == first.record.id and record.started == HOUR.format(1)
+    assert [row["sitting"] for row in record.history] == [HOUR.format(hour) for hour in (1, 1, 2, 2, 4, 4)]
+    assert [row["forward_ms"] for row in record.history] == [1, 2, 3, 6, 2, 4]
+    assert record.metrics["forward_ms"] == 2.5 and record.metrics["drift_ratio"] == 1.04
+
+
+def test_a_record_outlives_a_further_sitting_that_failed(tmp_path, monkeypatch, caplog):
+    run_at(monkeypatch, tmp_path, 1, fake_sitting(1, 1.0))
+    failed_sitting = run_at(monkeypatch, tmp_path, 3, fake_sitting(3, 1.0, "error"))
+    assert failed_sitting.record.status == "error" and "keeps those that it has" in caplog.text
+    kept = Record.load(tmp_path / "records" / failed_sitting.record.file_name)
+    assert kept.status == "ok" and len(kept.history) == 2
+    again = run_at(monkeypatch, tmp_path, 4, fake_sitting(4, 1.0))
+    assert again.record.status == "ok" and len(again.record.history) == 4
+
+
+def test_a_record_of_before_there_were_sittings_has_one_and_other_code_begins_anew(tmp_path, monkeypatch):
+    first = run_at(monkeypatch, tmp_path, 1, fake_sitting(1, 1.0)).record
+    old = [{name: value for name, value in row.items() if name != "sitting"} for row in first.history]
+    dataclasses.replace(first, history=old).save(tmp_path / "records")
+    assert not run_at(monkeypatch, tmp_path, 1, pytest.fail).measured_now
+    grown = run_at(monkeypatch, tmp_path, 2, fake_sitting(2, 1.0)).record
+    assert [row["sitting"] for row in grown.history] == [HOUR.format(hour) for hour in (1, 1, 2, 2)]
+    dataclasses.replace(grown, code=grown.code | {"sources": {"task": "0" * 16}}).save(tmp_path / "records")
+    anew = run_at(monkeypatch, tmp_path, 2, fake_sitting(2, 1.0)).record
+    assert len(anew.history) == 2 and anew.started == HOUR.format(2)
+
+
+def test_without_sittings_a_latency_record_is_measured_once(tmp_path, monkeypatch):
+    run_at(monkeypatch, tmp_path, 1, fake_sitting(1, 1.0), asked=None)
+    assert not run_at(monkeypatch, tmp_path, 9, pytest.fail, asked=None).measured_now
+
+
+def test_the_ratio_of_a_record_is_over_sittings():
+    rows = [{"round": 0, "sitting": "a", "mixer_forward_ms": 4.0, "copy_ms": 1.0}]
+    rows += [{"round": r, "sitting": "b", "mixer_forward_ms": 1.0, "copy_ms": 1.0} for r in range(5)]
+    assert latency_metrics.metrics_of(trial("dct"), rows)["copy_ratio"] == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["latency", "--sittings", "0"], "allowed: 1 to 100"),
+        (["cost", "--mixer", "dct", "--sittings", "3"], "cost has no use for --sittings"),
+        (["speed", "--sittings", "3"], "no use for --sittings"),
+    ],
+)
+def test_sittings_are_of_latency(arguments, said, capsys, tmp_path):
+    assert main([*arguments, "--results", str(tmp_path)]) == 2
+    assert said in capsys.readouterr().err

@@ -11,9 +11,9 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.ratios import Ratio
 from benchmarks.report.labels import spread
 from benchmarks.report.statistics import (
-    Estimate,
     find_crossing,
     mean_interval,
     median_interval,
@@ -88,15 +88,17 @@ def test_exponent_is_fitted_per_round_over_rounds_that_all_sizes_have():
     ]
     estimate = scaling_exponent(latency)
     assert estimate is not None
-    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((np.median(slopes), min(slopes), max(slopes)))
-    assert estimate.n == 4
+    interval = scipy.stats.ttest_1samp(slopes, 0).confidence_interval(0.95)
+    expected = (np.mean(slopes), interval.low, interval.high)
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx(expected)
+    assert (estimate.n, estimate.sittings) == (4, 1)
 
 
 def test_a_size_timed_once_is_no_part_of_the_fit_of_others():
     latency = {n: {r: float(n) for r in range(3)} for n in (256, 1024)} | {4096: {0: 1e9}}
-    assert scaling_exponent(latency) == Estimate(pytest.approx(1.0), pytest.approx(1.0), pytest.approx(1.0), 3)
+    assert scaling_exponent(latency) == Ratio(pytest.approx(1.0), pytest.approx(1.0), pytest.approx(1.0), 3, 1)
     once = {n: {0: float(n)} for n in (256, 1024)}
-    assert scaling_exponent(once) == Estimate(pytest.approx(1.0), pytest.approx(1.0), pytest.approx(1.0), 1)
+    assert scaling_exponent(once) == Ratio(pytest.approx(1.0), None, None, 1, 1)
 
 
 def test_no_exponent_without_two_sizes_or_a_common_round():
