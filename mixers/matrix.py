@@ -68,7 +68,7 @@ def file_mixer(path: Path, blank: Callable[[str], Any]) -> type[FileMatrix]:
     own = {"values": values, "digest": digest, "file_name": path.name, "__module__": __name__}
     cls = type("FileMatrix", (FileMatrix,), own)
     where = str(path.resolve())
-    copyreg.pickle(cls, lambda mixer: (blank, (where,), mixer.__reduce_ex__(2)[2]))  # type: ignore[arg-type]
+    copyreg.pickle(cls, lambda mixer: (blank, (where,), mixer.__reduce_ex__(2)[2]))
     return cls
 
 

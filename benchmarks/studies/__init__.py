@@ -1,0 +1,1 @@
+"""Studies: one side question each, with its measurement, its record and its report in one room."""
