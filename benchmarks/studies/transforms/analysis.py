@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import scipy.special
-import scipy.stats
 from numpy.typing import NDArray
 
 from benchmarks.report.paired import holm
@@ -129,17 +128,23 @@ def correlations(table: Mapping[str, Floats], by_seed: Sequence[Sequence[float]]
 
 def spearman(x: Floats, y: Floats) -> Floats:
     """Rank correlation over the last axis, ties at their mean rank; 0 where x or y is constant."""
-    a, b = (scipy.stats.rankdata(values, axis=-1) for values in (x, y))
+    a, b = (ranks_of(values) for values in (x, y))
     a, b = (ranks - ranks.mean(-1, keepdims=True) for ranks in (a, b))
     scale = np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
     return np.asarray((a * b).sum(-1) / np.where(scale > 0, scale, 1))
+
+
+def ranks_of(values: Floats) -> Floats:
+    """Ranks from 1 along the last axis, ties at their mean."""
+    mine, others = values[..., :, None], values[..., None, :]
+    return np.asarray((mine > others).sum(-1) + ((mine == others).sum(-1) + 1) / 2)
 
 
 def permutation_p(x: Floats, y: Floats) -> float:
     """Share of permutations, the one found among them, with a correlation at least as large in absolute value."""
     generator = np.random.default_rng(SEED)
     found, at_least, left = abs(float(spearman(x, y))) - 1e-12, 1, PERMUTATIONS
-    ranks = scipy.stats.rankdata(y)
+    ranks = ranks_of(y)
     while left:
         count = min(left, AT_ONCE)
         shuffled = generator.permuted(np.tile(ranks, (count, 1)), axis=1)
@@ -150,7 +155,7 @@ def permutation_p(x: Floats, y: Floats) -> float:
 
 def _with_ranks(x: Floats, ranks: Floats) -> Floats:
     """Rank correlation of x (n,) with many rows of ranks (m, n)."""
-    a = scipy.stats.rankdata(x)
+    a = ranks_of(x)
     a, b = a - a.mean(), ranks - ranks.mean(-1, keepdims=True)
     scale = math.sqrt((a**2).sum()) * np.sqrt((b**2).sum(-1))
     return np.asarray(b @ a / np.where(scale > 0, scale, 1))
@@ -176,6 +181,17 @@ def line(x: Floats, y: Floats) -> Fit:
     intercept = float(y.mean() - slope * x.mean())
     residual = y - intercept - slope * x
     return Fit(slope, intercept, math.sqrt(float((residual**2).sum()) / (len(x) - 2)), len(x), float(x.mean()), squares)
+
+
+def welch_interval(values: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the difference of two means, of two values or more each; Welch, 1947."""
+    parts = [float(np.var(sample, ddof=1)) / len(sample) for sample in (values, others)]
+    gain = float(np.mean(values) - np.mean(others))
+    if not sum(parts):
+        return gain, gain
+    freedom = sum(parts) ** 2 / sum(p**2 / (len(s) - 1) for p, s in zip(parts, (values, others), strict=True))
+    half = float(scipy.special.stdtrit(freedom, 0.975)) * math.sqrt(sum(parts))
+    return gain - half, gain + half
 
 
 def verdict(choice: Choice, predicted: Mapping[str, Sequence[float]], measured: Mapping[str, float]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 y = A x, tokens counted along the rows of the grid; output i stands at place i. All are orthonormal but those that say
 otherwise. Everything random is drawn by NumPy's PCG64 from the seed in the table. Entries are rounded to six decimals,
-so that the last bits of a linear-algebra library do not make another file; that leaves A A^T within 1e-5 of the
+so that the last bits of a linear-algebra library do not make another file; that leaves A A^T within 2e-5 of the
 identity.
 """
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from benchmarks.record import Record, load_records, one_line_errors, read_json, without_nan, write_json
 from benchmarks.report.statistics import FAILED, too_many_failed
+from benchmarks.studies import TRANSFORMS as FOLDER
 from benchmarks.studies.transforms.analysis import Choice
 from benchmarks.trial import Trial
 
-FOLDER = "transforms"  # in the results folder
 FILE_NAME, COVARIANCE, MATRICES = "study.json", "covariance.npy", "matrices"
 SCHEMA_VERSION = 1
 ROLES = ("development", "held back", "own", "designed")

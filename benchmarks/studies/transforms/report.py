@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 
 from benchmarks.record import atomic_write, machine_name
 from benchmarks.report.statistics import mean_interval
@@ -25,7 +24,7 @@ from benchmarks.report.text import (
     signed,
     significant,
 )
-from benchmarks.studies.transforms.analysis import Choice, verdict
+from benchmarks.studies.transforms.analysis import Choice, verdict, welch_interval
 from benchmarks.studies.transforms.plot import draw
 from benchmarks.studies.transforms.predictors import PREDICTORS
 from benchmarks.studies.transforms.record import FOLDER, Member, Runs, Study, find_study, runs_of
@@ -145,8 +144,8 @@ def _beside_dct(member: Member, runs: Mapping[str, Runs]) -> str | None:
     gain = float(np.mean(mine) - np.mean(other))
     if min(len(mine), len(other)) < 2:
         return f"{text}; {signed(gain)} points against the DCT."
-    interval = scipy.stats.ttest_ind(mine, other, equal_var=False).confidence_interval(0.95)
-    return f"{text}; {signed(gain)} points against the DCT (95 % interval {interval.low:.1f} to {interval.high:.1f})."
+    low, high = welch_interval(mine, other)
+    return f"{text}; {signed(gain)} points against the DCT (95 % interval {signed(low)} to {signed(high)})."
 
 
 def caption(study: Study, runs: Mapping[str, Runs]) -> str:
