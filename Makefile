@@ -6,11 +6,11 @@ VENV := .venv
 
 # Variables given on make's command line become flags; those of the environment do not, so that nothing slips in.
 override VARIABLES := MIXER DATASET DATA_DIR IMAGE_SIZE PATCH_SIZE DIM DEPTH EPOCHS SEED LR WEIGHT_DECAY BATCH_SIZE AUGMENT \
-  TRAIN_IMAGES NORM POSITIONS SEARCH MATCH DEVICE PRECISION RESIDUAL THREADS ROUNDS SITTINGS PROFILE RESULTS RETRY TIMEOUT BUDGET WORKERS RAY LOG
+  TRAIN_IMAGES NORM POSITIONS SEARCH MATCH DEVICE PRECISION RESIDUAL THREADS ROUNDS SITTINGS PROFILE RESULTS RETRY TIMEOUT BUDGET WORKERS RAY LOG MATRIX
 override OURS := $(VARIABLES) ARGS PYTHON
 override MAKES_OWN := VENV V SHELL MAKE MAKEFLAGS GNUMAKEFLAGS MAKEFILES
 override VERBS := bench-all train tune latency cost report claims status validate list speed profile crossovers bench-peers atlas \
-  gpu-check spectracles
+  gpu-check spectracles transforms
 override OTHERS := help test test-all lint format
 override given = $(findstring command line,$(origin $(1)))
 override quote = '$(subst ','\'',$(1))'
@@ -80,6 +80,7 @@ bench-peers: $(READY_peers) $(READY) ## ratios: each mixer beside the best publi
 atlas: $(READY) ## what each mixer does: maps of one token's influence, before and after training
 gpu-check: $(READY_dev) $(READY) ## the first minutes on a GPU: make gpu-check BUDGET=5m
 spectracles: $(READY) ## the first source's own net, its published log run again in both layouts
+transforms: $(READY) ## what makes a transform mix well, yours too: make transforms MATRIX=mine.npy
 $(VERBS):
 	@$(PY) -m benchmarks $@ $(FLAGS)
 

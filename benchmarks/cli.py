@@ -59,6 +59,9 @@ def _main(verb: str, arguments: list[str]) -> int:
         if unknown:
             flags = [name for action in _parser()._actions for name in action.option_strings]
             raise UserError(f"unknown option {unknown[0]!r}.{nearest_flag(unknown[0], flags)}")
+        if verb != "transforms" and (options.matrix is not None or options.design):
+            name = "--design" if options.matrix is None else "--matrix"
+            raise UserError(f"{verb} has no use for {name}; it is for transforms")
         if options.folder is not None and verb != "validate":
             raise UserError(f"{verb} has no use for {str(options.folder)!r}; options begin with --, see help")
         return VERBS[verb](options)
@@ -144,11 +147,12 @@ def report(options: argparse.Namespace) -> int:
     from benchmarks.report.atlas import write_atlas
     from benchmarks.report.build import write_report
     from benchmarks.sources import other_code_line
+    from benchmarks.studies.transforms.report import write_transforms
 
     _only(options, ("results",))
     if line := other_code_line(load_records(options.results)):
         print(printable(line))
-    say_where([*write_atlas(options.results), *write_report(options.results)])
+    say_where([*write_atlas(options.results), *write_transforms(options.results), *write_report(options.results)])
     return 0
 
 
@@ -312,6 +316,22 @@ def spectracles(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def transforms(options: argparse.Namespace) -> int:
+    """What makes a transform mix well: fixed matrices trained alike, yours too (MATRIX=file.npy); resumes."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from benchmarks.studies.transforms.verb import How, run
+
+    _only(options, TRANSFORMS_OPTIONS)
+    make_results_folder(options.results)
+    _log_to_stdout()
+    retry = CHOICES_OF_RETRY[options.retry]
+    workers = options.workers or 1
+    how = How(options.matrix, options.design, retry, options.timeout, workers, options.budget)
+    with logging_redirect_tqdm([log]):
+        return run(_request(options), how)
+
+
 def bench_peers(options: argparse.Namespace) -> int:
     """Ratios: each mixer beside the best public implementation that installs from PyPI."""
     from benchmarks.measure.peers_files import FILES, write_peers
@@ -388,6 +408,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "crossovers": crossovers,
     "profile": profile,
     "spectracles": spectracles,
+    "transforms": transforms,
     "bench-peers": bench_peers,
     "atlas": atlas,
     "gpu-check": gpu_check_verb,
@@ -508,6 +529,10 @@ SPECTRACLES_OPTIONS = [
     *("dim", "depth", "seed", "epochs", "train_images", "dataset", "data_dir"),
     *("results", "device", "threads", "retry", "complex"),
 ]
+TRANSFORMS_OPTIONS = [
+    *("matrix", "design", "dataset", "dim", "depth", "epochs", "train_images", "seed", "device", "threads"),
+    *("data_dir", "results", "retry", "timeout", "budget", "workers"),
+]
 CHOICES_OF_RETRY: dict[str | None, tuple[str, ...]] = {
     None: (),
     "failed": ("oom", "diverged", "timeout", "error"),
@@ -580,6 +605,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--timeout", type=_seconds, help="seconds after which a training run is ended (none)")
     add("--budget", type=_duration, help="time that the whole command may take: 540 | 9m | 1h30m; what is left is said")
     add("--workers", type=_workers, help="training runs side by side on this machine (1)")
+    add("--matrix", type=_path, help="transforms: your own matrix over 256 tokens, a .npy file")
+    add("--design", action="store_true", help="transforms: design one by the winner, learn another, train both")
     add("--ray", help="training runs on a Ray cluster: auto, or its address")
     return parser
 

@@ -6,6 +6,7 @@ A mixer is written as
     attention(heads=4,backend=plain)  with options
     pkg.module:MyMixer                a class in an importable module
     path/to/file.py:MyMixer           a class in a file
+    path/to/file.npy                  a fixed matrix over the tokens, as NumPy saved it
 
 and a net can take one for each block, see `mixers.blocks`.
 
@@ -39,6 +40,7 @@ from mixers.base import Mixer, MixerError
 from mixers.blocks import HYBRID_NAMES, check_text, is_per_block, mixers_in
 
 ENTRY_POINT_GROUP = "token_mixers"
+MATRIX_ENDING = ".npy"
 MixerClass = TypeVar("MixerClass", bound=type[Mixer])
 
 
@@ -104,7 +106,7 @@ def mixer_entry(spec: str) -> Entry:
     name, _ = parse_mixer(spec)
     if name in _PLUGINS:
         return _PLUGINS[name]
-    if ":" in name:
+    if is_outside(name):
         return _load_plugin(name)
     _load_entry_points()
     if name not in _REGISTRY:
@@ -115,6 +117,11 @@ def mixer_entry(spec: str) -> Entry:
         known = [*list_mixers(), *HYBRID_NAMES]
         raise MixerError(f"unknown mixer {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
     return _REGISTRY[name]
+
+
+def is_outside(name: str) -> bool:
+    """Whether a name, without options, says where a mixer is and not which of the registered ones."""
+    return ":" in name or name.endswith(MATRIX_ENDING)
 
 
 def create_mixer(spec: str, dim: int, size: int | tuple[int, int], **options: Any) -> Mixer:
@@ -156,7 +163,7 @@ def parse_mixer(spec: str) -> tuple[str, dict[str, Any]]:
         MixerError: it does not parse.
     """
     check_text(spec)
-    match = re.fullmatch(r"\s*(.+\.py:\w+|[^()\s]+)\s*(?:\((.*)\))?\s*", spec)
+    match = re.fullmatch(r"\s*(.+\.py:\w+|.+\.npy|[^()\s]+)\s*(?:\((.*)\))?\s*", spec)
     if not match:
         raise MixerError(f"{spec!r} is not a mixer; write a name, or a name with options such as attention(heads=4)")
     options: dict[str, Any] = {}
@@ -219,7 +226,9 @@ def _load_entry_points() -> None:
 
 @functools.cache
 def _load_plugin(name: str) -> Entry:
-    """The entry of `pkg.module:MyMixer` or `path/to/file.py:MyMixer`; the path itself is not kept."""
+    """The entry of `pkg.module:MyMixer`, `path/to/file.py:MyMixer` or `file.npy`; the path itself is not kept."""
+    if name.endswith(MATRIX_ENDING):
+        return _kept(_matrix_entry(name))
     place, _, attribute = name.rpartition(":")
     try:
         if place.endswith(".py"):
@@ -252,9 +261,28 @@ def _load_plugin(name: str) -> Entry:
     entry = Entry(
         f"{module_name}:{attribute}", cls, "plug-in", "", (inspect.getdoc(cls) or "").split("\n")[0], None, source, name
     )
-    other = _PLUGINS.setdefault(entry.name, entry)
-    if other.source != source:
-        raise MixerError(f"{other.origin!r} and {name!r} would both be recorded as {entry.name!r}; rename one file")
+    return _kept(entry)
+
+
+def _matrix_entry(name: str) -> Entry:
+    from mixers.matrix import file_mixer  # which stands on this module
+
+    path = Path(name)
+    cls = file_mixer(path, _blank)
+    return Entry(path.name, cls, "plug-in", "C N^2", f"the matrix in {path.name}", None, cls.digest, name)
+
+
+def _kept(entry: Entry) -> Entry:
+    """The entry under the name that records know.
+
+    Raises:
+        MixerError: another file has that name.
+    """
+    other = _PLUGINS.get(entry.name, entry)
+    if other.source != entry.source:
+        both = f"{other.origin!r} and {entry.origin!r}"
+        raise MixerError(f"{both} would both be recorded as {entry.name!r}; rename one file")
+    _PLUGINS[entry.name] = entry  # of two copies the last one named, which is there
     return entry
 
 

@@ -195,7 +195,7 @@ def measure_on_node(
 def _plugins(trial: Trial) -> list[str]:
     """Where the trial's plug-ins are, files by their whole path."""
     found = [entry.origin for entry in map(mixer_entry, mixers_in(trial.mixer)) if entry.origin]
-    return [str(Path(origin).resolve()) if ".py:" in origin else origin for origin in found]
+    return [str(Path(origin).resolve()) if ".py:" in origin or origin.endswith(".npy") else origin for origin in found]
 
 
 def _environment() -> dict[str, str]:

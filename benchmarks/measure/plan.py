@@ -25,7 +25,7 @@ from benchmarks.record import Record, cores
 from benchmarks.trial import RECIPE_VERSION, Trial, check_value, normal_size, parse_size
 from mixers import MixerError, UnsupportedSize, create_mixer
 from mixers.blocks import is_per_block, mixer_of_each_block, mixers_in
-from mixers.registry import mixer_entry, parse_mixer, split_mixers
+from mixers.registry import is_outside, mixer_entry, parse_mixer, split_mixers
 
 log = logging.getLogger("benchmarks")
 
@@ -354,7 +354,7 @@ def _portable_name(mixer: str) -> str:
     """The mixer as records keep it: for a plug-in in a file, the file's name without its folder."""
     for part in mixers_in(mixer):
         name, _ = parse_mixer(part)
-        if ":" in name:
+        if is_outside(name):
             mixer = mixer.replace(name, mixer_entry(part).name)
     return mixer.strip()
 

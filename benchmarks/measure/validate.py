@@ -15,6 +15,7 @@ from benchmarks.errors import UserError
 from benchmarks.measure.atlas import atlas_id
 from benchmarks.measure.data import DATASETS, test_labels
 from benchmarks.record import Record, machine_key
+from benchmarks.studies import TRANSFORMS
 from benchmarks.trial import RESULTS_VERSION
 
 MAIN_METRIC = {
@@ -25,7 +26,7 @@ LARGEST_NPY_BYTES = 2**24  # of predictions; 10,000 test images take 10 kB
 
 
 def validate(folder: Path, data_dir: Path) -> tuple[int, list[str]]:
-    """Checks the records of a results folder, of its `records/` and of its atlas.
+    """Checks the records of a results folder, of its `records/`, of its atlas and of its transforms.
 
     Args:
         folder: the results folder, or its `records/`.
@@ -40,7 +41,8 @@ def validate(folder: Path, data_dir: Path) -> tuple[int, list[str]]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; type the one that holds records/")
-    rooms = [room for room in (folder / "records", folder / FOLDER / "records") if room.is_dir()] or [folder]
+    rooms = [place / "records" for place in (folder, folder / FOLDER, folder / TRANSFORMS)]
+    rooms = [room for room in rooms if room.is_dir()] or [folder]
     looked_at, problems = 0, []
     labels = functools.cache(functools.partial(test_labels, data_dir))
     for room in rooms:

@@ -35,6 +35,8 @@ from benchmarks.report.paired import Sample
 from benchmarks.report.table_files import caption
 from benchmarks.report.text import clean, listing
 from benchmarks.report.verdicts import Verdict
+from benchmarks.studies.transforms import report as transforms
+from benchmarks.studies.transforms.record import find_study, runs_of
 
 FILES = Path(__file__).parent / "page_files"
 SCRIPTS = ("vendor/plotly-basic.min.js", "vendor/dataTables.min.js", "page.js")
@@ -61,6 +63,7 @@ def write_page(results: Path, groups: Sequence[Group]) -> Path:
     page = environment.get_template("page.html").render(
         groups=shown,
         atlas=atlas_content(results),
+        transforms=transforms_content(results),
         data=script_json({content["id"]: content["charts"] for content in shown}),
         style=Markup((FILES / "page.css").read_text(encoding="utf-8")),
         scripts=[Markup((FILES / name).read_text(encoding="utf-8")) for name in SCRIPTS],
@@ -147,6 +150,27 @@ def atlas_content(results: Path) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def transforms_content(results: Path) -> dict[str, Any] | None:
+    """The study of transforms, in the results or beside them; None where there is none, or nothing trained."""
+    places = (results, results.parent, results.parent / transforms.FOLDER)
+    home = next((place for place in places if find_study(place) is not None), None)
+    study = None if home is None else find_study(home)
+    if home is None or study is None:
+        return None
+    picture = home / transforms.FOLDER / f"{transforms.NAME}.png"
+    if not picture.is_file() or picture.stat().st_size > MOST_ATLAS_BYTES:
+        return None
+    runs = runs_of(study, home)
+    table = transforms.table(study, runs).drop(columns=["sha256"])
+    return {
+        "picture": "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode(),
+        "alt": f"{transforms.heading(study)}. The numbers stand in the table below.",
+        "caption": transforms.caption(study, runs),
+        "sentences": transforms.sentences(study, runs),
+        "table": frame_table("transforms", "Every transform with its predictors, best first.", table),
+    }
 
 
 def atlas_numbers(page: Sequence[Any]) -> pd.DataFrame:

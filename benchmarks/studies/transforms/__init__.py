@@ -1,0 +1,1 @@
+"""What makes a transform mix well? Fixed matrices over the tokens, trained alike, and what predicts their accuracy."""

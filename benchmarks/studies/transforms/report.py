@@ -1,0 +1,215 @@
+"""What the study's records say, as a table, a picture and a few sentences; from files alone, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.record import atomic_write, machine_name
+from benchmarks.report.statistics import mean_interval
+from benchmarks.report.text import (
+    NOTHING,
+    clean,
+    csv_text,
+    listing,
+    markdown,
+    markdown_table,
+    mean_text,
+    p_text,
+    percent,
+    signed,
+    significant,
+)
+from benchmarks.studies.transforms.analysis import Choice, verdict, welch_interval
+from benchmarks.studies.transforms.plot import draw
+from benchmarks.studies.transforms.predictors import PREDICTORS
+from benchmarks.studies.transforms.record import FOLDER, Member, Runs, Study, find_study, runs_of
+
+NAME = "transforms"
+BESIDE = "dct"  # what a designed transform is held against
+
+
+def write_transforms(results: Path) -> list[Path]:
+    """Writes transforms.csv, transforms.md and, once a choice is made, the picture, into `results`/transforms.
+
+    Returns:
+        The paths written; none where there is no study.
+
+    Raises:
+        UserError: the study's file cannot be read.
+    """
+    study = find_study(Path(results))
+    if study is None:
+        return []
+    folder, runs = Path(results) / FOLDER, runs_of(study, Path(results))
+    for ending in ("csv", "md", "png", "svg"):
+        (folder / f"{NAME}.{ending}").unlink(missing_ok=True)
+    paths = [folder / f"{NAME}.csv", folder / f"{NAME}.md"]
+    for path, text in zip(paths, (csv_text(table(study, runs)), people(study, runs)), strict=True):
+        with atomic_write(path) as file:
+            file.write(text.encode())
+    trained = any(run.counts for run in runs.values())
+    return paths + (draw(study, runs, heading(study), caption(study, runs), folder, NAME) if trained else [])
+
+
+def table(study: Study, runs: Mapping[str, Runs]) -> pd.DataFrame:
+    """One row a transform, best first, those without a result last."""
+    hits = judged(study, runs)["hits"]
+    rows = []
+    for member in study.members:
+        run = runs[member.name]
+        mean = mean_interval(run.accuracies)
+        predicted: list[Any] = list(member.predicted) if member.predicted else [None] * 3
+        rows.append(
+            {"transform": member.name, "family": member.family, "role": member.role, "what": member.text}
+            | {"test_top1_percent_mean": mean and mean.value, "test_top1_percent_half": mean and mean.half}
+            | {"seeds": len(run.by_seed), "failed": len(run.failed)}
+            | {"predicted_percent": predicted[0], "predicted_low": predicted[1], "predicted_high": predicted[2]}
+            | {"hit": hits.get(member.name)}
+            | {name: (member.predictors or {}).get(name) for name in PREDICTORS}
+            | {"sha256": member.source}
+        )
+    frame = pd.DataFrame(rows, dtype=object)
+    order = sorted(range(len(rows)), key=lambda i: (-(rows[i]["test_top1_percent_mean"] or -1), rows[i]["transform"]))
+    return frame.iloc[order].reset_index(drop=True)
+
+
+def judged(study: Study, runs: Mapping[str, Runs]) -> dict[str, Any]:
+    """`analysis.verdict` of the held-back transforms; "open" before the choice."""
+    if study.choice is None:
+        return {"hits": {}, "error_points": None, "error_of_mean_points": None, "outcome": "open"}
+    held = study.role("held back")
+    predicted = {member.name: member.predicted for member in held if member.predicted}
+    measured = {m.name: float(np.mean(runs[m.name].accuracies)) for m in held if runs[m.name].counts}
+    return verdict(study.choice, predicted, measured)
+
+
+def heading(study: Study) -> str:
+    """The message, as a title."""
+    choice = study.choice
+    if choice is None:
+        return "Transforms by accuracy; the predictor is not chosen yet"
+    row = _row_of(choice)
+    label = PREDICTORS[choice.predictor].label
+    if choice.wins:
+        return f"Accuracy goes with {label}: rank correlation {row.rho:.2f}"
+    return f"Nothing predicts accuracy; the nearest is {label}: rank correlation {row.rho:.2f}"
+
+
+def sentences(study: Study, runs: Mapping[str, Runs]) -> list[str]:
+    """What the study says, in full sentences."""
+    done = sum(len(run.records) for run in runs.values())
+    if study.choice is None:
+        wanted = len(study.role("development")) * len(study.seeds)
+        return [f"Not chosen yet: {done} runs are there, {wanted} of the development transforms are needed."]
+    lines = [_of_choice(study.choice), _of_held_back(study, runs)]
+    return lines + [line for member in study.role("designed", "own") if (line := _beside_dct(member, runs))]
+
+
+def _of_choice(choice: Choice) -> str:
+    row, label = _row_of(choice), PREDICTORS[choice.predictor].label
+    numbers = (
+        f"Spearman's {row.rho:.2f} (95 % interval {row.low:.2f} to {row.high:.2f}, Holm's p {p_text(row.holm_p)}) over "
+        f"{len(choice.transforms)} transforms"
+    )
+    if choice.wins:
+        return f"Of {len(choice.correlations)} predictors, {label} goes most with accuracy: {numbers}."
+    return f"None of {len(choice.correlations)} predictors goes with accuracy; the nearest is {label}: {numbers}."
+
+
+def _of_held_back(study: Study, runs: Mapping[str, Runs]) -> str:
+    found, held = judged(study, runs), study.role("held back")
+    if found["error_points"] is None:
+        return f"{len(held)} transforms are held back, and not trained yet."
+    return (
+        f"Of the {len(found['hits'])} held-back transforms trained so far, {sum(found['hits'].values())} lie in their "
+        f"95 % prediction interval; mean absolute error {found['error_points']:.1f} points, "
+        f"{found['error_of_mean_points']:.1f} for the development mean told of each: {found['outcome']}."
+    )
+
+
+def _beside_dct(member: Member, runs: Mapping[str, Runs]) -> str | None:
+    """A designed or a user's transform against the DCT, unpaired, Welch's interval."""
+    mine, other = runs[member.name].accuracies, runs[BESIDE].accuracies if BESIDE in runs else []
+    if not mine:
+        return None
+    said = ", predicted {:.1f} ({:.1f} to {:.1f})".format(*member.predicted) if member.predicted else ""
+    text = f"{member.name}: {np.mean(mine):.1f} % over {len(mine)} seeds{said}"
+    if not other:
+        return text + "."
+    gain = float(np.mean(mine) - np.mean(other))
+    if min(len(mine), len(other)) < 2:
+        return f"{text}; {signed(gain)} points against the DCT."
+    low, high = welch_interval(mine, other)
+    return f"{text}; {signed(gain)} points against the DCT (95 % interval {signed(low)} to {signed(high)})."
+
+
+def caption(study: Study, runs: Mapping[str, Runs]) -> str:
+    """Data, net, training, machine and n."""
+    s = study.setting
+    records = [record for run in runs.values() for record in run.records]
+    where = f" {listing([machine_name(r.environment) for r in records])}, torch " if records else ""
+    where += f"{listing([r.environment['torch'] for r in records])}." if records else ""
+    return clean(
+        f"{s['dataset']}, {s['image_size']} px, patch {s['patch_size']} px ({study.grid[0]} x {study.grid[1]} tokens), "
+        f"dim {s['dim']}, depth {s['depth']}, {s['epochs']} epochs, learning rate {s['lr']:g} for all; one fixed "
+        "matrix over the tokens, the same in every layer. Test top-1: mean over "
+        f"n = {len(study.seeds)} seeds with its 95 % t-interval.{where}"
+    )
+
+
+def people(study: Study, runs: Mapping[str, Runs]) -> str:
+    """The page in Markdown."""
+    parts = ["# What makes a transform mix well?", *map(markdown, sentences(study, runs))]
+    parts += [markdown(caption(study, runs))]
+    if study.choice is not None:
+        parts += [_predictor_table(study.choice)]
+    parts += [_transform_table(study, runs)]
+    parts.append(
+        "Chosen: over the development transforms alone, before the others were trained. Rules and definitions stand in "
+        "benchmarks/studies/transforms/analysis.py, predictors.py and matrices.py."
+    )
+    return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def _predictor_table(choice: Choice) -> str:
+    rows = [
+        [
+            markdown(PREDICTORS[row.predictor].label),
+            markdown(PREDICTORS[row.predictor].text),
+            f"{row.rho:.2f} ({row.low:.2f} to {row.high:.2f})",
+            p_text(row.p),
+            p_text(row.holm_p),
+        ]
+        for row in sorted(choice.correlations, key=lambda row: (-abs(row.rho), row.predictor))
+    ]
+    return markdown_table(["predictor", "what", "rank correlation (95 %)", "p", "p, Holm"], rows, 2)
+
+
+def _transform_table(study: Study, runs: Mapping[str, Runs]) -> str:
+    header = ["transform", "what", "family", "role", "test top-1 (%)", "predicted (%)", "hit"]
+    rows = []
+    for row in table(study, runs).to_dict("records"):
+        failed = f"; {row['failed']} failed" if row["failed"] else ""
+        top1 = mean_text(row["test_top1_percent_mean"], row["test_top1_percent_half"], row["seeds"]) + failed
+        hit = NOTHING if row["hit"] is None else "yes" if row["hit"] else "no"
+        rows.append(
+            [markdown(row[name]) for name in ("transform", "what", "family", "role")]
+            + [top1, _span(row), hit]
+            + [significant(row[name]) for name in PREDICTORS]
+        )
+    return markdown_table([*header, *(p.label for p in PREDICTORS.values())], rows, 4)
+
+
+def _span(row: Mapping[Any, Any]) -> str:
+    if row["predicted_percent"] is None:
+        return NOTHING
+    return f"{percent(row['predicted_percent'])} ({percent(row['predicted_low'])} to {percent(row['predicted_high'])})"
+
+
+def _row_of(choice: Choice) -> Any:
+    return next(row for row in choice.correlations if row.predictor == choice.predictor)
