@@ -113,11 +113,12 @@ class GMLP(Mixer):
 
     def _normed(self, tokens: Tensor) -> Tensor:
         """(B, N, C) -> the same, in float32 inside: on a CPU the gradients of gain and bias are summed in its dtype."""
-        if tokens.dtype not in (torch.bfloat16, torch.float16):
-            return self.norm(tokens)
+        weight, bias = self.norm.weight, self.norm.bias
+        if weight.dtype not in (torch.bfloat16, torch.float16):
+            return self.norm(tokens.to(weight.dtype))  # half under autocast
         with torch.autocast(tokens.device.type, enabled=False):
-            weight, bias = self.norm.weight.float(), self.norm.bias.float()
-            return F.layer_norm(tokens.float(), weight.shape, weight, bias, self.norm.eps).to(tokens.dtype)
+            normed = F.layer_norm(tokens.float(), weight.shape, weight.float(), bias.float(), self.norm.eps)
+            return normed.to(tokens.dtype)
 
     def flops(self) -> int:
         return 2 * self.expansion * self.dim**2 * self.tokens + 2 * self.out_channels * self.tokens**2

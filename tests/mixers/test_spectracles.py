@@ -380,6 +380,6 @@ def test_a_checkpoint_of_complex_layers_is_told_from_one_of_real_layers():
         real.load_state_dict({"_extra_state": twin.state_dict()["_extra_state"]}, strict=False)
 
 
-def test_it_is_exported_and_compiled_forms_agree():
+def test_complex_layers_are_exported():
     net, x = Spectracles(8, 1, 1, num_classes=4, complex=True).eval(), torch.rand(2, 3, 6, 5)
     torch.testing.assert_close(torch.export.export(net, (x,)).module()(x), net(x))
