@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from benchmarks.report.frame import held_equal
 from benchmarks.report.paired import Runs, Sample
+from benchmarks.report.pooled import seed_counts
 from benchmarks.report.tables import TRAINED_ALIKE
-from benchmarks.report.text import listing, span_of
+from benchmarks.report.text import listing
 
 FEWEST_MIXERS, FEWEST_PATCHES = 3, 2
 
@@ -47,8 +48,8 @@ def decompose(means: NDArray[np.float64], variances: NDArray[np.float64]) -> Dec
         max(0.0, float((rest**2).sum()) - (rows - 1) * (columns - 1) * noise),
     )
     total = math.fsum(squares)
-    shares = [100 * square / total if total else 0.0 for square in squares]
-    return Decomposition(*shares, math.sqrt(total / (rows * columns - 1)), math.sqrt(noise))
+    by_row, by_column, by_both = (100 * square / total if total else 0.0 for square in squares)
+    return Decomposition(by_row, by_column, by_both, math.sqrt(total / (rows * columns - 1)), math.sqrt(noise))
 
 
 def decomposition_table(sample: Sample) -> pd.DataFrame:
@@ -67,7 +68,9 @@ def _rows(sample: Sample, runs: Sequence[Runs]) -> list[dict[str, Any]]:
     left_out = [None, *(labels if len(labels) > FEWEST_MIXERS else [])]
     if len(labels) < FEWEST_MIXERS or len(patches) < FEWEST_PATCHES:
         return []
-    return [_row(sample, cells, patches, [label for label in labels if label != without], without) for without in left_out]
+    return [
+        _row(sample, cells, patches, [label for label in labels if label != without], without) for without in left_out
+    ]
 
 
 def _row(
@@ -85,7 +88,7 @@ def _row(
         "mixers": len(labels),
         "without": without,
         "over": listing(labels),
-        "seeds": span_of([len(one.top1) for line in grid for one in line], "seed"),
+        "seeds": seed_counts(one for line in grid for one in line),
         "patch_percent": found.rows,
         "mixer_percent": found.columns,
         "both_percent": found.both,

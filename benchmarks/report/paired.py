@@ -1,4 +1,4 @@
-"""Trained nets with their answers to every test image: intervals of what is made of their accuracies, and mixers compared.
+"""Trained nets with their answers to every test image: mixers compared, and how sure their accuracies are.
 
 Seeds are not paired: one seed gives every mixer the same order of images, and that makes their accuracies no more alike
 (correlation -0.02 over 78 pairs of mixers). So each side has all of its seeds, however many the other has. Test images

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,10 +15,12 @@ import scipy.special
 from benchmarks.report.compared import Comparison
 from benchmarks.report.frame import held_equal
 from benchmarks.report.paired import Runs, Sample
+from benchmarks.report.statistics import span
 from benchmarks.report.tables import TRAINED_ALIKE
-from benchmarks.report.text import listing, span_of
+from benchmarks.report.text import listing
 
 EFFECTS = {"norm": ("image", "token"), "coordinates": (True, False), "patch_size": None}  # None: each less the next
+WORDS = {("coordinates", True): "with", ("coordinates", False): "without"}
 FEWEST_EFFECTS = 3  # under which nothing is said of mixers in general
 
 
@@ -138,11 +140,11 @@ def _effect(
     alike = held_equal([name for name in TRAINED_ALIKE if name != field], nets[0][0].setting)
     return {
         "field": field,
-        "effect": f"{pair[0]} less {pair[1]}",
+        "effect": " less ".join(WORDS.get((field, value), str(value)) for value in pair),
         **{name: nets[0][0].setting[name] if name in alike else None for name in TRAINED_ALIKE},
         "mixers": pooled.mixers,
         "over": listing(labels),
-        "seeds": span_of([len(runs.top1) for of_mixer in nets for runs in of_mixer], "seed"),
+        "seeds": seed_counts(runs for of_mixer in nets for runs in of_mixer),
         "effect_points": pooled.value,
         "effect_points_low": pooled.low,
         "effect_points_high": pooled.high,
@@ -152,3 +154,9 @@ def _effect(
         "predicted_points_low": pooled.predicted_low,
         "predicted_points_high": pooled.predicted_high,
     }
+
+
+def seed_counts(runs: Iterable[Runs]) -> str:
+    """ "3-8": the fewest and the most seeds of several nets."""
+    numbers = [len(one.top1) for one in runs]
+    return span(min(numbers), max(numbers))
