@@ -351,9 +351,9 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
         },
         "Difference: test top-1 of the mixer less that of the one it is held against, each with all of its seeds (two "
         "numbers where they differ), on the same test images. Its interval has the spread over seeds, of each mixer "
-        "its own or that pooled over all mixers trained alike, whichever is larger, by Student's t (Welch), and what other "
-        "test images would change; with a star, seeds alone, since predictions are missing. Chance to be better: share "
-        "of pairs of one run of each that the mixer wins. p: one less the confidence at which the interval just "
+        "its own or that pooled over all mixers trained alike, whichever is larger, by Student's t (Welch), and what "
+        "other test images would change; with a star, seeds alone, since predictions are missing. Chance to be better: "
+        "share of pairs of one run of each that the mixer wins. p: one less the confidence at which the interval just "
         "reaches 0, and the same with Holm's correction for the number of mixers held against the same one. Verdict: "
         f"higher or lower where the interval leaves out 0 and the corrected p is under {SIGNIFICANT}; likely where "
         "only the interval says so; else too few to tell. Noise: how much the difference of two single runs varies, in "
@@ -376,8 +376,8 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
         "One ablation, pooled over the mixers that have two seeds or more on both sides: a random-effects mean of test "
         "top-1 in points (Paule and Mandel), its interval by Hartung and Knapp, the test images that all mixers share "
         "counted once. Between mixers: the standard deviation of the true effects; I2: the share of the spread that "
-        "the mixers' own errors do not explain; a further mixer: where its effect is expected, at 95 %. The p values are "
-        "not corrected for their number.",
+        "the mixers' own errors do not explain; a further mixer: where its effect is expected, at 95 %. The p values "
+        "are not corrected for their number.",
     ),
     "decomposition": (
         "What accuracy varies by: patch size or mixer",
