@@ -214,9 +214,10 @@ def text(rows: list[dict[str, Any]], draws: int) -> str:
 {draws:,} draws a row of {MIXERS} mixers held against one. Standard deviation of a seed, in points: {_listed()};
 besides, {CHANCE_SD} by chance over images within a run and {IMAGES_SD:.2f} of a mixer's mean by the images that its
 runs share. False positives: the share of comparisons without a difference with p under {NOMINAL}, and the share of
-draws in which any of the {MIXERS} has p under {NOMINAL} by Holm's correction, ± two standard errors of the simulation. Power:
-the share found, by Holm's correction, of {MIXERS // 2} mixers that differ by so many points. Taken, the most power
-among tests whose false positives are nowhere over {100 * NOMINAL:g} % by more than two standard errors: **{taken(rows)}**.
+draws in which any of the {MIXERS} has p under {NOMINAL} by Holm's correction, ± two standard errors of the simulation.
+Power: the share found, by Holm's correction, of {MIXERS // 2} mixers that differ by so many points. Taken, the most
+power among tests whose false positives are nowhere over {100 * NOMINAL:g} % by more than two standard errors:
+**{taken(rows)}**.
 "own or pooled" takes the larger of a mixer's own spread and that pooled over all.
 Made again by `python -m benchmarks.report.simulate`.
 
