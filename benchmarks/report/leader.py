@@ -21,7 +21,7 @@ WHAT_SETTLES = "more seeds would tell (SEED=0,1,2,3,4,5,6,7), or longer training
 class Leader:
     """The most accurate mixer, and whether it may be called the best.
 
-    The outcome is clear where every paired difference to it is significant after Holm's correction for their number;
+    The outcome is clear where every difference to it is significant after Holm's correction for their number;
     likely where every 95 % interval leaves out 0 but not all pass the correction; shared where up to half of the others
     are not clearly below it; open where more are not, or the net without mixing is not, or there are too few seeds for
     intervals; alone where there is no other mixer.

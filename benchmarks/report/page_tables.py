@@ -181,6 +181,25 @@ def view_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
     return Table(key, words, header, rows, len(texts), [clean(family) for family in table["family"].head(MOST_ROWS)])
 
 
+def pooled_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
+    """The same of a table whose rows are no single mixer's."""
+    if table.empty:
+        return None
+    title, fields, text_cells, number_cells, note = VIEWS[name]
+    cells = {**text_cells, **number_cells}
+    varying = [field for field in fields if table[field].map(str).nunique() > 1]
+    rows = []
+    for found in table.to_dict("records"):
+        row = {str(column): plain(value) for column, value in found.items()}
+        texts = [show(row).replace("\\", "") for show in cells.values()]
+        texts += [NOTHING if row[f] is None else clean(row[f]) for f in varying]
+        rows.append(
+            [Cell(text, sort_key(text)) if i >= len(text_cells) else Cell(text) for i, text in enumerate(texts)]
+        )
+    header = [*cells, *(WORDS.get(f, f.replace("_", " ")) for f in varying)]
+    return Table(key, f"{title}. {note}", header, rows, len(text_cells))
+
+
 def first_of(rows: int, where: str) -> str:
     """A sentence for the caption of a table that was cut."""
     return f" The first {MOST_ROWS:,} of {rows:,} rows; {where} all." if rows > MOST_ROWS else ""

@@ -1,12 +1,10 @@
-"""How sure we are: intervals over seeds and test images together, and mixers compared seed by seed, image by image.
+"""Trained nets with their answers to every test image: mixers compared, and how sure their accuracies are.
 
-Seeds are paired (one seed: the same order of images for every mixer), and so are test images, the same for every net.
-The bootstrap draws seeds and images anew, the same for all mixers, 5,000 times: a replicate is the mean over the drawn
-seeds, moved by what the drawn images change in the mean over all seeds. Drawing images within each drawn seed would
-count their chance twice, since it is part of the spread over seeds. Drawing from n seeds makes intervals too narrow
-where n is small, so the weights of the seeds are rescaled by sqrt(n / (n - 1)) (Rao & Wu, 1988) and stretched by t / z
-to the width of Student's t (Hesterberg, 2015). The stream of random numbers is fixed: the same records give the same
-bytes.
+Seeds are not paired: one seed gives every mixer the same order of images, and that makes their accuracies no more alike
+(correlation -0.02 over 78 pairs of mixers). So each side has all of its seeds, however many the other has. Test images
+are the same for every net and stay paired. What other test images would change is counted in closed form, as drawing
+them anew without end would: the variance over images of the difference of mean answers, less what chance within single
+runs adds to it, since that is part of the spread over seeds already. The same records give the same bytes.
 """
 
 from __future__ import annotations
@@ -14,23 +12,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.special
 from numpy.typing import NDArray
 
+from benchmarks.report.compared import Comparison, Spread, combined, holm, slopes, spreads, variance
 from benchmarks.report.frame import all_but, comparisons, held_equal, plain, row_as_compared
 from benchmarks.report.predictions import Folders, correct_answers
-from benchmarks.report.statistics import FAILED, Estimate, failed_words, mean_interval, too_many_failed
+from benchmarks.report.statistics import FAILED, Estimate, failed_words, too_many_failed
 from benchmarks.report.tables import ACCURACY_SETTING, TRAINED_ALIKE, table
 
 Floats = NDArray[np.float64]
 REFERENCES = ("attention", "conv1x1", "fft_real")
-REPLICATES = 5_000
-CHUNK = 250  # replicates drawn at a time
 FEWEST_SEEDS = 3  # under which no verdict is given
 SIGNIFICANT = 0.05
 SETTING_COLUMNS = ["mixer", "label", "family", "tokens", *(name for name in ACCURACY_SETTING if name != "mixer"), "net"]
@@ -59,6 +56,11 @@ class Runs:
         return sorted(self.top1)
 
     @property
+    def key(self) -> str:
+        """What tells it from all others."""
+        return " ".join(self.ids[seed] for seed in self.seeds)
+
+    @property
     def withheld(self) -> bool:
         """Whether so many failed that no verdict rests on the others."""
         return too_many_failed(len(self.top1), len(self.failed))
@@ -72,8 +74,16 @@ class Runs:
         return f"{self.setting['label']}: {words} ({', '.join(sorted(set(self.failed.values())))})"
 
 
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What the seeds of one net say of each test image, in percent."""
+
+    mean: Floats  # over seeds, one an image
+    rest: float  # variance of one answer that neither its image nor its seed explains
+
+
 class Sample:
-    """The trained nets of a frame with their answers to every test image, and the bootstrap over both.
+    """The trained nets of a frame with their answers to every test image, and the comparisons of their accuracies.
 
     Args:
         frame: records of one data set, profile and machine.
@@ -86,16 +96,30 @@ class Sample:
         runs = [_runs(found) for _, found in trained.groupby(["label", *ACCURACY_SETTING], dropna=False, sort=False)]
         self.runs = [one for one in runs if one.top1]
         self.lost = [one for one in runs if not one.top1]  # of which no run ended
+        self._answers: dict[str, Answers] = {}
 
     @functools.cached_property
-    def resampled(self) -> dict[str, Floats]:
-        """Accuracy in percent of each net, by its record's id, on every draw of test images."""
-        result: dict[str, Floats] = {}
-        for images in sorted({len(correct) for correct in self.correct.values()}):
-            ids = sorted(name for name, correct in self.correct.items() if len(correct) == images)
-            drawn = resample_images(np.stack([self.correct[name] for name in ids]))
-            result |= dict(zip(ids, drawn, strict=True))
-        return result
+    def _spreads(self) -> dict[str, Spread | None]:
+        """By net, from all that were trained alike."""
+        alike: dict[tuple[Any, ...], list[Runs]] = {}
+        for one in sorted(self.runs, key=lambda one: one.key):
+            setting = row_as_compared(one.setting)
+            key = tuple(setting[name] for name in held_equal(TRAINED_ALIKE, setting))
+            alike.setdefault(key, []).append(one)
+        found: dict[str, Spread | None] = {}
+        for several in alike.values():
+            values = [[one.top1[seed] for seed in one.seeds] for one in several]
+            found |= dict(zip([one.key for one in several], spreads(values), strict=True))
+        return found
+
+    def answers(self, runs: Runs) -> Answers | None:
+        """None without predictions or with a single seed."""
+        if len(runs.top1) < 2 or self.over(runs) == OVER_SEEDS:
+            return None
+        if runs.key not in self._answers:
+            scores = 100 * _answers(self, runs, runs.seeds).astype(np.float64)
+            self._answers[runs.key] = Answers(scores.mean(axis=0), residual(scores))
+        return self._answers[runs.key]
 
     def settings(self, free: Sequence[str] = ()) -> list[list[Runs]]:
         """Runs that differ in the mixer, its tuning and the `free` fields alone; most mixers first.
@@ -119,7 +143,7 @@ class Sample:
         return next(found, None)
 
     def difference(self, row: Mapping[Any, Any] | pd.Series, other: Mapping[Any, Any] | pd.Series) -> Estimate | None:
-        """Top-1 of one row of the summary less that of another, in points; None without a seed in common."""
+        """Top-1 of one row of the summary less that of another, in points; None where either has no run."""
         mine, theirs = self.of(row), self.of(other)
         return None if mine is None or theirs is None else self.interval(lambda a, b: a - b, mine, theirs)
 
@@ -128,41 +152,65 @@ class Sample:
         everything = all(name in self.correct for runs in mixers for name in runs.ids.values())
         return OVER_BOTH if everything else OVER_SEEDS
 
-    def interval(
-        self, function: Callable[..., Any], *mixers: Runs, confidence: float = 0.95, seeds: Sequence[int] | None = None
-    ) -> Estimate | None:
-        """A function of mean accuracies, in percent, with its interval, over the seeds that all mixers have.
+    def interval(self, function: Callable[..., Any], *mixers: Runs, confidence: float = 0.95) -> Estimate:
+        """A function of mean accuracies, in percent, with its interval, each mixer with all of its seeds.
 
-        The runs that failed stand beside it in words, and where they are too many it is withheld.
+        The runs that failed stand beside it in words, and where they are too many it is withheld. Its n is that of the
+        mixer with fewest seeds; where that is one there is no interval.
 
         Args:
-            function: of one number, or one array of replicates, a mixer.
-            mixers: in the order of the function's arguments.
-            confidence: of the interval; with one seed there is none.
-            seeds: these only.
+            function: of one number a mixer, smooth: its interval is by the delta method.
+            mixers: in the order of the function's arguments, no one twice.
+            confidence: of the interval.
         """
-        estimate = self._interval(function, *mixers, confidence=confidence, seeds=seeds)
-        if estimate is None:
-            return None
-        words = dict.fromkeys(runs.failed_words for runs in mixers if runs.failed)
-        return dataclasses.replace(estimate, failed="; ".join(words), withheld=any(runs.withheld for runs in mixers))
+        means, n = [_mean(runs) for runs in mixers], min(len(runs.top1) for runs in mixers)
+        compared = self.comparison(function, *mixers)
+        low, high = (None, None) if compared is None else compared.interval(confidence)
+        words = "; ".join(dict.fromkeys(runs.failed_words for runs in mixers if runs.failed))
+        return Estimate(float(function(*means)), low, high, n, words, any(runs.withheld for runs in mixers))
 
-    def _interval(
-        self, function: Callable[..., Any], *mixers: Runs, confidence: float, seeds: Sequence[int] | None
-    ) -> Estimate | None:
-        common = [seed for seed in mixers[0].seeds if all(seed in runs.top1 for runs in mixers)]
-        common = [seed for seed in common if seeds is None or seed in seeds]
-        n = len(common)
-        values = [[runs.top1[seed] for seed in common] for runs in mixers]
-        if n < 2 or self.over(*mixers) == OVER_SEEDS:
-            return mean_interval([float(function(*of_seed)) for of_seed in zip(*values, strict=True)], confidence)
-        weights = seed_weights(n, confidence)
-        replicates = [
-            weights @ np.asarray(v) + sum(self.resampled[runs.ids[seed]] for seed in common) / n - math.fsum(v) / n
-            for runs, v in zip(mixers, values, strict=True)
-        ]
-        low, high = np.quantile(function(*replicates), [(1 - confidence) / 2, (1 + confidence) / 2])
-        return Estimate(float(function(*(math.fsum(v) / n for v in values))), float(low), float(high), n)
+    def comparison(self, function: Callable[..., Any], *mixers: Runs) -> Comparison | None:
+        """The same with its errors and its p; None where a mixer has a single seed."""
+        found = [self._spreads[runs.key] for runs in mixers]
+        known = [spread for spread in found if spread is not None]
+        if len(known) < len(mixers):
+            return None
+        means, numbers = [_mean(runs) for runs in mixers], [len(runs.top1) for runs in mixers]
+        factors = slopes(function, means)
+        of_seeds, df = combined(list(zip(factors, known, numbers, strict=True)))
+        of_images = self._of_images(factors, mixers)
+        return Comparison(float(function(*means)), of_seeds, df, of_images, min(numbers))
+
+    def _of_images(self, factors: Sequence[float], mixers: Sequence[Runs]) -> float:
+        """Standard error of a sum of means by the images' own difficulty: what more seeds do not take away."""
+        found = [self.answers(runs) for runs in mixers]
+        known = [answers for answers in found if answers is not None]
+        if len(known) < len(mixers):
+            return 0.0
+        total = sum(factor * answers.mean for factor, answers in zip(factors, known, strict=True))
+        of_runs = math.fsum(
+            factor**2 * answers.rest / len(runs.top1)
+            for factor, answers, runs in zip(factors, known, mixers, strict=True)
+        )
+        return math.sqrt(max(0.0, float(np.var(total, ddof=1)) - of_runs) / len(known[0].mean))
+
+    def shared_by_images(self, function: Callable[..., Any], nets: Sequence[Sequence[Runs]]) -> float:
+        """Standard error of the mean of several mixers' effects by the test images, as far as they share it.
+
+        Args:
+            function: as `interval` takes it.
+            nets: of each mixer, in the order of the function's arguments.
+        """
+        effects = []
+        for of_mixer in nets:
+            found = [self.answers(runs) for runs in of_mixer]
+            factors = slopes(function, [_mean(runs) for runs in of_mixer])
+            effects.append([f * a.mean for f, a in zip(factors, found, strict=True) if a is not None])
+        if not effects or any(len(parts) < len(of_mixer) for parts, of_mixer in zip(effects, nets, strict=True)):
+            return 0.0
+        each = np.array([np.sum(parts, axis=0) for parts in effects])
+        together = float(each.sum(axis=0).var(ddof=1)) - float(each.var(axis=1, ddof=1).sum())
+        return math.sqrt(max(0.0, together) / each.shape[1]) / len(each)
 
 
 def accuracy_intervals(sample: Sample) -> pd.DataFrame:
@@ -170,7 +218,6 @@ def accuracy_intervals(sample: Sample) -> pd.DataFrame:
     rows = []
     for runs in sample.runs:
         estimate = sample.interval(lambda mean: mean, runs)
-        assert estimate is not None
         over = sample.over(runs)
         spread = noise(_answers(sample, runs, runs.seeds)) if over == OVER_BOTH else None
         rows.append(
@@ -184,7 +231,7 @@ def accuracy_intervals(sample: Sample) -> pd.DataFrame:
 
 
 def paired_table(sample: Sample) -> pd.DataFrame:
-    """One row per mixer, reference and trained setting: the difference of accuracies, seed by seed, image by image.
+    """One row per mixer, reference and trained setting: the difference of accuracies, paired image by image.
 
     Returns:
         Differences are mixer less reference in points of test top-1; rows stand by reference, the best mixer first.
@@ -222,7 +269,8 @@ def _lost_beside(sample: Sample, reference: Runs) -> list[dict[str, Any]]:
     ended, found = of_setting(sample.runs), of_setting(sample.lost)
     nothing = dict.fromkeys(NUMBERS)
     return [
-        {**runs.setting, "reference": reference.setting["label"], **nothing, "n": 0, "seeds": "", "compared": 0}
+        {**runs.setting, "reference": reference.setting["label"], **nothing, "n": 0, "reference_n": len(reference.top1)}
+        | {"seeds": "", "reference_seeds": " ".join(map(str, reference.seeds)), "compared": 0}
         | {"verdict": WITHHELD, "failed_runs": runs.failed_words, "withheld": True}
         for label, runs in found.items()
         if label not in ended
@@ -230,117 +278,61 @@ def _lost_beside(sample: Sample, reference: Runs) -> list[dict[str, Any]]:
 
 
 def _compared(sample: Sample, runs: Runs, reference: Runs) -> dict[str, Any] | None:
-    """One mixer against the reference; None for the reference itself and without a seed in common."""
-    estimate = None if runs is reference else sample.interval(lambda a, b: a - b, runs, reference)
-    if estimate is None:
+    """One mixer against the reference; None for the reference itself."""
+    if runs is reference:
         return None
-    seeds = [seed for seed in runs.seeds if seed in reference.top1]
-    differences = [runs.top1[seed] - reference.top1[seed] for seed in seeds]
-    over = sample.over(runs, reference)
-    spread = None
-    if over == OVER_BOTH:
-        mine, theirs = (_answers(sample, which, seeds) for which in (runs, reference))
-        spread = noise(mine.astype(np.int8) - theirs.astype(np.int8))
+    estimate = sample.interval(operator.sub, runs, reference)
+    compared = sample.comparison(operator.sub, runs, reference)
     return {
         **runs.setting,
         "reference": reference.setting["label"],
-        "n": estimate.n,
-        "seeds": " ".join(map(str, seeds)),
+        "n": len(runs.top1),
+        "reference_n": len(reference.top1),
+        "seeds": " ".join(map(str, runs.seeds)),
+        "reference_seeds": " ".join(map(str, reference.seeds)),
         "difference_points": estimate.value,
         "difference_points_low": estimate.low,
         "difference_points_high": estimate.high,
-        "interval_over": over if estimate.n > 1 else None,
+        "interval_over": sample.over(runs, reference) if compared else None,
         "probability_of_improvement": probability_of_improvement(
             list(runs.top1.values()), list(reference.top1.values())
         ),
-        "p_value": p_value(differences, spread.images if spread else 0.0) if estimate.n > 1 else None,
+        "p_value": compared.p_value() if compared else None,
         "holm_p": None,
-        **noise_columns(spread),
+        **noise_columns(_noise_of_difference(sample, runs, reference)),
         "failed_runs": estimate.failed or None,
         "withheld": estimate.withheld,
     }
 
 
+def _noise_of_difference(sample: Sample, *sides: Runs) -> Noise | None:
+    """What the difference of single runs varies by."""
+    found = [sample.answers(runs) for runs in sides]
+    known = [answers for answers in found if answers is not None]
+    if len(known) < len(sides):
+        return None
+    chance = [answers.rest / len(answers.mean) for answers in known]
+    by_seed = [max(0.0, variance(list(r.top1.values())) - one) for r, one in zip(sides, chance, strict=True)]
+    of_images = sample._of_images([1.0, -1.0], sides)
+    return Noise(math.sqrt(math.fsum(by_seed)), math.sqrt(of_images**2 + math.fsum(chance)), of_images)
+
+
 def verdict(row: dict[str, Any]) -> str:
     """What the interval and the corrected test allow to say of one difference."""
     low, high = row["difference_points_low"], row["difference_points_high"]
-    if row["n"] < FEWEST_SEEDS or low is None or low <= 0 <= high:
+    if min(row["n"], row["reference_n"]) < FEWEST_SEEDS or low is None or low <= 0 <= high:
         return TOO_FEW
     word = "higher" if low > 0 else "lower"
     return word if row["holm_p"] is not None and row["holm_p"] < SIGNIFICANT else f"likely {word}"
 
 
 def compared_with(sample: Sample, reference: Runs, others: Sequence[Runs]) -> dict[str, dict[str, Any]]:
-    """Others less the reference, by label, tests corrected for their number; without those with no seed in common."""
+    """Others less the reference, by label, tests corrected for their number."""
     rows = [row for row in (_compared(sample, runs, reference) for runs in others) if row is not None]
     several = [row for row in rows if row["p_value"] is not None]
     for row, p in zip(several, holm([row["p_value"] for row in several]), strict=True):
         row["holm_p"] = p
     return {row["label"]: row | {"verdict": verdict(row)} for row in rows}
-
-
-def resample_images(correct: NDArray[np.bool_], replicates: int = REPLICATES) -> Floats:
-    """Accuracy in percent of nets (nets, images) on draws of as many images, with replacement: (nets, replicates)."""
-    images, answers = correct.shape[1], correct.astype(np.float32)
-    # sums of whole numbers under 2^24 are exact in float32, in whatever order they are added
-    parts = [answers @ counts.astype(np.float32).T for counts in image_draws(images, replicates)]
-    return np.asarray(np.concatenate(parts, axis=1).astype(np.float64) * (100 / images))
-
-
-@functools.lru_cache(maxsize=1)
-def image_draws(images: int, replicates: int) -> list[NDArray[np.uint8]]:
-    """How often each image is in each draw, in chunks (draws, images); drawn once for all tables of a report."""
-    # RandomState's stream is frozen by NumPy's compatibility policy
-    random, chunks = np.random.RandomState(0), []
-    for start in range(0, replicates, CHUNK):
-        rows = min(CHUNK, replicates - start)
-        drawn = random.randint(0, images, size=(rows, images), dtype=np.int32) + images * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=rows * images)
-        chunks.append(counts.astype(np.uint8).reshape(rows, images))
-    return chunks
-
-
-def seed_weights(n: int, confidence: float = 0.95, replicates: int = REPLICATES) -> Floats:
-    """Weights (replicates, n) of n seeds drawn with replacement, rescaled and stretched to the width of Student's t."""
-    drawn = np.random.RandomState(1).randint(0, n, size=(replicates, n), dtype=np.int32)
-    counts = np.stack([(drawn == seed).sum(axis=1) for seed in range(n)], axis=1)
-    tail = (1 + confidence) / 2
-    wider = math.sqrt(n / (n - 1)) * float(scipy.special.stdtrit(n - 1, tail) / scipy.special.ndtri(tail))
-    return np.asarray(1 / n + wider * (counts - 1) / n)
-
-
-def p_value(differences: Sequence[float], of_images: float = 0.0) -> float:
-    """Two-sided p of the mean of paired differences: one less the confidence at which its interval just reaches 0.
-
-    The interval's half width is that of Student's t over seeds and that of the normal over test images, squared and
-    added. Over seeds alone this is Student's t-test. With images it errs on the side of no difference for few seeds,
-    where degrees of freedom by Welch and Satterthwaite would find several times too many. An exact test over flips of
-    the seeds' signs cannot bring n seeds under 2 / 2^n: corrected for thirty mixers, eight seeds could tell none apart.
-
-    Args:
-        differences: one a seed, in points.
-        of_images: standard deviation of the mean by the choice of test images, in points, as `Noise.images`.
-    """
-    n, mean = len(differences), math.fsum(differences) / len(differences)
-    of_seeds = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1) / n)
-    if max(of_seeds, of_images) <= 1e-12 * abs(mean):
-        return 0.0 if mean else 1.0
-    low, high = math.log(1e-15), 0.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        tail = math.exp(middle) / 2
-        half = math.hypot(scipy.special.stdtrit(n - 1, tail) * of_seeds, scipy.special.ndtri(tail) * of_images)
-        low, high = (middle, high) if half > abs(mean) else (low, middle)
-    return math.exp(high)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979) of p values for their number, in their order."""
-    m, result, worst = len(p_values), [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(sorted(range(m), key=lambda i: p_values[i])):
-        worst = max(worst, min(1.0, (m - rank) * p_values[i]))
-        result[i] = worst
-    return result
 
 
 def probability_of_improvement(values: Sequence[float], others: Sequence[float]) -> float:
@@ -369,13 +361,19 @@ def noise(answers: NDArray[Any]) -> Noise:
     within = float(scores.var(axis=1, ddof=1).mean())
     if seeds < 2:
         return Noise(None, math.sqrt(within / images), math.sqrt(within / images))
-    of_seed, of_image = scores.mean(axis=1, keepdims=True), scores.mean(axis=0, keepdims=True)
-    rest = float(((scores - of_seed - of_image + scores.mean()) ** 2).sum()) / ((seeds - 1) * (images - 1))
+    rest = residual(scores)
     return Noise(
-        math.sqrt(max(0.0, float(of_seed.var(ddof=1)) - rest / images)),
+        math.sqrt(max(0.0, float(scores.mean(axis=1).var(ddof=1)) - rest / images)),
         math.sqrt(within / images),
         math.sqrt(max(0.0, within - rest) / images),
     )
+
+
+def residual(scores: Floats) -> float:
+    """Mean square of scores (seeds, images) that neither their seed nor their image explains."""
+    seeds, images = scores.shape
+    of_seed, of_image = scores.mean(axis=1, keepdims=True), scores.mean(axis=0, keepdims=True)
+    return float(((scores - of_seed - of_image + scores.mean()) ** 2).sum()) / ((seeds - 1) * (images - 1))
 
 
 def noise_columns(spread: Noise | None) -> dict[str, float | None]:
@@ -412,6 +410,10 @@ def _runs(found: pd.DataFrame) -> Runs:
         float(ordered["val_top1_percent"].mean()),
         {int(seed): str(status) for seed, status in zip(failed["seed"], failed["status"], strict=True)},
     )
+
+
+def _mean(runs: Runs) -> float:
+    return math.fsum(runs.top1.values()) / len(runs.top1)
 
 
 def _answers(sample: Sample, runs: Runs, seeds: Sequence[int]) -> NDArray[np.bool_]:

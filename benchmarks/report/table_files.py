@@ -11,8 +11,10 @@ import pandas as pd
 
 from benchmarks.record import atomic_write
 from benchmarks.report import processors
+from benchmarks.report.decomposition import decomposition_table
 from benchmarks.report.frame import plain, without_usual
 from benchmarks.report.paired import OVER_BOTH, SIGNIFICANT, Sample, accuracy_intervals, paired_table
+from benchmarks.report.pooled import EFFECTS, effects_table
 from benchmarks.report.tables import (
     ACCURACY_SETTING,
     COMPARED,
@@ -50,6 +52,7 @@ CSV_NAMES = {"image_size": "image_size_px", "patch_size": "patch_size_px"}
 WORDS = {
     "image_size": "image (px)", "patch_size": "patch (px)", "train_images": "training images", "lr": "learning rate",
     "warmup_epochs": "warm-up epochs", "match": "equal", "image_sizes_px": "sizes (px)",
+    "patch_sizes_px": "patches (px)",
 }  # fmt: skip
 SAME_TIMED = [
     "mixer",
@@ -83,6 +86,8 @@ def table_files(frame: pd.DataFrame, folder: Path, sample: Sample) -> tuple[dict
     tables = {
         "summary": with_intervals(summary_table(frame), accuracy_intervals(sample)),
         "differences": paired_table(sample),
+        "effects": effects_table(sample),
+        "decomposition": decomposition_table(sample),
         "tuning": tuning_table(frame),
         "latency": latency,
         "scaling": scaling_table(latency, frame),
@@ -169,7 +174,7 @@ def caption(name: str, frame: pd.DataFrame) -> str:
         clean(first["machine"]),
         f"torch {listing(sorted(set(frame['torch'].map(str))))}",
     ]
-    kinds = processors.sentences(frame) if name in ("summary", "differences") else []
+    kinds = processors.sentences(frame) if name in ("summary", "differences", "effects", "decomposition") else []
     kinds += processors.times_sentence(frame) if name == "summary" else []
     return "; ".join([", ".join(words), *runs(name, frame), *kinds]) + "."
 
@@ -220,6 +225,24 @@ def difference_cell(row: Row) -> str:
 def verdict_text(row: Row) -> str:
     """The verdict, and the failed runs that stand beside it."""
     return "; ".join(filter(None, (row["verdict"], row["failed_runs"])))
+
+
+def seeds_cell(row: Row) -> str:
+    """ "8", or "3 and 8" where the mixer has three and the one that it is held against eight."""
+    n, other = row["n"], row["reference_n"]
+    return str(n) if n == other else f"{n} and {other}"
+
+
+def points_cell(column: str) -> Cell:
+    return lambda row: signed(row[column])
+
+
+def between_cell(column: str) -> Cell:
+    return lambda row: f"{signed(row[f'{column}_low'])} to {signed(row[f'{column}_high'])}"
+
+
+def share_cell(column: str) -> Cell:
+    return lambda row: f"{row[column]:.0f} %"
 
 
 def chance_cell(row: Row) -> str:
@@ -302,13 +325,14 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "mixer over copy": joined("copy_ratio", "latency_status"),
         },
         "Top-1 is the mean over seeds ± half of its 95 % Student-t interval, the number of seeds in parentheses; "
-        "one seed has no interval. The interval over seeds and images is a bootstrap that draws both together: other "
-        "test images count as well. Noise: how much one run's top-1 varies, in points, by its seed (0 where chance "
+        "one seed has no interval. The interval over seeds and images counts other test images as well, and a spread "
+        "over seeds of at least the one pooled over all mixers trained alike. Noise: how much one run's top-1 varies, "
+        "in points, by its seed (0 where chance "
         "over the images explains all of it) and by the choice of test images. Times, throughput and memory are of the "
         "whole net, from the latency sweep; images/s is forward only.",
     ),
     "differences": (
-        "Mixers compared, seed by seed",
+        "Mixers compared, image by image",
         TRAINED_ALIKE,
         {
             "mixer": mixer_cell,
@@ -320,21 +344,59 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
                 "difference_points", lambda value: NOTHING if value is None else signed(value)
             ),
             "95 % interval": difference_cell,
-            "seeds": lambda row: str(row["n"]),
+            "seeds": seeds_cell,
             "chance to be better": chance_cell,
             "p": lambda row: p_text(row["p_value"]),
             "p, Holm": lambda row: p_text(row["holm_p"]),
             "seed noise (sd)": sd("seed_sd_points"),
             "test-set noise (sd)": sd("test_sd_points"),
         },
-        "Difference: test top-1 of the mixer less that of the one it is held against, the same seeds, the same test "
-        "images. Its interval is a bootstrap that draws seeds and images together, as wide for few seeds as Student's "
-        "t; with a star, seeds alone, since predictions are missing. Chance to be better: share of pairs of one run of "
-        "each that the mixer wins. p: one less the confidence at which such an interval just reaches 0 (over seeds "
-        "alone, Student's t-test), and the same with Holm's correction for the number of mixers held against the same "
-        f"one. Verdict: higher or lower where the interval leaves out 0 and the corrected p is under {SIGNIFICANT}; "
-        "likely where only the interval says so; else too few to tell. Noise: how much the difference of two single "
-        "runs varies, in points, by the seed and by the choice of test images.",
+        "Difference: test top-1 of the mixer less that of the one it is held against, each with all of its seeds (two "
+        "numbers where they differ), on the same test images. Its interval has the spread over seeds, of each mixer "
+        "its own or that pooled over all mixers trained alike, whichever is larger, by Student's t (Welch), and what "
+        "other test images would change; with a star, seeds alone, since predictions are missing. Chance to be better: "
+        "share of pairs of one run of each that the mixer wins. p: one less the confidence at which the interval just "
+        "reaches 0, and the same with Holm's correction for the number of mixers held against the same one. Verdict: "
+        f"higher or lower where the interval leaves out 0 and the corrected p is under {SIGNIFICANT}; likely where "
+        "only the interval says so; else too few to tell. Noise: how much the difference of two single runs varies, in "
+        "points, by the seeds and by the choice of test images.",
+    ),
+    "effects": (
+        "Effects over all mixers",
+        [name for name in TRAINED_ALIKE if name not in EFFECTS],
+        {"what": lambda row: markdown(row["field"].replace("_", " ")), "effect": lambda row: markdown(row["effect"])},
+        {
+            "mixers": lambda row: str(row["mixers"]),
+            "seeds": lambda row: row["seeds"],
+            "effect (points)": points_cell("effect_points"),
+            "95 % interval": between_cell("effect_points"),
+            "p": lambda row: p_text(row["p_value"]),
+            "between mixers (sd)": sd("tau_points"),
+            "I2": share_cell("i2_percent"),
+            "a further mixer": between_cell("predicted_points"),
+        },
+        "One ablation, pooled over the mixers that have two seeds or more on both sides: a random-effects mean of test "
+        "top-1 in points (Paule and Mandel), its interval by Hartung and Knapp, the test images that all mixers share "
+        "counted once. Between mixers: the standard deviation of the true effects; I2: the share of the spread that "
+        "the mixers' own errors do not explain; a further mixer: where its effect is expected, at 95 %. The p values "
+        "are not corrected for their number.",
+    ),
+    "decomposition": (
+        "What accuracy varies by: patch size or mixer",
+        [name for name in TRAINED_ALIKE if name != "patch_size"] + ["patch_sizes_px"],
+        {"mixers": lambda row: "all" if row["without"] is None else markdown(f"without {row['without']}")},
+        {
+            "number": lambda row: str(row["mixers"]),
+            "seeds": lambda row: row["seeds"],
+            "patch size": share_cell("patch_percent"),
+            "mixer": share_cell("mixer_percent"),
+            "which mixer at which patch": share_cell("both_percent"),
+            "between cells (sd)": sd("cells_sd_points"),
+            "noise of a cell (sd)": sd("noise_sd_points"),
+        },
+        "Shares of the variance of test top-1 between the cells mixer x patch size, by a two-way analysis of variance "
+        "with what the seeds add to each part taken out, once for all mixers and once without each of them: a share "
+        "that moves with one mixer rests on it. Standard deviations in points.",
     ),
     "tuning": (
         "Tuning",

@@ -1,8 +1,11 @@
-"""Intervals over seeds and images and the tests of paired differences, against scipy and closed forms."""
+"""Nets compared over seeds and test images, against scipy, resampling and closed forms."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import operator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,25 +14,25 @@ from synthetic import make_trial, save, save_accuracy
 
 from benchmarks.errors import UserError
 from benchmarks.measure import constellations
+from benchmarks.report.claim_rules import share_percent
+from benchmarks.report.compared import spreads
 from benchmarks.report.frame import records_frame, results_frame
 from benchmarks.report.paired import (
     OVER_BOTH,
     OVER_SEEDS,
     TOO_FEW,
+    Runs,
     Sample,
     accuracy_intervals,
-    holm,
     noise,
-    p_value,
     paired_table,
     probability_of_improvement,
-    resample_images,
-    seed_weights,
     verdict,
 )
 from benchmarks.report.predictions import labels_of_test
-from benchmarks.report.table_files import table_files
+from benchmarks.report.table_files import people, table_files
 
+PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 _LABELS = labels_of_test("constellations")
 assert _LABELS is not None
 LABELS = _LABELS
@@ -69,73 +72,65 @@ def test_the_labels_of_the_package_are_those_of_the_data_set():
     assert cifar is not None and np.array_equal(np.bincount(cifar), [100] * 100)
 
 
-def test_images_alone_give_the_binomial_error():
-    correct = draw(0.3, 0)
-    replicates = resample_images(correct[None], 4000)[0]
-    p, n = correct.mean(), len(correct)
-    assert replicates.mean() == pytest.approx(100 * p, abs=0.1)
-    assert replicates.std() == pytest.approx(100 * math.sqrt(p * (1 - p) / n), rel=0.05)
+def by_label(folder) -> tuple[Sample, dict[str, Runs]]:
+    sample = Sample(results_frame(folder), folder)
+    return sample, {runs.setting["label"]: runs for runs in sample.runs}
 
 
-@pytest.mark.parametrize("n", [3, 5, 8, 20])
-def test_seeds_alone_give_the_width_of_students_t(n):
-    values = scipy.stats.norm.ppf((np.arange(n) + 0.5) / n)  # a normal sample without luck
-    low, high = np.quantile(seed_weights(n, 0.95) @ values, [0.025, 0.975])
-    half = scipy.stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n)
-    assert (high - low) / 2 == pytest.approx(half, rel=0.1)
-    assert seed_weights(n).sum(axis=1) == pytest.approx(1)
+def test_the_chance_of_images_is_that_of_drawing_them_anew(folder):
+    """Counted once: what chance within single runs adds is part of the spread over seeds."""
+    sample, runs = by_label(folder)
+    sides = runs["attention"], runs["conv1x1"]
+    compared = sample.comparison(operator.sub, *sides)
+    assert compared is not None
+    means = [np.stack([sample.correct[side.ids[seed]] for seed in side.seeds]).mean(axis=0) for side in sides]
+    difference, random = 100 * (means[0] - means[1]), np.random.default_rng(0)
+    images = len(difference)
+    drawn = [difference[random.integers(0, images, images)].mean() for _ in range(4000)]
+    rest = sum(sample.answers(side).rest / 8 for side in sides) / images
+    assert compared.of_images**2 + rest == pytest.approx(np.var(drawn), rel=0.1)
+    assert compared.of_images**2 < 0.9 * np.var(drawn)
 
 
-@pytest.mark.parametrize("n", [3, 8])
-def test_the_interval_holds_the_truth_as_often_as_it_says(n):
-    random, inside = np.random.default_rng(0), 0
-    weights = seed_weights(n)
-    for _ in range(600):
-        values = random.normal(0, 1, n)
-        low, high = np.quantile(weights @ values, [0.025, 0.975])
-        inside += low <= 0 <= high
-    assert 0.92 <= inside / 600 <= 0.99
-
-
-@pytest.mark.parametrize("n", [2, 3, 8, 30])
-def test_over_seeds_alone_p_is_that_of_scipys_t_test(n):
-    for shift in (0.0, 0.5, -3.0, 40.0):
-        d = list(np.random.default_rng(n).normal(shift, 1, n))
-        assert p_value(d) == pytest.approx(scipy.stats.ttest_1samp(d, 0).pvalue, rel=1e-6, abs=1e-14)
-    assert p_value([0.0] * n) == 1 and p_value([0.1] * n) == 0
-
-
-def test_p_counts_the_chance_of_images_too():
-    """Where no mixer is better, at most one in twenty is told apart, though all seeds share their test images."""
-    random, seeds, images = np.random.default_rng(0), 8, 300
-    found, over_seeds_alone = [], []
-    for _ in range(800):
-        answers = random.normal(0, 0.01, (seeds, 1)) + random.normal(0, 0.4, (1, images))
-        answers = answers + random.normal(0, 0.3, (seeds, images))
-        differences = list(100 * answers.mean(axis=1))
-        found.append(p_value(differences, noise(answers).images) < 0.05)
-        over_seeds_alone.append(p_value(differences) < 0.05)
+def test_nets_without_a_difference_are_told_apart_one_time_in_twenty():
+    """Both new seeds and new images: the interval holds the true difference, 0, as often as it says."""
+    random, images, found, over_seeds_alone = np.random.default_rng(0), 400, [], []
+    sample = Sample(records_frame([]), ".")
+    for number in range(500):
+        sides = [net(sample, random, 5, images, f"{number} {side}") for side in "ab"]
+        sample.__dict__["_spreads"] = {
+            side.key: spread
+            for side, spread in zip(sides, spreads([list(s.top1.values()) for s in sides]), strict=True)
+        }
+        compared = sample.comparison(operator.sub, *sides)
+        assert compared is not None
+        found.append(compared.p_value() < 0.05)
+        over_seeds_alone.append(dataclasses.replace(compared, of_images=0.0).p_value() < 0.05)
     assert 0.01 <= np.mean(found) <= 0.06
     assert np.mean(over_seeds_alone) > 0.3
 
 
-def test_the_interval_has_the_chance_of_seeds_and_of_images_once(folder):
-    sample = Sample(results_frame(folder), folder)
-    runs = {r.setting["label"]: r for r in sample.runs}
-    mine, theirs = runs["attention"], runs["conv1x1"]
-    estimate = sample.interval(lambda a, b: a - b, mine, theirs)
-    assert estimate is not None and estimate.half is not None
-    answers = np.stack([sample.correct[mine.ids[s]].astype(float) - sample.correct[theirs.ids[s]] for s in mine.seeds])
-    of_seeds = scipy.stats.t.ppf(0.975, 7) * 100 * answers.mean(axis=1).std(ddof=1) / math.sqrt(8)
-    of_images = 1.96 * 100 * answers.mean(axis=0).std(ddof=1) / math.sqrt(answers.shape[1])
-    assert estimate.half == pytest.approx(math.hypot(of_seeds, of_images), rel=0.1)
+def net(sample: Sample, random: np.random.Generator, seeds: int, images: int, name: str) -> Runs:
+    """Runs whose chances to be right differ by image more than by seed, of the same mean over all images there are."""
+    chance = np.where(random.random(images) < 0.5, 0.95, 0.05)
+    answers = [random.random(images) < chance + luck for luck in random.normal(0, 0.01, seeds)]
+    sample.correct |= {f"{name} {seed}": correct for seed, correct in enumerate(answers)}
+    top1 = {seed: 100 * float(correct.mean()) for seed, correct in enumerate(answers)}
+    return Runs({"label": name}, top1, {seed: f"{name} {seed}" for seed in range(seeds)}, 0.0)
 
 
-def test_holm_by_hand_and_between_no_correction_and_bonferroni():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # 3 x .01; then 2 x .03, never falling
-    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0]) and holm([]) == []
-    values = list(np.random.default_rng(0).random(9) / 10)
-    assert all(p <= q <= min(1, 9 * p) for p, q in zip(values, holm(values), strict=True))
+@pytest.mark.parametrize("function", [share_percent, lambda a, b: a - (b + 20) / 2])
+def test_a_function_of_means_has_the_interval_of_drawn_means(folder, function):
+    sample, runs = by_label(folder)
+    sides = runs["attention"], runs["conv1x1"]
+    estimate, compared = sample.interval(function, *sides), sample.comparison(function, *sides)
+    assert compared is not None
+    random = np.random.default_rng(0)
+    means = [math.fsum(side.top1.values()) / 8 for side in sides]
+    errors = [sample.comparison(lambda mean: mean, side).of_seeds for side in sides]
+    drawn = [random.normal(mean, error, 40_000) for mean, error in zip(means, errors, strict=True)]
+    assert compared.of_seeds == pytest.approx(function(*drawn).std(), rel=0.05)
+    assert (estimate.value, estimate.low, estimate.high) == (function(*means), *compared.interval())
 
 
 def test_probability_of_improvement_is_mann_whitneys_u():
@@ -159,11 +154,11 @@ def test_noise_of_seeds_and_images_is_told_apart():
     assert alone.seed is None and alone.test == pytest.approx(100 * single.std(ddof=1) / math.sqrt(len(LABELS)))
 
 
-def test_pairing_tells_what_two_intervals_do_not(folder):
+def test_pairing_images_tells_what_two_intervals_do_not(folder):
     frame = results_frame(folder)
     table = paired_table(Sample(frame, folder)).set_index(["label", "reference"])
     row = table.loc["attention", "conv1x1"]
-    assert (row["n"], row["interval_over"], row["verdict"]) == (8, OVER_BOTH, "higher")
+    assert (row["n"], row["reference_n"], row["interval_over"], row["verdict"]) == (8, 8, OVER_BOTH, "higher")
     assert row["difference_points_low"] < row["difference_points"] < row["difference_points_high"]
     assert 0 < row["p_value"] <= row["holm_p"] < 1e-4 and row["compared"] == 2
     assert row["probability_of_improvement"] == 1
@@ -190,8 +185,9 @@ def test_pairing_tells_what_two_intervals_do_not(folder):
     ],
 )
 def test_a_verdict_needs_the_interval_the_corrected_test_and_three_seeds(n, low, high, holm_p, told):
-    row = {"n": n, "difference_points_low": low, "difference_points_high": high, "holm_p": holm_p}
-    assert verdict(row) == told
+    row = {"difference_points_low": low, "difference_points_high": high, "holm_p": holm_p}
+    assert verdict(row | {"n": n, "reference_n": 8}) == told
+    assert verdict(row | {"n": 8, "reference_n": n}) == told
 
 
 def test_two_seeds_are_too_few(folder):
@@ -202,21 +198,55 @@ def test_two_seeds_are_too_few(folder):
     assert set(one["verdict"]) == {TOO_FEW} and set(one["difference_points_low"]) == {None}
 
 
-def test_only_seeds_that_both_have_are_paired(folder):
+def test_each_side_has_all_of_its_seeds(folder):
     frame = results_frame(folder)
     some = frame[(frame["mixer"] != "dct") | (frame["seed"] > 4)]
-    row = paired_table(Sample(some, folder)).set_index(["label", "reference"]).loc["dct", "attention"]
-    assert (row["n"], row["seeds"]) == (3, "5 6 7")
+    table = paired_table(Sample(some, folder))
+    row = table.set_index(["label", "reference"]).loc["dct", "attention"]
+    assert (row["n"], row["seeds"], row["reference_n"]) == (3, "5 6 7", 8)
+    assert row["reference_seeds"] == "0 1 2 3 4 5 6 7"
+    means = some.groupby("mixer")["test_top1_percent"].mean()
+    assert row["difference_points"] == pytest.approx(means["dct"] - means["attention"])
+    assert "3 and 8" in people("differences", table, some)
+    apart = frame[(frame["mixer"] == "dct") == (frame["seed"] > 4)]  # not one seed in common
+    assert paired_table(Sample(apart, folder)).set_index(["label", "reference"]).loc["dct", "attention"]["n"] == 3
 
 
-def test_without_predictions_the_interval_is_students_t_and_says_so(tmp_path):
-    for seed, (a, b) in enumerate([(40.0, 30.0), (41.0, 33.0), (43.0, 32.0)]):
-        save_accuracy(tmp_path, "dct", a, seed)
-        save_accuracy(tmp_path, "attention", b, seed)
-    frame = results_frame(tmp_path)
-    (row,) = paired_table(Sample(frame, tmp_path)).to_dict("records")
-    interval = scipy.stats.ttest_1samp([10, 8, 11], 0).confidence_interval(0.95)
-    assert (row["difference_points_low"], row["difference_points_high"]) == pytest.approx(tuple(interval))
+def test_the_interval_leaves_out_0_just_where_p_is_small(folder):
+    frame = results_frame(folder)
+    for seeds in ((0, 1, 2), (3, 4, 5, 6, 7)):
+        table = paired_table(Sample(frame[frame["seed"].isin(seeds)], folder))
+        agree(table)
+
+
+def agree(table) -> None:
+    assert len(table)
+    ends = zip(table["difference_points_low"], table["difference_points_high"], strict=True)
+    outside = [low > 0 or high < 0 for low, high in ends]
+    assert outside == [p < 0.05 for p in table["p_value"]]
+
+
+@pytest.mark.parametrize("name", ["cifar100-cpu", "residual-cpu", "mosaics-cpu"])
+def test_no_published_interval_contradicts_its_p(name):
+    folder = PUBLISHED / name
+    frame = results_frame(folder)
+    table = paired_table(Sample(frame, folder))
+    agree(table[[p is not None for p in table["p_value"]]])
+
+
+def test_without_predictions_the_interval_is_welchs_where_the_reference_is_the_noisy_one(tmp_path):
+    values = {"dct": (40.0, 40.1, 40.2), "attention": (30.0, 34.0, 32.0, 33.0)}
+    for mixer, several in values.items():
+        for seed, top1 in enumerate(several):
+            save_accuracy(tmp_path, mixer, top1, seed)
+    (row,) = paired_table(Sample(results_frame(tmp_path), tmp_path)).to_dict("records")
+    variances = {mixer: np.var(several, ddof=1) for mixer, several in values.items()}
+    common = (2 * variances["dct"] + 3 * variances["attention"]) / 5
+    assert variances["dct"] < common < variances["attention"]
+    parts = common / 3, variances["attention"] / 4
+    df = sum(parts) ** 2 / (parts[0] ** 2 / 5 + parts[1] ** 2 / 3)
+    t = (np.mean(values["dct"]) - np.mean(values["attention"])) / math.sqrt(sum(parts))
+    assert row["p_value"] == pytest.approx(2 * scipy.stats.t.sf(t, df), rel=1e-9)
     assert row["interval_over"] == OVER_SEEDS and row["seed_sd_points"] is None
 
 
