@@ -95,11 +95,24 @@ class Accuracies:
         return self.contrasts
 
     def find(self, evidence: Evidence) -> Finding | None:
-        settings = evidence.sample.settings(self.free)
-        fitting = [runs for runs in settings if all(runs[0].setting[name] == value for name, value in self.where)]
-        found = [self._in_setting(evidence, runs) for runs in fitting]
+        chosen = self._chosen(evidence)
+        if chosen.frame.empty:
+            return None
+        found = [self._in_setting(chosen, runs) for runs in chosen.sample.settings(self.free)]
         ready = [finding for finding in found if finding is not None]
         return min(ready, key=self.rank) if ready else None
+
+    def _chosen(self, evidence: Evidence) -> Evidence:
+        """The records of the setting and the seeds that the rule names; all where it names none."""
+        frame = evidence.frame
+        if not self.where and self.seeds is None:
+            return evidence
+        kept = frame["kind"] == "accuracy"
+        for name, value in self.where:
+            kept &= frame[name] == value
+        if self.seeds is not None:
+            kept &= frame["seed"].isin(self.seeds)
+        return Evidence(frame[kept].reset_index(drop=True), evidence.results)
 
     def rank(self, finding: Finding) -> tuple[int, int]:
         """Smallest in the setting that says most: the claim whole, then many seeds; never what the outcome is."""
@@ -129,8 +142,7 @@ class Accuracies:
         self, evidence: Evidence, by_cell: dict[Cell, Runs], contrast: Contrast, comparisons: int = 1
     ) -> list[Part]:
         mixers = [by_cell[cell] for cell in contrast.cells]
-        only: dict[str, Any] = {} if self.seeds is None else {"seeds": self.seeds}
-        interval = functools.partial(evidence.sample.interval, contrast.function, *mixers, **only)
+        interval = functools.partial(evidence.sample.interval, contrast.function, *mixers)
         part = make_part(str(contrast), lambda c: interval(confidence=c), contrast.claimed, comparisons)
         return [] if part is None else [dataclasses.replace(part, denied=contrast.denied, fewest=self.fewest)]
 
