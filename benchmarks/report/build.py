@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 from benchmarks.collector import without_collector
-from benchmarks.report.claim_rules import Evidence
+from benchmarks.report.claim_parts import Evidence
+from benchmarks.report.convergence_files import page_sections, write_convergence, write_settled
 from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.page import Group, write_page
 from benchmarks.report.plots import make_plots
@@ -38,7 +39,8 @@ def make_report(results: Path) -> Report:
     `plots/<dataset>-<profile>/`; the page, `index.html`, has a part for each. The same records make the same files byte
     for byte.
 
-    What the records say to the literature's claims goes into `claims.csv` and `claims.md`.
+    What the records say to the literature's claims goes into `claims.csv` and `claims.md`. Where mixers were trained
+    long, how their order held goes into `convergence.md`, and what is settled into `settled.csv` and `settled.md`.
 
     Raises:
         UserError: there are no records, or a file among them is none.
@@ -53,12 +55,18 @@ def make_report(results: Path) -> Report:
             evidence.append(Evidence(group, results))
             tables, written = table_files(group, results / "tables" / name, evidence[-1].sample)
             paths += written + make_plots(tables, group, results / "plots" / name)
+            paths += write_convergence(evidence[-1], results / "tables" / name, results / "plots" / name)
             groups.append(Group(name, group, tables, evidence[-1].sample, judge_groups(evidence[-1:])))
-        return Report([*paths, *write_verdicts(judge_groups(evidence), results), write_page(results, groups)], groups)
+        paths += [*write_verdicts(judge_groups(evidence), results), *write_settled(evidence, results)]
+        shown = zip(groups, evidence, strict=True)
+        groups = [dataclasses.replace(g, long=page_sections(f"g{i}", e, evidence)) for i, (g, e) in enumerate(shown)]
+        return Report([*paths, write_page(results, groups)], groups)
 
 
 def clear(results: Path) -> None:
-    """Deletes the files of earlier reports: no others, and nothing outside the folders of groups."""
+    """Deletes the files of earlier reports that this one may not write again: no others."""
+    for name in ("settled.csv", "settled.md"):
+        (results / name).unlink(missing_ok=True)
     datasets, profiles = "|".join(CHOICES["dataset"]), "|".join(CHOICES["profile"])
     for room, endings in OWNED.items():
         for folder in sorted((results / room).glob("*")):

@@ -53,6 +53,7 @@ class Group:
     tables: Mapping[str, pd.DataFrame]
     sample: Sample  # its trained nets
     verdicts: Sequence[Verdict] | None = None  # of the claims
+    long: Mapping[str, Any] | None = None  # of `convergence_files.page_sections`: how the order held, what is settled
 
 
 def write_page(results: Path, groups: Sequence[Group]) -> Path:
@@ -110,6 +111,7 @@ def group_content(key: str, group: Group) -> dict[str, Any]:
         "latency": view_table(f"{key}-latency", "latency", tables["latency"]),
         "cost": view_table(f"{key}-cost", "cost", tables["cost"]),
         "claims": claims_table(f"{key}-claims", title, group.verdicts),
+        "long": group.long,
         "failures": view_table(f"{key}-failures", "failures", tables["failures"]),
         "provenance": provenance_table(f"{key}-provenance", frame),
         "records": records_table(f"{key}-records", frame),

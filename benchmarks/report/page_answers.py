@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.ratios import FEWEST_SITTINGS, Ratio, few_sittings, ratio_of
-from benchmarks.report.claim_rules import Part
+from benchmarks.report.claim_parts import Part
 from benchmarks.report.frame import plain
 from benchmarks.report.leader import LIKELY, NO_MIXING, OPEN, leader, leader_text
 from benchmarks.report.page_charts import patch_rows

@@ -10,15 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.record import atomic_write
-from benchmarks.report.claim_rules import (
-    CONTRADICTED,
-    SUPPORTED,
-    UNDECIDED,
-    DepthWithoutNorm,
-    Evidence,
-    Finding,
-    Part,
-)
+from benchmarks.report.claim_parts import CONTRADICTED, SUPPORTED, UNDECIDED, Evidence, Finding, Part
+from benchmarks.report.claim_source import ComplexWeights, DepthWithoutNorm
 from benchmarks.report.claims import CLAIMS, Claim
 from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.predictions import Folders, folders
@@ -43,6 +36,7 @@ class Verdict:
     compared: str = ""  # the comparison that decides
     counted: str = "seeds"  # what n counts
     parts: tuple[Part, ...] = ()  # every comparison of the claim
+    behind: tuple[Part, ...] = ()  # what they are made of
 
     @property
     def n_text(self) -> str:
@@ -68,7 +62,7 @@ def judge_groups(evidence: Sequence[Evidence]) -> list[Verdict]:
     verdicts = []
     for claim in CLAIMS:
         # the first source's own net stands outside of all groups
-        groups = evidence[:1] if isinstance(claim.rule, DepthWithoutNorm) else evidence
+        groups = evidence[:1] if isinstance(claim.rule, DepthWithoutNorm | ComplexWeights) else evidence
         found = [finding for group in groups if (finding := _find(claim, group)) is not None]
         verdicts += [_verdict(claim, finding) for finding in found] or [_not_measured(claim)]
     return verdicts
@@ -102,7 +96,7 @@ def _verdict(claim: Claim, finding: Finding) -> Verdict:
         reason += f"; {deciding.failed}"
     return Verdict(
         claim, outcome, deciding.effect, deciding.low, deciding.high, deciding.n, finding.unit, finding.setting, reason,
-        deciding.what, finding.counted, parts,
+        deciding.what, finding.counted, parts, finding.behind,
     )  # fmt: skip
 
 
@@ -200,11 +194,13 @@ def effect_text(verdict: Verdict | Part, unit: str) -> str:
     def show(value: float) -> str:
         if unit == "points":
             return signed(value)
+        if unit == "% of variance":
+            return f"{value:.0f}"
         return f"{value:.1f}" if unit == "%" else significant(value)
 
     if verdict.effect is None or not math.isfinite(verdict.effect):
         return NOTHING
-    words = {"points": " points", "%": " %", "times": " times"}.get(unit, "")
+    words = {"points": " points", "%": " %", "times": " times", "% of variance": " %"}.get(unit, "")
     spread = "" if verdict.low is None or verdict.high is None or verdict.low == verdict.high else (
         f" ({show(verdict.low)} to {show(verdict.high)})"
     )  # fmt: skip
@@ -251,4 +247,15 @@ def _story(verdicts: Sequence[Verdict]) -> list[str]:
         if v.parts:
             rows = [[markdown(p.what), effect_text(p, v.unit), str(p.n), _alone(p)] for p in v.parts]
             lines.append(markdown_table(["comparison", "effect (interval)", f"n ({v.counted})", "alone"], rows, 1))
+        if v.behind:
+            lines.append(_behind(v))
     return lines
+
+
+def _behind(verdict: Verdict) -> str:
+    """What the comparisons are made of, which decides nothing by itself."""
+    rows = [
+        [markdown(part.what), effect_text(part, verdict.unit), str(part.n), markdown(part.failed) or NOTHING]
+        for part in verdict.behind
+    ]
+    return markdown_table(["behind it", "effect (interval)", "n (seeds)", "failed"], rows, 1)

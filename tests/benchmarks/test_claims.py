@@ -6,11 +6,14 @@ import csv
 import json
 import math
 
+import numpy as np
 import pytest
 from synthetic import MACHINE, OTHER, ROUNDS, fill, make_trial, save, save_accuracy
 
 from benchmarks.cli import main
-from benchmarks.report.claim_rules import CONTRADICTED, SUPPORTED, UNDECIDED, Finding, Part, interpolate
+from benchmarks.report.claim_parts import CONTRADICTED, SUPPORTED, UNDECIDED, Finding, Part
+from benchmarks.report.claim_pooled import pool, variance_shares
+from benchmarks.report.claim_times import interpolate
 from benchmarks.report.claims import CLAIMS
 from benchmarks.report.frame import results_frame
 from benchmarks.report.verdicts import Verdict, _verdict, judge, people, programs, write_claims
@@ -29,10 +32,14 @@ def save_seeds(folder, mixer: str, top1: float, **changes) -> None:
 
 
 def save_times(folder, mixer: str, size, ms: float, peak: int = 1000, status: str = "ok", **changes) -> None:
+    sittings = changes.pop("sittings", 3)
     trial = make_trial("latency", mixer, image_size=size, patch_size=1, **changes)
     times = [ms * (1 + 0.01 * math.sin(r + len(mixer))) for r in range(ROUNDS)]
     keys = ("forward_ms", "forward_backward_ms", "mixer_forward_ms", "mixer_forward_backward_ms", "copy_ms")
-    history = [{"round": r, **dict.fromkeys(keys, t)} for r, t in enumerate(times)]
+    starts = [f"2026-01-01T0{hour}:00:00+00:00" for hour in (1, 3, 5)[:sittings]]
+    history = [
+        {"round": r, "sitting": start, **dict.fromkeys(keys, t)} for start in starts for r, t in enumerate(times)
+    ]
     metrics = {"forward_backward_ms": ms, "peak_memory_bytes": peak}
     if status != "ok":
         save(folder, trial, status=status, reason="too much")
@@ -41,7 +48,7 @@ def save_times(folder, mixer: str, size, ms: float, peak: int = 1000, status: st
 
 
 def test_every_claim_says_where_it_is_from_and_what_decides_it():
-    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS) >= 17
+    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS) >= 19
     for claim in CLAIMS:
         texts = (claim.text, claim.source, claim.made_on, claim.measurement, claim.threshold, claim.command)
         assert all(texts) and claim.trials
@@ -111,40 +118,131 @@ def test_shares_equality_and_slightly_have_two_sides(tmp_path):
     assert slightly.outcome == CONTRADICTED and slightly.compared == "hadamard − fft_real"  # by far more
 
 
+def save_hybrids(folder, attention, fft, two, one, seeds=5, **changes) -> None:
+    mixers = {"attention": attention, "fft_real": fft, "hybrid_top": two, "7xfft_real+1xattention": one}
+    for mixer, top1 in mixers.items():
+        for seed in range(seeds):
+            save_accuracy(folder, mixer, top1 + 0.1 * math.sin(len(mixer) + seed), seed, depth=8, **changes)
+
+
 def test_a_hybrid_closes_a_gap_only_where_there_is_one(tmp_path):
-    save_seeds(tmp_path, "fft_real", 40)
-    save_seeds(tmp_path, "hybrid_top", 48)
-    save_seeds(tmp_path, "attention", 50)
+    save_hybrids(tmp_path, attention=50, fft=40, two=48, one=46)
     verdict = verdict_on("hybrid-closes-the-gap", tmp_path)
-    assert verdict.outcome == SUPPORTED and verdict.effect == pytest.approx(3, abs=0.2)
-    for seed in range(SEEDS):
-        save_accuracy(tmp_path, "attention", 38 + seed, seed)
+    assert verdict.outcome == SUPPORTED and verdict.effect == pytest.approx(1, abs=0.2) and verdict.n == 5
+    for seed in range(5):
+        save_accuracy(tmp_path, "attention", 36 + 2 * seed, seed, depth=8)
     verdict = verdict_on("hybrid-closes-the-gap", tmp_path)
     assert verdict.outcome == UNDECIDED and "no gap beyond doubt" in verdict.reason
 
 
-def test_patches_and_mixing_are_held_against_each_other_across_patch_sizes(tmp_path):
-    for patch, none, linear in [(1, 20, 60), (2, 30, 55), (4, 35, 50), (8, 33, 40)]:
-        save_seeds(tmp_path, "conv1x1", none, patch_size=patch)
-        save_seeds(tmp_path, "linear", linear, patch_size=patch)
-    verdict = verdict_on("mixing-not-patches", tmp_path)
-    assert verdict.outcome == SUPPORTED and len(verdict.parts) == 3
-    assert verdict.compared == "linear patch 1 px − conv1x1 patch 4 px" and "patch" not in verdict.setting
-    every = verdict_on("mixing-at-every-patch-size", tmp_path)
-    assert every.outcome == UNDECIDED and len(every.parts) == 4 and "attention patch 1 px" in every.reason
+def test_a_hybrid_is_judged_at_the_share_of_the_source_between_one_layer_and_two(tmp_path):
+    save_hybrids(tmp_path, attention=50, fft=40, two=48, one=43)
+    assert verdict_on("hybrid-closes-the-gap", tmp_path).outcome == UNDECIDED  # less attention than the source gave
+    save_hybrids(tmp_path, attention=50, fft=40, two=44, one=43)
+    verdict = verdict_on("hybrid-closes-the-gap", tmp_path)
+    assert verdict.outcome == CONTRADICTED and verdict.compared.startswith("hybrid_top")
+
+
+def test_the_hybrids_seeds_are_the_five_that_were_named(tmp_path):
+    save_hybrids(tmp_path, attention=50, fft=40, two=48, one=46, seeds=4)
+    assert "4 seeds: too few to decide" in verdict_on("hybrid-closes-the-gap", tmp_path).reason
+    save_hybrids(tmp_path, attention=50, fft=40, two=48, one=46, seeds=8)
+    assert verdict_on("hybrid-closes-the-gap", tmp_path).n == 5
+    shallow = tmp_path / "shallow"
+    for mixer, top1 in (("attention", 50), ("fft_real", 40), ("hybrid_top", 48), ("7xfft_real+1xattention", 46)):
+        save_seeds(shallow, mixer, top1)  # four deep
+    assert verdict_on("hybrid-closes-the-gap", shallow).n == 0
 
 
 MANY = ("dct", "attention", "hadamard", "fft_real", "fft_complex")
 
 
-def test_an_ablation_is_of_every_mixer_measured_both_ways(tmp_path):
-    for mixer in MANY:
+def save_patches(folder, cells: dict[str, tuple[float, ...]]) -> None:
+    for mixer, values in cells.items():
+        for patch, top1 in zip((1, 2, 4, 8), values, strict=True):
+            save_seeds(folder, mixer, top1, patch_size=patch)
+
+
+def test_patches_and_mixing_are_held_against_each_other_by_their_shares_of_the_variance(tmp_path):
+    by_patch = {mixer: (20 + i, 30 + i, 30 + i, 25 + i) for i, mixer in enumerate(("conv1x1", *MANY))}
+    save_patches(tmp_path, by_patch | {"linear": (60, 70, 70, 65)})
+    verdict = verdict_on("mixing-not-patches", tmp_path)
+    assert (verdict.outcome, verdict.unit) == (CONTRADICTED, "% of variance")
+    assert verdict.compared.endswith("without linear") and "patch" not in verdict.setting
+    by_name = {part.what: part for part in verdict.parts + verdict.behind}
+    assert by_name["share of the mixer − share of the patch, all mixers"].outcome == SUPPORTED
+    shares = [part.effect for name, part in by_name.items() if name.endswith("without linear") and "−" not in name]
+    assert sum(shares) == pytest.approx(100) and shares[1] == pytest.approx(100 * 17.1875 / (17.1875 + 35 / 12), abs=1)
+    assert "behind it" in people([verdict])
+
+
+def test_shares_of_a_variance_are_those_of_the_analysis_of_variance():
+    means = np.array([[[1.0], [3.0]], [[5.0], [7.0]], [[0.0], [8.0]]])
+    mixer, patch, rest = variance_shares(means)[:, 0]
+    grand = means.mean()
+    of_mixer = 2 * sum((row.mean() - grand) ** 2 for row in means)
+    of_patch = 3 * sum((means[:, i].mean() - grand) ** 2 for i in range(2))
+    total = ((means - grand) ** 2).sum()
+    expected = (100 * of_mixer / total, 100 * of_patch / total, 100 * (total - of_mixer - of_patch) / total)
+    assert (mixer, patch, rest) == pytest.approx(expected)
+
+
+def test_without_linear_or_with_few_mixers_the_variance_decides_nothing(tmp_path):
+    save_patches(tmp_path, {"conv1x1": (20, 30, 30, 25), "dct": (40, 50, 50, 45), "fft_real": (50, 60, 60, 55)})
+    verdict = verdict_on("mixing-not-patches", tmp_path)
+    assert verdict.outcome == UNDECIDED
+    assert "linear at every patch size" in verdict.reason and "more than 3 mixers" in verdict.reason
+
+
+def test_mixing_is_pooled_at_every_patch_size(tmp_path):
+    save_patches(
+        tmp_path, {"conv1x1": (20, 30, 35, 33)} | {m: (30 + i, 33 + i, 39, 34 + i) for i, m in enumerate(MANY)}
+    )
+    verdict = verdict_on("mixing-at-every-patch-size", tmp_path)
+    assert (verdict.outcome, len(verdict.parts), verdict.n, verdict.counted) == (SUPPORTED, 4, 5, "mixers")
+    assert [part.effect for part in verdict.parts] == pytest.approx([12, 5, 4, 3], abs=0.2)
+    assert len(verdict.behind) == 4 * len(MANY)
+
+
+def test_an_effect_is_pooled_over_the_mixers_measured_both_ways(tmp_path):
+    for i, mixer in enumerate(MANY):
         save_seeds(tmp_path, mixer, 50)
-        save_seeds(tmp_path, mixer, 45, coordinates=False)
+        save_seeds(tmp_path, mixer, 44 + 2 * (i % 2) + (7 if mixer == "dct" else 0), coordinates=False)
     save_seeds(tmp_path, "random", 50)
     verdict = verdict_on("coordinates-matter", tmp_path)
-    assert verdict.outcome == SUPPORTED and len(verdict.parts) == len(MANY)
+    assert len(verdict.behind) == verdict.n == len(MANY)  # dct alone is worse with them, and decides nothing
+    assert min(part.effect for part in verdict.behind) < 0 < verdict.effect
+    assert "standard deviation" in verdict.reason
     assert verdict_on("norm-over-the-image", tmp_path).n == 0
+
+
+def test_a_pooled_effect_needs_five_mixers(tmp_path):
+    for mixer in MANY[:4]:
+        save_seeds(tmp_path, mixer, 50)
+        save_seeds(tmp_path, mixer, 40, norm="token")
+    verdict = verdict_on("norm-over-the-image", tmp_path)
+    assert verdict.outcome == UNDECIDED and "more than 4 mixers" in verdict.reason
+    save_seeds(tmp_path, MANY[4], 50)
+    save_seeds(tmp_path, MANY[4], 40, norm="token")
+    verdict = verdict_on("norm-over-the-image", tmp_path)
+    assert verdict.outcome == SUPPORTED and verdict.effect == pytest.approx(10, abs=0.1)
+
+
+def test_random_effects_are_those_of_a_worked_example():
+    # the BCG trials' log relative risks, as metafor's rma(method="DL") and test="knha" give them
+    cases = [(4, 119, 11, 128), (6, 300, 29, 274), (3, 228, 11, 209), (62, 13536, 248, 12619), (33, 5036, 47, 5761),
+             (180, 1361, 372, 1079), (8, 2537, 10, 619), (505, 87886, 499, 87892), (29, 7470, 45, 7232),
+             (17, 1699, 65, 1600), (186, 50448, 141, 27197), (5, 2493, 3, 2338), (27, 16886, 29, 17825)]  # fmt: skip
+    effects = [math.log(a / (a + b) / (c / (c + d))) for a, b, c, d in cases]
+    errors = [math.sqrt(1 / a - 1 / (a + b) + 1 / c - 1 / (c + d)) for a, b, c, d in cases]
+    found = pool(effects, errors)
+    assert found is not None
+    assert found.value == pytest.approx(-0.7141, abs=1e-3)
+    assert found.between**2 == pytest.approx(0.3088, abs=1e-3)
+    assert found.inconsistent_percent == pytest.approx(92.12, abs=0.05)
+    assert found.error == pytest.approx(0.1807, abs=5e-4)
+    assert pool(effects, errors, shared=1.0).error == pytest.approx(math.hypot(found.error, 1))
+    assert pool(effects[:1], errors[:1]) is None
 
 
 def test_any_mixing_falls_by_one_mixer_that_is_worse_than_none(tmp_path):
@@ -201,12 +299,22 @@ def test_speed_at_512_tokens_is_interpolated_and_measured_where_it_can_be(tmp_pa
     at_512, growth = verdict.parts
     assert at_512.effect == pytest.approx(4, rel=0.02)  # the geometric middle of 2 and 8
     assert growth.effect == pytest.approx(16, rel=0.03)
-    assert verdict.outcome == SUPPORTED and "interpolated" in verdict.reason and verdict.n == ROUNDS
+    assert verdict.outcome == SUPPORTED and "interpolated" in verdict.reason and verdict.n == 3
     for mixer, ms in (("fft_real", 10.0), ("attention", 15.0)):
         save_times(tmp_path, mixer, "16x32", ms)
     verdict = verdict_on("fft-trains-faster", tmp_path)
     assert verdict.outcome == CONTRADICTED and verdict.effect == pytest.approx(1.5, rel=0.02)
     assert "interpolated" not in verdict.reason
+
+
+@pytest.mark.parametrize("sittings", [1, 2])
+def test_no_verdict_rests_on_fewer_than_three_sittings(tmp_path, sittings):
+    for size, attention in ((16, 20.0), (32, 80.0), (64, 640.0)):
+        save_times(tmp_path, "fft_real", size, 10.0, sittings=sittings)
+        save_times(tmp_path, "attention", size, attention, sittings=sittings)
+    for claim in ("fft-trains-faster", "spectral-mixers-grow-as-n-log-n"):
+        verdict = verdict_on(claim, tmp_path)
+        assert verdict.outcome == UNDECIDED and verdict.n == sittings and "sitting" in verdict.n_text
 
 
 def test_interpolation_is_in_the_logarithm_and_never_beyond_what_was_measured():
@@ -249,18 +357,51 @@ def test_exponents_are_held_against_that_of_n_log_n(tmp_path):
     assert verdict_on("spectral-mixers-grow-as-n-log-n", tmp_path).outcome == CONTRADICTED
 
 
-def test_depth_without_norm_is_read_from_the_first_sources_net(tmp_path):
-    save_accuracy(tmp_path, "dct", 40.0, 0)
-    settings = {"width": 32, "depth": 8, "layout": "scrambled", "epochs": 3}
-    runs = [
-        {"settings": settings | {"standardize": over, "seed": seed}, "status": "ok",
-         "metrics": {"test_top1_percent": top1 + seed / 10}}
+def spectracles(top1: float, seed: int, params: int = 1000, **settings) -> dict:
+    usual = {"width": 32, "depth": 8, "layout": "right", "standardize": "chw", "epochs": 10, "seed": seed}
+    metrics = {"test_top1_percent": top1, "params": params}
+    return {"settings": usual | settings, "status": "ok", "metrics": metrics}
+
+
+def save_spectracles(folder, runs: list[dict]) -> None:
+    save_accuracy(folder, "dct", 40.0, 0)
+    (folder / "spectracles.json").write_text(json.dumps({"schema_version": 1, "runs": runs}))
+
+
+def of_depth(layout: str, epochs: int) -> list[dict]:
+    return [
+        spectracles(top1 + seed / 10, seed, standardize=over, layout=layout, epochs=epochs)
         for over, top1 in (("none", 2.0), ("chw", 29.0))
         for seed in range(3)
-    ]  # fmt: skip
-    (tmp_path / "spectracles.json").write_text(json.dumps({"schema_version": 1, "runs": runs}))
+    ]
+
+
+def test_depth_without_norm_takes_ten_epochs_in_both_layouts(tmp_path):
+    save_spectracles(tmp_path, of_depth("right", 10) + of_depth("scrambled", 1))
+    verdict = verdict_on("depth-fails-without-norm", tmp_path)
+    assert verdict.outcome == UNDECIDED and "not measured: the scrambled layout" in verdict.reason
+    save_spectracles(tmp_path, of_depth("right", 1) + of_depth("scrambled", 1))
+    assert "not measured: 10 epochs" in verdict_on("depth-fails-without-norm", tmp_path).reason
+    save_spectracles(tmp_path, of_depth("right", 10) + of_depth("scrambled", 10))
     verdict = verdict_on("depth-fails-without-norm", tmp_path)
     assert verdict.outcome == SUPPORTED and verdict.effect == pytest.approx(7.2, abs=0.3) and verdict.n == 3
+    assert len(verdict.parts) == 2
+
+
+def test_complex_weights_are_held_against_the_real_net_of_equal_parameters(tmp_path):
+    real = [spectracles(20.0 + seed / 10, seed, params=1990, width=46) for seed in range(3)]
+    wider = [spectracles(30.0 + seed / 10, seed, params=4000, width=64) for seed in range(3)]
+    save_spectracles(tmp_path, real + wider)
+    assert verdict_on("complex-weights-help", tmp_path).n == 0
+    weights = [spectracles(25.0 + seed / 9, seed, params=2000, complex=True) for seed in range(3)]
+    save_spectracles(tmp_path, wider + weights)
+    assert verdict_on("complex-weights-help", tmp_path).n == 0  # no real net of as many parameters
+    save_spectracles(tmp_path, real + wider + weights)
+    verdict = verdict_on("complex-weights-help", tmp_path)
+    assert (verdict.outcome, verdict.n) == (SUPPORTED, 3) and verdict.effect == pytest.approx(5, abs=0.1)
+    assert "real ones (width 46)" in verdict.compared
+    save_spectracles(tmp_path, of_depth("right", 10) + of_depth("scrambled", 10) + weights)
+    assert verdict_on("depth-fails-without-norm", tmp_path).outcome == SUPPORTED  # real nets alone
 
 
 def test_tuning_records_decide_nothing(tmp_path):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.report.build import make_report
-from benchmarks.report.claim_rules import UNDECIDED, DepthWithoutNorm, Evidence
+from benchmarks.report.claim_parts import UNDECIDED, Evidence
+from benchmarks.report.claim_source import DepthWithoutNorm
 from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.notes import caption
 from benchmarks.report.page_answers import answers, gap_text, headlines, main_rows, sign
@@ -137,7 +138,7 @@ def test_the_first_source_s_net_that_diverges_without_a_norm_is_no_survivor(tmp_
         for seed in range(6)
     ]
     (tmp_path / "spectracles.json").write_text(json.dumps({"runs": runs}))
-    finding = DepthWithoutNorm(8, 80.0).find(Evidence(results_frame(tmp_path), tmp_path))
+    finding = DepthWithoutNorm(8, 80.0, 5).find(Evidence(results_frame(tmp_path), tmp_path))
     assert finding is not None
     (part,) = finding.parts
     assert part.withheld == (lost == 3) and part.failed == (f"without: {lost} of 6 runs failed" if lost else "")

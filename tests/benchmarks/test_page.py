@@ -17,7 +17,7 @@ from benchmarks.cli import _parser, _request
 from benchmarks.measure.plan import Plan
 from benchmarks.record import Record
 from benchmarks.report import page_tables
-from benchmarks.report.claim_rules import Part
+from benchmarks.report.claim_parts import Part
 from benchmarks.report.claims import CLAIMS
 from benchmarks.report.commands import latency_command
 from benchmarks.report.frame import results_frame, split_groups
