@@ -142,6 +142,9 @@ def test_the_held_back_are_trained_after_the_choice_and_the_choice_stays(pretend
     assert study.choice.predictor == "coding_gain_db" and study.choice.wins
     assert sorted(study.choice.transforms) == sorted(development)
     assert {m.name for m in study.members if m.predicted} == set(HELD_BACK)
+    conditions = {m.name: (m.predictors or {})["condition"] for m in study.members}
+    uneven = {"dct_condition_32", "random_banded"}
+    assert {name for name, value in conditions.items() if value} == uneven  # rounding is a tie
     before = study.choice, study.chosen_at
 
     monkeypatch.setattr(PretendedRunner, "most", 10_000)

@@ -39,6 +39,7 @@ SEEDS = (0, 1, 2, 3)
 DIM, DEPTH, LR = 32, 4, 8e-3
 OWN_FAMILY = "your own"
 CHUNK = 5000  # images at once
+NUMBER_DECIMALS = 4  # of predictors
 
 log = logging.getLogger("benchmarks")
 
@@ -147,7 +148,8 @@ def member_of(
         )
     assert entry.source is not None
     numbers = predictors_of(matrix, covariance, (grid[0], grid[1]))
-    rounded = {name: float(f"{value:.6g}") for name, value in numbers.items()}
+    # what differs by the rounding of the matrices alone is a tie
+    rounded = {name: round(value, NUMBER_DECIMALS) + 0.0 for name, value in numbers.items()}
     return Member(
         name=path.stem, role=role, family=family, text=text, mixer=entry.name, source=entry.source, predictors=rounded
     )

@@ -23,6 +23,7 @@ from benchmarks.report.text import (
     percent,
     signed,
     significant,
+    span_of,
 )
 from benchmarks.studies.transforms.analysis import Choice, verdict, welch_interval
 from benchmarks.studies.transforms.plot import draw
@@ -156,9 +157,9 @@ def caption(study: Study, runs: Mapping[str, Runs]) -> str:
     where += f"{listing([r.environment['torch'] for r in records])}." if records else ""
     return clean(
         f"{s['dataset']}, {s['image_size']} px, patch {s['patch_size']} px ({study.grid[0]} x {study.grid[1]} tokens), "
-        f"dim {s['dim']}, depth {s['depth']}, {s['epochs']} epochs, learning rate {s['lr']:g} for all; one fixed "
-        "matrix over the tokens, the same in every layer. Test top-1: mean over "
-        f"n = {len(study.seeds)} seeds with its 95 % t-interval.{where}"
+        f"dim {s['dim']}, depth {s['depth']}, {span_of([s['epochs']], 'epoch')}, "
+        f"learning rate {s['lr']:g} for all; one fixed matrix over the tokens, the same in every layer. "
+        f"Test top-1: mean over n = {len(study.seeds)} seeds with its 95 % t-interval.{where}"
     )
 
 
