@@ -17,6 +17,7 @@ from benchmarks.cli import main
 from benchmarks.measure import device, latency, latency_metrics, run
 from benchmarks.measure.latency import Item, measure_latency, mixer_work
 from benchmarks.measure.latency_metrics import MATMUL_SIDE, METRIC_OF
+from benchmarks.measure.validate import validate
 from benchmarks.profiles import CORE_MIXERS
 from benchmarks.record import Record
 from benchmarks.trial import Trial
@@ -455,3 +456,16 @@ def test_the_ratio_of_a_record_is_over_sittings():
 def test_sittings_are_of_latency(arguments, said, capsys, tmp_path):
     assert main([*arguments, "--results", str(tmp_path)]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_validate_wants_every_round_once_and_sittings_within_the_record(tmp_path, monkeypatch):
+    record = run_at(monkeypatch, tmp_path, 1, fake_sitting(1, 1.0)).record
+    folder = tmp_path / "records"
+    assert validate(folder, tmp_path) == (1, [])
+    dataclasses.replace(record, history=record.history * 2).save(folder)
+    (twice,) = validate(folder, tmp_path)[1]
+    assert twice.endswith("a round of its history stands there twice")
+    late = [row | {"sitting": HOUR.format(7)} for row in record.history]
+    dataclasses.replace(record, history=late).save(folder)
+    (outside,) = validate(folder, tmp_path)[1]
+    assert f"a sitting began at {HOUR.format(7)}" in outside

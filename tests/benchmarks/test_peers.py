@@ -285,7 +285,7 @@ def test_a_ratio_is_taken_round_by_round():
     # logarithms 0, 1 and 2 of 2: standard error 1 / sqrt 3, t(0.975, 2) = 4.3027
     ends = [2 ** (1 + sign * 4.302653 / math.sqrt(3)) for sign in (0, -1, 1)]
     assert [comparison.ratio, comparison.ratio_low, comparison.ratio_high] == pytest.approx(ends, rel=1e-6)
-    assert comparison.ratio_words == "2.000 (0.358 to 11.187)"
+    assert comparison.ratio_words == "2.000 (0.357 to 11.190)"
     once = compare("ours", "theirs", "", [1.0], [2.0], "ms")
     assert (once.ratio_words, once.ratio_low) == ("0.500", None)
     with pytest.raises(ValueError, match="no round"):
