@@ -112,11 +112,30 @@ def test_nets_without_a_difference_are_told_apart_one_time_in_twenty():
 
 def net(sample: Sample, random: np.random.Generator, seeds: int, images: int, name: str) -> Runs:
     """Runs whose chances to be right differ by image more than by seed, of the same mean over all images there are."""
-    chance = np.where(random.random(images) < 0.5, 0.95, 0.05)
-    answers = [random.random(images) < chance + luck for luck in random.normal(0, 0.01, seeds)]
+    return answered(sample, random, seeds, np.where(random.random(images) < 0.5, 0.95, 0.05), name)
+
+
+def answered(sample: Sample, random: np.random.Generator, seeds: int, chance: np.ndarray, name: str) -> Runs:
+    answers = [random.random(len(chance)) < chance + luck for luck in random.normal(0, 0.01, seeds)]
     sample.correct |= {f"{name} {seed}": correct for seed, correct in enumerate(answers)}
     top1 = {seed: 100 * float(correct.mean()) for seed, correct in enumerate(answers)}
     return Runs({"label": name}, top1, {seed: f"{name} {seed}" for seed in range(seeds)}, 0.0)
+
+
+def test_images_shared_by_several_effects_are_what_their_own_errors_do_not_show():
+    """Effects alike in their images share what those vary by; effects on other images each share nothing."""
+    random, sample, images = np.random.default_rng(0), Sample(records_frame([]), "."), 20_000
+    common = random.random(images) < 0.5
+    for alike, expected in ((True, math.sqrt(2 / 3)), (False, 0.0)):
+        nets = []
+        for mixer in "abc":
+            easy = common if alike else random.random(images) < 0.5
+            chances = (np.where(easy, 0.8, 0.4), np.full(images, 0.5))
+            nets.append(
+                [answered(sample, random, 3, chance, f"{alike} {mixer} {i}") for i, chance in enumerate(chances)]
+            )
+        spread = 100 * 0.2 / math.sqrt(images)
+        assert sample.shared_by_images(operator.sub, nets) == pytest.approx(expected * spread, abs=0.15 * spread)
 
 
 @pytest.mark.parametrize("function", [share_percent, lambda a, b: a - (b + 20) / 2])
