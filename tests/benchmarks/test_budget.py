@@ -358,7 +358,7 @@ def test_a_bounded_sweep_ends_in_time_with_a_fair_set_and_says_what_is_left(tmp_
         trained[:2] == ["attention", "conv1x1"][: len(trained)] and trained
     )  # however little a busy machine gets done
     assert re.search(r"\d+ left, the budget does not reach for them; the same command goes on", done.stdout)
-    assert re.search(r"  left: (accuracy|latency) \S+ 16 px patch 4", done.stdout)
+    assert re.search(r"  left: (accuracy|cost|latency) \S+ 16 px patch 4", done.stdout)
     (summary,) = tmp_path.glob("tables/*/summary.csv")
     ranked = {line.split(",")[0] for line in summary.read_text().splitlines()[1:]}
     assert ranked == set(trained)  # nothing unfinished is ranked
