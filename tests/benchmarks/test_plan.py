@@ -96,6 +96,8 @@ def test_every_option_of_the_command_line_is_a_field_of_the_request():
         "timeout",
         "budget",
         "workers",
+        "matrix",
+        "design",
     }  # these say nothing of what to measure
     assert options - how == {field.name for field in dataclasses.fields(Request)}
 
