@@ -278,11 +278,10 @@ def _kept(entry: Entry) -> Entry:
     Raises:
         MixerError: another file has that name.
     """
-    other = _PLUGINS.get(entry.name, entry)
+    other = _PLUGINS.setdefault(entry.name, entry)
     if other.source != entry.source:
         both = f"{other.origin!r} and {entry.origin!r}"
         raise MixerError(f"{both} would both be recorded as {entry.name!r}; rename one file")
-    _PLUGINS[entry.name] = entry  # of two copies the last one named, which is there
     return entry
 
 
