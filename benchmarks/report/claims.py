@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.report.claim_parts import INFINITE, Range, Rule
-from benchmarks.report.claim_pooled import PooledEffect, VarianceShares
+from benchmarks.report.claim_pooled import EffectOverMixers, VarianceShares
 from benchmarks.report.claim_rules import (
     NOWHERE,
     Accuracies,
@@ -198,9 +198,10 @@ CLAIMS: tuple[Claim, ...] = (
         text="It is the mixing, not the patches.",
         source="against 'Patches Are All You Need?' (ConvMixer, arXiv 2201.09792), 2022",
         made_on="ConvMixer: ImageNet, and CIFAR-10",
-        measurement="share of the variance between nets (each mixer, conv1x1 among them, at patch 1, 2, 4 and 8) that "
-        "the mixer explains, less the share of the patch size; with linear and without it. A rule made after the first "
-        "records had been seen: the one before held linear at patch 1 against conv1x1, and rested on that one mixer",
+        measurement="share of the variance between nets (each mixer, conv1x1 among them, at every patch size measured, "
+        "1, 2, 4 and 8 at least; what their seeds add taken out) that the mixer explains, less the share of the patch "
+        "size; with linear and without it, as the table decomposition has it. A rule made after the first records had "
+        "been seen: the one before held linear at patch 1 against conv1x1, and rested on that one mixer",
         threshold="above 0 % of the variance both times; contradicted if either is below, since no one mixer is to "
         "decide",
         trials=_accuracy("*", patch_size=PATCHES),
@@ -218,7 +219,7 @@ CLAIMS: tuple[Claim, ...] = (
         trials=_accuracy("*", patch_size=PATCHES),
         command=f"for p in 1 2 4 8; do make bench-all {SMALL} PATCH_SIZE=$p {SEEDS} "
         "MIXER=attention,conv1x1,dct,fft_complex,fft_real,hadamard,linear,random; done",
-        rule=PooledEffect(
+        rule=EffectOverMixers(
             free=("patch_size",), against="conv1x1", at=tuple((("patch_size", patch),) for patch in PATCHES)
         ),
     ),
@@ -231,7 +232,7 @@ CLAIMS: tuple[Claim, ...] = (
         threshold=POOLED,
         trials=_accuracy("*", coordinates=(True, False)),
         command=f"make bench-all {SEEDS}; make bench-all {SEEDS} ARGS=--no-coordinates",
-        rule=PooledEffect(free=("coordinates",), mine=(("coordinates", True),), other=(("coordinates", False),)),
+        rule=EffectOverMixers(free=("coordinates",), mine=(("coordinates", True),), other=(("coordinates", False),)),
     ),
     Claim(
         id="norm-over-the-image",
@@ -242,7 +243,7 @@ CLAIMS: tuple[Claim, ...] = (
         threshold=POOLED,
         trials=_accuracy("*", norm=("image", "token")),
         command=f"make bench-all {SEEDS}; make bench-all {SEEDS} NORM=token",
-        rule=PooledEffect(free=("norm",), mine=(("norm", "image"),), other=(("norm", "token"),)),
+        rule=EffectOverMixers(free=("norm",), mine=(("norm", "image"),), other=(("norm", "token"),)),
     ),
     Claim(
         id="depth-fails-without-norm",

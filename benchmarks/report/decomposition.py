@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.report.frame import held_equal, row_as_compared
-from benchmarks.report.paired import Runs, Sample
+from benchmarks.report.paired import FEWEST_SEEDS, Runs, Sample, mean_top1
 from benchmarks.report.pooled import seed_counts
+from benchmarks.report.statistics import Estimate
 from benchmarks.report.tables import TRAINED_ALIKE
 from benchmarks.report.text import listing
 
@@ -52,46 +54,87 @@ def decompose(means: NDArray[np.float64], variances: NDArray[np.float64]) -> Dec
     return Decomposition(by_row, by_column, by_both, math.sqrt(total / (rows * columns - 1)), math.sqrt(noise))
 
 
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Mixers that were all trained at each of several patch sizes, with seeds for a verdict."""
+
+    patches: tuple[int, ...]
+    nets: Mapping[str, tuple[Runs, ...]]  # of each mixer's latest version, one a patch size
+
+    def without(self, mixer: str | None) -> Grid:
+        return Grid(self.patches, {name: nets for name, nets in self.nets.items() if name != mixer})
+
+    @property
+    def flat(self) -> list[Runs]:
+        return [runs for nets in self.nets.values() for runs in nets]
+
+
+def find_grid(runs: Sequence[Runs]) -> Grid | None:
+    """Of runs of one setting, patch size apart: all patch sizes of the mixers that have most; None of one size."""
+    ready = [one for one in runs if len(one.top1) >= FEWEST_SEEDS and not one.withheld]
+    by_label: dict[str, dict[int, Runs]] = {}
+    for one in sorted(ready, key=lambda one: one.setting["mixer_version"]):
+        by_label.setdefault(one.setting["label"], {})[one.setting["patch_size"]] = one
+    most = max(map(set, by_label.values()), key=lambda sizes: (len(sizes), sorted(sizes)), default=set())
+    patches, nets = tuple(sorted(most)), {}
+    for at in by_label.values():
+        if at.keys() >= most:
+            nets[at[patches[0]].setting["mixer"]] = tuple(at[patch] for patch in patches)
+    return Grid(patches, dict(sorted(nets.items()))) if len(patches) >= FEWEST_PATCHES else None
+
+
+def shares(sample: Sample, grid: Grid) -> Callable[..., Decomposition]:
+    """The decomposition of a grid as a function of its mean accuracies, in the order of `grid.flat`."""
+    shape = len(grid.nets), len(grid.patches)
+    compared = [sample.comparison(operator.pos, runs) for runs in grid.flat]
+    variances = np.reshape([one.of_seeds**2 for one in compared if one is not None], shape).T
+    return lambda *top1: decompose(np.reshape(top1, shape).T, variances)
+
+
+def share_interval(
+    sample: Sample, grid: Grid, part: Callable[[Decomposition], float], confidence: float = 0.95
+) -> Estimate:
+    """A share, or a function of shares, in percent, with its interval by the delta method."""
+    of_means = shares(sample, grid)
+    return sample.interval(lambda *top1: part(of_means(*top1)), *grid.flat, confidence=confidence)
+
+
+def mixer_less_patch(found: Decomposition) -> float:
+    return found.columns - found.rows
+
+
 def decomposition_table(sample: Sample) -> pd.DataFrame:
     """One row for all mixers that were trained at each of several patch sizes, and one without each of them."""
-    rows = [row for runs in sample.settings(("patch_size",)) for row in _rows(sample, runs)]
+    grids = [grid for runs in sample.settings(("patch_size",)) if (grid := find_grid(runs)) is not None]
+    rows = [row for grid in grids for row in _rows(sample, grid)]
     return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in (rows or [{}])[0]})
 
 
-def _rows(sample: Sample, runs: Sequence[Runs]) -> list[dict[str, Any]]:
-    cells = {(one.setting["patch_size"], one.setting["label"]): one for one in runs if len(one.top1) > 1}
-    by_label: dict[str, set[int]] = {}
-    for patch, label in cells:
-        by_label.setdefault(label, set()).add(patch)
-    most = max(by_label.values(), key=lambda sizes: (len(sizes), sorted(sizes)), default=set())
-    patches, labels = sorted(most), sorted(label for label, sizes in by_label.items() if sizes >= most)
-    left_out = [None, *(labels if len(labels) > FEWEST_MIXERS else [])]
-    if len(labels) < FEWEST_MIXERS or len(patches) < FEWEST_PATCHES:
+def _rows(sample: Sample, grid: Grid) -> list[dict[str, Any]]:
+    if len(grid.nets) < FEWEST_MIXERS:
         return []
-    return [
-        _row(sample, cells, patches, [label for label in labels if label != without], without) for without in left_out
-    ]
+    left_out = [None, *(grid.nets if len(grid.nets) > FEWEST_MIXERS else [])]
+    return [_row(sample, grid.without(mixer), mixer) for mixer in left_out]
 
 
-def _row(
-    sample: Sample, cells: dict[tuple[int, str], Runs], patches: list[int], labels: list[str], without: str | None
-) -> dict[str, Any]:
-    grid = [[cells[patch, label] for label in labels] for patch in patches]
-    compared = [[sample.comparison(lambda mean: mean, one) for one in line] for line in grid]
-    means = np.array([[one.value for one in line if one is not None] for line in compared])
-    errors = np.array([[one.of_seeds for one in line if one is not None] for line in compared])
-    found, first = decompose(means, errors**2), row_as_compared(grid[0][0].setting)
+def _row(sample: Sample, grid: Grid, without: str | None) -> dict[str, Any]:
+    ahead = share_interval(sample, grid, mixer_less_patch)
+    found = shares(sample, grid)(*(mean_top1(runs) for runs in grid.flat))
+    first = row_as_compared(grid.flat[0].setting)
     alike = held_equal([name for name in TRAINED_ALIKE if name != "patch_size"], first)
     return {
         **{name: first[name] if name in alike else None for name in TRAINED_ALIKE if name != "patch_size"},
-        "patch_sizes_px": " ".join(map(str, patches)),
-        "mixers": len(labels),
+        "patch_sizes_px": " ".join(map(str, grid.patches)),
+        "mixers": len(grid.nets),
         "without": without,
-        "over": listing(labels),
-        "seeds": seed_counts(one for line in grid for one in line),
+        "over": listing([one.setting["label"] for one in grid.flat]),
+        "seeds": seed_counts(grid.flat),
         "patch_percent": found.rows,
         "mixer_percent": found.columns,
         "both_percent": found.both,
+        "mixer_less_patch_percent": ahead.value,
+        "mixer_less_patch_percent_low": ahead.low,
+        "mixer_less_patch_percent_high": ahead.high,
         "cells_sd_points": found.cells_sd,
         "noise_sd_points": found.noise_sd,
     }

@@ -163,7 +163,7 @@ class Sample:
             mixers: in the order of the function's arguments, no one twice.
             confidence: of the interval.
         """
-        means, n = [_mean(runs) for runs in mixers], min(len(runs.top1) for runs in mixers)
+        means, n = [mean_top1(runs) for runs in mixers], min(len(runs.top1) for runs in mixers)
         compared = self.comparison(function, *mixers)
         low, high = (None, None) if compared is None else compared.interval(confidence)
         words = "; ".join(dict.fromkeys(runs.failed_words for runs in mixers if runs.failed))
@@ -175,7 +175,7 @@ class Sample:
         known = [spread for spread in found if spread is not None]
         if len(known) < len(mixers):
             return None
-        means, numbers = [_mean(runs) for runs in mixers], [len(runs.top1) for runs in mixers]
+        means, numbers = [mean_top1(runs) for runs in mixers], [len(runs.top1) for runs in mixers]
         factors = slopes(function, means)
         of_seeds, df = combined(list(zip(factors, known, numbers, strict=True)))
         of_images = self._of_images(factors, mixers)
@@ -202,14 +202,18 @@ class Sample:
             nets: of each mixer, in the order of the function's arguments.
         """
         effects = []
+        chance: dict[str, list[float]] = {}  # by net, of its single runs: part of its spread over seeds
         for of_mixer in nets:
             found = [self.answers(runs) for runs in of_mixer]
-            factors = slopes(function, [_mean(runs) for runs in of_mixer])
+            factors = slopes(function, [mean_top1(runs) for runs in of_mixer])
             effects.append([f * a.mean for f, a in zip(factors, found, strict=True) if a is not None])
+            for runs, f, a in zip(of_mixer, factors, found, strict=True):
+                chance.setdefault(runs.key, []).append(0.0 if a is None else f * math.sqrt(a.rest / len(runs.top1)))
         if not effects or any(len(parts) < len(of_mixer) for parts, of_mixer in zip(effects, nets, strict=True)):
             return 0.0
         each = np.array([np.sum(parts, axis=0) for parts in effects])
         together = float(each.sum(axis=0).var(ddof=1)) - float(each.var(axis=1, ddof=1).sum())
+        together -= math.fsum(math.fsum(parts) ** 2 - math.fsum(part**2 for part in parts) for parts in chance.values())
         return math.sqrt(max(0.0, together) / each.shape[1]) / len(each)
 
 
@@ -412,7 +416,8 @@ def _runs(found: pd.DataFrame) -> Runs:
     )
 
 
-def _mean(runs: Runs) -> float:
+def mean_top1(runs: Runs) -> float:
+    """Over seeds, in percent."""
     return math.fsum(runs.top1.values()) / len(runs.top1)
 
 

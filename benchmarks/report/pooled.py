@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 import scipy.optimize
-import scipy.special
 
-from benchmarks.report.compared import Comparison
+from benchmarks.report.compared import Comparison, Spread, combined
 from benchmarks.report.frame import all_but, held_equal
-from benchmarks.report.paired import Runs, Sample
+from benchmarks.report.paired import FEWEST_SEEDS, Runs, Sample
 from benchmarks.report.statistics import span
 from benchmarks.report.tables import TRAINED_ALIKE
 from benchmarks.report.text import listing
 
 EFFECTS = {"norm": ("image", "token"), "coordinates": (True, False), "patch_size": None}  # None: each less the next
 WORDS = {("coordinates", True): "with", ("coordinates", False): "without"}
+Pair = tuple[Runs, Runs]
 FEWEST_EFFECTS = 3  # under which nothing is said of mixers in general
 
 
@@ -28,19 +29,18 @@ FEWEST_EFFECTS = 3  # under which nothing is said of mixers in general
 class PooledEffect:
     """The mean effect over mixers, of which those measured count as a sample."""
 
-    value: float
-    low: float
-    high: float
-    p_value: float
+    mean: Comparison
+    further: Comparison  # what a further mixer's true effect is expected to be
     tau: float  # standard deviation of the true effects between mixers, in the effects' unit
     i2_percent: float  # share of the spread between mixers that their own errors do not explain
-    predicted_low: float  # where a further mixer's true effect is expected
-    predicted_high: float
-    mixers: int
+
+    @property
+    def mixers(self) -> int:
+        return self.mean.n
 
 
 def pooled_effect(
-    effects: Sequence[float], errors: Sequence[float], shared: float = 0.0, confidence: float = 0.95
+    effects: Sequence[float], errors: Sequence[float], shared: float = 0.0, reference: Spread | None = None
 ) -> PooledEffect | None:
     """Random effects by Paule and Mandel (1982), the interval by Hartung and Knapp (2001) with mixers - 1 degrees.
 
@@ -49,9 +49,11 @@ def pooled_effect(
 
     Args:
         effects: one a mixer.
-        errors: their standard errors.
+        errors: their standard errors, without that of the reference.
         shared: standard error of the mean effect by what all mixers share, the choice of test images: no number of
             mixers takes it away, and the spread between them does not show it.
+        reference: squared standard error over seeds of the one net that all mixers are held against, which they share
+            as well; None where each has its own.
 
     Returns:
         None with fewer than three effects.
@@ -67,13 +69,15 @@ def pooled_effect(
     variances = [error**2 for error in errors]
     q_fixed = _weighted(effects, variances, 0.0)[2]
     tau2 = _paule_mandel(effects, variances)
-    mean, weight, q = _weighted(effects, variances, tau2)
-    error = math.sqrt(max(1.0, q / (k - 1)) / weight)
-    whole = Comparison(mean, error, k - 1, shared, k)
-    further = Comparison(mean, math.sqrt(error**2 + tau2), k - 1, shared, k)
+    value, weight, q = _weighted(effects, variances, tau2)
+    variance = max(1.0, q / (k - 1)) / weight
+
+    def comparison(of_mixers: float) -> Comparison:
+        parts = [Spread(of_mixers, k - 1), *([] if reference is None else [reference])]
+        return Comparison(value, *combined([(1.0, part, 1) for part in parts]), shared, k)
+
     i2 = 100 * max(0.0, 1 - (k - 1) / q_fixed) if q_fixed else 0.0
-    ends = (*whole.interval(confidence), whole.p_value(), math.sqrt(tau2), i2, *further.interval(confidence))
-    return PooledEffect(mean, *ends, k)
+    return PooledEffect(comparison(variance), comparison(variance + tau2), math.sqrt(tau2), i2)
 
 
 def _weighted(effects: Sequence[float], variances: Sequence[float], tau2: float) -> tuple[float, float, float]:
@@ -95,21 +99,56 @@ def _paule_mandel(effects: Sequence[float], variances: Sequence[float]) -> float
     return float(scipy.optimize.brentq(excess, 0.0, most, xtol=1e-12))
 
 
-def pooled_over(sample: Sample, nets: Sequence[Sequence[Runs]], function: Callable[..., Any]) -> PooledEffect | None:
-    """One function of mean accuracies, such as a difference, pooled over mixers.
+def pairs(
+    runs: Sequence[Runs], mine: Mapping[str, Any], other: Mapping[str, Any], against: str | None = None
+) -> dict[str, Pair]:
+    """By mixer its two nets, of its latest version that has both; each with seeds for a verdict, and few that failed.
+
+    Args:
+        runs: of one setting.
+        mine: fields of the one side.
+        other: fields of the other side.
+        against: the mixer whose net is the other side of all mixers; None: each has its own.
+    """
+    ready = [one for one in runs if len(one.top1) >= FEWEST_SEEDS and not one.withheld]
+    latest_last = sorted(ready, key=lambda one: one.setting["mixer_version"])
+
+    def side(fields: Mapping[str, Any]) -> dict[str, Runs]:
+        found = [one for one in latest_last if all(one.setting[name] == value for name, value in fields.items())]
+        return {one.setting["label"]: one for one in found}
+
+    first, second = side(mine), side(other)
+    if against is not None:
+        first = {label: one for label, one in first.items() if one.setting["mixer"] != against}
+        reference = [one for one in second.values() if one.setting["mixer"] == against]
+        second = dict.fromkeys(first, reference[-1]) if reference else {}
+    found = {one.setting["mixer"]: (one, second[label]) for label, one in first.items() if label in second}
+    return dict(sorted(found.items()))
+
+
+def pooled_difference(sample: Sample, compared: Sequence[Pair]) -> PooledEffect | None:
+    """The first net less the second, in points of test top-1, pooled over mixers.
 
     Args:
         sample: the trained nets.
-        nets: of each mixer, in the order of the function's arguments; no net stands for two mixers.
-        function: as `Sample.interval` takes it.
+        compared: of each mixer; where all have the same second net, its error is counted once.
 
     Returns:
-        None with fewer than three mixers that have two seeds of each net, or none with any error.
+        None with fewer than three mixers that have an error.
     """
-    compared = [(sample.comparison(function, *of_mixer), of_mixer) for of_mixer in nets]
-    ready = [(one, of_mixer) for one, of_mixer in compared if one is not None and one.standard_error > 0]
-    shared = sample.shared_by_images(function, [of_mixer for _, of_mixer in ready])
-    return pooled_effect([one.value for one, _ in ready], [one.standard_error for one, _ in ready], shared)
+    one_reference = len({other.key for _, other in compared}) == 1
+    effects, errors, ready = [], [], []
+    for pair in compared:
+        difference = sample.comparison(operator.sub, *pair)
+        alone = sample.comparison(operator.pos, pair[0]) if one_reference else difference
+        if difference is None or alone is None or (error := math.hypot(alone.of_seeds, difference.of_images)) <= 0:
+            continue
+        effects.append(difference.value)
+        errors.append(error)
+        ready.append(pair)
+    against = sample.comparison(operator.pos, compared[0][1]) if one_reference else None
+    reference = None if against is None else Spread(against.of_seeds**2, against.df)
+    return pooled_effect(effects, errors, sample.shared_by_images(operator.sub, ready), reference)
 
 
 def effects_table(sample: Sample) -> pd.DataFrame:
@@ -119,40 +158,34 @@ def effects_table(sample: Sample) -> pd.DataFrame:
 
 
 def _effects(sample: Sample, field: str, runs: Sequence[Runs]) -> list[dict[str, Any]]:
-    by_value: dict[Any, dict[str, Runs]] = {}
-    for one in runs:
-        if not one.withheld:
-            by_value.setdefault(one.setting[field], {})[one.setting["label"]] = one
     several = EFFECTS[field]
-    pairs = list(pairwise(sorted(by_value))) if several is None else [several]
-    found = [_effect(sample, field, pair, [by_value.get(value, {}) for value in pair]) for pair in pairs]
+    values = sorted({one.setting[field] for one in runs}) if several is None else several
+    found = [_effect(sample, field, two, runs) for two in pairwise(values)]
     return [row for row in found if row is not None]
 
 
-def _effect(
-    sample: Sample, field: str, pair: tuple[Any, Any], sides: Sequence[dict[str, Runs]]
-) -> dict[str, Any] | None:
-    labels = sorted(label for label in set(sides[0]) & set(sides[1]) if all(len(s[label].top1) > 1 for s in sides))
-    nets = [[side[label] for side in sides] for label in labels]
-    pooled = pooled_over(sample, nets, lambda a, b: a - b)
+def _effect(sample: Sample, field: str, values: tuple[Any, Any], runs: Sequence[Runs]) -> dict[str, Any] | None:
+    nets = list(pairs(runs, {field: values[0]}, {field: values[1]}).values())
+    pooled = pooled_difference(sample, nets)
     if pooled is None:
         return None
+    (low, high), (further_low, further_high) = pooled.mean.interval(), pooled.further.interval()
     alike = held_equal(all_but(TRAINED_ALIKE, [field]), nets[0][0].setting)
     return {
         "field": field,
-        "effect": " less ".join(WORDS.get((field, value), str(value)) for value in pair),
+        "effect": " less ".join(WORDS.get((field, value), str(value)) for value in values),
         **{name: nets[0][0].setting[name] if name in alike else None for name in TRAINED_ALIKE},
         "mixers": pooled.mixers,
-        "over": listing(labels),
+        "over": listing([one.setting["label"] for one, _ in nets]),
         "seeds": seed_counts(runs for of_mixer in nets for runs in of_mixer),
-        "effect_points": pooled.value,
-        "effect_points_low": pooled.low,
-        "effect_points_high": pooled.high,
-        "p_value": pooled.p_value,
+        "effect_points": pooled.mean.value,
+        "effect_points_low": low,
+        "effect_points_high": high,
+        "p_value": pooled.mean.p_value(),
         "tau_points": pooled.tau,
         "i2_percent": pooled.i2_percent,
-        "predicted_points_low": pooled.predicted_low,
-        "predicted_points_high": pooled.predicted_high,
+        "predicted_points_low": further_low,
+        "predicted_points_high": further_high,
     }
 
 

@@ -245,6 +245,10 @@ def share_cell(column: str) -> Cell:
     return lambda row: f"{row[column]:.0f} %"
 
 
+def share_between_cell(column: str) -> Cell:
+    return lambda row: f"{row[f'{column}_low']:.0f} to {row[f'{column}_high']:.0f} %"
+
+
 def chance_cell(row: Row) -> str:
     chance = row["probability_of_improvement"]
     return NOTHING if chance is None else f"{100 * chance:.0f} %"
@@ -375,8 +379,8 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "I2": share_cell("i2_percent"),
             "a further mixer": between_cell("predicted_points"),
         },
-        "One ablation, pooled over the mixers that have two seeds or more on both sides: a random-effects mean of test "
-        "top-1 in points (Paule and Mandel), its interval by Hartung and Knapp, the test images that all mixers share "
+        "One ablation, pooled over the mixers that have three seeds or more on both sides: a random-effects mean of "
+        "test top-1 in points (Paule and Mandel), its interval by Hartung and Knapp, the test images that all mixers share "
         "counted once. Between mixers: the standard deviation of the true effects; I2: the share of the spread that "
         "the mixers' own errors do not explain; a further mixer: where its effect is expected, at 95 %. The p values "
         "are not corrected for their number.",
@@ -391,12 +395,15 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "patch size": share_cell("patch_percent"),
             "mixer": share_cell("mixer_percent"),
             "which mixer at which patch": share_cell("both_percent"),
+            "mixer less patch": share_cell("mixer_less_patch_percent"),
+            "95 % interval": share_between_cell("mixer_less_patch_percent"),
             "between cells (sd)": sd("cells_sd_points"),
             "noise of a cell (sd)": sd("noise_sd_points"),
         },
         "Shares of the variance of test top-1 between the cells mixer x patch size, by a two-way analysis of variance "
         "with what the seeds add to each part taken out, once for all mixers and once without each of them: a share "
-        "that moves with one mixer rests on it. Standard deviations in points.",
+        "that moves with one mixer rests on it. Mixer less patch: one share less the other, its interval over seeds and "
+        "test images. Standard deviations in points.",
     ),
     "tuning": (
         "Tuning",
