@@ -106,9 +106,9 @@ def tradeoff(
 
 
 def time_interval(row: Mapping[Any, Any] | pd.Series, column: str) -> tuple[float, float] | None:
-    """The interval of a time over rounds, as a share of attention's in the same round; None for other costs."""
+    """The interval of a time, as a share of attention's in the same round; None for other costs and for one round."""
     name = f"{column.removesuffix('_ms_per_image')}_over_attention"
-    if name not in row or plain(row[name]) is None:
+    if name not in row or plain(row[f"{name}_low"]) is None:
         return None
     return row[column] * row[f"{name}_low"] / row[name], row[column] * row[f"{name}_high"] / row[name]
 
