@@ -22,6 +22,7 @@ from benchmarks.report.statistics import Estimate, failed_words, pareto_front
 from benchmarks.report.tables import (
     ATTENTION,
     SAME_NET,
+    TRAINED_ALIKE,
     lookup,
     main_rows,
     of_one_processor,
@@ -170,7 +171,7 @@ def answers(
     return [
         Answer("Which mixer is best at a given latency?", best_at_latency(sample, rows, timed)),
         Answer("Does the imaginary part matter?", imaginary_part(verdicts)),
-        Answer("Is it the patches or the mixing?", patches_or_mixing(sample, rows, tables["summary"])),
+        Answer("Is it the patches or the mixing?", patches_or_mixing(sample, rows, tables)),
         Answer("Where does the FFT overtake attention?", overtaking(tables, rows)),
         Answer("Which published claims hold here?", claims_held(verdicts)),
     ]
@@ -295,7 +296,7 @@ def imaginary_part(verdicts: Sequence[Verdict] | None) -> list[str]:
         lead = f"It depends: keeping it helps in {len(helps)} of {len(told)} comparisons and hurts in {len(hurts)}."
     elif helps:
         others = f"; no difference shown in {len(told) - len(helps)}" if len(told) > len(helps) else ""
-        lead = f"Yes: keeping it helps in {len(helps)} of {len(told)} comparisons{others}."
+        lead = f"{'In part' if others else 'Yes'}: keeping it helps in {len(helps)} of {len(told)} comparisons{others}."
     elif hurts:
         lead = f"No: keeping it hurts in {len(hurts)} of {len(told)} comparisons and helps in none."
     else:
@@ -317,8 +318,27 @@ def sign(gap: Estimate | None) -> int:
     return 1 if gap.low > 0 else -1 if gap.high < 0 else 0
 
 
-def patches_or_mixing(sample: Sample, rows: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
-    for title, ready in patch_rows(summary):
+def variance_split(decomposition: pd.DataFrame, row: pd.Series) -> str:
+    """What mixer and patch size explain in the setting of a row of the summary, and without the mixer that matters."""
+    alike = [name for name in TRAINED_ALIKE if name in decomposition.columns]
+    rows = decomposition[same_rows(decomposition, row, alike)] if len(decomposition) else decomposition
+    whole = rows[rows["without"].isna()] if len(rows) else rows
+    if whole.empty:
+        return ""
+    first, others = whole.iloc[0], rows[rows["without"].notna()]
+    told = (
+        f"Of the variance between these nets the mixer explains {first['mixer_percent']:.0f} %, the patch size "
+        f"{first['patch_percent']:.0f} %"
+    )
+    if len(others):
+        moved = (others["mixer_less_patch_percent"] - first["mixer_less_patch_percent"]).abs().map(float)
+        most = others.loc[moved.idxmax()]
+        told += f"; without {clean(most['without'])} {most['mixer_percent']:.0f} % and {most['patch_percent']:.0f} %"
+    return f"{told}. "
+
+
+def patches_or_mixing(sample: Sample, rows: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    for title, ready in patch_rows(tables["summary"]):
         found = {str(label): {row["patch_size"]: row for _, row in m.iterrows()} for label, m in ready.groupby("label")}
         none = found.pop(NO_MIXING, {})
         complete = {label: mine for label, mine in found.items() if mine.keys() >= none.keys()}
@@ -340,7 +360,9 @@ def patches_or_mixing(sample: Sample, rows: pd.DataFrame, summary: pd.DataFrame)
         if fewest < FEWEST_SEEDS:
             doubt = f" Too few to tell how surely, n = {fewest}."
         return [
-            f"Points that mixing by {clean(shown[0])} adds to a net without a mixing layer ({title}): {values}.{doubt}",
+            variance_split(tables["decomposition"], ready.iloc[0])
+            + f"Points that mixing by {clean(shown[0])} adds to a net without a mixing layer ({title}): "
+            f"{values}.{doubt}",
             *(
                 f"{clean(name)} minus conv1x1: " + "; ".join(f"patch {p}, {gap_text(gap)}" for p, gap in mine.items())
                 for name, mine in gaps.items()

@@ -245,8 +245,12 @@ def share_cell(column: str) -> Cell:
     return lambda row: f"{row[column]:.0f} %"
 
 
+def signed_share_cell(column: str) -> Cell:
+    return lambda row: f"{signed(row[column], 0)} %"
+
+
 def share_between_cell(column: str) -> Cell:
-    return lambda row: f"{row[f'{column}_low']:.0f} to {row[f'{column}_high']:.0f} %"
+    return lambda row: f"{signed(row[f'{column}_low'], 0)} to {signed(row[f'{column}_high'], 0)} %"
 
 
 def chance_cell(row: Row) -> str:
@@ -380,10 +384,10 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "a further mixer": between_cell("predicted_points"),
         },
         "One ablation, pooled over the mixers that have three seeds or more on both sides: a random-effects mean of "
-        "test top-1 in points (Paule and Mandel), its interval by Hartung and Knapp, the test images that all mixers share "
-        "counted once. Between mixers: the standard deviation of the true effects; I2: the share of the spread that "
-        "the mixers' own errors do not explain; a further mixer: where its effect is expected, at 95 %. The p values "
-        "are not corrected for their number.",
+        "test top-1 in points (Paule and Mandel), its interval by Hartung and Knapp, the test images that all mixers "
+        "share counted once. Between mixers: the standard deviation of the true effects; I2: the share of the spread "
+        "that the mixers' own errors do not explain; a further mixer: where its effect is expected, at 95 %. The p "
+        "values are not corrected for their number.",
     ),
     "decomposition": (
         "What accuracy varies by: patch size or mixer",
@@ -395,15 +399,15 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
             "patch size": share_cell("patch_percent"),
             "mixer": share_cell("mixer_percent"),
             "which mixer at which patch": share_cell("both_percent"),
-            "mixer less patch": share_cell("mixer_less_patch_percent"),
+            "mixer less patch": signed_share_cell("mixer_less_patch_percent"),
             "95 % interval": share_between_cell("mixer_less_patch_percent"),
             "between cells (sd)": sd("cells_sd_points"),
             "noise of a cell (sd)": sd("noise_sd_points"),
         },
         "Shares of the variance of test top-1 between the cells mixer x patch size, by a two-way analysis of variance "
         "with what the seeds add to each part taken out, once for all mixers and once without each of them: a share "
-        "that moves with one mixer rests on it. Mixer less patch: one share less the other, its interval over seeds and "
-        "test images. Standard deviations in points.",
+        "that moves with one mixer rests on it. Mixer less patch: one share less the other, its interval over seeds "
+        "and test images. Standard deviations in points.",
     ),
     "tuning": (
         "Tuning",

@@ -195,7 +195,7 @@ def effect_text(verdict: Verdict | Part, unit: str) -> str:
         if unit == "points":
             return signed(value)
         if unit == "% of variance":
-            return f"{value:.0f}"
+            return f"{value:.0f}".replace("-", "−")
         return f"{value:.1f}" if unit == "%" else significant(value)
 
     if verdict.effect is None or not math.isfinite(verdict.effect):

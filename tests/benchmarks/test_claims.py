@@ -6,16 +6,17 @@ import csv
 import json
 import math
 
-import numpy as np
 import pytest
 from synthetic import MACHINE, OTHER, ROUNDS, fill, make_trial, save, save_accuracy
 
 from benchmarks.cli import main
 from benchmarks.report.claim_parts import CONTRADICTED, SUPPORTED, UNDECIDED, Finding, Part
-from benchmarks.report.claim_pooled import pool, variance_shares
 from benchmarks.report.claim_times import interpolate
 from benchmarks.report.claims import CLAIMS
+from benchmarks.report.decomposition import decomposition_table
 from benchmarks.report.frame import results_frame
+from benchmarks.report.paired import Sample
+from benchmarks.report.pooled import effects_table
 from benchmarks.report.verdicts import Verdict, _verdict, judge, people, programs, write_claims
 
 SEEDS = 4
@@ -176,22 +177,31 @@ def test_patches_and_mixing_are_held_against_each_other_by_their_shares_of_the_v
     assert "behind it" in people([verdict])
 
 
-def test_shares_of_a_variance_are_those_of_the_analysis_of_variance():
-    means = np.array([[[1.0], [3.0]], [[5.0], [7.0]], [[0.0], [8.0]]])
-    mixer, patch, rest = variance_shares(means)[:, 0]
-    grand = means.mean()
-    of_mixer = 2 * sum((row.mean() - grand) ** 2 for row in means)
-    of_patch = 3 * sum((means[:, i].mean() - grand) ** 2 for i in range(2))
-    total = ((means - grand) ** 2).sum()
-    expected = (100 * of_mixer / total, 100 * of_patch / total, 100 * (total - of_mixer - of_patch) / total)
-    assert (mixer, patch, rest) == pytest.approx(expected)
-
-
 def test_without_linear_or_with_few_mixers_the_variance_decides_nothing(tmp_path):
     save_patches(tmp_path, {"conv1x1": (20, 30, 30, 25), "dct": (40, 50, 50, 45), "fft_real": (50, 60, 60, 55)})
     verdict = verdict_on("mixing-not-patches", tmp_path)
     assert verdict.outcome == UNDECIDED
     assert "linear at every patch size" in verdict.reason and "more than 3 mixers" in verdict.reason
+
+
+def test_the_claims_numbers_are_those_of_the_tables(tmp_path):
+    for i, mixer in enumerate((*MANY, "linear")):
+        save_seeds(tmp_path, mixer, 44 + i, norm="token", patch_size=4)
+        save_patches(tmp_path, {mixer: (50 + i, 53 + i + i % 2, 47 + 2 * i, 45)})
+    sample = Sample(results_frame(tmp_path), tmp_path)
+    norm, row = verdict_on("norm-over-the-image", tmp_path), effects_table(sample).iloc[0]
+    assert (norm.n, norm.effect, norm.low, norm.high) == (
+        row["mixers"], row["effect_points"], row["effect_points_low"], row["effect_points_high"]
+    )  # fmt: skip
+    found = verdict_on("mixing-not-patches", tmp_path)
+    by_name = {part.what: part for part in found.parts + found.behind}
+    for _, row in decomposition_table(sample).iterrows():
+        if row["without"] in (None, "linear"):
+            words = "all mixers" if row["without"] is None else "without linear"
+            ahead = by_name[f"share of the mixer − share of the patch, {words}"]
+            assert (ahead.effect, ahead.low) == (row["mixer_less_patch_percent"], row["mixer_less_patch_percent_low"])
+            assert by_name[f"share of the mixer, {words}"].effect == pytest.approx(row["mixer_percent"])
+            assert by_name[f"share of which mixer at which patch, {words}"].effect == pytest.approx(row["both_percent"])
 
 
 def test_mixing_is_pooled_at_every_patch_size(tmp_path):
@@ -226,23 +236,6 @@ def test_a_pooled_effect_needs_five_mixers(tmp_path):
     save_seeds(tmp_path, MANY[4], 40, norm="token")
     verdict = verdict_on("norm-over-the-image", tmp_path)
     assert verdict.outcome == SUPPORTED and verdict.effect == pytest.approx(10, abs=0.1)
-
-
-def test_random_effects_are_those_of_a_worked_example():
-    # the BCG trials' log relative risks, as metafor's rma(method="DL") and test="knha" give them
-    cases = [(4, 119, 11, 128), (6, 300, 29, 274), (3, 228, 11, 209), (62, 13536, 248, 12619), (33, 5036, 47, 5761),
-             (180, 1361, 372, 1079), (8, 2537, 10, 619), (505, 87886, 499, 87892), (29, 7470, 45, 7232),
-             (17, 1699, 65, 1600), (186, 50448, 141, 27197), (5, 2493, 3, 2338), (27, 16886, 29, 17825)]  # fmt: skip
-    effects = [math.log(a / (a + b) / (c / (c + d))) for a, b, c, d in cases]
-    errors = [math.sqrt(1 / a - 1 / (a + b) + 1 / c - 1 / (c + d)) for a, b, c, d in cases]
-    found = pool(effects, errors)
-    assert found is not None
-    assert found.value == pytest.approx(-0.7141, abs=1e-3)
-    assert found.between**2 == pytest.approx(0.3088, abs=1e-3)
-    assert found.inconsistent_percent == pytest.approx(92.12, abs=0.05)
-    assert found.error == pytest.approx(0.1807, abs=5e-4)
-    assert pool(effects, errors, shared=1.0).error == pytest.approx(math.hypot(found.error, 1))
-    assert pool(effects[:1], errors[:1]) is None
 
 
 def test_any_mixing_falls_by_one_mixer_that_is_worse_than_none(tmp_path):

@@ -10,6 +10,7 @@ import shlex
 import statistics
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from synthetic import HOSTILE, fill, make_trial, save, save_accuracy, save_latency
 
@@ -22,7 +23,7 @@ from benchmarks.report.claims import CLAIMS
 from benchmarks.report.commands import latency_command
 from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.page import Group, write_page
-from benchmarks.report.page_answers import answers, best_at_latency, headlines, main_rows
+from benchmarks.report.page_answers import answers, best_at_latency, headlines, main_rows, variance_split
 from benchmarks.report.page_charts import patch_sweeps, settings
 from benchmarks.report.paired import Sample
 from benchmarks.report.table_files import table_files
@@ -167,6 +168,20 @@ def test_a_long_table_is_cut_and_says_so(tmp_path, monkeypatch):
     assert cut.count("<tr") < whole.count("<tr")
 
 
+def test_patches_or_mixing_names_the_mixer_that_the_shares_rest_on():
+    rows = [(None, 42.0, 45.0), ("attention", 47.0, 40.0), ("linear", 13.0, 73.0)]
+    table = pd.DataFrame(
+        [{"dim": 32, "without": w, "mixer_percent": m, "patch_percent": p, "mixer_less_patch_percent": m - p}
+         for w, m, p in rows], dtype=object,
+    )  # fmt: skip
+    told = variance_split(table, pd.Series({"dim": 32}))
+    assert told == (
+        "Of the variance between these nets the mixer explains 42 %, the patch size 45 %; "
+        "without linear 13 % and 73 %. "
+    )
+    assert variance_split(table, pd.Series({"dim": 64})) == variance_split(table.iloc[:0], pd.Series()) == ""
+
+
 def test_answers_take_the_claims_verdicts(results):
     group = make_groups(results)[1]
     claims = {claim.id: claim for claim in CLAIMS}
@@ -184,7 +199,7 @@ def test_answers_take_the_claims_verdicts(results):
 
     told = said(imaginary, dct)
     assert told["Does the imaginary part matter?"] == [
-        "Yes: keeping it helps in 1 of 2 comparisons; no difference shown in 1. "
+        "In part: keeping it helps in 1 of 2 comparisons; no difference shown in 1. "
         "Intervals are widened for 2 comparisons.",
         "fft_complex − fft_real: +2.5 points (+0.5 to +4.5), 8 seeds",
         "fft_pairs − fft_real: +0.5 points (−0.2 to +1.2), 8 seeds",
@@ -195,6 +210,8 @@ def test_answers_take_the_claims_verdicts(results):
     ]
     few = dataclasses.replace(imaginary, parts=[dataclasses.replace(part, n=2) for part in parts])
     assert said(few)["Does the imaginary part matter?"][0] == "Too few runs to tell."
+    both = dataclasses.replace(imaginary, parts=parts[:1] * 2)
+    assert said(both)["Does the imaginary part matter?"][0].startswith("Yes: keeping it helps in 2 of 2 comparisons.")
     level = dataclasses.replace(imaginary, parts=parts[1:])
     assert said(level)["Does the imaginary part matter?"][0].startswith("No difference is shown")
     html = write_page(results / "with", [dataclasses.replace(group, verdicts=[dct])]).read_text(encoding="utf-8")

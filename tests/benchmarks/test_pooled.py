@@ -9,10 +9,18 @@ import pytest
 import scipy.stats
 from synthetic import save_accuracy
 
-from benchmarks.report.decomposition import decompose, decomposition_table
+from benchmarks.report.compared import Spread
+from benchmarks.report.decomposition import (
+    decompose,
+    decomposition_table,
+    find_grid,
+    mixer_less_patch,
+    share_interval,
+    shares,
+)
 from benchmarks.report.frame import results_frame
-from benchmarks.report.paired import Sample
-from benchmarks.report.pooled import effects_table, pooled_effect
+from benchmarks.report.paired import Sample, mean_top1
+from benchmarks.report.pooled import effects_table, pairs, pooled_effect
 from benchmarks.report.table_files import table_files
 
 
@@ -21,27 +29,27 @@ def test_with_equal_errors_it_is_the_plain_mean_with_its_t_interval():
     found = pooled_effect(effects, [0.5] * 4)
     assert found is not None
     t_test = scipy.stats.ttest_1samp(effects, 0)
-    assert (found.low, found.high) == pytest.approx(tuple(t_test.confidence_interval(0.95)))
-    assert found.p_value == pytest.approx(t_test.pvalue)
+    assert found.mean.interval() == pytest.approx(tuple(t_test.confidence_interval(0.95)))
+    assert found.mean.p_value() == pytest.approx(t_test.pvalue)
     assert found.tau == pytest.approx(math.sqrt(np.var(effects, ddof=1) - 0.25))  # what the errors do not explain
     q = np.var(effects, ddof=1) * 3 / 0.25
     assert found.i2_percent == pytest.approx(100 * (1 - 3 / q))
     half = scipy.stats.t.ppf(0.975, 3) * math.sqrt(found.tau**2 + np.var(effects, ddof=1) / 4)
-    assert found.predicted_high == pytest.approx(found.value + half)
+    assert found.further.interval()[1] == pytest.approx(found.mean.value + half)
 
 
 def test_effects_alike_by_chance_make_no_narrow_interval():
     found = pooled_effect([1.0, 1.001, 0.999], [0.6, 0.6, 0.6])
     assert found is not None and (found.tau, found.i2_percent) == (0, 0)
     half = scipy.stats.t.ppf(0.975, 2) * 0.6 / math.sqrt(3)
-    assert (found.low, found.high) == pytest.approx((1 - half, 1 + half))
-    assert (found.predicted_low, found.predicted_high) == (found.low, found.high)
+    assert found.mean.interval() == pytest.approx((1 - half, 1 + half))
+    assert found.further.interval() == found.mean.interval()
 
 
 def test_what_all_mixers_share_is_added_once():
     alone, together = (pooled_effect([1.0, 2.0, 4.0], [0.5] * 3, shared) for shared in (0.0, 3.0))
     assert alone is not None and together is not None
-    assert together.high - together.value == pytest.approx(math.hypot(alone.high - alone.value, 1.959964 * 3))
+    assert together.mean.half() == pytest.approx(math.hypot(alone.mean.half(), 1.959964 * 3))
 
 
 def test_effects_of_unequal_errors_hold_the_truth_as_often_as_they_say():
@@ -50,9 +58,36 @@ def test_effects_of_unequal_errors_hold_the_truth_as_often_as_they_say():
         errors = random.uniform(0.3, 1.5, 8)
         found = pooled_effect(list(random.normal(2, np.hypot(errors, 1.0))), list(errors))
         assert found is not None
-        inside += found.low <= 2 <= found.high
+        low, high = found.mean.interval()
+        inside += low <= 2 <= high
         taus.append(found.tau**2)
     assert 0.93 <= inside / 1000 <= 0.975 and np.mean(taus) == pytest.approx(1, rel=0.15)
+
+
+def test_the_net_that_all_are_held_against_is_counted_once():
+    random, inside = np.random.default_rng(0), 0
+    for _ in range(1000):
+        reference = random.normal(0, 2, 4)
+        effects = random.normal(3, math.hypot(0.5, 1.0), 7) - reference.mean()
+        found = pooled_effect(list(effects), [0.5] * 7, reference=Spread(reference.var(ddof=1) / 4, 3))
+        assert found is not None
+        low, high = found.mean.interval()
+        inside += low <= 3 <= high
+    assert 0.93 <= inside / 1000 <= 0.98
+
+
+def test_the_random_effects_of_thirteen_trials():
+    # the BCG trials' log relative risks (Colditz et al., 1994), as metafor's rma(method="PM", test="knha") has them
+    cases = [(4, 119, 11, 128), (6, 300, 29, 274), (3, 228, 11, 209), (62, 13536, 248, 12619), (33, 5036, 47, 5761),
+             (180, 1361, 372, 1079), (8, 2537, 10, 619), (505, 87886, 499, 87892), (29, 7470, 45, 7232),
+             (17, 1699, 65, 1600), (186, 50448, 141, 27197), (5, 2493, 3, 2338), (27, 16886, 29, 17825)]  # fmt: skip
+    effects = [math.log(a / (a + b) / (c / (c + d))) for a, b, c, d in cases]
+    errors = [math.sqrt(1 / a - 1 / (a + b) + 1 / c - 1 / (c + d)) for a, b, c, d in cases]
+    found = pooled_effect(effects, errors)
+    assert found is not None
+    assert found.tau**2 == pytest.approx(0.3181, abs=1e-3)
+    assert (found.mean.value, found.mean.standard_error) == pytest.approx((-0.7150, 0.1809), abs=5e-4)
+    assert found.i2_percent == pytest.approx(92.12, abs=0.05)  # of Cochran's Q, 152.23
 
 
 def test_two_mixers_are_not_pooled_and_an_error_of_0_is_told():
@@ -122,6 +157,38 @@ def test_a_share_that_rests_on_one_mixer_is_seen(folder):
     shares = table["both_percent"]
     assert shares["linear"] < 3 and min(shares[name] for name in ("attention", "conv1x1", "dct")) > 12
     assert table["mixers"].tolist() == [4, 3, 3, 3, 3]
+
+
+def test_the_interval_of_a_share_is_that_of_redrawn_means(folder):
+    sample = Sample(results_frame(folder), folder)
+    (grid,) = [found for runs in sample.settings(("patch_size",)) if (found := find_grid(runs)) is not None]
+    interval = share_interval(sample, grid, mixer_less_patch)
+    assert interval.low is not None and interval.high is not None
+    means = [mean_top1(runs) for runs in grid.flat]
+    errors = [sample.comparison(lambda mean: mean, runs).of_seeds for runs in grid.flat]
+    of_means, random = shares(sample, grid), np.random.default_rng(0)
+    drawn = [mixer_less_patch(of_means(*random.normal(means, errors))) for _ in range(2000)]
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * np.std(drawn), rel=0.15)
+    assert interval.value == pytest.approx(mixer_less_patch(of_means(*means)))
+
+
+def test_of_two_versions_the_latest_that_has_both_sides_counts(folder):
+    for seed in range(4):
+        save_accuracy(folder, "dct", 60.0 + seed / 10, seed, patch_size=4, mixer_version=9)
+    sample = Sample(results_frame(folder), folder)
+    (runs,) = [found for found in sample.settings(("norm",)) if {r.setting["patch_size"] for r in found} == {4}]
+    found = pairs(runs, {"norm": "image"}, {"norm": "token"})
+    assert list(found) == list(MIXERS)
+    assert {one.setting["label"] for one in found["dct"]} == {"dct v1"}  # the version 9 has no token norm
+    against = pairs(runs, {"norm": "image"}, {"norm": "image"}, "conv1x1")
+    assert list(against) == ["attention", "dct", "linear"] and against["dct"][0].setting["label"] == "dct"
+
+
+def test_one_seed_or_two_are_no_side(folder):
+    frame = results_frame(folder)
+    few = frame[(frame["mixer"] != "linear") | (frame["norm"] != "token") | (frame["seed"] < 2)]
+    sample = Sample(few, folder)
+    assert effects_table(sample).set_index("effect").loc["image less token", "over"] == "attention, conv1x1, dct"
 
 
 def test_they_are_files_of_the_report_and_nothing_where_nothing_is_ablated(folder, tmp_path):
