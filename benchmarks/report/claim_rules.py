@@ -141,7 +141,10 @@ class Accuracies:
     ) -> list[Part]:
         mixers = [by_cell[cell] for cell in contrast.cells]
         interval = functools.partial(evidence.sample.interval, contrast.function, *mixers)
-        part = make_part(str(contrast), lambda c: interval(confidence=c), contrast.claimed, comparisons)
+        try:
+            part = make_part(str(contrast), lambda c: interval(confidence=c), contrast.claimed, comparisons)
+        except ZeroDivisionError:  # a share of an accuracy of 0
+            return []
         return [] if part is None else [dataclasses.replace(part, denied=contrast.denied, fewest=self.fewest)]
 
     def _holds(self, evidence: Evidence, by_cell: dict[Cell, Runs], contrast: Contrast) -> bool:

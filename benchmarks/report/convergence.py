@@ -116,7 +116,11 @@ def _held_out(frame: pd.DataFrame) -> dict[str, dict[int, float]]:
     """Held-out top-1 in percent by record and epoch."""
     trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
     return {
-        str(name): {int(e["epoch"]): float(e["val_top1_percent"]) for e in history if e.get("val_top1_percent")}
+        str(name): {
+            int(e["epoch"]): float(e["val_top1_percent"])
+            for e in history
+            if plain(e.get("val_top1_percent")) is not None
+        }
         for name, history in zip(trained["id"], trained["history"], strict=True)
     }
 

@@ -67,7 +67,7 @@ def row_of(rows: pd.DataFrame, label: str) -> pd.Series | None:
 def gap_text(gap: Estimate | None) -> str:
     """ "−0.6 points [−2.1, +0.9], n = 3"."""
     if gap is None:
-        return "no seed in common"
+        return NOTHING
     between = "" if gap.low is None else f" [{signed(gap.low)}, {signed(gap.high)}]"
     failed = f"; {clean(gap.failed)}" if gap.failed else ""
     return f"{signed(gap.value)} points{between}, n = {gap.n}{failed}{', no verdict' if gap.withheld else ''}"
@@ -407,7 +407,7 @@ def overtaking(tables: dict[str, pd.DataFrame], rows: pd.DataFrame) -> list[str]
             }
             words = "; ".join(f"{words}: {text}" for words, text in texts.items())
             if len(set(texts.values())) == 1:
-                words = f"{next(iter(texts.values()))} tokens: forward, in a training step, and the mixer alone"
+                words = f"forward, in a training step, and the mixer alone: {next(iter(texts.values()))}"
             by_text.setdefault(words, []).append(clean(label))
     lines = [f"{listing(names)}: {words}." for words, names in by_text.items()]
     if not lines:
@@ -417,7 +417,7 @@ def overtaking(tables: dict[str, pd.DataFrame], rows: pd.DataFrame) -> list[str]
         ratio = trained_ratio(tables["latency"], trained, "net_forward")
         if trained is not None and ratio != NOTHING:
             lines.append(
-                f"{clean(label)} in the trained net, {trained['tokens']:,} tokens: {ratio} of attention's time"
+                f"{clean(label)} in the trained net, {trained['tokens']:,} tokens, time over attention's: {ratio}"
             )
     return lines
 

@@ -121,7 +121,7 @@ def _why_open(part: Part, finding: Finding, still_open: int) -> list[str]:
             reasons.append(f"{n}; the interval lies on the other side, but {many}")
         else:
             reasons.append(f"{n}; the interval includes the threshold")
-        if len(finding.parts) > 1:
+        if len(finding.parts) > 1 and (still_open < len(finding.parts) or not part.too_few):
             decided = len(finding.parts) - still_open
             reasons.append(f"{decided} of {len(finding.parts)} comparisons lie on the claimed side")
         if part.note and part.low is not None:
@@ -179,8 +179,8 @@ def people(verdicts: Sequence[Verdict]) -> str:
         "anything else; why, and what would decide it, stands under each claim below. A verdict is about the setting "
         "in which it was measured here, not the one that the claim was made on. Where a claim needs several "
         "comparisons, all must support it; one contradicts it, by an interval widened for their number. Shown is the "
-        "one that decides. Intervals of accuracies are over seeds and test images, of times over rounds; bytes "
-        "are counted and have none. Verdicts are not corrected for the number of claims.",
+        "one that decides. Intervals of accuracies are over seeds and test images, of times over sittings (of "
+        "fewer than three, which decide nothing, over their rounds); bytes are counted and have none. Verdicts are not corrected for the number of claims.",
         _glance(verdicts),
     ]
     for claim in dict.fromkeys(v.claim.id for v in verdicts):

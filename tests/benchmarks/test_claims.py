@@ -308,6 +308,16 @@ def test_no_verdict_rests_on_fewer_than_three_sittings(tmp_path, sittings):
     for claim in ("fft-trains-faster", "spectral-mixers-grow-as-n-log-n"):
         verdict = verdict_on(claim, tmp_path)
         assert verdict.outcome == UNDECIDED and verdict.n == sittings and "sitting" in verdict.n_text
+        assert "too few to decide" in verdict.reason and "0 of" not in verdict.reason  # none is off the claimed side
+        assert "SITTINGS=3" in verdict.claim.command and "three times" in verdict.claim.measurement
+
+
+def test_a_share_of_an_accuracy_of_nothing_is_not_measured(tmp_path):
+    for seed in range(SEEDS):
+        save_accuracy(tmp_path, "fft_real", 20.0 + seed, seed)
+        save_accuracy(tmp_path, "attention", 0.0, seed)
+    verdict = verdict_on("fft-reaches-attention", tmp_path)
+    assert verdict.outcome == UNDECIDED and verdict.n == 0
 
 
 def test_interpolation_is_in_the_logarithm_and_never_beyond_what_was_measured():

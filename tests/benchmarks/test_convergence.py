@@ -61,6 +61,14 @@ def group_of(folder: Path) -> Long:
     return group
 
 
+def test_an_epoch_of_no_right_answer_counts(tmp_path):
+    for mixer in CURVES:
+        history = [{"epoch": e, "val_top1_percent": 0.0 if e == 5 else 30.0} for e in range(1, 21)]
+        metrics = {"test_top1_percent": 30.0, "val_top1_percent": 30.0}
+        save(tmp_path, make_trial("accuracy", mixer, epochs=20), metrics, history)
+    assert group_of(tmp_path).checkpoints == [5, 20]
+
+
 def test_accuracies_are_those_of_the_epochs_that_the_runs_have(tmp_path):
     group = group_of(fill_long(tmp_path, 60))
     assert group.checkpoints == [5, 20, 60]

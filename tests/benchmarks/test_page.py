@@ -158,6 +158,16 @@ def test_headlines_say_the_gap_by_seed_and_the_crossing(results):
     assert shown["attention(backend=plain)"].gap == "–"
 
 
+def test_the_page_says_what_a_ratio_of_times_is_and_which_sittings_it_is_of(results):
+    group = make_groups(results)[1]
+    lines = answers(group.sample, dict(group.tables), group.frame)[3].lines
+    assert all(not re.search("(settled|sitting).*(tokens|attention)", line) for line in lines)
+    assert any(re.search(r"time over attention's: .*\), one sitting$", line) for line in lines)
+    html = write_page(results, [group]).read_text(encoding="utf-8")
+    caption = html[html.index("Cheaper: time per image") :][:600]
+    assert "median" not in caption and "interval over sittings" in caption
+
+
 def test_a_long_table_is_cut_and_says_so(tmp_path, monkeypatch):
     folder = fill(tmp_path)
     whole = write_page(folder, make_groups(folder)).read_text(encoding="utf-8")
