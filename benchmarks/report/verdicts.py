@@ -180,7 +180,8 @@ def people(verdicts: Sequence[Verdict]) -> str:
         "in which it was measured here, not the one that the claim was made on. Where a claim needs several "
         "comparisons, all must support it; one contradicts it, by an interval widened for their number. Shown is the "
         "one that decides. Intervals of accuracies are over seeds and test images, of times over sittings (of "
-        "fewer than three, which decide nothing, over their rounds); bytes are counted and have none. Verdicts are not corrected for the number of claims.",
+        "fewer than three, which decide nothing, over their rounds); bytes are counted and have none. "
+        "Verdicts are not corrected for the number of claims.",
         _glance(verdicts),
     ]
     for claim in dict.fromkeys(v.claim.id for v in verdicts):
