@@ -376,7 +376,7 @@ def patches_or_mixing(sample: Sample, rows: pd.DataFrame, tables: Mapping[str, p
     if others.empty or withheld(without):
         return ["Withheld: a third or more of the runs failed."]
     best = others.sort_values("test_top1_percent_mean").iloc[-1]
-    share = 100 * without["test_top1_percent_mean"] / best["test_top1_percent_mean"]
+    share = 100 * without["test_top1_percent_mean"] / (best["test_top1_percent_mean"] or 1.0)  # 0 of 0 is 0
     gap = sample.difference(best, without)
     doubt = "" if sign(gap) else " Too small to tell whether mixing changes anything."
     return [
