@@ -58,7 +58,8 @@ help: ## this page
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-11s %s\n", $$1, $$2 }'
 	@echo
 	@echo 'variables: $(wordlist 1,12,$(VARIABLES))'
-	@echo '           $(wordlist 13,99,$(VARIABLES))'
+	@echo '           $(wordlist 13,23,$(VARIABLES))'
+	@echo '           $(wordlist 24,99,$(VARIABLES))'
 	@echo '  a list where that makes sense: MIXER="fft*,attention" SEED=0,1,2 IMAGE_SIZE=16,32'
 	@echo '  ARGS="--no-coordinates" passes anything else; python -m benchmarks help explains every flag'
 	@echo '  PYTHON=python3 uses an interpreter that has the packages (conda, an NGC container) instead of .venv'

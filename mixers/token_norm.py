@@ -49,8 +49,10 @@ class _NormOverChannels(torch.autograd.Function):
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, mean, inverse = ctx.saved_tensors
         if torch.is_grad_enabled():  # for a second derivative
-            y = _by_operator(x, weight, bias, ctx.eps)
-            return *torch.autograd.grad(y, (x, weight, bias), outputs, create_graph=True), None
+            y, needed = _by_operator(x, weight, bias, ctx.eps), ctx.needs_input_grad[:3]
+            inputs = [tensor for tensor, need in zip((x, weight, bias), needed, strict=True) if need]
+            gradients = iter(torch.autograd.grad(y, inputs, outputs, create_graph=True))
+            return *(next(gradients) if need else None for need in needed), None
         g, centred = outputs[0].flatten(2), x.flatten(2) - mean
         products = g * centred
         row = weight / len(weight)

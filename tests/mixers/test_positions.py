@@ -12,6 +12,7 @@ import torch.fx
 import torch.nn.functional as F
 from mixer_checks import default_dtype
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mixers import MixerError, MixerNet
 from mixers.backbone import make_norm
@@ -50,6 +51,12 @@ def test_positions_are_added_right_behind_the_stem(positions: str, mixer: str, s
         added = net.positions.weight if positions == "learned" else _sines(16, *net.grid)
         tokens = plain.stem(x) + added
         torch.testing.assert_close(net.forward_features(x), plain.norm(plain.blocks(tokens)))
+
+
+@every_kind
+def test_a_net_with_positions_is_made_of_fake_tensors_as_plans_and_memory_estimates_make_it(positions: str) -> None:
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert _net(positions)(torch.randn(2, 3, 16, 32)).shape == (2, 5)
 
 
 def test_learned_positions_start_small_are_counted_and_leave_the_other_weights_as_they_are() -> None:
@@ -217,3 +224,17 @@ def test_the_norm_takes_tokens_as_they_lie_and_pytorchs_operator_where_that_know
         assert torch.autograd.forward_ad.unpack_dual(dual).tangent is not None
     torch.testing.assert_close(torch.fx.symbolic_trace(norm)(x), y)
     assert len(calls) <= 3  # the traced modules, in eager mode
+
+
+@pytest.mark.parametrize("learned", [(True, False, False), (False, True, True), (True, True, False)], ids=str)
+def test_second_derivatives_where_some_of_input_gain_and_bias_are_frozen(learned: tuple[bool, ...]) -> None:
+    torch.manual_seed(0)
+    tensors = [torch.randn(shape, dtype=torch.float64) for shape in ((2, 5, 3, 4), (5,), (5,))]
+    free = [tensor.requires_grad_() for tensor, needs in zip(tensors, learned, strict=True) if needs]
+
+    def seconds(y: Tensor) -> tuple[Tensor, ...]:
+        first = torch.autograd.grad(y.pow(3).sum(), free, create_graph=True)
+        return torch.autograd.grad(sum(g.square().sum() for g in first), free)
+
+    plain = F.layer_norm(tensors[0].movedim(1, -1), (5,), tensors[1], tensors[2], 1e-5).movedim(-1, 1)
+    torch.testing.assert_close(seconds(norm_over_channels(*tensors, 1e-5)), seconds(plain))
