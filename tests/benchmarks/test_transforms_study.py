@@ -347,3 +347,17 @@ def test_real_runs_of_a_users_matrix_and_a_learned_one(tmp_path, capsys):
     trainer = measure.Trainer(request)
     trainer.train(measure.trials_of([learned], study, request))
     assert [result.record.status for result in trainer.results] == ["ok"]
+
+
+def test_a_bad_matrix_is_told_before_any_data_are_looked_for(tmp_path, capsys):
+    said = refused(
+        capsys,
+        "transforms",
+        "--data-dir",
+        str(tmp_path),
+        "--results",
+        str(tmp_path),
+        "--matrix",
+        str(tmp_path / "m.npy"),
+    )
+    assert "there is no file" in said and "cifar" not in said.lower()

@@ -33,6 +33,7 @@ from benchmarks.studies.transforms.predictors import predictors_of
 from benchmarks.studies.transforms.record import COVARIANCE, FOLDER, MATRICES, Member, Study, find_study, runs_of
 from benchmarks.trial import Trial
 from mixers import MixerError
+from mixers.matrix import matrix_in, read_bytes
 from mixers.registry import mixer_entry
 
 SEEDS = (0, 1, 2, 3)
@@ -155,14 +156,26 @@ def member_of(
     )
 
 
+def check_file(path: Path) -> None:
+    """Holds a user's file to its name and form, before there is a study to hold it to.
+
+    Raises:
+        UserError: it is no .npy file of a matrix.
+    """
+    if path.suffix != ".npy" or not re.fullmatch(r"[\w.-]+", path.name):
+        raise UserError(f"--matrix is {path.name!r}; allowed: a file NAME.npy, of letters, digits, - and _")
+    try:
+        matrix_in(path.name, read_bytes(path))
+    except MixerError as error:
+        raise UserError(str(error)) from error
+
+
 def own_member(path: Path, study: Study, results: Path) -> Member:
     """A user's matrix as a member of the study, with what the study predicts of it.
 
     Raises:
-        UserError: the file is no such matrix, or is named as a transform of the study is.
+        UserError: the matrix is of another size, or its file is named as a transform of the study is.
     """
-    if path.suffix != ".npy" or not re.fullmatch(r"[\w.-]+", path.name):
-        raise UserError(f"--matrix is {path.name!r}; allowed: a file NAME.npy, of letters, digits, - and _")
     if path.stem in {member.name for member in study.members if member.role != "own"}:
         raise UserError(f"--matrix is {path.name!r}, which is a transform of the study; rename the file")
     covariance = np.load(results / FOLDER / COVARIANCE, allow_pickle=False).astype(np.float64)

@@ -12,7 +12,7 @@ from benchmarks.measure.budget import Budget, left_lines
 from benchmarks.measure.plan import Request
 from benchmarks.studies.transforms.design import add_designed
 from benchmarks.studies.transforms.matrices import TRANSFORMS
-from benchmarks.studies.transforms.measure import SEEDS, Trainer, open_study, own_member, trials_of
+from benchmarks.studies.transforms.measure import SEEDS, Trainer, check_file, open_study, own_member, trials_of
 from benchmarks.studies.transforms.predictors import PREDICTORS
 from benchmarks.studies.transforms.record import Member, Study, find_study, prediction, runs_of
 from benchmarks.studies.transforms.report import sentences, write_transforms
@@ -40,6 +40,8 @@ def run(request: Request, how: How) -> int:
     """
     if how.matrix is not None and how.design:
         raise UserError("--matrix and --design are two questions; ask one at a time")
+    if how.matrix is not None:
+        check_file(how.matrix)
     study = open_study(request)
     own = None if how.matrix is None else _own(how.matrix, study, request.results)
     budget = Budget(how.budget_s, len(TRANSFORMS) * len(SEEDS))
