@@ -16,7 +16,7 @@ override given = $(findstring command line,$(origin $(1)))
 override quote = '$(subst ','\'',$(1))'
 
 # What is mistyped ends here, before anything is set up or run.
-override nearest = $(shell $(if $(call given,PYTHON),$(PYTHON),python3) -c 'import sys; from benchmarks.errors import nearest; \
+override nearest = $(shell $(if $(call given,PYTHON),$(PYTHON),python3) -c 'import sys; from benchmarks.contract.errors import nearest; \
   print(nearest(sys.argv[1].upper().replace("-", "_") if sys.argv[2].isupper() else sys.argv[1], sys.argv[2:]))' \
   $(call quote,$(1)) $(2) 2>/dev/null)
 override known = $(or $(strip $(call nearest,$(1),$(2))),Known: $(2))

@@ -7,9 +7,9 @@ import math
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.errors import UserError
-from benchmarks.record import STATUSES, content_of, machine_key, one_line_errors, read_json, write_json
-from benchmarks.trial import Trial
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.record import STATUSES, content_of, machine_key, one_line_errors, read_json, write_json
+from benchmarks.contract.trial import Trial
 
 SCHEMA_VERSION = 1
 FOLDER = "atlas"  # in the results folder

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from benchmarks import interrupt
+from benchmarks.contract.errors import UserError, nearest, printable
+from benchmarks.contract.record import make_results_folder
+from benchmarks.contract.trial import CHOICES, flag, parse_size
 from benchmarks.ending import say_outcome, say_ranking, say_rows, say_where
-from benchmarks.errors import UserError, nearest, printable
-from benchmarks.record import make_results_folder
-from benchmarks.trial import CHOICES, flag, parse_size
 
 if TYPE_CHECKING:
+    from benchmarks.contract.trial import Trial
     from benchmarks.measure.plan import Plan, Request
     from benchmarks.measure.run import Result
-    from benchmarks.trial import Trial
 
 log = logging.getLogger("benchmarks")
 
@@ -143,7 +143,7 @@ def _say_net_choosers(plan: Plan) -> None:
 
 def report(options: argparse.Namespace) -> int:
     """Tables, plots and the page again, from the records alone."""
-    from benchmarks.record import load_records
+    from benchmarks.contract.record import load_records
     from benchmarks.report.atlas import write_atlas
     from benchmarks.report.build import write_report
     from benchmarks.sources import other_code_line
@@ -193,7 +193,7 @@ def atlas(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     """What is done, running, failed, and how long the rest takes, from the results folder alone."""
-    from benchmarks.status import lines_of, read_status
+    from benchmarks.contract.status import lines_of, read_status
 
     _only(options, ("results",))
     print("\n".join(lines_of(read_status(options.results))))
@@ -214,11 +214,11 @@ def validate(options: argparse.Namespace) -> int:
 
 def speed(options: argparse.Namespace) -> int:
     """Ratios: our transforms beside torch.fft and naive forms, our training loop beside timm's."""
+    from benchmarks.contract.profiles import CORE_MIXERS
+    from benchmarks.contract.record import cores
     from benchmarks.measure.attempt import Failed
     from benchmarks.measure.plan import Plan, Request
     from benchmarks.measure.speed import file_name, write_speed
-    from benchmarks.profiles import CORE_MIXERS
-    from benchmarks.record import cores
 
     _only(options, ("threads", "data_dir", "results", "device", "budget"))
     device = Plan(Request(dataset="cifar100", device=options.device)).device if options.device else "cpu"
@@ -465,9 +465,9 @@ def _measure(options: argparse.Namespace, trials: list[Trial], report: bool) -> 
     """Measures the trials; returns what came of them, and those that the budget did not suffice for."""
     from tqdm.contrib.logging import logging_redirect_tqdm
 
+    from benchmarks.contract.status import write_plan
     from benchmarks.measure.budget import Budget
     from benchmarks.measure.run import Runner
-    from benchmarks.status import write_plan
 
     if options.sittings is not None and all(trial.kind != "latency" for trial in trials):
         raise UserError(f"{options.verb} has no use for --sittings; type it with latency, or with bench-all")
@@ -510,7 +510,7 @@ def _until(options: argparse.Namespace) -> float | None:
 
 
 def _say_threads(workers: int, trials: list[Trial]) -> None:
-    from benchmarks.record import cores
+    from benchmarks.contract.record import cores
 
     most = max((t.threads for t in trials if t.device == "cpu" and t.kind in ("accuracy", "tuning")), default=0)
     if workers > 1 and workers * most > cores():

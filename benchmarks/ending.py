@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.errors import UserError, printable
+from benchmarks.contract.errors import UserError, printable
 
 if TYPE_CHECKING:
+    from benchmarks.contract.record import Record
+    from benchmarks.contract.trial import Trial
     from benchmarks.measure.run import Result
-    from benchmarks.record import Record
-    from benchmarks.trial import Trial
 
 
 def say_outcome(results: Sequence[Result], left: Sequence[Trial], single: bool, folder: Path) -> int:

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.trial import Trial
+from benchmarks.contract.trial import Trial
 
 ROOT = Path(__file__).resolve().parent.parent
 EQUAL_FILE = Path(__file__).with_name("equal_sources.json")
@@ -34,7 +34,8 @@ MEASURES = {  # by kind of trial: where measuring begins
 }
 # what carries names, files and errors, and computes no result
 LEFT_OUT = {"mixers.registry", "mixers.blocks", "mixers.timm_models", "mixers.register_with_timm"}
-LEFT_OUT |= {f"benchmarks.{name}" for name in ("errors", "record", "schema", "trial", "sources", "processor")}
+LEFT_OUT |= {f"benchmarks.contract.{name}" for name in ("errors", "record", "schema", "trial")}
+LEFT_OUT |= {"benchmarks.sources", "benchmarks.processor"}
 
 MOST_NAMED = 5  # mixers, in one line
 Place = tuple[str, str]  # a module and a name in it; "*": all of it

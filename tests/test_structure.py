@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.contract.metrics import METRICS, WORDS
 from benchmarks.measure.data import DATASETS, load_data
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.train import train
-from benchmarks.report.metrics import METRICS, WORDS
 from mixers import create_mixer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,12 +55,14 @@ def test_imports_go_one_way(folder, forbidden):
         assert not wrong, f"{path.relative_to(ROOT)} imports {', '.join(wrong)}"
 
 
-def test_both_wings_stand_on_trial_and_record_which_know_neither():
-    for name in ("trial.py", "record.py", "errors.py", "profiles.py", "tuning.py"):
-        wrong = {
-            n for n in imported(ROOT / "benchmarks" / name) if n.startswith(("benchmarks.measure", "benchmarks.report"))
-        }
-        assert not wrong, name
+def test_both_wings_stand_on_the_contract_which_knows_neither_nor_torch():
+    for path in files("benchmarks/contract"):
+        wrong = {name for name in imported(path) if name.startswith(("benchmarks.measure", "benchmarks.report"))}
+        assert not wrong, path.name
+    code = "import sys, pkgutil, benchmarks.contract as c, importlib\n"
+    code += "for m in pkgutil.iter_modules(c.__path__): importlib.import_module(f'benchmarks.contract.{m.name}')\n"
+    code += "assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def written_metrics() -> set[str]:
@@ -99,7 +103,7 @@ def test_every_metric_stands_in_the_results_readme_as_it_is_described():
 def test_every_field_of_a_trial_stands_in_the_results_readme():
     import dataclasses
 
-    from benchmarks.trial import Trial
+    from benchmarks.contract.trial import Trial
 
     text = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(\w+)`", text[text.index("## Trial") : text.index("## Metrics")]))

@@ -48,7 +48,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.atlas_record import FOLDER, SCHEMA_VERSION, AtlasRecord
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.record import Record, code_version, environment, now
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import DATASETS, load_data
 from benchmarks.measure.device import set_math_mode
@@ -56,8 +58,6 @@ from benchmarks.measure.one_trial import one_line, place_of
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
 from benchmarks.measure.train import build_net
-from benchmarks.record import Record, code_version, environment, now
-from benchmarks.trial import Trial
 from mixers import MixerNet
 
 IMAGES = 4  # held-out images to average over

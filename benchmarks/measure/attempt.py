@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
 from benchmarks.measure.compare import interleaved
 from benchmarks.measure.device import free_memory
 from benchmarks.measure.memory import FREE_SHARE, free_bytes, is_out_of_memory, predict_peak_bytes

@@ -21,7 +21,7 @@ from scipy import stats
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
 from benchmarks.measure.data import DatasetInfo
 
 PAD_FRACTION = 1 / 8  # of the side, before the random crop: 4 px at 32

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import psutil
 
-from benchmarks.record import cores
-from benchmarks.trial import Trial
+from benchmarks.contract.record import cores
+from benchmarks.contract.trial import Trial
 
 REPORT_S = 8.0  # tables, plots and page of a few records, the drawing library loaded included
 REPORT_RECORD_S = 0.02  # and of each record more

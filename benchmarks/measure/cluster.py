@@ -20,13 +20,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.record import SETTINGS
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.one_trial import Measured
 from benchmarks.measure.progress import TRAINED, outcome_line
 from benchmarks.measure.run import Result, Runner
-from benchmarks.record import SETTINGS
-from benchmarks.trial import Trial
 from mixers.blocks import mixers_in
 from mixers.registry import mixer_entry
 

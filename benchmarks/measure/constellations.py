@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
 
 NUM_CLASSES = 10
 DOTS = 5

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.data import DATASETS
 from benchmarks.measure.flops import flops_and_unknown
 from benchmarks.measure.match import match_ratio
 from benchmarks.measure.memory import peak_bytes
 from benchmarks.measure.train import autocast, build_net, make_optimizer, method_of
-from benchmarks.trial import Trial
 
 MOST_LETTERS = 1000  # of a word in a record
 

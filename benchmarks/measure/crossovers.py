@@ -21,10 +21,10 @@ from typing import Any
 
 import torch
 
+from benchmarks.contract.record import atomic_write, code_version, environment, machine_name
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.attempt import Deadline, hold_to, interleaved_or_why, let_go, timed_call, why
 from benchmarks.measure.device import set_math_mode
-from benchmarks.record import atomic_write, code_version, environment, machine_name
-from benchmarks.trial import Trial
 from mixers import Mixer, MixerError, create_mixer
 from mixers.attention import BACKENDS
 

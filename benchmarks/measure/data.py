@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.trial import Trial
 from benchmarks.measure import constellations, mosaics
-from benchmarks.trial import Trial
 
 CONNECT_TIMEOUT_S = 10
 HOLD_OUT_SEED = 0  # one held-out part for all trials and seeds

@@ -29,12 +29,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.errors import UserError, printable
+from benchmarks.contract.errors import UserError, printable
+from benchmarks.contract.record import PACKAGES, atomic_write, code_version, write_json
+from benchmarks.contract.status import duration
 from benchmarks.measure.budget import Budget
 from benchmarks.measure.device import clock, free_memory, set_math_mode, tf32_allowed
 from benchmarks.processor import cpu_name, kind_of, processor
-from benchmarks.record import PACKAGES, atomic_write, code_version, write_json
-from benchmarks.status import duration
 
 FOLDER = "gpu-check"  # in the results folder
 PAGE = "gpu-check.md"

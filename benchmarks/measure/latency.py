@@ -38,12 +38,12 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from benchmarks.contract.record import now
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.data import DATASETS
 from benchmarks.measure.latency_metrics import METRIC_OF, matmul_flops, metrics_of
 from benchmarks.measure.memory import FREE_SHARE, NO_MEMORY, free_bytes, needs_numbers, predict_peak_bytes
 from benchmarks.measure.train import build_net
-from benchmarks.record import now
-from benchmarks.trial import Trial
 from mixers import UnsupportedSize, create_mixer
 from mixers.blocks import is_per_block, mixers_in
 from mixers.registry import mixer_entry

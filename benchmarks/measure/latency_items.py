@@ -31,13 +31,13 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from benchmarks.contract.trial import Trial
 from benchmarks.measure import device
 from benchmarks.measure.compiled import Compiled
 from benchmarks.measure.latency import DRIFT_ROUND, PLAN_VARIABLE, Item, is_out_of_memory
 from benchmarks.measure.latency_metrics import MATMUL_SIDE
 from benchmarks.measure.memory import free_bytes, peak_bytes
 from benchmarks.measure.train import autocast, build_net, method_of
-from benchmarks.trial import Trial
 from mixers import Mixer, MixerNet, create_mixer
 from mixers.blocks import mixer_of_each_block
 from mixers.registry import mixer_entry

@@ -12,10 +12,10 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from benchmarks.contract.record import Record
+from benchmarks.contract.trial import Trial
 from benchmarks.ratios import ratio_of, round_key, sittings_of
-from benchmarks.record import Record
 from benchmarks.sources import parts_of_other_code
-from benchmarks.trial import Trial
 
 APART_S = 3600.0  # between the beginnings of two sittings
 MOST_SITTINGS = 100

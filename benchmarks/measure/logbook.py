@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from benchmarks.errors import UserError, nearest, printable
-from benchmarks.trial import Trial
+from benchmarks.contract.errors import UserError, nearest, printable
+from benchmarks.contract.trial import Trial
 
 KINDS = ("tensorboard", "wandb")
 PROJECT = "token-mixers"

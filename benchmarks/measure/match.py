@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.data import DATASETS
-from benchmarks.trial import Trial
 from mixers import MixerNet, UnsupportedSize
 
 MATCHED_TO = "attention"  # whose budget the others are widened to, at the width that was asked for

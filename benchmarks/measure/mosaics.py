@@ -23,7 +23,7 @@ import math
 import torch
 from torch import Tensor
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
 
 CELLS = 4  # a side
 MIN_SIZE = 2 * CELLS  # pixels; below, dominoes have no halves

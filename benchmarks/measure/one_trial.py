@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.errors import Diverged, OutOfTime, UserError
+from benchmarks.contract.errors import Diverged, OutOfTime, UserError
+from benchmarks.contract.record import atomic_write, environment, machine_key
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.cost import measure_cost
 from benchmarks.measure.data import DATASETS, load_data
 from benchmarks.measure.device import free_memory, set_math_mode
@@ -25,8 +27,6 @@ from benchmarks.measure.memory import free_bytes, is_out_of_memory
 from benchmarks.measure.process import Heartbeat
 from benchmarks.measure.progress import TRAINED
 from benchmarks.measure.train import train, training_step_bytes
-from benchmarks.record import atomic_write, environment, machine_key
-from benchmarks.trial import Trial
 from mixers import UnsupportedSize
 from mixers.registry import mixer_entry
 

@@ -8,8 +8,8 @@ import io
 import json
 from pathlib import Path
 
+from benchmarks.contract.record import atomic_write, code_version, environment, machine_name, now
 from benchmarks.measure.peers_run import Outcome, PeerComparison, PeerFailure
-from benchmarks.record import atomic_write, code_version, environment, machine_name, now
 
 FILES = ("peers.json", "peers.csv", "peers.md")
 OK = {"status": "ok", "reason": None}  # of a row that was measured

@@ -23,7 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.collector import without_collector
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.attempt import (
     Deadline,
     WrongOutput,
@@ -35,7 +36,6 @@ from benchmarks.measure.attempt import (
 from benchmarks.measure.compare import Comparison, compare
 from benchmarks.measure.memory import FREE_SHARE, free_bytes, predict_peak_bytes
 from benchmarks.measure.peers import PAIRS, Pair
-from benchmarks.trial import Trial
 from mixers import Mixer, create_mixer, list_mixers
 from mixers.registry import mixer_entry, split_mixers
 

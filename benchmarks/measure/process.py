@@ -41,9 +41,9 @@ from typing import Any, Self
 from tqdm import tqdm
 
 from benchmarks import interrupt
-from benchmarks.errors import UserError
-from benchmarks.record import atomic_write, now, without_nan
-from benchmarks.trial import Trial
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.record import atomic_write, now, without_nan
+from benchmarks.contract.trial import Trial
 
 tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a process that is killed leaves behind
 HEARTBEAT_S = 5.0

@@ -18,16 +18,16 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from benchmarks.errors import printable
+from benchmarks.contract.errors import printable
+from benchmarks.contract.record import Record
+from benchmarks.contract.status import duration
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.data import DATASETS
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.latency import Item
 from benchmarks.measure.latency_metrics import METRIC_OF
 from benchmarks.measure.memory import free_bytes
 from benchmarks.measure.train import autocast, build_net, training_step_bytes
-from benchmarks.record import Record
-from benchmarks.status import duration
-from benchmarks.trial import Trial
 from mixers import MixerError
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,10 @@ from pathlib import Path
 
 import filelock
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.record import Record, code_of, environment, machine_key, make_results_folder, now, set_aside
+from benchmarks.contract.schema import check_can_write
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.budget import Budget
 from benchmarks.measure.data import load_data
 from benchmarks.measure.device import set_math_mode
@@ -47,10 +50,7 @@ from benchmarks.measure.process import (
 )
 from benchmarks.measure.progress import TRAINED, Progress, process_of
 from benchmarks.measure.train import training_step_bytes
-from benchmarks.record import Record, code_of, environment, machine_key, make_results_folder, now, set_aside
-from benchmarks.schema import check_can_write
 from benchmarks.sources import other_code_line, parts_of_other_code
-from benchmarks.trial import Trial
 from mixers.blocks import mixers_in
 from mixers.registry import mixer_entry
 

@@ -22,7 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.errors import Diverged, UserError
+from benchmarks.contract.errors import Diverged, UserError
+from benchmarks.contract.record import atomic_write, code_version, cores, environment, now, without_nan
+from benchmarks.contract.trial import RESULTS_VERSION, Trial
 from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import DATASETS, ImageData, batches, hold_out, load_data
 from benchmarks.measure.device import set_math_mode
@@ -30,8 +32,6 @@ from benchmarks.measure.memory import is_out_of_memory
 from benchmarks.measure.one_trial import one_line
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.train import evaluate, evaluation_pass
-from benchmarks.record import atomic_write, code_version, cores, environment, now, without_nan
-from benchmarks.trial import RESULTS_VERSION, Trial
 from mixers import Spectracles
 from mixers.spectracles import equal_width
 

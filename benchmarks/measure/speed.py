@@ -23,6 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.contract.record import atomic_write, code_version, environment, machine_name
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.attempt import Deadline, Failed, hold_to, interleaved_or_why, let_go, why
 from benchmarks.measure.compare import Comparison, ratio_words
 from benchmarks.measure.device import set_math_mode
@@ -30,8 +32,6 @@ from benchmarks.measure.naive_forms import NAIVE_FORMS, YARDSTICK, naive_forms
 from benchmarks.measure.peer_modules import unwound
 from benchmarks.measure.timm_loop import compare_loops, compare_with_matrix_rate
 from benchmarks.ratios import ratio_of_lists
-from benchmarks.record import atomic_write, code_version, environment, machine_name
-from benchmarks.trial import Trial
 from mixers import Mixer, create_mixer
 from mixers.attention import BACKENDS
 

@@ -37,14 +37,14 @@ from torch import Tensor, nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from benchmarks.contract.record import atomic_write, code_version, environment, machine_name, without_nan
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.attempt import Deadline, is_the_users, let_go, why
 from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import ImageData, batches, load_data
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.one_trial import refuse_if_too_large
 from benchmarks.measure.train import autocast, build_net, learning_rate, make_optimizer
-from benchmarks.record import atomic_write, code_version, environment, machine_name, without_nan
-from benchmarks.trial import Trial
 from mixers import MixerNet
 from mixers.backbone import Block
 

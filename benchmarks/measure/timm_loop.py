@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchvision import transforms
 
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.attempt import Deadline, Failed, is_the_users, let_go, why
 from benchmarks.measure.compare import Comparison, compare
 from benchmarks.measure.data import BINARY_FOLDER, PICKLE_FOLDER, ImageData, load_data
@@ -36,7 +37,6 @@ from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.latency_metrics import MATMUL_SIDE
 from benchmarks.measure.one_trial import refuse_if_too_large
 from benchmarks.measure.train import build_net, train
-from benchmarks.trial import Trial
 
 ROUNDS = 5
 STEPS = {"cpu": 4, "cuda": 64}  # of each loop in one round

@@ -26,13 +26,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from benchmarks.errors import Diverged, OutOfTime, UserError
+from benchmarks.contract.errors import Diverged, OutOfTime, UserError
+from benchmarks.contract.record import atomic_write, set_aside
+from benchmarks.contract.trial import ADDED, RESULTS_VERSION, Trial
 from benchmarks.measure.augment import Augment
 from benchmarks.measure.data import DATASETS, ImageData, batches
 from benchmarks.measure.memory import predict_peak_bytes
 from benchmarks.measure.step import Capture, EvaluationPass, Graph, TrainingStep, compiled_blocks, cuda_graph
-from benchmarks.record import atomic_write, set_aside
-from benchmarks.trial import ADDED, RESULTS_VERSION, Trial
 from mixers import MixerNet
 
 EVALUATION_BATCH = 500

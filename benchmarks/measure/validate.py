@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.atlas_record import FOLDER, AtlasRecord
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.record import Record, machine_key
+from benchmarks.contract.trial import RESULTS_VERSION
 from benchmarks.measure.atlas import atlas_id
 from benchmarks.measure.data import DATASETS, test_labels
-from benchmarks.record import Record, machine_key
 from benchmarks.studies import TRANSFORMS
-from benchmarks.trial import RESULTS_VERSION
 
 MAIN_METRIC = {
     "accuracy": "test_top1_percent", "tuning": "val_top1_percent", "cost": "params", "latency": "forward_ms",

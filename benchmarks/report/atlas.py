@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.atlas_record import FOLDER, NUMBERS, STATES, AtlasRecord, load_atlas
-from benchmarks.record import atomic_write, machine_name
+from benchmarks.contract.record import atomic_write, machine_name
 from benchmarks.report.families import mixer_family
 from benchmarks.report.frame import TRIAL_FIELDS, comparisons, slug
 from benchmarks.report.plots_atlas import draw_atlas

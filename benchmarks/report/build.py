@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from benchmarks.collector import without_collector
+from benchmarks.contract.trial import CHOICES
 from benchmarks.report.claim_parts import Evidence
 from benchmarks.report.convergence_files import page_sections, write_convergence, write_settled
 from benchmarks.report.frame import results_frame, split_groups
@@ -14,7 +15,6 @@ from benchmarks.report.page import Group, write_page
 from benchmarks.report.plots import make_plots
 from benchmarks.report.table_files import table_files
 from benchmarks.report.verdicts import judge_groups, write_verdicts
-from benchmarks.trial import CHOICES
 
 OWNED = {"tables": (".csv", ".md"), "plots": (".png", ".svg")}  # what this report writes, and so what it may delete
 

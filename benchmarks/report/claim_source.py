@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
 from benchmarks.report.claim_parts import INFINITE, Evidence, Finding, Part, Range, make_part
 from benchmarks.report.predictions import Folders, folders
 from benchmarks.report.statistics import FAILED, failed_words, mean_interval, too_many_failed

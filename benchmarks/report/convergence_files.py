@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.record import atomic_write
+from benchmarks.contract.record import atomic_write
 from benchmarks.report.claim_parts import Evidence
 from benchmarks.report.convergence import (
     HOLDS_ABOVE,

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from benchmarks.record import atomic_write
+from benchmarks.contract.record import atomic_write
 from benchmarks.report.labels import END_GAP, text_size
 from benchmarks.report.style import CAPTION_SIZE, RC, TICK_SIZE
 

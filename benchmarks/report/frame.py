@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.chosen_nets import CHOSEN, ChosenNets
-from benchmarks.errors import UserError
-from benchmarks.profiles import USUAL_NET
+from benchmarks.contract.chosen_nets import CHOSEN, ChosenNets
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.metrics import METRICS
+from benchmarks.contract.profiles import USUAL_NET
+from benchmarks.contract.record import Record, load_records, machine_name, processor_kind
+from benchmarks.contract.trial import ADDED, Trial
 from benchmarks.ratios import round_key, sittings_of
-from benchmarks.record import Record, load_records, machine_name, processor_kind
 from benchmarks.report.families import mixer_family
-from benchmarks.report.metrics import METRICS
-from benchmarks.trial import ADDED, Trial
 
 TRIAL_FIELDS = [field.name for field in dataclasses.fields(Trial)]
 SPEEDS = ("train_s", "train_images_per_s", "overhead_percent", "compile_s")  # of a training run, not its accuracy

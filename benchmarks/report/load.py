@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.errors import UserError, nearest
+from benchmarks.contract.errors import UserError, nearest
+from benchmarks.contract.trial import Trial
 from benchmarks.report.frame import GROUP, comparisons, plain, results_frame
 from benchmarks.report.tables import (
     ACCURACY_SETTING,
@@ -21,7 +22,6 @@ from benchmarks.report.tables import (
     same_rows,
     summary_table,
 )
-from benchmarks.trial import Trial
 
 SETTINGS = ("main", "all")
 TIMES = ("started", "ended")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from benchmarks.chosen_nets import CHOSEN
+from benchmarks.contract.chosen_nets import CHOSEN
 from benchmarks.report.text import clean, listing, span_of
 
 SETTING_WORDS = (

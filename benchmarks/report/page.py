@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmarks.atlas_record import FOLDER, load_atlas
-from benchmarks.record import atomic_write
+from benchmarks.contract.record import atomic_write
 from benchmarks.report import atlas
 from benchmarks.report.page_answers import PASSES, answers, headlines
 from benchmarks.report.page_charts import latency_sweeps, patch_sweeps, settings

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.contract.metrics import METRICS
 from benchmarks.ratios import few_sittings
 from benchmarks.report.commands import latency_command, train_command
 from benchmarks.report.frame import USUAL, as_compared, comparisons, plain, row_as_compared, size_order
-from benchmarks.report.metrics import METRICS
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots_accuracy import rows_by, time_interval
 from benchmarks.report.plots_latency import copy_floor, missing_sizes, sweep_fields, sweeps

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.contract.metrics import METRICS
 from benchmarks.report.commands import train_command
 from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared, without_usual
-from benchmarks.report.metrics import METRICS
 from benchmarks.report.page_answers import mean_with_interval
 from benchmarks.report.page_charts import seeds_of
 from benchmarks.report.style import family_colour

@@ -12,10 +12,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from benchmarks.contract.metrics import METRICS
 from benchmarks.report.figures import label_room, log_axis, make_figure, save_figure, show_count, show_number, size_axis
 from benchmarks.report.frame import comparisons, plain, square_ones
 from benchmarks.report.labels import label_ends, label_points
-from benchmarks.report.metrics import METRICS
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.statistics import pareto_front
 from benchmarks.report.style import NARROW, WIDE, mixer_style, short

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from benchmarks.contract.metrics import METRICS
 from benchmarks.report.figures import label_room, log_axis, make_figure, save_figure, show_number, size_axis
 from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared, square_ones
 from benchmarks.report.labels import label_ends
-from benchmarks.report.metrics import METRICS
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.statistics import span
 from benchmarks.report.style import FLOOR_COLOUR, NARROW, WIDE, mixer_style, short

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
 
 Folders = Path | str | Sequence[Path | str]
 

@@ -21,7 +21,7 @@ import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
-from benchmarks.record import atomic_write
+from benchmarks.contract.record import atomic_write
 from benchmarks.report.text import markdown_table
 
 Floats = NDArray[np.float64]

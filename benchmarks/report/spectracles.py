@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import atomic_write, machine_name
+from benchmarks.contract.record import atomic_write, machine_name
 from benchmarks.report.statistics import mean_interval
 from benchmarks.report.text import NOTHING, count, listing, markdown, markdown_table, mean_text, percent, span_of
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.record import atomic_write
+from benchmarks.contract.record import atomic_write
+from benchmarks.contract.tuning import CLEARLY_BETTER
 from benchmarks.report import processors
 from benchmarks.report.decomposition import decomposition_table
 from benchmarks.report.frame import plain, without_usual
@@ -44,7 +45,6 @@ from benchmarks.report.text import (
     span_of,
 )  # fmt: skip
 from benchmarks.report.tuning import tuning_table
-from benchmarks.tuning import CLEARLY_BETTER
 
 Row = dict[str, Any]
 Cell = Callable[[Row], str]

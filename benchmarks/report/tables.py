@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.contract.trial import ADDED
 from benchmarks.ratios import few_sittings, ratio_of
 from benchmarks.report.frame import (
     TRIAL_FIELDS,
@@ -33,7 +34,6 @@ from benchmarks.report.statistics import (
     scaling_exponent,
     too_many_failed,
 )
-from benchmarks.trial import ADDED
 
 ATTENTION = "attention"
 ACCURACY_SETTING = [name for name in TRIAL_FIELDS if name not in ("kind", "seed", "rounds", "compiled")]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.errors import printable as clean
+from benchmarks.contract.errors import printable as clean
+from benchmarks.contract.metrics import METRICS
 from benchmarks.report.frame import plain
-from benchmarks.report.metrics import METRICS
 from benchmarks.report.statistics import round_significant
 
 NOTHING = "–"

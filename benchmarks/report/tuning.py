@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.profiles import PROFILES, USUAL_NET, Net
+from benchmarks.contract.profiles import PROFILES, USUAL_NET, Net
+from benchmarks.contract.tuning import Cell, best_cell, best_net, mean_of
 from benchmarks.report.frame import plain
 from benchmarks.report.tables import ACCURACY_SETTING, setting_order, table
-from benchmarks.tuning import Cell, best_cell, best_net, mean_of
 
 ENDS = {0: "lowest", -1: "highest"}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.record import atomic_write
+from benchmarks.contract.record import atomic_write
 from benchmarks.report.claim_parts import CONTRADICTED, SUPPORTED, UNDECIDED, Evidence, Finding, Part
 from benchmarks.report.claim_source import ComplexWeights, DepthWithoutNorm
 from benchmarks.report.claims import CLAIMS, Claim

@@ -6,8 +6,8 @@ import random
 import statistics
 from pathlib import Path
 
-from benchmarks.record import Record
-from benchmarks.trial import Trial
+from benchmarks.contract.record import Record
+from benchmarks.contract.trial import Trial
 
 MACHINE = {"torch": "2.11.0", "device": "cpu", "cpu": "AMD EPYC 9B14", "cores": 2, "threads": 1}
 OTHER = MACHINE | {"cpu": "Apple M3"}

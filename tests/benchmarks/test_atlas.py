@@ -14,11 +14,11 @@ import torch
 
 from benchmarks import cli
 from benchmarks.atlas_record import STATES, AtlasRecord
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.trial import Trial
 from benchmarks.measure import atlas
 from benchmarks.measure.plan import Request
 from benchmarks.report.atlas import pages, write_atlas
-from benchmarks.trial import Trial
 from mixers import MixerNet, create_mixer, list_mixers
 
 SMALL = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1", "--epochs", "1"]

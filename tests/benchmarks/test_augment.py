@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torchvision.transforms.v2 import functional as TF
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
 from benchmarks.measure import augment
 from benchmarks.measure.data import DATASETS
 

@@ -21,9 +21,12 @@ import psutil
 import pytest
 import torch
 
-from benchmarks import schema, sources
+from benchmarks import sources
 from benchmarks.cli import _duration
-from benchmarks.errors import UserError
+from benchmarks.contract import schema
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.record import load_records
+from benchmarks.contract.status import read_status
 from benchmarks.measure import attempt, progress, run
 from benchmarks.measure.attempt import Deadline
 from benchmarks.measure.budget import Budget, left_lines
@@ -31,9 +34,7 @@ from benchmarks.measure.one_trial import LEFT, Measured, name_of, share_left, st
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.process import Cancelled, OwnProcess, TimedOut
 from benchmarks.measure.run import Runner
-from benchmarks.record import load_records
 from benchmarks.report.frame import SPEEDS, results_frame
-from benchmarks.status import read_status
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUEST = Request(

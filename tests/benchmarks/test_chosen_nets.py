@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from synthetic import make_trial, save, save_accuracy
 
-from benchmarks.chosen_nets import CHOSEN, UNCHOSEN, ChosenNets
 from benchmarks.cli import main
+from benchmarks.contract.chosen_nets import CHOSEN, UNCHOSEN, ChosenNets
+from benchmarks.contract.profiles import NET_CHOSEN_BY, PROFILES, USUAL_NET
+from benchmarks.contract.record import load_records
+from benchmarks.contract.tuning import OTHER_NETS, best_net, choices
 from benchmarks.measure.plan import Plan, Request
-from benchmarks.profiles import NET_CHOSEN_BY, PROFILES, USUAL_NET
-from benchmarks.record import load_records
 from benchmarks.report.build import write_report
 from benchmarks.report.claim_rules import EachMixer, Evidence
 from benchmarks.report.frame import comparisons, results_frame
@@ -20,7 +21,6 @@ from benchmarks.report.leader import leader
 from benchmarks.report.paired import Sample, paired_table
 from benchmarks.report.tables import TRAINED_ALIKE, main_rows, summary_table
 from benchmarks.report.tuning import tuning_table
-from benchmarks.tuning import OTHER_NETS, best_net, choices
 from mixers import list_mixers
 
 PROFILE = PROFILES["quick", "constellations"]

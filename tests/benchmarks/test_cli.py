@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from benchmarks import cli
+from benchmarks.contract.record import Record
+from benchmarks.contract.trial import RESULTS_VERSION
 from benchmarks.measure import data
-from benchmarks.record import Record
-from benchmarks.trial import RESULTS_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1"]

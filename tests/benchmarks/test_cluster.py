@@ -7,7 +7,7 @@ import builtins
 import pytest
 
 from benchmarks import cli
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
 from benchmarks.measure.cluster import measure_on_node, run_on_cluster
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.record import COMMIT_VARIABLE, code_version
+from benchmarks.contract.record import COMMIT_VARIABLE, code_version
 
 ROOT = Path(__file__).resolve().parents[2]
-SAY = "import json, benchmarks.record as r; print(json.dumps(r.code_version()))"
+SAY = "import json, benchmarks.contract.record as r; print(json.dumps(r.code_version()))"
 WITHOUT_METADATA = (
     "import importlib.metadata as m\ndef version(name): raise m.PackageNotFoundError(name)\nm.version = version\n"
 )

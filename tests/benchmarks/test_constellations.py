@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage, stats
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
 from benchmarks.measure import constellations
 from benchmarks.measure.data import load_data
 from benchmarks.measure.plan import Plan, Request

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.cost import measure_cost
 from benchmarks.measure.flops import count_flops
 from benchmarks.measure.match import match_ratio
 from benchmarks.measure.plan import Plan, Request
-from benchmarks.trial import Trial
 from mixers import Mixer, MixerNet, UnsupportedSize, create_mixer, list_mixers
 
 TINY = {"kind": "cost", "dataset": "constellations", "dim": 8, "depth": 1, "batch_size": 4}

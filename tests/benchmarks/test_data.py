@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.trial import Trial
 from benchmarks.measure import data
-from benchmarks.trial import Trial
 
 NATIVE = 32
 

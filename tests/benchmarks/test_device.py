@@ -10,11 +10,11 @@ import time
 import pytest
 import torch
 
+from benchmarks.contract.profiles import CORE_MIXERS
+from benchmarks.contract.record import tf32
 from benchmarks.measure import device
 from benchmarks.measure.compare import interleaved
 from benchmarks.measure.device import GpuClock, WallClock, clock, set_math_mode, tf32_allowed
-from benchmarks.profiles import CORE_MIXERS
-from benchmarks.record import tf32
 from mixers import create_mixer
 
 LAUNCH_MS = 0.03

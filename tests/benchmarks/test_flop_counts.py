@@ -16,16 +16,16 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 from benchmarks.cli import main
+from benchmarks.contract.record import load_records
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.cost import measure_cost
 from benchmarks.measure.data import DATASETS
 from benchmarks.measure.flops import HANDLERS, count_flops, flops_and_unknown
 from benchmarks.measure.flops_fvcore import fvcore_flops
 from benchmarks.measure.train import build_net
-from benchmarks.record import load_records
 from benchmarks.report.frame import records_frame
 from benchmarks.report.table_files import people
 from benchmarks.report.tables import cost_table
-from benchmarks.trial import Trial
 from mixers import MixerNet, Spectracles, UnsupportedSize, list_mixers
 from tests.benchmarks.synthetic import make_trial, save
 

@@ -10,7 +10,7 @@ import pytest
 
 import benchmarks.report.load
 from benchmarks import load_results
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
 from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.tables import main_rows, summary_table
 from tests.benchmarks.synthetic import MACHINE, OTHER, fill, make_trial, save, save_accuracy, save_latency

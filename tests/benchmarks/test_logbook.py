@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import cli
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.record import load_records
+from benchmarks.contract.trial import Trial
 from benchmarks.measure import logbook, run
 from benchmarks.measure.logbook import Logbook
-from benchmarks.record import load_records
-from benchmarks.trial import Trial
 
 TRIAL = Trial(
     kind="accuracy", mixer="dct", dataset="constellations", image_size=16, patch_size=2, dim=8, depth=1, epochs=2

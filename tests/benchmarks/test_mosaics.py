@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
 from benchmarks.measure import mosaics
 from benchmarks.measure.data import load_data
 from benchmarks.measure.plan import Plan, Request

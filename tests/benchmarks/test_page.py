@@ -15,8 +15,8 @@ import pytest
 from synthetic import HOSTILE, fill, make_trial, save, save_accuracy, save_latency
 
 from benchmarks.cli import _parser, _request
+from benchmarks.contract.record import Record
 from benchmarks.measure.plan import Plan
-from benchmarks.record import Record
 from benchmarks.report import page_tables
 from benchmarks.report.claim_parts import Part
 from benchmarks.report.claims import CLAIMS

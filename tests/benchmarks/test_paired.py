@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 from synthetic import make_trial, save, save_accuracy
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
 from benchmarks.measure import constellations
 from benchmarks.report.claim_rules import share_percent
 from benchmarks.report.compared import spreads

@@ -13,13 +13,13 @@ import torch
 from torch import nn
 
 from benchmarks import cli
+from benchmarks.contract.record import PACKAGES
 from benchmarks.measure import peers_run
 from benchmarks.measure.compare import compare, interleaved
 from benchmarks.measure.peer_modules import Plain
 from benchmarks.measure.peers import LAYOUTS, PAIRS, Pair, Unfit
 from benchmarks.measure.peers_files import write_peers
 from benchmarks.measure.peers_run import compare_with_peers
-from benchmarks.record import PACKAGES
 from mixers import UnsupportedSize, create_mixer, list_mixers
 
 SETTINGS = [(40, (5, 7)), (16, (9, 9)), (8, (1, 3)), (16, (8, 4)), (24, (1, 1)), (8, (16, 16))]

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from benchmarks.cli import _parser
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.profiles import PROFILES
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.match import match_ratio, matched
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.train import build_net
-from benchmarks.profiles import PROFILES
-from benchmarks.trial import Trial
 from mixers import MixerError, list_mixers
 
 SEVEN = ["fft_complex", "fft_real", "dct", "hadamard", "random", "attention", "conv1x1"]

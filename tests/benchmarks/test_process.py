@@ -17,12 +17,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.record import load_records
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.process import Crashed, Heartbeat, TimedOut, heartbeat_path, in_own_process
 from benchmarks.measure.run import Runner
-from benchmarks.record import load_records
-from benchmarks.trial import Trial
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = dict(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.contract.record import environment, load_records, machine_key, processor_kind
 from benchmarks.processor import kind_of, processor, read_processor
-from benchmarks.record import environment, load_records, machine_key, processor_kind
 from benchmarks.report.frame import records_frame
 from benchmarks.report.processors import sentences, shifts
 from benchmarks.report.table_files import caption

@@ -8,10 +8,10 @@ import random
 
 import pytest
 
+from benchmarks.contract.trial import Trial
 from benchmarks.measure import progress
 from benchmarks.measure.latency import Item
 from benchmarks.measure.progress import LatencyProgress, item_seconds
-from benchmarks.trial import Trial
 
 SIZES = (8, 16, 32, 64)
 MIXERS = ("dct", "attention", "conv1x1")

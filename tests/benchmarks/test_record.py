@@ -8,10 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import record as record_module
-from benchmarks.errors import UserError
-from benchmarks.record import Record, atomic_write, code_version, environment, load_records, machine_key, without_nan
-from benchmarks.trial import Trial
+from benchmarks.contract import record as record_module
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.record import (
+    Record,
+    atomic_write,
+    code_version,
+    environment,
+    load_records,
+    machine_key,
+    without_nan,
+)
+from benchmarks.contract.trial import Trial
 
 TRIAL = Trial(
     kind="accuracy", mixer="dct", dataset="constellations", image_size=16, patch_size=2, dim=8, depth=1, lr=0.1

@@ -21,8 +21,8 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 from synthetic import HOSTILE, MACHINE, MIXERS, OTHER, fill, make_trial, save, save_accuracy, save_latency
 
-from benchmarks.errors import UserError
-from benchmarks.record import Record
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.record import Record
 from benchmarks.report import figures
 from benchmarks.report.build import write_report
 from benchmarks.report.families import FAMILIES, mixer_family

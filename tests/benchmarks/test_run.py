@@ -6,12 +6,12 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.errors import Diverged, UserError
+from benchmarks.contract.errors import Diverged, UserError
+from benchmarks.contract.record import load_records
 from benchmarks.measure import one_trial
 from benchmarks.measure.data import DATASETS
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
-from benchmarks.record import load_records
 
 REQUEST = Request(
     mixer="dct,conv1x1", profile="quick", device="cpu", threads=1, dim=8, depth=1, epochs=1, train_images=300, seed=(0,)

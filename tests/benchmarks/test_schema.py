@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import make_schema
-from benchmarks.errors import UserError
+from benchmarks.contract import make_schema
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.metrics import METRICS, WORDS
+from benchmarks.contract.record import SCHEMA_VERSION, STATUSES, Record, content_of, environment
+from benchmarks.contract.schema import SCHEMA_FILE, check_record
+from benchmarks.contract.trial import CHOICES, RANGES, Trial
 from benchmarks.measure.cost import measure_cost
-from benchmarks.record import SCHEMA_VERSION, STATUSES, Record, content_of, environment
-from benchmarks.report.metrics import METRICS, WORDS
-from benchmarks.schema import SCHEMA_FILE, check_record
-from benchmarks.trial import CHOICES, RANGES, Trial
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = sorted((ROOT / "results" / "published").rglob("records/*.json"))
@@ -34,7 +34,9 @@ def make(**changes) -> Record:
 
 
 def test_the_committed_file_is_made_of_trial_and_metrics():
-    assert SCHEMA_FILE.read_text(encoding="utf-8") == make_schema.text(), "type python -m benchmarks.make_schema"
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == make_schema.text(), (
+        "type python -m benchmarks.contract.make_schema"
+    )
 
 
 def test_the_schema_is_one_by_its_own_meta_schema():

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks import cli
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
 from benchmarks.measure import data
 from benchmarks.measure import spectracles as verb
 from benchmarks.measure.plan import Request

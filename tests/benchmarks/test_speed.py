@@ -127,7 +127,7 @@ def _loops_and_rates(monkeypatch, oom=None):
 
 def test_the_verb_goes_on_past_what_fails_and_says_so(small, monkeypatch, tmp_path, capsys):
     _loops_and_rates(monkeypatch, oom="attention")
-    monkeypatch.setattr("benchmarks.profiles.CORE_MIXERS", ("dct", "attention"))
+    monkeypatch.setattr("benchmarks.contract.profiles.CORE_MIXERS", ("dct", "attention"))
     original = speed.create_mixer
 
     def create(name, *arguments):

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cli, status
-from benchmarks.errors import Diverged
+from benchmarks import cli
+from benchmarks.contract import status
+from benchmarks.contract.errors import Diverged
+from benchmarks.contract.record import Record, environment, machine_key
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.data import DATASETS
 from benchmarks.measure.run import Runner
-from benchmarks.record import Record, environment, machine_key
 from benchmarks.sources import sources_of
-from benchmarks.trial import Trial
 
 TRIAL = Trial(
     kind="accuracy", mixer="dct", dataset="constellations", image_size=16, patch_size=2, dim=8, depth=1, epochs=10,

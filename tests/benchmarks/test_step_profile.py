@@ -13,9 +13,9 @@ import torch
 from torch.autograd import DeviceType
 
 from benchmarks import cli
+from benchmarks.contract.trial import Trial
 from benchmarks.measure import step_profile
 from benchmarks.measure.step_profile import PARTS, PREFIX
-from benchmarks.trial import Trial
 
 TINY = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "16", "--depth", "2"]
 TINY += ["--train-images", "300", "--rounds", "3"]

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from benchmarks import cli
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.record import Record
 from benchmarks.measure.plan import Request
 from benchmarks.measure.run import Result
-from benchmarks.record import Record
 from benchmarks.report.page import transforms_content, write_page
 from benchmarks.studies.transforms import analysis, design, measure, verb
 from benchmarks.studies.transforms.matrices import HELD_BACK, TOKENS, TRANSFORMS

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import trial as trial_module
-from benchmarks.errors import UserError
-from benchmarks.record import machine_key
-from benchmarks.trial import ADDED, FIELDS, RANGES, Trial, normal_size, parse_size
+from benchmarks.contract import trial as trial_module
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.record import machine_key
+from benchmarks.contract.trial import ADDED, FIELDS, RANGES, Trial, normal_size, parse_size
 
 REQUIRED = {
     "kind": "accuracy",

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from synthetic import make_trial, save, save_accuracy
 
+from benchmarks.contract.profiles import PROFILES
+from benchmarks.contract.tuning import best_cell, cells_to_try, choices, tuning_records
 from benchmarks.measure import data
 from benchmarks.measure import train as train_module
 from benchmarks.measure.data import ImageData
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
-from benchmarks.profiles import PROFILES
 from benchmarks.report.build import write_report
 from benchmarks.report.frame import results_frame
 from benchmarks.report.tables import summary_table
 from benchmarks.report.tuning import tuning_table
-from benchmarks.tuning import best_cell, cells_to_try, choices, tuning_records
 
 PROFILE = PROFILES["quick", "constellations"]
 FIRST, SECOND = PROFILE.tuned_weight_decays

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from benchmarks import cli
-from benchmarks.errors import printable
+from benchmarks.contract.errors import printable
+from benchmarks.contract.record import Record
+from benchmarks.contract.trial import Trial
 from benchmarks.measure import data
 from benchmarks.measure.train import UnreadableCheckpoint, _resume, build_net, make_optimizer
-from benchmarks.record import Record
 from benchmarks.report.build import write_report
-from benchmarks.trial import Trial
 
 ROOT = Path(__file__).resolve().parents[2]
 TRIAL = Trial(

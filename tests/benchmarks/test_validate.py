@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from benchmarks import cli
+from benchmarks.contract.record import Record, content_of, environment, machine_key
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.data import test_labels as labels_of
 from benchmarks.measure.validate import validate
-from benchmarks.record import Record, content_of, environment, machine_key
-from benchmarks.trial import Trial
 
 ROOT = Path(__file__).resolve().parents[2]
 TRIAL = Trial(

@@ -6,12 +6,12 @@ import dataclasses
 
 import pytest
 
+from benchmarks.contract.record import load_records
+from benchmarks.contract.tuning import cells_by_mixer
 from benchmarks.measure.plan import Plan, Request
-from benchmarks.record import load_records
 from benchmarks.report.frame import records_frame
 from benchmarks.report.paired import Sample
 from benchmarks.report.tables import latency_table, summary_table
-from benchmarks.tuning import cells_by_mixer
 from mixers.registry import mixer_entry
 from tests.benchmarks.synthetic import make_trial, save, save_accuracy, save_latency
 

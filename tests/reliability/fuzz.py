@@ -29,8 +29,8 @@ from unittest import mock
 import numpy as np
 
 from benchmarks import cli
+from benchmarks.contract.record import Record, write_json
 from benchmarks.measure import data, run
-from benchmarks.record import Record, write_json
 
 CASES, HANG_S = 2000, 20
 HTML = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>\n"

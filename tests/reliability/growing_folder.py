@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 from unittest import mock
 
-from benchmarks import record as record_module
-from benchmarks.record import Record, cpu_name, environment, machine_key, write_json
-from benchmarks.trial import Trial
+from benchmarks.contract import record as record_module
+from benchmarks.contract.record import Record, cpu_name, environment, machine_key, write_json
+from benchmarks.contract.trial import Trial
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = 10_000

@@ -33,8 +33,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import cli
-from benchmarks.errors import UserError
-from benchmarks.record import Record, atomic_write, load_records
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.record import Record, atomic_write, load_records
 from benchmarks.report.build import write_report
 
 ROOT = Path(__file__).resolve().parents[2]

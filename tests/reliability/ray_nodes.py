@@ -18,11 +18,11 @@ from typing import Any
 
 from kills import TIMED
 
+from benchmarks.contract.record import Record, atomic_write, load_records
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.cluster import run_on_cluster
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
-from benchmarks.record import Record, atomic_write, load_records
-from benchmarks.trial import Trial
 
 NODES = 3
 SETTINGS: dict[str, Any] = {

@@ -17,8 +17,8 @@ def test_malformed_inputs_are_answered_in_one_line(part):
 
 def test_the_fuzzer_sees_what_is_wrong(tmp_path, monkeypatch):
     fuzzer = fuzz.Fuzzer(tmp_path, 0)
-    monkeypatch.setattr("benchmarks.record.check_record", lambda content: None)
-    monkeypatch.setattr("benchmarks.record.checksum", lambda content: content.get("checksum"))
+    monkeypatch.setattr("benchmarks.contract.record.check_record", lambda content: None)
+    monkeypatch.setattr("benchmarks.contract.record.checksum", lambda content: content.get("checksum"))
     kinds = list(fuzzer.kinds)
     found = [fuzzer.case(index) for index in range(kinds.index("record"), 60, len(kinds))]
     assert any(finding and finding.kind == "record" for finding in found)

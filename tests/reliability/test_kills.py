@@ -10,10 +10,10 @@ import tempfile
 import kills
 import pytest
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.record import load_records
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
-from benchmarks.record import load_records
 
 
 @pytest.mark.slow

@@ -16,7 +16,8 @@ import numpy as np
 import safetensors.torch
 from numpy.typing import NDArray
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.data import DATASETS
 from benchmarks.measure.plan import Request
 from benchmarks.measure.train import build_net
@@ -24,7 +25,6 @@ from benchmarks.studies.transforms.matrices import DECIMALS, SIDE, dct, on_grid
 from benchmarks.studies.transforms.measure import Trainer, member_of, template, write_matrix
 from benchmarks.studies.transforms.predictors import PREDICTORS
 from benchmarks.studies.transforms.record import COVARIANCE, FOLDER, MATRICES, Member, Study, prediction
-from benchmarks.trial import Trial
 from mixers.registry import mixer_entry
 
 STEPS, ANGLE, DESIGN_SEED = 30_000, 0.5, 9  # rotations tried, their standard deviation in radians

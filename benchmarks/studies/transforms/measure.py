@@ -18,20 +18,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.record import atomic_write, now
+from benchmarks.contract.status import write_plan
+from benchmarks.contract.trial import Trial
 from benchmarks.measure.augment import normalise
 from benchmarks.measure.budget import Budget
 from benchmarks.measure.data import load_data
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Result, Runner
-from benchmarks.record import atomic_write, now
-from benchmarks.status import write_plan
 from benchmarks.studies.transforms import record
 from benchmarks.studies.transforms.analysis import choose
 from benchmarks.studies.transforms.matrices import HELD_BACK, SIDE, TOKENS, TRANSFORMS, matrix_of
 from benchmarks.studies.transforms.predictors import predictors_of
 from benchmarks.studies.transforms.record import COVARIANCE, FOLDER, MATRICES, Member, Study, find_study, runs_of
-from benchmarks.trial import Trial
 from mixers import MixerError
 from mixers.matrix import matrix_in, read_bytes
 from mixers.registry import mixer_entry

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import Record, load_records, one_line_errors, read_json, without_nan, write_json
+from benchmarks.contract.record import Record, load_records, one_line_errors, read_json, without_nan, write_json
+from benchmarks.contract.trial import Trial
 from benchmarks.report.statistics import FAILED, too_many_failed
 from benchmarks.studies import TRANSFORMS as FOLDER
 from benchmarks.studies.transforms.analysis import Choice
-from benchmarks.trial import Trial
 
 FILE_NAME, COVARIANCE, MATRICES = "study.json", "covariance.npy", "matrices"
 SCHEMA_VERSION = 1

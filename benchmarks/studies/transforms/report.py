@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.record import atomic_write, machine_name
+from benchmarks.contract.record import atomic_write, machine_name
 from benchmarks.report.statistics import mean_interval
 from benchmarks.report.text import (
     NOTHING,

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.contract.errors import UserError, printable
 from benchmarks.ending import say_where
-from benchmarks.errors import UserError, printable
 from benchmarks.measure.budget import Budget, left_lines
 from benchmarks.measure.plan import Request
 from benchmarks.studies.transforms.design import add_designed

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
 
 SCHEMA_FILE = Path(__file__).with_name("record.schema.json")
 

@@ -19,8 +19,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.profiles import NET_CHOSEN_BY, USUAL_NET, Net, Profile
-from benchmarks.record import Record, load_records
+from benchmarks.contract.profiles import NET_CHOSEN_BY, USUAL_NET, Net, Profile
+from benchmarks.contract.record import Record, load_records
 
 Cell = tuple[float, float]  # learning rate and weight decay
 Cells = Mapping[Cell, Sequence[float | None]]  # held-out top-1 in percent, a seed each; None where a trial failed

@@ -15,7 +15,7 @@ import hashlib
 import json
 from typing import Any, Self
 
-from benchmarks.errors import UserError, nearest, printable
+from benchmarks.contract.errors import UserError, nearest, printable
 
 RESULTS_VERSION = "0.1"  # records of one results version are comparable with each other; see CHANGELOG.md
 

@@ -9,10 +9,10 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from benchmarks import tuning
-from benchmarks.profiles import PROFILES, USUAL_NET, Net, Profile
-from benchmarks.record import Record
-from benchmarks.trial import RECIPE_VERSION
+from benchmarks.contract import tuning
+from benchmarks.contract.profiles import PROFILES, USUAL_NET, Net, Profile
+from benchmarks.contract.record import Record
+from benchmarks.contract.trial import RECIPE_VERSION
 
 RECIPE = ("epochs", "batch_size", "warmup_epochs", "label_smoothing", "augment", "train_images")
 SETTING = ("dataset", "profile", "patch_size", "depth", "match", "coordinates", "recipe_version", "width")

@@ -14,10 +14,10 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.errors import UserError, printable
-from benchmarks.record import Record, environment, machine_key, now, write_json
+from benchmarks.contract.errors import UserError, printable
+from benchmarks.contract.record import Record, environment, machine_key, now, write_json
+from benchmarks.contract.trial import Trial
 from benchmarks.sources import other_code_line
-from benchmarks.trial import Trial
 
 PLAN_FILE = "plan.json"
 STALE_S = 60  # a running trial touches its heartbeat more often than that, or says how seldom it does

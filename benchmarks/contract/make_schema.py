@@ -1,7 +1,7 @@
 """Writes record.schema.json from the fields of a trial, their ranges and the list of metrics.
 
-Type `python -m benchmarks.make_schema` after changing one of these; a test holds the committed file to this, so that
-neither can change without the other.
+Type `python -m benchmarks.contract.make_schema` after changing one of these; a test holds the committed file to this,
+so that neither can change without the other.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import types
 import typing
 from typing import Any
 
+from benchmarks.contract.metrics import METRICS, WORDS
+from benchmarks.contract.record import SCHEMA_VERSION, STATUSES
+from benchmarks.contract.schema import SCHEMA_FILE
+from benchmarks.contract.trial import CHOICES, RANGES, Trial
 from benchmarks.processor import INSTRUCTION_SETS, NUMBERS
-from benchmarks.record import SCHEMA_VERSION, STATUSES
-from benchmarks.report.metrics import METRICS, WORDS
-from benchmarks.schema import SCHEMA_FILE
-from benchmarks.trial import CHOICES, RANGES, Trial
 
 LARGEST = 1e300  # what is larger is infinite, or soon will be
 HISTORY = {  # a row an epoch of training; a row a round of the latency sweep
@@ -55,9 +55,9 @@ def record_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"token-mixers record, version {SCHEMA_VERSION}",
-        "description": "Made by `python -m benchmarks.make_schema`; results/README.md says what the fields mean.",
+        "description": "Made by `python -m benchmarks.contract.make_schema`; see results/README.md for the fields.",
         **closed(properties, every=True),
-        # of everything else, as benchmarks/record.py computes it; the first records went without
+        # of everything else, as benchmarks/contract/record.py computes it; the first records went without
         "properties": properties | {"checksum": {"type": "string", "pattern": "^[0-9a-f]{16}$"}},
         "if": {"properties": {"status": {"const": "ok"}}},
         "then": {"properties": {"reason": {"const": None}}},

@@ -21,11 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.errors import UserError
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.schema import check_record
+from benchmarks.contract.trial import Trial
 from benchmarks.processor import cpu_name, kind_of, processor
-from benchmarks.schema import check_record
 from benchmarks.sources import sources_of
-from benchmarks.trial import Trial
 
 SCHEMA_VERSION = 1
 STATUSES = ("ok", "unsupported", "oom", "diverged", "timeout", "error")
@@ -307,7 +307,7 @@ def code_version() -> dict[str, Any]:
     Without a checkout the commit is what TOKEN_MIXERS_COMMIT says, else the installed version; where there is none of
     these it is None, and `reason` says why.
     """
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
