@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.metrics import METRICS, WORDS
-from benchmarks.measure.data import DATASETS, load_data
+from benchmarks.measure.data import load_data
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.train import train
 from mixers import create_mixer

@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError, printable
 from benchmarks.contract.record import Record, environment, machine_key, now, write_json
 from benchmarks.contract.trial import Trial
@@ -21,7 +22,6 @@ from benchmarks.sources import other_code_line
 
 PLAN_FILE = "plan.json"
 STALE_S = 60  # a running trial touches its heartbeat more often than that, or says how seldom it does
-CIFAR100_TRAIN_IMAGES = 45_000  # without the held-out ones
 STATES = ("done", "failed", "running", "stopped", "to do")
 
 
@@ -47,7 +47,7 @@ class Running:
         """About how long it still takes at its latest speed; None where nothing tells."""
         if self.epoch is None or self.epochs is None or not self.images_per_s:
             return None
-        images = self.trial.train_images or CIFAR100_TRAIN_IMAGES
+        images = self.trial.train_images or info_of(self.trial.dataset).train_images or 0
         return (self.epochs - self.epoch) * images / self.images_per_s
 
     @property

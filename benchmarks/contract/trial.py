@@ -15,6 +15,7 @@ import hashlib
 import json
 from typing import Any, Self
 
+from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError, nearest, printable
 
 RESULTS_VERSION = "0.1"  # records of one results version are comparable with each other; see CHANGELOG.md
@@ -22,7 +23,7 @@ RESULTS_VERSION = "0.1"  # records of one results version are comparable with ea
 KINDS = ("accuracy", "cost", "latency", "tuning")  # tuning: an accuracy trial that never reads the test split
 CHOICES = {
     "kind": KINDS,
-    "dataset": ("cifar100", "constellations", "mosaics"),
+    "dataset": tuple(DATASETS),
     "profile": ("quick", "full"),
     "match": ("width", "params", "flops"),
     "norm": ("image", "token"),

@@ -48,11 +48,12 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.atlas_record import FOLDER, SCHEMA_VERSION, AtlasRecord
+from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record, code_version, environment, now
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import DATASETS, load_data
+from benchmarks.measure.data import load_data
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.one_trial import one_line, place_of
 from benchmarks.measure.plan import Plan, Request
@@ -281,7 +282,7 @@ def _measure(trial: Trial, trained: Record, weights: Path, images: Tensor) -> At
     numbers: dict[str, dict[str, float | None]] = {}
     try:
         for state in ("untrained", "trained") if status == "ok" else ("untrained",) if status != "unsupported" else ():
-            net = build_net(trial, DATASETS[trial.dataset].num_classes)
+            net = build_net(trial, info_of(trial.dataset).num_classes)
             if state == "trained":
                 net.load_state_dict(safetensors.torch.load_file(weights))
             for name, (influence, found) in look(net, images, sources).items():

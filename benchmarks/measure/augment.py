@@ -21,8 +21,8 @@ from scipy import stats
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
+from benchmarks.contract.datasets import DatasetInfo
 from benchmarks.contract.errors import UserError
-from benchmarks.measure.data import DatasetInfo
 
 PAD_FRACTION = 1 / 8  # of the side, before the random crop: 4 px at 32
 RAND_OPS = 2  # RandAugment's n

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from benchmarks.contract.datasets import info_of
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.data import DATASETS
 from benchmarks.measure.flops import flops_and_unknown
 from benchmarks.measure.match import match_ratio
 from benchmarks.measure.memory import peak_bytes
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 def measure_cost(trial: Trial) -> dict[str, Any]:
     """Metrics of the trial's net; peak memory is that of a batch of `trial.batch_size` images."""
     assert trial.batch_size is not None
-    classes = DATASETS[trial.dataset].num_classes
+    classes = info_of(trial.dataset).num_classes
     net = build_net(trial, classes)
     counted, unknown = flops_and_unknown(net, torch.randn(2, 3, *trial.size))
     if unknown:

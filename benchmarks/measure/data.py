@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.contract.datasets import DatasetInfo, info_of
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
 from benchmarks.measure import constellations, mosaics
@@ -28,58 +29,6 @@ HOLD_OUT_SEED = 0  # one held-out part for all trials and seeds
 MIN_VAL_IMAGES = 500  # of a procedural set, where half of the images allow it
 
 
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What is known of a data set before it is read."""
-
-    name: str
-    num_classes: int
-    mean: tuple[float, float, float]  # per channel, on [0, 1]
-    std: tuple[float, float, float]
-    native_size: int | None  # pixels a side; None: drawn at any size
-    train_images: int | None  # without the held-out part; None: the trial says
-    val_images: int | None
-    test_images: int
-    augment_levels: tuple[str, ...]  # those that leave an image its class
-
-
-DATASETS = {
-    "cifar100": DatasetInfo(
-        name="cifar100",
-        num_classes=100,
-        mean=(0.5071, 0.4865, 0.4409),
-        std=(0.2673, 0.2564, 0.2762),
-        native_size=32,
-        train_images=45_000,
-        val_images=5_000,
-        test_images=10_000,
-        augment_levels=("none", "light", "strong"),
-    ),
-    # a mirrored arrangement is another class, and a crop can lose a dot
-    "constellations": DatasetInfo(
-        name="constellations",
-        num_classes=constellations.NUM_CLASSES,
-        mean=(0.51, 0.51, 0.51),
-        std=(0.071, 0.071, 0.071),
-        native_size=None,
-        train_images=None,
-        val_images=None,
-        test_images=2_000,
-        augment_levels=("none",),
-    ),
-    # a crop can lose a domino, and a shifted one lies across cells
-    "mosaics": DatasetInfo(
-        name="mosaics",
-        num_classes=mosaics.NUM_CLASSES,
-        mean=(0.4785, 0.4785, 0.4785),
-        std=(0.235, 0.235, 0.235),
-        native_size=None,
-        train_images=None,
-        val_images=None,
-        test_images=4_000,
-        augment_levels=("none",),
-    ),
-}
 RENDERED = {"constellations": constellations, "mosaics": mosaics}  # drawn by a program, from no files
 
 Split = tuple[Tensor, Tensor]
@@ -174,7 +123,7 @@ def test_labels(data_dir: Path, dataset: str, size: tuple[int, int]) -> np.ndarr
         UserError: a file of it is damaged.
     """
     if dataset in RENDERED:
-        return RENDERED[dataset].render(DATASETS[dataset].test_images, size, split="test")[1].numpy()
+        return RENDERED[dataset].render(info_of(dataset).test_images, size, split="test")[1].numpy()
     found = _find_cifar100_here(Path(data_dir).expanduser())
     if found is None:
         return None
@@ -234,7 +183,7 @@ def resize(images: Tensor, size: tuple[int, int], chunk: int = 1024) -> Tensor:
 
 
 def _load_rendered(trial: Trial, data_dir: Path, device: torch.device) -> ImageData:
-    info, render = DATASETS[trial.dataset], RENDERED[trial.dataset].render
+    info, render = info_of(trial.dataset), RENDERED[trial.dataset].render
     count = trial.train_images
     if count is None:
         raise UserError(f"--train-images is not given; {info.name} needs a number of images, such as 20000")
@@ -251,7 +200,7 @@ def _load_rendered(trial: Trial, data_dir: Path, device: torch.device) -> ImageD
 
 
 def _load_cifar100(trial: Trial, data_dir: Path, device: torch.device) -> ImageData:
-    info = DATASETS["cifar100"]
+    info = info_of("cifar100")
     folder, files, decode = _find_cifar100(data_dir)
 
     def prepare(images: Tensor, labels: Tensor) -> Split:

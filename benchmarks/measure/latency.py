@@ -38,9 +38,9 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from benchmarks.contract.datasets import info_of
 from benchmarks.contract.record import now
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.data import DATASETS
 from benchmarks.measure.latency_metrics import METRIC_OF, matmul_flops, metrics_of
 from benchmarks.measure.memory import FREE_SHARE, NO_MEMORY, free_bytes, needs_numbers, predict_peak_bytes
 from benchmarks.measure.train import build_net
@@ -97,7 +97,7 @@ def measure_latency(
     A process that has not finished after `timeout_s` is ended. Its trials have the status `timeout` and the medians of
     the rounds that are whole: the same rounds for each, so that they compare with each other, but fewer than asked for.
     """
-    num_classes = DATASETS[trials[0].dataset].num_classes
+    num_classes = info_of(trials[0].dataset).num_classes
     sitting = now()
     timings, items = [], []
     for index, trial in enumerate(trials):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from benchmarks.contract.datasets import info_of
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.data import DATASETS
 from mixers import MixerNet, UnsupportedSize
 
 MATCHED_TO = "attention"  # whose budget the others are widened to, at the width that was asked for
@@ -41,7 +41,7 @@ def budget(match: str) -> Callable[[Trial, str, int], int]:
         with FakeTensorMode(allow_non_fake_inputs=True):
             net = MixerNet(
                 mixer,
-                num_classes=DATASETS[trial.dataset].num_classes,
+                num_classes=info_of(trial.dataset).num_classes,
                 img_size=trial.size,
                 patch_size=trial.patch_size,
                 dim=dim,

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import Diverged, OutOfTime, UserError
 from benchmarks.contract.record import atomic_write, environment, machine_key
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.cost import measure_cost
-from benchmarks.measure.data import DATASETS, load_data
+from benchmarks.measure.data import load_data
 from benchmarks.measure.device import free_memory, set_math_mode
 from benchmarks.measure.logbook import Logbook
 from benchmarks.measure.memory import free_bytes, is_out_of_memory
@@ -136,7 +137,7 @@ def steps_to_come(trials: Sequence[Trial]) -> dict[Trial, int]:
     for trial in trials:
         if trial.kind not in TRAINED:
             continue
-        images = trial.train_images or DATASETS[trial.dataset].train_images or 0
+        images = trial.train_images or info_of(trial.dataset).train_images or 0
         steps = (trial.epochs or 0) * -(-images // (trial.batch_size or 1))
         names = ("dataset", "mixer", "image_size", "patch_size", "dim", "depth", "norm", "coordinates", "batch_size")
         shape = tuple(

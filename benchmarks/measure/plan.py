@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.contract import tuning
 from benchmarks.contract.chosen_nets import ChosenNets
+from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.profiles import CORE_MIXERS, PROFILES, USUAL_NET, Net, Profile
 from benchmarks.contract.record import Record, cores
@@ -190,8 +191,10 @@ class Plan:
     def _recipe(self) -> dict[str, Any]:
         """How every mixer is trained, but for what is tuned."""
         profile, request = self.profile, self.request
-        if self.dataset == "cifar100" and request.train_images is not None:
-            raise UserError("--train-images is for procedural data sets; cifar100 trains on its whole training split")
+        if request.train_images is not None and not info_of(self.dataset).procedural:
+            raise UserError(
+                f"--train-images is for procedural data sets; {self.dataset} trains on its whole training split"
+            )
         return {
             "epochs": _first(request.epochs, profile.epochs),
             "batch_size": _first(request.batch_size, profile.batch_size),

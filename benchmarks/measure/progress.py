@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
+from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import printable
 from benchmarks.contract.record import Record
 from benchmarks.contract.status import duration
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.data import DATASETS
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.latency import Item
 from benchmarks.measure.latency_metrics import METRIC_OF
@@ -254,7 +254,7 @@ def estimate_seconds(trial: Trial) -> float:
     if trial.kind == "cost":
         return 1.0
     assert trial.batch_size is not None
-    images = (trial.epochs or 0) * (trial.train_images or DATASETS[trial.dataset].train_images or 0)
+    images = (trial.epochs or 0) * (trial.train_images or info_of(trial.dataset).train_images or 0)
     per_image = _per_image_s(trial)
     if not per_image:
         return 0.0
@@ -320,7 +320,7 @@ def _compile_s(trial: Trial) -> float:
 def _step_seconds_per_image(trial: Trial) -> float:
     """Seconds of forward and backward per image, on a small batch of at most PROBE_BATCH images."""
     set_math_mode(trial.threads)
-    net = build_net(trial, DATASETS[trial.dataset].num_classes).to(trial.device)
+    net = build_net(trial, info_of(trial.dataset).num_classes).to(trial.device)
     batch = max(1, min(PROBE_BATCH, 2**12 // trial.tokens))
     images = torch.randn(batch, 3, *trial.size, device=trial.device)
     labels = torch.zeros(batch, dtype=torch.int64, device=trial.device)

@@ -22,11 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import Diverged, UserError
 from benchmarks.contract.record import atomic_write, code_version, cores, environment, now, without_nan
 from benchmarks.contract.trial import RESULTS_VERSION, Trial
 from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import DATASETS, ImageData, batches, hold_out, load_data
+from benchmarks.measure.data import ImageData, batches, hold_out, load_data
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.memory import is_out_of_memory
 from benchmarks.measure.one_trial import one_line
@@ -126,7 +127,7 @@ def plan_runs(request: Request) -> list[Run]:
     if request.dataset not in (None, "cifar100"):
         raise UserError(f"--dataset is {request.dataset!r}; the published log is of cifar100, leave --dataset out")
     device = Plan(Request(dataset="cifar100", device=request.device)).device
-    classes, whole = DATASETS["cifar100"].num_classes, _whole_training_split()
+    classes, whole = info_of("cifar100").num_classes, _whole_training_split()
     count = request.train_images
     if count is not None and (count % classes or not classes <= count <= whole):
         raise UserError(f"--train-images is {count}; allowed: multiples of {classes} up to {whole:,}")
@@ -288,7 +289,7 @@ def _training_images(data: ImageData, count: int | None) -> tuple[Tensor, Tensor
 
 
 def _whole_training_split() -> int:
-    info = DATASETS["cifar100"]
+    info = info_of("cifar100")
     assert info.train_images is not None and info.val_images is not None
     return info.train_images + info.val_images
 

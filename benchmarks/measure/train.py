@@ -26,11 +26,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import Diverged, OutOfTime, UserError
 from benchmarks.contract.record import atomic_write, set_aside
 from benchmarks.contract.trial import ADDED, RESULTS_VERSION, Trial
 from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import DATASETS, ImageData, batches
+from benchmarks.measure.data import ImageData, batches
 from benchmarks.measure.memory import predict_peak_bytes
 from benchmarks.measure.step import Capture, EvaluationPass, Graph, TrainingStep, compiled_blocks, cuda_graph
 from mixers import MixerNet
@@ -85,7 +86,7 @@ def training_step_bytes(trial: Trial) -> int:
     batch = trial.batch_size
 
     def make():
-        net = build_net(trial, DATASETS[trial.dataset].num_classes)
+        net = build_net(trial, info_of(trial.dataset).num_classes)
         images = torch.randn(batch, 3, *trial.size)
         parameters = list(net.parameters())
         return lambda: torch.autograd.grad(net(images).sum(), parameters), [images, *parameters, *net.buffers()]

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.atlas_record import FOLDER, AtlasRecord
+from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record, machine_key
 from benchmarks.contract.trial import RESULTS_VERSION
 from benchmarks.measure.atlas import atlas_id
-from benchmarks.measure.data import DATASETS, test_labels
+from benchmarks.measure.data import test_labels
 from benchmarks.studies import TRANSFORMS
 
 MAIN_METRIC = {
@@ -125,7 +126,7 @@ def _wrong_with_predictions(path: Path, record: Record, labels: Any) -> Iterator
     except Exception as error:  # whatever a broken file makes NumPy raise
         yield f"{path.name} is no array that NumPy can read ({' '.join(str(error).split())[:200]})"
         return
-    images = DATASETS[record.trial.dataset].test_images
+    images = info_of(record.trial.dataset).test_images
     if not isinstance(predictions, np.ndarray) or predictions.dtype != np.uint8 or predictions.shape != (images,):
         shape, dtype = getattr(predictions, "shape", None), getattr(predictions, "dtype", type(predictions).__name__)
         yield f"{path.name} has {dtype} of shape {shape}; expected uint8 of shape ({images},)"

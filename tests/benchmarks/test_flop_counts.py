@@ -16,10 +16,10 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 from benchmarks.cli import main
+from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.record import load_records
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.cost import measure_cost
-from benchmarks.measure.data import DATASETS
 from benchmarks.measure.flops import HANDLERS, count_flops, flops_and_unknown
 from benchmarks.measure.flops_fvcore import fvcore_flops
 from benchmarks.measure.train import build_net

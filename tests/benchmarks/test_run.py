@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import Diverged, UserError
 from benchmarks.contract.record import load_records
 from benchmarks.measure import one_trial
-from benchmarks.measure.data import DATASETS
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
 

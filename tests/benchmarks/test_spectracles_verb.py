@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from benchmarks import cli
+from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
 from benchmarks.measure import data
 from benchmarks.measure import spectracles as verb
@@ -155,7 +156,7 @@ def test_it_learns():
     labels = torch.arange(64) % 2
     images = (torch.randint(0, 100, (64, 3, 4, 4)) + 100 * labels[:, None, None, None]).to(torch.uint8)
     net = verb.Configuration(16, 1, 0, "none", ()).build("right", 0)
-    history = verb.train_net(run, net, images, labels, verb.Augment("none", data.DATASETS["cifar100"]))
+    history = verb.train_net(run, net, images, labels, verb.Augment("none", DATASETS["cifar100"]))
     assert history[-1]["train_loss"] < 0.5 and history[0]["train_loss"] > 4
 
 

@@ -17,7 +17,6 @@ from benchmarks.contract import status
 from benchmarks.contract.errors import Diverged
 from benchmarks.contract.record import Record, environment, machine_key
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.data import DATASETS
 from benchmarks.measure.run import Runner
 from benchmarks.sources import sources_of
 
@@ -169,10 +168,6 @@ def test_a_broken_heartbeat_or_record_is_a_line_and_no_more(tmp_path, content):
     found = read(tmp_path)
     assert len(found.broken) == 2 and all(line.isprintable() for line in found.broken)
     assert found.totals["done"] == 1 and found.running == []
-
-
-def test_the_number_of_cifar_images_is_that_of_the_data_set():
-    assert DATASETS["cifar100"].train_images == status.CIFAR100_TRAIN_IMAGES
 
 
 def test_status_answers_without_the_heavy_packages(tmp_path):

@@ -13,10 +13,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmarks.contract.datasets import DATASETS
 from benchmarks.measure import augment as augment_module
 from benchmarks.measure import step as step_module
 from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import DATASETS, ImageData
+from benchmarks.measure.data import ImageData
 from benchmarks.measure.step import EvaluationPass, TrainingStep, compiled_blocks, compiling_pays, cuda_graph
 from mixers import MixerNet
 

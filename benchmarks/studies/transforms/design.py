@@ -16,9 +16,9 @@ import numpy as np
 import safetensors.torch
 from numpy.typing import NDArray
 
+from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.data import DATASETS
 from benchmarks.measure.plan import Request
 from benchmarks.measure.train import build_net
 from benchmarks.studies.transforms.matrices import DECIMALS, SIDE, dct, on_grid
@@ -124,6 +124,6 @@ def learning_trial(request: Request) -> Trial:
 
 def learned_matrices(trial: Trial, weights: Path) -> list[NDArray[np.float64]]:
     """The matrix of each layer, (N, N), from the weights of a net of `LearnedOrthogonal`."""
-    net = build_net(trial, DATASETS[trial.dataset].num_classes)
+    net = build_net(trial, info_of(trial.dataset).num_classes)
     net.load_state_dict(safetensors.torch.load_file(weights))
     return [mixer.double().matrix.detach().numpy() for mixer in net.mixers]  # type: ignore[operator]
