@@ -43,7 +43,7 @@ def budget(match: str) -> Callable[[Trial, str, int], int]:
                 mixer,
                 num_classes=info_of(trial.dataset).num_classes,
                 img_size=trial.size,
-                patch_size=trial.patch_size,
+                patch_size=trial.patch_size or 1,
                 dim=dim,
                 depth=trial.depth,
                 norm=trial.norm,

@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 WARM_UP_STEPS = 3  # before a capture: libraries choose their algorithms and the allocator its blocks
 TIMED_STEPS = 20  # of a graph, for the choice between two
-CLIP_NORM = 1.0
 
 # What compiling costs and saves, for the decision whether to try; the choice between the graphs is by measurement.
 # Inductor keeps what it compiled in TORCHINDUCTOR_CACHE_DIR, by default a folder of the user's under the system's
@@ -68,6 +67,7 @@ class TrainingStep:
         steps: that this run still has to take.
         steps_to_come: of all runs that share the compiled code, this one among them; None: of this one alone.
         kind: of an earlier sitting of the same run, which this one keeps to where it can.
+        clip_norm: longest gradient.
     """
 
     def __init__(
@@ -83,10 +83,11 @@ class TrainingStep:
         steps: int = 0,
         steps_to_come: int | None = None,
         kind: str | None = None,
+        clip_norm: float = math.inf,
     ) -> None:
         self.net, self.optimizer, self.data, self.augment = net, optimizer, data, augment
         self.autocast, self.generator, self.capture = autocast, generator, capture
-        self.compiler, self.earlier_kind = compiler, kind
+        self.compiler, self.earlier_kind, self.clip_norm = compiler, kind, clip_norm
         self.steps, self.steps_to_come = steps, max(steps, steps_to_come or 0)
         if kind == "eager":
             self.capture = None
@@ -134,7 +135,7 @@ class TrainingStep:
         with self.autocast():
             loss = F.cross_entropy(forward(images), targets)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.net.parameters(), CLIP_NORM)
+        nn.utils.clip_grad_norm_(self.net.parameters(), self.clip_norm)
         self.optimizer.step()
         self.model_s += time.perf_counter() - started
         return loss.detach()

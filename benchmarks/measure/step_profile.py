@@ -267,7 +267,7 @@ def _stepper(trial: Trial, net: MixerNet, data: ImageData) -> Callable[[], None]
         with record_function(PREFIX + BACKWARD):
             loss.backward()
         with record_function(PREFIX + "optimizer"):
-            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(net.parameters(), trial.clip_norm)
             lr = learning_rate(trial, next(number) * batch / count % (trial.epochs or 1))
             for group in optimizer.param_groups:
                 if isinstance(group["lr"], Tensor):
