@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import Diverged, OutOfTime, UserError
+from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import atomic_write, set_aside
 from benchmarks.contract.trial import ADDED, RESULTS_VERSION, Trial
 from benchmarks.measure.augment import Augment
@@ -192,7 +193,7 @@ def train(
 
     test_scores: dict[str, float] = {}
     predictions = None
-    if trial.kind == "accuracy":
+    if KINDS[trial.kind].reads_test:
         test_scores, predictions = evaluate(forward, *data.read_test())
         weights = {name: tensor.contiguous().cpu() for name, tensor in net.state_dict().items()}
         with atomic_write(checkpoint.with_suffix(".safetensors")) as file:

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 from benchmarks.collector import without_collector
-from benchmarks.contract.trial import CHOICES
+from benchmarks.contract.datasets import DATASETS
+from benchmarks.contract.trial import FACTS
 from benchmarks.report.claim_parts import Evidence
 from benchmarks.report.convergence_files import page_sections, write_convergence, write_settled
 from benchmarks.report.frame import results_frame, split_groups
@@ -67,7 +68,7 @@ def clear(results: Path) -> None:
     """Deletes the files of earlier reports that this one may not write again: no others."""
     for name in ("settled.csv", "settled.md"):
         (results / name).unlink(missing_ok=True)
-    datasets, profiles = "|".join(CHOICES["dataset"]), "|".join(CHOICES["profile"])
+    datasets, profiles = "|".join(DATASETS), "|".join(FACTS["profile"].choices)
     for room, endings in OWNED.items():
         for folder in sorted((results / room).glob("*")):
             if (
