@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from benchmarks import interrupt
+from benchmarks.config import arguments_of, write_config
 from benchmarks.contract.errors import UserError, nearest, printable
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import make_results_folder
@@ -59,6 +60,10 @@ def _main(verb: str, arguments: list[str]) -> int:
         if verb not in VERBS:
             raise UserError(f"there is no verb {verb!r}.{nearest(verb, VERBS)} Verbs: {', '.join(VERBS)}.")
         options, unknown = _parser().parse_known_intermixed_args(arguments)
+        if options.config is not None:  # what is typed comes later, and so wins
+            given = [verb, *arguments_of(options.config, _parser()), *arguments[1:]]
+            options, unknown = _parser().parse_known_intermixed_args(given)
+        del options.config
         if unknown:
             flags = [name for action in _parser()._actions for name in action.option_strings]
             raise UserError(f"unknown option {unknown[0]!r}.{nearest_flag(unknown[0], flags)}")
@@ -184,6 +189,7 @@ def atlas(options: argparse.Namespace) -> int:
     _log_to_stdout()
     with logging_redirect_tqdm([log]):
         records = measure_atlas(_request(options), CHOICES_OF_RETRY[options.retry])
+    _leave_config(options)
     wrong = [record for record in records if record.status != "ok"]
     if len(records) == 1 and wrong and wrong[0].status == "unsupported":
         raise UserError(wrong[0].reason or "unsupported")
@@ -225,6 +231,7 @@ def speed(options: argparse.Namespace) -> int:
     _only(options, ("threads", "data_dir", "results", "device", "budget"))
     device = Plan(Request(dataset="cifar100", device=options.device)).device if options.device else "cpu"
     make_results_folder(options.results)
+    _leave_config(options)
     _log_to_stdout()
     threads = options.threads or cores()
     comparisons, forms, left = write_speed(
@@ -246,6 +253,7 @@ def crossovers(options: argparse.Namespace) -> int:
 
     _only(options, ("device", "threads", "precision", "rounds", "results", "budget"))
     make_results_folder(options.results)
+    _leave_config(options)
     device = Plan(Request(dataset="cifar100", device=options.device)).device
     precisions = PRECISIONS[device] if options.precision is None else (options.precision,)
     threads = 1 if options.threads is None else options.threads
@@ -278,6 +286,7 @@ def profile(options: argparse.Namespace) -> int:
     _take_lists_of(options, ("seed", "image_size"))
     trials = _plan(options).accuracy(all_seeds=False)
     make_results_folder(options.results)
+    _leave_config(options)
     several_sizes = len({trial.image_size for trial in trials}) > 1
 
     def say(result: StepProfile) -> None:
@@ -308,6 +317,7 @@ def spectracles(options: argparse.Namespace) -> int:
         raise UserError("spectracles has no use for --retry changed; --retry failed tries failed runs again")
     runs = plan_runs(_request(options))
     make_results_folder(options.results)
+    _leave_config(options)
     _log_to_stdout()
     entries: list[dict[str, Any]] = []
     for entries in measure(runs, options.results, options.data_dir, retry=options.retry == "failed"):
@@ -329,6 +339,7 @@ def transforms(options: argparse.Namespace) -> int:
     _only(options, TRANSFORMS_OPTIONS)
     _take_lists_of(options, ("seed",))
     make_results_folder(options.results)
+    _leave_config(options)
     _log_to_stdout()
     retry = CHOICES_OF_RETRY[options.retry]
     workers = options.workers or 1
@@ -344,6 +355,7 @@ def bench_peers(options: argparse.Namespace) -> int:
 
     _only(options, ("mixer", "image_size", "threads", "rounds", "results", "budget"))
     make_results_folder(options.results)
+    _leave_config(options)
     _log_to_stdout()
     sizes = [parse_size(size) for size in options.image_size] if options.image_size else IMAGE_SIZES
     rounds, threads = (ROUNDS if options.rounds is None else options.rounds), options.threads
@@ -448,9 +460,20 @@ def _plan(options: argparse.Namespace) -> Grid:
         _take_lists_of(options, [name for name in FLAGGED if FACTS[name].role in kind.roles or name == "batch_size"])
     tried = ("lr", "weight_decay") if options.verb == "tune" else ()
     grid = Grid(_request(options), tried)
+    options.resolved, options.notes = grid.resolved(), grid.notes()
     if str(grid):
         print(grid)
     return grid
+
+
+def _leave_config(options: argparse.Namespace) -> None:
+    """Writes what was asked for beside the results, with what a plan made of it where the verb has one."""
+    words = ["mixer", *FLAGGED, "data_dir", "search", "complex", "matrix", "design", "log"]
+    usual = vars(_parser().parse_args([options.verb]))
+    asked = {name: value for name in words if (value := getattr(options, name)) != usual[name]}
+    asked |= getattr(options, "resolved", {})
+    asked = {name: asked[name] for name in words if name in asked}
+    write_config(options.results, options.verb, asked, getattr(options, "notes", ()))
 
 
 def _take_lists_of(options: argparse.Namespace, names: Sequence[str]) -> None:
@@ -501,6 +524,8 @@ def _measure(options: argparse.Namespace, trials: list[Trial], report: bool) -> 
         for name in ("budget", "workers", "sittings"):
             if getattr(options, name) is not None:
                 raise UserError(f"{flag(name)} is for this machine; with --ray, leave it out")
+    make_results_folder(options.results)
+    _leave_config(options)
     workers = options.workers or 1
     _say_threads(workers, trials)
     _log_to_stdout()
@@ -603,6 +628,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--complex", action="store_true", help="spectracles: the net of complex layers beside the others")
     add("--sittings", type=_sittings, help="of latency: each run adds one, an hour or more after the last (1)")
+    add("--config", type=_path, help="a TOML file of these words, such as dim = [64, 128]; what is typed wins")
     add("--results", type=_path, default=Path("results"), help="folder of records, tables and plots (results)")
     add("--log", type=_list(str), help="curves of training runs: tensorboard | wandb, or both")
     add(
@@ -621,7 +647,7 @@ def _add_field(parser: argparse.ArgumentParser, name: str) -> None:
     """The flag of a trial's field, from what is known of the field."""
     facts, kind = FACTS[name], type_of(name)
     if kind is bool:
-        parser.add_argument(f"--no-{name}", dest=name, action="store_false", default=None, help=facts.help)
+        parser.add_argument(flag(name), action=argparse.BooleanOptionalAction, help=facts.help)
         return
     convert = str if kind is str else _number(kind)
     if facts.listed:

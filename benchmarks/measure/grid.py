@@ -47,6 +47,24 @@ class Grid:
         words = [f"{flag(name)} {','.join(map(str, values))}" for name, values in self.lists.items()]
         return f"a grid of {len(self.plans)} settings: {' x '.join(words)}"
 
+    def resolved(self) -> dict[str, Any]:
+        """What was left open and is the same for all trials; with it a request plans the same again."""
+        plan = self.first
+        of_all = {"mixer": plan.mixers, "dataset": plan.dataset, "profile": plan.profile_name, "device": plan.device}
+        return of_all | {"threads": plan.threads}
+
+    def notes(self) -> list[str]:
+        """What the profile, or a sweep in the results folder, says of what was not asked for."""
+        plan, asked = self.first, self.first.request
+        said = (*self.resolved(), *(name for name, facts in FACTS.items() if facts.tuned))
+        names = [name for name in FACTS if name not in said and getattr(asked, name, None) is None]
+        own = [f"{name} = {getattr(plan.profile, name)}" for name in names if hasattr(plan.profile, name)]
+        rates = {mixer: plan.tuned_of(mixer) for mixer in plan.mixers}
+        return [
+            f"of the profile: {', '.join(own)}",
+            *(f"{mixer}: lr = {rate['lr']}, weight_decay = {rate['weight_decay']}" for mixer, rate in rates.items()),
+        ]
+
     def accuracy(self, all_seeds: bool = True) -> list[Trial]:
         """As `Plan.accuracy`, every seed and size with all settings."""
         parts = []

@@ -85,6 +85,7 @@ class Plan:
                 self.profile = dataclasses.replace(self.profile, **own)
         self.mixers = split_mixers(request.mixer) if request.mixer is not None else list(CORE_MIXERS)
         self.mixers = [mixer for mixer in self.mixers if self._is_sound(mixer)]
+        self.threads: int = _first(request.threads, self.profile.threads, cores())
         self.net_is_given = request.norm is not None or request.positions is not None
         self.usual: Net = (request.norm or USUAL_NET[0], request.positions or USUAL_NET[1])
         self.sweep = self._read_sweep() if sweep is None else sweep
@@ -153,7 +154,7 @@ class Plan:
         settings = [(size, seed) for seed in seeds for size in sizes] + [(size, seeds[0]) for size in extra]
         recipe = self._recipe()
         return [
-            self._trial("accuracy", mixer, size, seed=seed, **recipe, **self._tuned(mixer))
+            self._trial("accuracy", mixer, size, seed=seed, **recipe, **self.tuned_of(mixer))
             for size, seed in settings
             for mixer in self.mixers
         ]
@@ -195,7 +196,7 @@ class Plan:
             )
         return {name: self._asked(name) for name in names_of(RECIPE) if not FACTS[name].tuned}
 
-    def _tuned(self, mixer: str) -> dict[str, Any]:
+    def tuned_of(self, mixer: str) -> dict[str, Any]:
         """What was asked for, else what a sweep in the results folder chose, else the profile's choice.
 
         Options of a mixer change nothing where they have no sweep of their own.
@@ -312,7 +313,7 @@ class Plan:
             norm=self.usual[0],
             positions=self.usual[1],
             device=self.device,
-            threads=_first(request.threads, self.profile.threads, cores()),
+            threads=self.threads,
             **own,
         )
         norm, positions = self._own_net(trial) if net is None else net

@@ -90,6 +90,7 @@ def test_every_option_of_the_command_line_is_a_field_of_the_request():
     how = {
         "verb",
         "folder",
+        "config",
         "log",
         "help",
         "ray",
