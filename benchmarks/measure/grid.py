@@ -56,14 +56,15 @@ class Grid:
     def notes(self) -> list[str]:
         """What the profile, or a sweep in the results folder, says of what was not asked for."""
         plan, asked = self.first, self.first.request
-        said = (*self.resolved(), *(name for name, facts in FACTS.items() if facts.tuned))
-        names = [name for name in FACTS if name not in said and getattr(asked, name, None) is None]
-        own = [f"{name} = {getattr(plan.profile, name)}" for name in names if hasattr(plan.profile, name)]
+        left = [n for n in FACTS if n not in self.resolved() and getattr(asked, n, None) is None]
+        own = [f"{n} = {getattr(plan.profile, n)}" for n in left if not FACTS[n].tuned and hasattr(plan.profile, n)]
         rates = {mixer: plan.tuned_of(mixer) for mixer in plan.mixers}
-        return [
-            f"of the profile: {', '.join(own)}",
-            *(f"{mixer}: lr = {rate['lr']}, weight_decay = {rate['weight_decay']}" for mixer, rate in rates.items()),
+        chosen = [
+            f"{mixer}: {', '.join(f'{n} = {value}' for n, value in values.items() if n in left)}"
+            for mixer, values in rates.items()
+            if set(values) & set(left)
         ]
+        return [f"of the profile: {', '.join(own)}", *chosen]
 
     def accuracy(self, all_seeds: bool = True) -> list[Trial]:
         """As `Plan.accuracy`, every seed and size with all settings."""
