@@ -82,6 +82,7 @@ atlas: $(READY) ## what each mixer does: maps of one token's influence, before a
 gpu-check: $(READY_dev) $(READY) ## the first minutes on a GPU: make gpu-check BUDGET=5m
 spectracles: $(READY) ## the first source's own net, its published log run again in both layouts
 transforms: $(READY) ## what makes a transform mix well, yours too: make transforms MATRIX=mine.npy
+$(VERBS): override export TOKEN_MIXERS_CALLED := make
 $(VERBS):
 	@$(PY) -m benchmarks $@ $(FLAGS)
 

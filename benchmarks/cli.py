@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from benchmarks import interrupt
+from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, nearest, printable
 from benchmarks.contract.record import make_results_folder
 from benchmarks.contract.trial import CHOICES, flag, parse_size
@@ -91,7 +92,8 @@ def bench_all(options: argparse.Namespace) -> int:
 def train(options: argparse.Namespace) -> int:
     """One training run, or several where MIXER, SEED or IMAGE_SIZE is a list."""
     if options.mixer is None:
-        raise UserError("train needs a mixer: make train MIXER=fft_complex (make list shows all)")
+        wanted = called.command("train", mixer="fft_complex")
+        raise UserError(f"train needs a mixer: {wanted} ({called.command('list')} shows all)")
     return _run(options, _plan(options).accuracy(all_seeds=False), report=False)
 
 
@@ -312,12 +314,12 @@ def spectracles(options: argparse.Namespace) -> int:
     wanted = [run.settings() for run in runs]
     failed = [entry for entry in entries if entry["settings"] in wanted and entry["status"] != "ok"]
     if failed:
-        print(f"{len(failed)} of {len(runs)} runs failed; to try them again, add --retry failed")
+        print(f"{len(failed)} of {len(runs)} runs failed; to try them again, add {called.option('retry', 'failed')}")
     return 1 if failed else 0
 
 
 def transforms(options: argparse.Namespace) -> int:
-    """What makes a transform mix well: fixed matrices trained alike, yours too (MATRIX=file.npy); resumes."""
+    """What makes a transform mix well: fixed matrices trained alike, yours too (--matrix file.npy); resumes."""
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from benchmarks.studies.transforms.verb import How, run
@@ -514,7 +516,8 @@ def _say_threads(workers: int, trials: list[Trial]) -> None:
 
     most = max((t.threads for t in trials if t.device == "cpu" and t.kind in ("accuracy", "tuning")), default=0)
     if workers > 1 and workers * most > cores():
-        print(f"{workers} runs of {most} threads each share {cores()} cores; THREADS={max(1, cores() // workers)} fits")
+        fitting = called.option("threads", max(1, cores() // workers))
+        print(f"{workers} runs of {most} threads each share {cores()} cores; {fitting} fits")
 
 
 def _log_to_stdout() -> None:
@@ -557,8 +560,8 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     verbs = "\n".join(f"  {name:11} {(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items())
     parser = _Parser(
-        prog="python -m benchmarks",
-        usage="python -m benchmarks VERB [options]",
+        prog=called.program(),
+        usage=f"{called.program()} VERB [options]",
         description=f"verbs:\n{verbs}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.contract import called
 from benchmarks.contract.trial import Trial
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +35,7 @@ MEASURES = {  # by kind of trial: where measuring begins
 }
 # what carries names, files and errors, and computes no result
 LEFT_OUT = {"mixers.registry", "mixers.blocks", "mixers.timm_models", "mixers.register_with_timm"}
-LEFT_OUT |= {f"benchmarks.contract.{name}" for name in ("errors", "record", "schema", "trial")}
+LEFT_OUT |= {f"benchmarks.contract.{name}" for name in ("called", "errors", "record", "schema", "trial")}
 LEFT_OUT |= {"benchmarks.sources", "benchmarks.processor"}
 
 MOST_NAMED = 5  # mixers, in one line
@@ -87,7 +88,7 @@ def other_code_line(records: Iterable[Any]) -> str | None:
             words.append(f"{part} of {', '.join(names)}{more}")
     return (
         f"{len(changed)} of the {len(records)} records found are of other code than today's ({'; '.join(words)}); they "
-        "count, since versions decide; RETRY=changed measures them again"
+        f"count, since versions decide; {called.option('retry', 'changed')} measures them again"
     )
 
 

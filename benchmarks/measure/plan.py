@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmarks.contract import tuning
+from benchmarks.contract import called, tuning
 from benchmarks.contract.chosen_nets import ChosenNets
 from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
@@ -82,7 +82,8 @@ class Plan:
         self.device = _device(request.device)
         precision = request.precision or ("bfloat16" if self.device == "cuda" else "float32")
         if request.residual == "bfloat16" != precision:
-            raise UserError("--residual is bfloat16, which is for training in bfloat16; add PRECISION=bfloat16")
+            more = called.option("precision", "bfloat16")
+            raise UserError(f"--residual is bfloat16, which is for training in bfloat16; add {more}")
         self.profile_name = request.profile or ("full" if self.device == "cuda" else "quick")
         default = "cifar100" if self.profile_name == "full" else "mosaics"
         self.dataset = request.dataset or default
@@ -366,7 +367,8 @@ def _device(asked: str | None) -> str:
     if asked is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if asked == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device is cuda, but PyTorch sees no GPU here; use DEVICE=cpu, or leave it out")
+        other = called.option("device", "cpu")
+        raise UserError(f"--device is cuda, but PyTorch sees no GPU here; use {other}, or leave it out")
     return asked
 
 

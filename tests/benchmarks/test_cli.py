@@ -49,7 +49,7 @@ def refused(capsys, *arguments: str) -> str:
     ("arguments", "says"),
     [
         ("benchall", "Did you mean 'bench-all'?"),
-        ("train", "make train MIXER=fft_complex"),
+        ("train", "python -m benchmarks train --mixer fft_complex"),
         ("train --mixer fft_complx", "Did you mean 'fft_complex'?"),
         ("train --mixer attention(heads=3) --dim 8", "heads"),
         ("train --mixer attention(head=2)", "Did you mean 'heads'?"),
