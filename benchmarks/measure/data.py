@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.contract import called
 from benchmarks.contract.datasets import DatasetInfo, info_of
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
@@ -44,7 +45,6 @@ class SourceFile:
     size_bytes: int | None = None  # where the publisher says
 
 
-WHAT_TO_TYPE = "type DATA_DIR=... for the folder that holds it, or DATASET=mosaics, which needs no files"
 RECORD_BYTES = 2 + 3 * 32 * 32  # coarse label, fine label, then the pixels, channel first
 BINARY_FOLDER = "cifar-100-binary"
 BINARY_FILES = {
@@ -98,6 +98,12 @@ class ImageData:
         if self.test_reads > 1:
             raise RuntimeError("the test split is read once, when all choices are made; this is a second reading")
         return self._test()
+
+
+def what_to_type() -> str:
+    """What helps where the files of a data set are not there."""
+    other = called.option("dataset", "mosaics")
+    return f"type {called.option('data_dir', '...')} for the folder that holds it, or {other}, which needs no files"
 
 
 def load_data(trial: Trial, data_dir: Path, device: str) -> ImageData:
@@ -231,7 +237,7 @@ def _find_cifar100(data_dir: Path) -> tuple[Path, dict[str, SourceFile], Callabl
             return folder / PICKLE_FOLDER, PICKLE_FILES, decode_pickle
     if data_dir.name in LAYOUTS:  # a download would go into a folder of that name within it
         names = " and ".join(file.name for file in LAYOUTS[data_dir.name][0].values())
-        raise UserError(f"no {names}, nor {archive.name}, in {data_dir}; {WHAT_TO_TYPE}")
+        raise UserError(f"no {names}, nor {archive.name}, in {data_dir}; {what_to_type()}")
     download_cifar100(data_dir)
     return data_dir / PICKLE_FOLDER, PICKLE_FILES, decode_pickle
 
@@ -353,7 +359,7 @@ def download_cifar100(data_dir: Path) -> None:
         how = f"unpacking {archive.name}" if unpack else "downloading it"
         raise UserError(
             f"no CIFAR-100: neither {BINARY_FOLDER}/ nor {PICKLE_FOLDER}/ is in {data_dir}, and {how} there "
-            f"failed ({' '.join(str(error).split()) or type(error).__name__}); {WHAT_TO_TYPE}"
+            f"failed ({' '.join(str(error).split()) or type(error).__name__}); {what_to_type()}"
         ) from error
 
 

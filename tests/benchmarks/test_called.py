@@ -119,7 +119,9 @@ def test_processes_that_measure_know_too(monkeypatch):
 
 
 VARIABLES = re.search(r"VARIABLES := ((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text())[1]  # type: ignore[index]
-NAMED = re.compile(rf"\bmake ({'|'.join(map(re.escape, cli.VERBS))}|test)\b|\b({'|'.join(re.findall('[A-Z_]+', VARIABLES))})=")
+NAMED = re.compile(
+    rf"\bmake ({'|'.join(map(re.escape, cli.VERBS))}|test)\b|\b({'|'.join(re.findall('[A-Z_]+', VARIABLES))})="
+)
 FILES = {  # whose words go into files, which keep those of make
     "contract/called.py", "contract/metrics.py", "report/claims.py", "report/commands.py", "report/page_answers.py",
 }  # fmt: skip
