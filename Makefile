@@ -73,7 +73,7 @@ report: $(READY) ## tables, plots and the page again, from the records alone
 claims: $(READY) ## what the literature says, judged from the records alone
 status: $(READY) ## what is done, running, failed, and how long the rest takes
 validate: $(READY) ## whether records that somebody sends are what they say: make validate RESULTS=DIR
-list: $(READY) ## the mixers, with family, complexity, paper and year
+list: $(READY) ## the mixers, with family, complexity, paper and year, and the data sets
 speed: $(READY) ## ratios quoted in the README: transforms against naive forms, training against timm's loop
 profile: $(READY) ## where the time of a training step goes, and a trace of it: make profile MIXER=dct,attention
 crossovers: $(READY) ## which method of a mixer is fastest from how many tokens on

@@ -54,6 +54,11 @@ def _main(verb: str, arguments: list[str]) -> int:
         if verb in ("help", "-h", "--help"):
             print(_parser().format_help())
             return 0
+        if verb in ("version", "-V", "--version"):
+            from benchmarks.listing import version_line
+
+            print(version_line())
+            return 0
         if verb not in VERBS:
             raise UserError(f"there is no verb {verb!r}.{nearest(verb, VERBS)} Verbs: {', '.join(VERBS)}.")
         options, unknown = _parser().parse_known_intermixed_args(arguments)
@@ -378,20 +383,10 @@ def gpu_check_verb(options: argparse.Namespace) -> int:
 
 
 def list_verb(options: argparse.Namespace) -> int:
-    """The mixers with family, complexity, paper and year."""
-    from mixers.blocks import HYBRID_NAMES
-    from mixers.registry import list_mixers, mixer_entry
+    """The mixers with family, complexity, paper and year; the data sets with classes, sizes and splits."""
+    from benchmarks.listing import listing
 
-    rows = [("mixer", "family", "complexity", "year", "paper")]
-    for name in list_mixers(options.mixer.split(",") if options.mixer else "*"):
-        entry = mixer_entry(name)
-        rows.append((name, entry.family, entry.complexity, str(entry.year or ""), entry.paper))
-    if len(rows) == 1:
-        raise UserError(f"no mixer matches {options.mixer!r}; known: {', '.join(list_mixers())}")
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    for row in rows:
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]).rstrip())
-    print(f"\na mixer for each block: 6xfft_real+2xattention, or by FNet's names {', '.join(HYBRID_NAMES)}")
+    print("\n".join(listing(options.mixer, options.dataset)))
     return 0
 
 
@@ -559,6 +554,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     verbs = "\n".join(f"  {name:11} {(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items())
+    verbs += "\n  --version   Of the package, of torch and of Python, in one line."
     parser = _Parser(
         prog=called.program(),
         usage=f"{called.program()} VERB [options]",
