@@ -1,12 +1,14 @@
 """The tables of `table_files` for a paper: LaTeX with booktabs, one table for each setting that shares a ranking.
 
-A file is read by \\input; it needs booktabs, graphicx and longtable.
+A file is read by \\input; it needs booktabs and graphicx. In a paper of two columns, table becomes table*.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
+import string
+import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +19,7 @@ from benchmarks.contract.record import atomic_write
 from benchmarks.report.frame import comparisons, slug
 from benchmarks.report.leader import CLEAR, candidates, leader
 from benchmarks.report.paired import Sample
-from benchmarks.report.table_files import View, view_of
+from benchmarks.report.table_files import View, caption, view_of
 from benchmarks.report.tables import COMPARED, TIMED_ALIKE, TRAINED_ALIKE, best_learning_rates
 from benchmarks.report.text import NOTHING, unmarked
 
@@ -28,19 +30,32 @@ SPLIT: Mapping[str, Sequence[str]] = {  # what the rows of one table have in com
     "latency": [name for name in TIMED_ALIKE if name != "compiled"],
     "cost": COMPARED,
 }
-MOST_ROWS = 45  # of a float; a longer table breaks across pages
+MOST_ROWS = 45  # of a float; a longer table goes on in the next
+NARROW = 11  # characters of a line of a header
 WIDE = 40  # characters from which on a column's text is set in lines
 TOP1 = "test top-1 (%)"
 BOLD = "Bold: every other mixer here is lower, after Holm's correction for their number."
 HEAD = """\
-% \\usepackage{booktabs,graphicx,longtable}
+% \\usepackage{booktabs,graphicx}
 % Made of the records again by every report; read it by \\input, or copy the tables that you need.
 """
+FLOAT = string.Template(r"""
+\begin{table}
+\centering
+\caption[$title]{$caption}
+\label{$label}
+\smallskip
+\scriptsize
+\setlength{\tabcolsep}{4pt}
+\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%
+$tabular}
+\end{table}
+""")
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$", '"': "''", "`": r"\`{}",
     "[": "{[}", "]": "{]}", "*": "{*}", "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$",
-    "–": "--", "—": "---", "…": r"\dots{}", "†": r"\dag{}",
+    "–": "--", "—": "---", "…": r"\dots{}", "†": r"$\dagger$",
 }  # fmt: skip
 NUMBER = r"\d[\d,]*(?:\.\d+)?"
 SIGNED = re.compile(rf"(?<![\w.,])((?:[+−]{NUMBER}|{NUMBER}(?= ±))(?: ± {NUMBER})?)")
@@ -70,9 +85,10 @@ def latex_files(tables: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folder:
 def latex(name: str, table: pd.DataFrame, frame: pd.DataFrame, sample: Sample, group: str) -> str:
     """All tables of one name. The first says how to read them, the others refer to it."""
     texts = [HEAD]
+    source = caption(name, frame)
     first = f"tab:{slug(group)}-{name}"
     for suffix, part in parts_of(name, table).items():
-        view = without_empty(view_of(name, part, frame))
+        view = without_empty(view_of(name, part, source))
         label = f"{first}-{suffix}" if suffix else first
         best = clear_winner(part, sample) if name == "summary" else None
         body = [[cell_of(text, i >= view.left) for i, text in enumerate(row)] for row in view.body]
@@ -80,10 +96,10 @@ def latex(name: str, table: pd.DataFrame, frame: pd.DataFrame, sample: Sample, g
             column = view.header.index(TOP1)
             body[best][column] = bold(body[best][column])
         words = [f"{view.title}.", view.shared, BOLD if best is not None else ""]
-        words += [] if suffix else [view.source, view.note]
-        caption = escaped(" ".join(filter(None, words))) + (rf" Read as Table~\ref{{{first}}}." if suffix else "")
-        texts.append(one_table(view, body, caption, escaped(view.title), label))
-    return "\n".join(texts)
+        words += [] if suffix else [source, view.note]
+        text = escaped(" ".join(filter(None, words))) + (rf" Read as Table~\ref{{{first}}}." if suffix else "")
+        texts += floats(view, body, text, label)
+    return "".join(texts)
 
 
 def parts_of(name: str, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -119,25 +135,38 @@ def without_empty(view: View) -> View:
     )
 
 
-def one_table(view: View, body: Sequence[Sequence[str]], caption: str, short: str, label: str) -> str:
-    """One float that is as wide as the text at most, or one table over several pages."""
+def floats(view: View, body: Sequence[Sequence[str]], words: str, label: str) -> list[str]:
+    """One float, or several where one page does not hold all rows."""
+    starts = range(0, len(body), MOST_ROWS)
+    texts = [one_float(view, body[start : start + MOST_ROWS], words, label) for start in starts[:1]]
+    for place, start in enumerate(starts[1:], 2):
+        more = rf"{escaped(view.title)}: Table~\ref{{{label}}} continued, {place} of {len(starts)}."
+        texts.append(one_float(view, body[start : start + MOST_ROWS], more, f"{label}-{place}"))
+    return texts
+
+
+def one_float(view: View, body: Sequence[Sequence[str]], words: str, label: str) -> str:
+    """A float that is as wide as the text at most."""
     longest = [max(len(row[i]) for row in view.body) for i in range(len(view.header))]
     columns = "".join(
         (r"p{0.3\linewidth}" if longest[i] > WIDE else "l") if i < view.left else "r" for i in range(len(view.header))
     )
-    header = [escaped(text) for text in view.header]
+    header = [stacked(text, "l" if i < view.left else "r") for i, text in enumerate(view.header)]
     style = pd.DataFrame(body).style.hide(axis="index").format_index(lambda i: header[int(str(i))], axis="columns")
-    if len(body) > MOST_ROWS:
-        table = style.to_latex(
-            hrules=True, column_format=columns, environment="longtable", caption=(caption, short), label=label
-        )
-        return f"{{\\scriptsize\\setlength{{\\tabcolsep}}{{3pt}}\n{table}}}\n"
-    table = style.to_latex(hrules=True, column_format=columns)
-    return (
-        f"\\begin{{table}}\n\\centering\n\\caption[{short}]{{{caption}}}\n\\label{{{label}}}\n\\scriptsize\n"
-        "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
-        f"{table}}}\n\\end{{table}}\n"
+    return FLOAT.substitute(
+        title=escaped(view.title),
+        caption=words,
+        label=label,
+        tabular=style.to_latex(hrules=True, column_format=columns),
     )
+
+
+def stacked(text: str, side: str) -> str:
+    """A header in short lines, so that the numbers below decide how wide the column is."""
+    lines = [escaped(line) for line in textwrap.wrap(text, NARROW, break_long_words=False, break_on_hyphens=False)]
+    if len(lines) == 1:
+        return lines[0]
+    return rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}" + r"\\".join(lines) + r"\end{tabular}"
 
 
 def cell_of(text: str, is_number: bool) -> str:

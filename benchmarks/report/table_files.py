@@ -122,15 +122,16 @@ class View:
 
 def people(name: str, table: pd.DataFrame, frame: pd.DataFrame) -> str:
     """One table in Markdown: a title, a caption with what all rows share, the rows."""
-    view = view_of(name, table, frame)
+    view = view_of(name, table, caption(name, frame))
     lines = "\n".join(markdown(line) for line in (view.source, view.shared, view.note) if line)
     return f"# {view.title}\n\n{lines}\n\n{markdown_table(view.header, view.body, view.left)}"
 
 
-def view_of(name: str, table: pd.DataFrame, frame: pd.DataFrame) -> View:
-    """What VIEWS says of some rows of the table with this name."""
+def view_of(name: str, table: pd.DataFrame, source: str) -> View:
+    """What VIEWS says of some rows of the table with this name; `source` as `caption` says it."""
     title, fields, text_cells, number_cells, note = VIEWS[name]
-    fields = [f for f in fields if f in without_usual(table)]
+    known = without_usual(table)
+    fields = [f for f in fields if f in known]
     rows: list[Row] = [{str(k): plain(v) for k, v in row.items()} for row in table.to_dict("records")]
     if name == "latency" and table["compiled"].nunique() > 1:
         rows = beside_compiled(rows)
@@ -148,7 +149,7 @@ def view_of(name: str, table: pd.DataFrame, frame: pd.DataFrame) -> View:
     ]
     return View(
         title,
-        caption(name, frame),
+        source,
         f"All rows: {'; '.join(shared)}." if shared else "",
         note,
         header,
