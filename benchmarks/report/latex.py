@@ -17,7 +17,7 @@ import pandas as pd
 
 from benchmarks.contract.record import atomic_write
 from benchmarks.report.frame import comparisons, slug
-from benchmarks.report.leader import CLEAR, candidates, leader
+from benchmarks.report.leader import CLEAR, leader
 from benchmarks.report.paired import Sample
 from benchmarks.report.table_files import View, caption, view_of
 from benchmarks.report.tables import COMPARED, TIMED_ALIKE, TRAINED_ALIKE, best_learning_rates
@@ -34,7 +34,7 @@ MOST_ROWS = 45  # of a float; a longer table goes on in the next
 NARROW = 11  # characters of a line of a header
 WIDE = 40  # characters from which on a column's text is set in lines
 TOP1 = "test top-1 (%)"
-BOLD = "Bold: every other mixer here is lower, after Holm's correction for their number."
+BOLD = "Bold: every other mixer that has an accuracy here is lower, after Holm's correction for their number."
 HEAD = """\
 % \\usepackage{booktabs,graphicx}
 % Made of the records again by every report; read it by \\input, or copy the tables that you need.
@@ -112,7 +112,7 @@ def parts_of(name: str, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def clear_winner(part: pd.DataFrame, sample: Sample) -> int | None:
     """The row of the mixer that every other one of its setting is significantly below; None where there is none."""
-    rows = candidates([row for _, row in best_learning_rates(part).iterrows()])
+    rows = [row for _, row in best_learning_rates(part).iterrows()]
     found = leader(sample, rows)
     if found is None or found.outcome != CLEAR:
         return None

@@ -9,8 +9,7 @@ import pandas as pd
 
 from benchmarks.contract import called
 from benchmarks.report.frame import plain
-from benchmarks.report.paired import FEWEST_SEEDS, Sample, compared_with
-from benchmarks.report.tables import withheld
+from benchmarks.report.paired import Sample, compared_with
 from benchmarks.report.text import clean, listing, span_of
 
 NO_MIXING = "conv1x1"
@@ -33,13 +32,6 @@ class Leader:
     outcome: str
     level: tuple[str, ...]  # those not clearly below it, most accurate first
     n: int  # the fewest seeds of a comparison
-
-
-def candidates(rows: Sequence[pd.Series]) -> list[pd.Series]:
-    """Rows of the summary that may be called the best: one lucky run is no winner among many."""
-    rows = [row for row in rows if not withheld(row)]
-    most = max((row["n"] for row in rows), default=0)
-    return [row for row in rows if row["n"] >= min(most, FEWEST_SEEDS)]
 
 
 def leader(sample: Sample, rows: Sequence[pd.Series]) -> Leader | None:

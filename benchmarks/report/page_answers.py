@@ -14,7 +14,7 @@ import pandas as pd
 from benchmarks.ratios import FEWEST_SITTINGS, Ratio, few_sittings, ratio_of
 from benchmarks.report.claim_parts import Part
 from benchmarks.report.frame import plain
-from benchmarks.report.leader import LIKELY, NO_MIXING, OPEN, candidates, leader, leader_text
+from benchmarks.report.leader import LIKELY, NO_MIXING, OPEN, leader, leader_text
 from benchmarks.report.page_charts import patch_rows
 from benchmarks.report.paired import FEWEST_SEEDS, Sample
 from benchmarks.report.plots_latency import scaling_row, sweeps
@@ -236,7 +236,8 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> 
     held_back = [f"{clean(row['label'])}{beside(row)}" for row in lost]
     if not ready:
         return [f"Withheld: a third or more of the runs failed of {listing(held_back)}."]
-    ready = candidates(ready)
+    most = max(row["n"] for row in ready)
+    ready = [row for row in ready if row["n"] >= min(most, FEWEST_SEEDS)]  # one lucky run is no winner among many
     found = leader(sample, ready)
     if found is not None and found.outcome == OPEN:
         return [
