@@ -52,13 +52,13 @@ from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record, code_version, environment, now
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import load_data
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.one_trial import one_line, place_of
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
 from benchmarks.measure.train import build_net
+from benchmarks.tasks.augment import Augment
+from benchmarks.tasks.images import load_data
 from mixers import MixerNet
 
 IMAGES = 4  # held-out images to average over

@@ -205,9 +205,9 @@ def check_tests(report: Report, device: str, until: float) -> None:
 
 def check_training(report: Report, device: str, until: float) -> None:
     """A short training run of each core mixer by the full profile's recipe, its step captured; the test split stays."""
-    from benchmarks.measure.data import load_data
     from benchmarks.measure.plan import Plan, Request
     from benchmarks.measure.train import train
+    from benchmarks.tasks.images import load_data
 
     folder = report.path.parent / "checkpoints"
     request = Request(dataset="constellations", profile="full", device=device)

@@ -26,13 +26,13 @@ from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import Diverged, UserError
 from benchmarks.contract.record import atomic_write, code_version, cores, environment, now, without_nan
 from benchmarks.contract.trial import RESULTS_VERSION, Trial
-from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import ImageData, batches, hold_out, load_data
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.memory import is_out_of_memory
 from benchmarks.measure.one_trial import one_line
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.train import evaluate, evaluation_pass
+from benchmarks.tasks.augment import Augment
+from benchmarks.tasks.images import ImageData, batches, hold_out, load_data
 from mixers import Spectracles
 from mixers.spectracles import equal_width
 

@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import ImageData
+from benchmarks.tasks.augment import Augment
+from benchmarks.tasks.images import ImageData
 
 log = logging.getLogger(__name__)
 

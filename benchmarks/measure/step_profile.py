@@ -40,11 +40,11 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from benchmarks.contract.record import atomic_write, code_version, environment, machine_name, without_nan
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.attempt import Deadline, is_the_users, let_go, why
-from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import ImageData, batches, load_data
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.one_trial import refuse_if_too_large
 from benchmarks.measure.train import autocast, build_net, learning_rate, make_optimizer
+from benchmarks.tasks.augment import Augment
+from benchmarks.tasks.images import ImageData, batches, load_data
 from mixers import MixerNet
 from mixers.backbone import Block
 

@@ -32,11 +32,12 @@ from torchvision import transforms
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.attempt import Deadline, Failed, is_the_users, let_go, why
 from benchmarks.measure.compare import Comparison, compare
-from benchmarks.measure.data import BINARY_FOLDER, PICKLE_FOLDER, ImageData, load_data
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.latency_metrics import MATMUL_SIDE
 from benchmarks.measure.one_trial import refuse_if_too_large
 from benchmarks.measure.train import build_net, train
+from benchmarks.tasks.cifar import BINARY_FOLDER, PICKLE_FOLDER
+from benchmarks.tasks.images import ImageData, load_data
 
 ROUNDS = 5
 STEPS = {"cpu": 4, "cuda": 64}  # of each loop in one round

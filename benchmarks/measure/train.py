@@ -30,10 +30,10 @@ from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import Diverged, OutOfTime, UserError
 from benchmarks.contract.record import atomic_write, set_aside
 from benchmarks.contract.trial import ADDED, RESULTS_VERSION, Trial
-from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import ImageData, batches
 from benchmarks.measure.memory import predict_peak_bytes
 from benchmarks.measure.step import Capture, EvaluationPass, Graph, TrainingStep, compiled_blocks, cuda_graph
+from benchmarks.tasks.augment import Augment
+from benchmarks.tasks.images import ImageData, batches
 from mixers import MixerNet
 
 EVALUATION_BATCH = 500

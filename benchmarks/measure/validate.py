@@ -16,8 +16,8 @@ from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record, machine_key
 from benchmarks.contract.trial import RESULTS_VERSION
 from benchmarks.measure.atlas import atlas_id
-from benchmarks.measure.data import test_labels
 from benchmarks.studies import TRANSFORMS
+from benchmarks.tasks.images import labels_of_test
 
 MAIN_METRIC = {
     "accuracy": "test_top1_percent", "tuning": "val_top1_percent", "cost": "params", "latency": "forward_ms",
@@ -45,7 +45,7 @@ def validate(folder: Path, data_dir: Path) -> tuple[int, list[str]]:
     rooms = [place / "records" for place in (folder, folder / FOLDER, folder / TRANSFORMS)]
     rooms = [room for room in rooms if room.is_dir()] or [folder]
     looked_at, problems = 0, []
-    labels = functools.cache(functools.partial(test_labels, data_dir))
+    labels = functools.cache(functools.partial(labels_of_test, data_dir))
     for room in rooms:
         for path in sorted(room.iterdir()):
             name = path.relative_to(folder)

@@ -14,11 +14,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks.contract.datasets import DATASETS
-from benchmarks.measure import augment as augment_module
 from benchmarks.measure import step as step_module
-from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import ImageData
 from benchmarks.measure.step import EvaluationPass, TrainingStep, compiled_blocks, compiling_pays, cuda_graph
+from benchmarks.tasks import augment as augment_module
+from benchmarks.tasks.augment import Augment
+from benchmarks.tasks.images import ImageData
 from mixers import MixerNet
 
 IMAGES, BATCH = 40, 16

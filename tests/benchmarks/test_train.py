@@ -15,9 +15,9 @@ from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import Diverged, OutOfTime, UserError
 from benchmarks.contract.trial import Trial
 from benchmarks.measure import train as train_module
-from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import ImageData, load_data
 from benchmarks.measure.train import build_net, evaluate, evaluation_pass, learning_rate, make_optimizer, train
+from benchmarks.tasks.augment import Augment
+from benchmarks.tasks.images import ImageData, load_data
 
 
 def make(**changes) -> Trial:

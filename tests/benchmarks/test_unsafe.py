@@ -16,9 +16,9 @@ from benchmarks import cli
 from benchmarks.contract.errors import printable
 from benchmarks.contract.record import Record
 from benchmarks.contract.trial import Trial
-from benchmarks.measure import data
 from benchmarks.measure.train import UnreadableCheckpoint, _resume, build_net, make_optimizer
 from benchmarks.report.build import write_report
+from benchmarks.tasks import cifar
 
 ROOT = Path(__file__).resolve().parents[2]
 TRIAL = Trial(
@@ -64,7 +64,7 @@ def test_a_checkpoint_with_a_flipped_bit_in_a_tensor_is_refused(tmp_path):
 def test_a_data_set_with_code_in_it_runs_nothing(tmp_path):
     mark = tmp_path / "mark"
     with pytest.raises(pickle.UnpicklingError, match="no place in a data set"):
-        data.decode_pickle(pickle.dumps({"data": Bomb(mark), "fine_labels": []}))
+        cifar.decode_pickle(pickle.dumps({"data": Bomb(mark), "fine_labels": []}))
     assert not mark.exists()
 
 
@@ -82,10 +82,10 @@ def test_an_archive_writes_nothing_outside_its_folder(tmp_path, how):
         tar.addfile(member, io.BytesIO(b"x"))
     before = sorted(tmp_path.iterdir())
     if how == "absolute":  # made one within the folder, as tar does
-        data._extract(tmp_path / "a.tar.gz", folder)
+        cifar._extract(tmp_path / "a.tar.gz", folder)
     else:
         with pytest.raises(tarfile.FilterError):
-            data._extract(tmp_path / "a.tar.gz", folder)
+            cifar._extract(tmp_path / "a.tar.gz", folder)
     assert sorted(tmp_path.iterdir()) == before
 
 

@@ -22,9 +22,7 @@ from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import atomic_write, now
 from benchmarks.contract.status import write_plan
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.augment import normalise
 from benchmarks.measure.budget import Budget
-from benchmarks.measure.data import load_data
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Result, Runner
 from benchmarks.studies.transforms import record
@@ -32,6 +30,8 @@ from benchmarks.studies.transforms.analysis import choose
 from benchmarks.studies.transforms.matrices import HELD_BACK, SIDE, TOKENS, TRANSFORMS, matrix_of
 from benchmarks.studies.transforms.predictors import predictors_of
 from benchmarks.studies.transforms.record import COVARIANCE, FOLDER, MATRICES, Member, Study, find_study, runs_of
+from benchmarks.tasks.augment import normalise
+from benchmarks.tasks.images import load_data
 from mixers import MixerError
 from mixers.matrix import matrix_in, read_bytes
 from mixers.registry import mixer_entry
