@@ -22,6 +22,7 @@ class DatasetInfo:
         test_images: of the test split.
         augment_levels: those that leave an image its class.
         procedural: drawn by a program, from no files.
+        task: the file of benchmarks/tasks that says how it is trained on.
     """
 
     name: str
@@ -34,6 +35,12 @@ class DatasetInfo:
     test_images: int
     augment_levels: tuple[str, ...]
     procedural: bool = False
+    task: str = "images"
+
+    @property
+    def prediction_dtype(self) -> str:
+        """In which a file keeps one predicted class an example: the smallest unsigned integer that holds them all."""
+        return next(f"uint{bits}" for bits in (8, 16, 32, 64) if self.num_classes <= 2**bits)
 
 
 DATASETS = {
