@@ -14,7 +14,7 @@ from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.metrics import METRICS, WORDS
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.train import train
-from benchmarks.tasks.images import load_data
+from benchmarks.tasks.task import load_data
 from mixers import create_mixer
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -33,6 +33,7 @@ class DatasetInfo:
         classes: their names, in the order of the labels; None where they have none here.
         origin: where the user's own data lie, as typed, path and all; it is in no record.
         source: SHA-256 of the user's own data, which is the same on every machine.
+        task: the file of benchmarks/tasks that says how it is trained on.
     """
 
     name: str
@@ -48,6 +49,12 @@ class DatasetInfo:
     classes: tuple[str, ...] | None = None
     origin: str | None = None
     source: str | None = None
+    task: str = "images"
+
+    @property
+    def prediction_dtype(self) -> str:
+        """In which a file keeps one predicted class an example: the smallest unsigned integer that holds them all."""
+        return next(f"uint{bits}" for bits in (8, 16, 32, 64) if self.num_classes <= 2**bits)
 
 
 DATASETS = {

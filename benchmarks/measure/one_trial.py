@@ -27,7 +27,7 @@ from benchmarks.measure.memory import free_bytes, is_out_of_memory
 from benchmarks.measure.process import Heartbeat
 from benchmarks.measure.progress import TRAINED
 from benchmarks.measure.train import train, training_step_bytes
-from benchmarks.tasks.images import load_data
+from benchmarks.tasks.task import load_data
 from mixers import UnsupportedSize
 from mixers.registry import mixer_entry
 

@@ -50,7 +50,7 @@ from benchmarks.measure.process import (
 from benchmarks.measure.progress import TRAINED, Progress, process_of
 from benchmarks.measure.train import training_step_bytes
 from benchmarks.sources import other_code_line, parts_of_other_code
-from benchmarks.tasks.images import load_data
+from benchmarks.tasks.task import load_data
 from mixers.blocks import mixers_in
 from mixers.registry import mixer_entry
 

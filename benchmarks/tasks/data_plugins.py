@@ -132,8 +132,8 @@ def _checked(split: str, given: Any) -> tuple[NDArray[np.uint8], NDArray[np.int6
         )
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) != len(images):
         raise UserError(
-            f"{split}() gives labels of {labels.dtype} {labels.shape} for {len(images)} images; allowed: whole numbers, "
-            "one each"
+            f"{split}() gives labels of {labels.dtype} {labels.shape} for {len(images)} images; allowed: whole "
+            "numbers, one each"
         )
     if not images.size or labels.min() < 0:
         raise UserError(f"{split}() gives " + ("no images" if not images.size else "labels below 0"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,59 +13,73 @@ from benchmarks.contract.datasets import DatasetInfo, info_of
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
 from benchmarks.tasks import constellations, mosaics
+from benchmarks.tasks.augment import Augment
 from benchmarks.tasks.cifar import Split, find_cifar100, find_cifar100_here, read_checked
+from benchmarks.tasks.task import Batch, Data, register_task
+from mixers import MixerNet
 
 HOLD_OUT_SEED = 0  # one held-out part for all trials and seeds
 MIN_VAL_IMAGES = 500  # of a procedural set, where half of the images allow it
 RENDERED = {"constellations": constellations, "mosaics": mosaics}  # drawn by a program, from no files
 
 
-class ImageData:
-    """A data set on its device.
+@register_task("images")
+class ImageClassification:
+    """One of the image data sets, by the facts of it."""
 
-    Attributes:
-        info: the data set.
-        train_images: uint8 (n, 3, height, width), at the trial's image size, as are all others.
-        train_labels: int64 (n,).
-        val_images: the part of the training split that is held out, to choose with.
-        val_labels: int64.
-        test_reads: how often the test split was read.
-    """
-
-    def __init__(self, info: DatasetInfo, train: Split, val: Split, test: Callable[[], Split]) -> None:
+    def __init__(self, info: DatasetInfo) -> None:
         self.info = info
-        self.train_images, self.train_labels = train
-        self.val_images, self.val_labels = val
-        self.test_reads = 0
-        self._test = test
 
-    def read_test(self) -> Split:
-        """Images and labels of the test split, read from their source now.
+    def grid(self, trial: Trial) -> tuple[int, int]:
+        return trial.grid
 
-        Raises:
-            RuntimeError: it was read before.
-            UserError: its file is damaged.
-        """
-        self.test_reads += 1
-        if self.test_reads > 1:
-            raise RuntimeError("the test split is read once, when all choices are made; this is a second reading")
-        return self._test()
+    def net(self, trial: Trial) -> MixerNet:
+        torch.manual_seed(trial.seed)
+        return MixerNet(
+            trial.mixer,
+            num_classes=self.info.num_classes,
+            img_size=trial.size,
+            patch_size=trial.patch_size,
+            dim=trial.dim,
+            depth=trial.depth,
+            norm=trial.norm,
+            coordinates=trial.coordinates,
+            seed=trial.seed,
+            residual=trial.residual,
+            positions=trial.positions,
+        )
 
+    def example(self, trial: Trial, n: int, device: str) -> Batch:
+        """Images float32 (n, 3, H, W), and the first class for each."""
+        images = torch.randn(n, 3, *trial.size, device=device)
+        return Batch(images, torch.zeros(n, dtype=torch.int64, device=device))
 
-def load_data(trial: Trial, data_dir: Path, device: str) -> ImageData:
-    """Reads, or draws, the training split of the trial's data set and brings it to the trial's image size.
+    def load(self, trial: Trial, data_dir: Path, device: torch.device) -> Data:
+        """Images uint8 (n, 3, H, W), at the trial's size, and classes int64 (n,)."""
+        load = _load_rendered if trial.dataset in RENDERED else _load_cifar100
+        return load(trial, data_dir, device)
 
-    Args:
-        trial: its data set, image size and number of images count; its seed does not, so that seeds differ in
-            initialisation and order alone.
-        data_dir: where data sets lie; a missing one is downloaded there.
-        device: as for torch.
+    def augment(self, trial: Trial, memory_format: torch.memory_format = torch.contiguous_format) -> Augment:
+        return Augment(trial.augment or "none", self.info, trial.label_smoothing or 0.0, memory_format)
 
-    Raises:
-        UserError: the data set is missing and cannot be downloaded, or a file of it is damaged.
-    """
-    load = _load_rendered if trial.dataset in RENDERED else _load_cifar100
-    return load(trial, Path(data_dir).expanduser(), torch.device(device))
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of logits (n, classes) with classes (n,), or with shares of them (n, classes)."""
+        return F.cross_entropy(output, targets)
+
+    @torch.no_grad()
+    def scores(self, output: Tensor, targets: Tensor) -> tuple[dict[str, float], np.ndarray]:
+        """Top-1, top-5 and mean cross-entropy, and the most probable class of each."""
+        best = output.topk(min(5, output.shape[1])).indices
+        hits = best == targets[:, None]
+        # brought to the host at once: a GPU is waited for once
+        top1, top5, loss = torch.stack(
+            [hits[:, 0].double().mean(), hits.any(1).double().mean(), self.loss(output, targets).double()]
+        ).tolist()
+        result = {"top1_percent": 100 * top1, "top5_percent": 100 * top5, "loss": loss}
+        return result, best[:, 0].cpu().numpy().astype(self.info.prediction_dtype)
+
+    def test_targets(self, trial: Trial, data_dir: Path) -> np.ndarray | None:
+        return labels_of_test(data_dir, trial.dataset, trial.size)
 
 
 def labels_of_test(data_dir: Path, dataset: str, size: tuple[int, int]) -> np.ndarray | None:
@@ -82,30 +95,6 @@ def labels_of_test(data_dir: Path, dataset: str, size: tuple[int, int]) -> np.nd
         return None
     folder, files, decode = found
     return decode(read_checked(folder, files["test"]))[1].numpy()
-
-
-def batches(
-    count: int, batch_size: int, generator: torch.Generator, device: str | torch.device | None = None
-) -> Iterator[Tensor]:
-    """Indices of one epoch's batches in random order.
-
-    The last batch may be smaller; where it would hold a single image it is left out, since normalising over one image
-    is unlike all others.
-
-    Args:
-        count: images.
-        batch_size: images a batch.
-        generator: of the order.
-        device: where the indices are needed; the generator's, if not given.
-
-    Yields:
-        int64 (batch,).
-    """
-    order = torch.randperm(count, generator=generator, device=generator.device).to(device or generator.device)
-    for start in range(0, count, batch_size):
-        batch = order[start : start + batch_size]
-        if len(batch) > 1 or batch_size == 1:
-            yield batch
 
 
 def hold_out(labels: Tensor, num_classes: int, per_class: int, seed: int = HOLD_OUT_SEED) -> tuple[Tensor, Tensor]:
@@ -135,7 +124,7 @@ def resize(images: Tensor, size: tuple[int, int], chunk: int = 1024) -> Tensor:
     return resized
 
 
-def _load_rendered(trial: Trial, data_dir: Path, device: torch.device) -> ImageData:
+def _load_rendered(trial: Trial, data_dir: Path, device: torch.device) -> Data:
     info, render = info_of(trial.dataset), RENDERED[trial.dataset].render
     count = trial.train_images
     if count is None:
@@ -149,10 +138,10 @@ def _load_rendered(trial: Trial, data_dir: Path, device: torch.device) -> ImageD
         return test_images.to(device), test_labels.to(device)
 
     train = images[stay].to(device), labels[stay].to(device)
-    return ImageData(info, train, (images[held].to(device), labels[held].to(device)), test)
+    return Data(train, (images[held].to(device), labels[held].to(device)), test)
 
 
-def _load_cifar100(trial: Trial, data_dir: Path, device: torch.device) -> ImageData:
+def _load_cifar100(trial: Trial, data_dir: Path, device: torch.device) -> Data:
     info = info_of("cifar100")
     folder, files, decode = find_cifar100(data_dir)
 
@@ -163,4 +152,4 @@ def _load_cifar100(trial: Trial, data_dir: Path, device: torch.device) -> ImageD
     assert info.val_images is not None
     stay, held = hold_out(labels, info.num_classes, info.val_images // info.num_classes)
     train, val = prepare(images[stay], labels[stay]), prepare(images[held], labels[held])
-    return ImageData(info, train, val, lambda: prepare(*decode(read_checked(folder, files["test"]))))
+    return Data(train, val, lambda: prepare(*decode(read_checked(folder, files["test"]))))

@@ -13,7 +13,7 @@ from benchmarks.contract.errors import UserError
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.train import train
 from benchmarks.tasks import constellations
-from benchmarks.tasks.images import load_data
+from benchmarks.tasks.task import load_data
 
 SIZES = [(16, 16), (24, 24), (32, 32), (48, 48), (16, 32), (19, 16)]
 

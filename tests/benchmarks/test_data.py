@@ -15,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
 from benchmarks.tasks import cifar
-from benchmarks.tasks.images import RENDERED, batches, hold_out, labels_of_test, load_data, resize
+from benchmarks.tasks.images import RENDERED, hold_out, labels_of_test, resize
+from benchmarks.tasks.task import batches, load_data
 
 NATIVE = 32
 
@@ -78,11 +80,11 @@ def images_of(records: np.ndarray) -> torch.Tensor:
 def test_training_and_held_out_part_make_up_the_training_split(small):
     data_dir, train, test = small
     loaded = load_data(trial("cifar100"), data_dir, "cpu")
-    assert loaded.train_images.shape == (1000, 3, 32, 32) and loaded.train_images.dtype == torch.uint8
-    assert loaded.train_labels.dtype == loaded.val_labels.dtype == torch.int64
-    assert loaded.val_labels.bincount().tolist() == [50] * 100
+    assert loaded.train.inputs.shape == (1000, 3, 32, 32) and loaded.train.inputs.dtype == torch.uint8
+    assert loaded.train.targets.dtype == loaded.val.targets.dtype == torch.int64
+    assert loaded.val.targets.bincount().tolist() == [50] * 100
     given_pairs = {(r[2:].tobytes(), int(r[1])) for r in train}
-    parts = [(loaded.train_images, loaded.train_labels), (loaded.val_images, loaded.val_labels)]
+    parts = [(loaded.train.inputs, loaded.train.targets), (loaded.val.inputs, loaded.val.targets)]
     pairs = [(i.numpy().tobytes(), int(y)) for images, labels in parts for i, y in zip(images, labels, strict=True)]
     assert len(pairs) == len(train) and set(pairs) == given_pairs
     images, labels = loaded.read_test()
@@ -106,7 +108,7 @@ def test_the_test_split_is_read_late_and_once(small):
 def test_the_held_out_part_is_the_same_for_all_trials_and_releases(small):
     data_dir, _, _ = small
     first, second = (load_data(trial("cifar100", seed=seed), data_dir, "cpu") for seed in (0, 7))
-    assert torch.equal(first.val_images, second.val_images)
+    assert torch.equal(first.val.inputs, second.val.inputs)
     labels = torch.arange(50_000) % 100
     stay, held = hold_out(labels, 100, 50)
     assert len(stay) == 45_000 and len(held) == 5_000
@@ -118,10 +120,10 @@ def test_the_held_out_part_is_the_same_for_all_trials_and_releases(small):
 def test_the_folder_itself_is_accepted(small):
     data_dir, train, _ = small
     loaded = load_data(trial("cifar100"), data_dir / cifar.BINARY_FOLDER, "cpu")
-    assert len(loaded.train_images) + len(loaded.val_images) == len(train)
+    assert len(loaded.train.inputs) + len(loaded.val.inputs) == len(train)
     other = data_dir.parent / "elsewhere"
     shutil.copytree(data_dir / cifar.BINARY_FOLDER, other)
-    assert torch.equal(load_data(trial("cifar100"), other, "cpu").train_images, loaded.train_images)
+    assert torch.equal(load_data(trial("cifar100"), other, "cpu").train.inputs, loaded.train.inputs)
 
 
 DAMAGE = {
@@ -197,8 +199,8 @@ def test_torchvisions_layout_gives_the_same_images(small, monkeypatch):
     for split in ("train", "test"):
         monkeypatch.setitem(cifar.PICKLE_FILES, split, published(other / cifar.PICKLE_FOLDER / split, "md5"))
     loaded = load_data(trial("cifar100"), other, "cpu")
-    assert torch.equal(loaded.train_images, expected.train_images)
-    assert torch.equal(loaded.val_labels, expected.val_labels)
+    assert torch.equal(loaded.train.inputs, expected.train.inputs)
+    assert torch.equal(loaded.val.targets, expected.val.targets)
     assert all(map(torch.equal, loaded.read_test(), expected.read_test()))
     file = other / cifar.PICKLE_FOLDER / "train"
     content = bytearray(file.read_bytes())
@@ -222,7 +224,7 @@ def test_the_folder_itself_is_accepted_in_each_layout_and_under_any_name(small, 
             monkeypatch.setitem(cifar.PICKLE_FILES, split, published(folder / split, "md5"))
     monkeypatch.setattr(cifar, "download_cifar100", lambda *args: pytest.fail("downloads"))
     loaded = load_data(trial("cifar100"), folder, "cpu")
-    assert torch.equal(loaded.train_images, expected.train_images)
+    assert torch.equal(loaded.train.inputs, expected.train.inputs)
     assert all(map(torch.equal, loaded.read_test(), expected.read_test()))
     assert len(labels_of_test(folder, "cifar100", (32, 32))) == len(test)
     (folder / ("test.bin" if layout == cifar.BINARY_FOLDER else "test")).unlink()
@@ -252,7 +254,7 @@ def test_an_archive_that_lies_there_is_unpacked_and_nothing_downloaded(small, mo
         pytest.skip("another folder")
     for _ in range(2):  # unpacked, then found
         loaded = load_data(trial("cifar100"), own / given, "cpu")
-        assert len(loaded.train_images) == 1000
+        assert len(loaded.train.inputs) == 1000
         monkeypatch.setattr(cifar, "_extract", lambda *args: pytest.fail("unpacks again"))
     assert archive.is_file()
 
@@ -285,7 +287,7 @@ def test_a_download_is_quiet_and_arrives_whole(small, monkeypatch, capfd):
         monkeypatch.setitem(cifar.PICKLE_FILES, split, published(target.parent / "model" / split, "md5"))
     monkeypatch.setattr(torchvision.datasets.utils, "download_url", download)
     loaded = load_data(trial("cifar100"), target, "cpu")
-    assert len(loaded.train_images) == 1000
+    assert len(loaded.train.inputs) == 1000
     assert [path.name for path in target.iterdir()] == [cifar.PICKLE_FOLDER]
     assert capfd.readouterr() == ("", "")
 
@@ -302,7 +304,7 @@ def test_a_damaged_archive_is_not_overwritten(tmp_path):
 def test_images_come_at_the_trials_size(small, size):
     loaded = load_data(trial("cifar100", image_size=size), small[0], "cpu")
     expected = trial("cifar100", image_size=size).size
-    assert loaded.train_images.shape[2:] == loaded.val_images.shape[2:] == loaded.read_test()[0].shape[2:] == expected
+    assert loaded.train.inputs.shape[2:] == loaded.val.inputs.shape[2:] == loaded.read_test()[0].shape[2:] == expected
 
 
 @settings(deadline=None, max_examples=10)
@@ -322,10 +324,10 @@ def test_resizing_is_pillows_bicubic(height, width, chunk):
 @pytest.mark.parametrize(("count", "val"), [(100, 50), (800, 400), (2000, 500), (20_000, 2000)])
 def test_what_is_drawn_holds_out_a_balanced_tenth(rendered, count, val):
     loaded = load_data(trial(rendered, 16, train_images=count), Path("unused"), "cpu")
-    assert len(loaded.val_images) == val and len(loaded.train_images) == count - val
-    assert loaded.val_labels.bincount().tolist() == [val // 10] * 10
+    assert len(loaded.val.inputs) == val and len(loaded.train.inputs) == count - val
+    assert loaded.val.targets.bincount().tolist() == [val // 10] * 10
     images, labels = loaded.read_test()
-    assert len(images) == len(labels) == loaded.info.test_images
+    assert len(images) == len(labels) == DATASETS[rendered].test_images
     with pytest.raises(RuntimeError, match="once"):
         loaded.read_test()
 
@@ -333,11 +335,11 @@ def test_what_is_drawn_holds_out_a_balanced_tenth(rendered, count, val):
 @pytest.mark.parametrize("rendered", RENDERED)
 def test_what_is_drawn_is_the_same_for_all_seeds_and_has_the_stated_statistics(rendered):
     first, second = (load_data(trial(rendered, 16, train_images=4000, seed=s), Path("unused"), "cpu") for s in (0, 1))
-    assert torch.equal(first.train_images, second.train_images)
-    pixels = first.train_images.float() / 255
-    assert pixels.mean().item() == pytest.approx(first.info.mean[0], abs=0.002)
-    assert pixels.std().item() == pytest.approx(first.info.std[0], abs=0.002)
-    assert first.info.num_classes == RENDERED[rendered].NUM_CLASSES
+    assert torch.equal(first.train.inputs, second.train.inputs)
+    pixels = first.train.inputs.float() / 255
+    assert pixels.mean().item() == pytest.approx(DATASETS[rendered].mean[0], abs=0.002)
+    assert pixels.std().item() == pytest.approx(DATASETS[rendered].std[0], abs=0.002)
+    assert DATASETS[rendered].num_classes == RENDERED[rendered].NUM_CLASSES
 
 
 @pytest.mark.parametrize("rendered", RENDERED)
@@ -366,19 +368,19 @@ def test_the_real_data_set_decodes_as_plain_slicing_says(cifar100_dir):
     loaded = load_data(trial("cifar100"), cifar100_dir, "cpu")
     stay, held = hold_out(torch.from_numpy(records[:, 1].astype(np.int64)), 100, 50)
     for indices, images, labels in (
-        (stay, loaded.train_images, loaded.train_labels),
-        (held, loaded.val_images, loaded.val_labels),
+        (stay, loaded.train.inputs, loaded.train.targets),
+        (held, loaded.val.inputs, loaded.val.targets),
     ):
         assert (labels.numpy() == records[indices, 1]).all()
         for channel in range(3):
             start = 2 + 1024 * channel
             plane = records[indices, start : start + 1024].reshape(-1, 32, 32)
             assert (images[:, channel].numpy() == plane).all()
-    assert loaded.val_labels.bincount().tolist() == [50] * 100
+    assert loaded.val.targets.bincount().tolist() == [50] * 100
     for channel in range(3):
-        pixels = loaded.train_images[::5, channel].float() / 255
-        assert pixels.mean().item() == pytest.approx(loaded.info.mean[channel], abs=5e-3)
-        assert pixels.std().item() == pytest.approx(loaded.info.std[channel], abs=5e-3)
+        pixels = loaded.train.inputs[::5, channel].float() / 255
+        assert pixels.mean().item() == pytest.approx(DATASETS["cifar100"].mean[channel], abs=5e-3)
+        assert pixels.std().item() == pytest.approx(DATASETS["cifar100"].std[channel], abs=5e-3)
     images, labels = loaded.read_test()
     test = np.fromfile(cifar100_dir / "test.bin", dtype=np.uint8).reshape(10_000, 3074)
     assert (images.flatten(1).numpy() == test[:, 2:]).all() and (labels.numpy() == test[:, 1]).all()

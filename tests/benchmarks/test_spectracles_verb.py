@@ -17,7 +17,7 @@ from benchmarks.measure import spectracles as verb
 from benchmarks.measure.plan import Request
 from benchmarks.report.spectracles import people, write_tables
 from benchmarks.tasks import cifar
-from benchmarks.tasks.images import ImageData
+from benchmarks.tasks.task import Data
 
 SMALL = (
     verb.Configuration(8, 1, 0, "none", ((40, 16.3), (120, 28.5))),
@@ -117,9 +117,9 @@ def test_an_interrupted_run_goes_on_where_it_was(small, capsys, monkeypatch):
 
 def test_the_test_split_is_read_once_a_run_and_after_training(small, monkeypatch):
     _, command = small
-    events, train_net, read_test = [], verb.train_net, ImageData.read_test
+    events, train_net, read_test = [], verb.train_net, Data.read_test
     monkeypatch.setattr(verb, "train_net", lambda *a: (train_net(*a), events.append("train"))[0])
-    monkeypatch.setattr(ImageData, "read_test", lambda self: (events.append("test"), read_test(self))[1])
+    monkeypatch.setattr(Data, "read_test", lambda self: (events.append("test"), read_test(self))[1])
     assert cli.main(command) == 0
     assert events == ["train", "test"] * 4
 
@@ -129,7 +129,7 @@ def test_both_layouts_start_alike_and_see_the_same_images(small, monkeypatch):
     seen = []
 
     def spy(run, net, images, labels, augment):
-        seen.append((run.layout, [p.clone() for p in net.parameters()], images, labels, augment.normalise(images)))
+        seen.append((run.layout, [p.clone() for p in net.parameters()], images, labels, augment.prepare(images)))
         return train_net(run, net, images, labels, augment)
 
     train_net = verb.train_net

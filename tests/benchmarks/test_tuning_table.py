@@ -18,7 +18,7 @@ from benchmarks.report.frame import results_frame
 from benchmarks.report.tables import summary_table
 from benchmarks.report.tuning import tuning_table
 from benchmarks.tasks import constellations
-from benchmarks.tasks.images import ImageData
+from benchmarks.tasks.task import Data
 
 PROFILE = PROFILES["quick", "constellations"]
 FIRST, SECOND = PROFILE.tuned_weight_decays
@@ -108,13 +108,13 @@ def test_tuning_never_mixes_with_accuracy(swept):
 def test_the_test_split_is_read_once_at_the_end_of_training_and_never_in_tuning(tmp_path, monkeypatch):
     """From the verb's plan to the records, however the test split may be reached."""
     events: list[str] = []
-    read_test, load, one_epoch = ImageData.read_test, constellations.render, train_module._train_epoch
+    read_test, load, one_epoch = Data.read_test, constellations.render, train_module._train_epoch
 
     def render(*args, **kwargs):
         events.extend(["test images"] if kwargs["split"] == "test" else [])
         return load(*args, **kwargs)
 
-    monkeypatch.setattr(ImageData, "read_test", lambda self: events.append("test") or read_test(self))
+    monkeypatch.setattr(Data, "read_test", lambda self: events.append("test") or read_test(self))
     monkeypatch.setattr(constellations, "render", render)
     monkeypatch.setattr(train_module, "_train_epoch", lambda *a, **k: events.append("epoch") or one_epoch(*a, **k))
     request = Request(

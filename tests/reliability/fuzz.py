@@ -32,7 +32,8 @@ from benchmarks import cli
 from benchmarks.contract.record import Record, write_json
 from benchmarks.measure import run
 from benchmarks.tasks import cifar
-from benchmarks.tasks.images import ImageData, labels_of_test, load_data
+from benchmarks.tasks.images import labels_of_test
+from benchmarks.tasks.task import Data, load_data
 
 CASES, HANG_S = 2000, 20
 HTML = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>\n"
@@ -416,15 +417,15 @@ def _no_network(*arguments: Any, **options: Any) -> None:
     raise OSError("no route to host")
 
 
-DRAWN: dict[Any, ImageData] = {}
+DRAWN: dict[Any, Data] = {}
 
 
-def _cached_data(trial: Any, data_dir: Path, device: str) -> ImageData:
+def _cached_data(trial: Any, data_dir: Path, device: str) -> Data:
     key = trial.dataset, trial.image_size, trial.train_images
     if key not in DRAWN:
         DRAWN[key] = load_data(trial, data_dir, device)
     d = DRAWN[key]
-    return ImageData(d.info, (d.train_images, d.train_labels), (d.val_images, d.val_labels), d._test)
+    return Data(d.train, d.val, d._test)
 
 
 def _changed(path: Path, content: bytes) -> str | None:

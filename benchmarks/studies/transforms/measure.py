@@ -31,7 +31,7 @@ from benchmarks.studies.transforms.matrices import HELD_BACK, SIDE, TOKENS, TRAN
 from benchmarks.studies.transforms.predictors import predictors_of
 from benchmarks.studies.transforms.record import COVARIANCE, FOLDER, MATRICES, Member, Study, find_study, runs_of
 from benchmarks.tasks.augment import normalise
-from benchmarks.tasks.images import load_data
+from benchmarks.tasks.task import load_data, task_of
 from mixers import MixerError
 from mixers.matrix import matrix_in, read_bytes
 from mixers.registry import mixer_entry
@@ -209,10 +209,10 @@ def covariance_of(trial: Trial, results: Path, data_dir: Path) -> tuple[NDArray[
         if covariance.shape != (TOKENS, TOKENS):
             raise UserError(f"{path} is of shape {covariance.shape}; move it away")
         return covariance, study.covariance_images
-    data = load_data(trial, data_dir, "cpu")
-    covariance = token_covariance(data.train_images, data.info.mean, data.info.std)
+    data, info = load_data(trial, data_dir, "cpu"), task_of(trial).info
+    covariance = token_covariance(data.train.inputs, info.mean, info.std)
     write_matrix(path, covariance)
-    return covariance.astype(np.float32).astype(np.float64), len(data.train_images)
+    return covariance.astype(np.float32).astype(np.float64), len(data.train.inputs)
 
 
 def token_covariance(
