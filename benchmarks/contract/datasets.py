@@ -14,6 +14,10 @@ from dataclasses import dataclass
 
 from benchmarks.contract.errors import UserError, nearest
 
+# what says how large an input is, by task: fields of a trial that this task's trials have, and no others do
+TASK_SIZES = {"images": ("image_size", "patch_size"), "sequences": ("length",)}
+SIZES = tuple(name for names in TASK_SIZES.values() for name in names)
+
 
 @dataclass(frozen=True)
 class DatasetInfo:
@@ -33,7 +37,7 @@ class DatasetInfo:
         classes: their names, in the order of the labels; None where they have none here.
         origin: where the user's own data lie, as typed, path and all; it is in no record.
         source: SHA-256 of the user's own data, which is the same on every machine.
-        task: the file of benchmarks/tasks that says how it is trained on.
+        task: of TASK_SIZES; the file of benchmarks/tasks that says how it is trained on.
     """
 
     name: str
