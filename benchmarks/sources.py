@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 EQUAL_FILE = Path(__file__).with_name("equal_sources.json")
 NET = ("mixers.backbone", "MixerNet")
 MEASURES = {  # by kind of trial: where measuring begins
-    "accuracy": (("benchmarks.measure.train", "train"), ("benchmarks.measure.data", "load_data")),
-    "tuning": (("benchmarks.measure.train", "train"), ("benchmarks.measure.data", "load_data")),
+    "accuracy": (("benchmarks.measure.train", "train"), ("benchmarks.tasks.images", "load_data")),
+    "tuning": (("benchmarks.measure.train", "train"), ("benchmarks.tasks.images", "load_data")),
     "cost": (("benchmarks.measure.cost", "measure_cost"),),
     "latency": (("benchmarks.measure.latency", "measure_latency"), ("benchmarks.measure.latency_items", "*")),
 }

@@ -37,7 +37,8 @@ from benchmarks.measure.compiled import Compiled
 from benchmarks.measure.latency import DRIFT_ROUND, PLAN_VARIABLE, Item, is_out_of_memory
 from benchmarks.measure.latency_metrics import MATMUL_SIDE
 from benchmarks.measure.memory import free_bytes, peak_bytes
-from benchmarks.measure.train import autocast, build_net, method_of
+from benchmarks.measure.train import autocast, method_of
+from benchmarks.tasks.task import build_net, task_of
 from mixers import Mixer, MixerNet, create_mixer
 from mixers.blocks import mixer_of_each_block
 from mixers.registry import mixer_entry
@@ -158,7 +159,9 @@ def _call(index: int, target: str, mode: str) -> Callable[[], Any]:
     if target == "matmul":
         return _matmul(trial)
     module = _module(trial, target)
-    shape = (trial.dim, *trial.grid) if target == "mixer" else (3, *trial.size)
+    shape: tuple[int, ...] = (trial.dim, *trial.grid)
+    if target == "net":
+        shape = tuple(task_of(trial).example(trial, 1, "cpu").inputs.shape[1:])
     program = _program(index, target, mode) if trial.compiled else module
     return _run(trial, module, program, shape, mode, input_gradient=target == "mixer")
 
@@ -176,7 +179,7 @@ def _module(trial: Trial, target: str) -> Mixer | MixerNet:
             torch.manual_seed(trial.seed)
             MODULES[trial, target] = create_mixer(trial.mixer, trial.dim, trial.grid)
         else:
-            MODULES[trial, target] = build_net(trial, PLAN["num_classes"])
+            MODULES[trial, target] = build_net(trial)
     return MODULES[trial, target].to(trial.device)
 
 

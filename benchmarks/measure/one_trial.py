@@ -21,13 +21,13 @@ from benchmarks.contract.errors import Diverged, OutOfTime, UserError
 from benchmarks.contract.record import atomic_write, environment, machine_key
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.cost import measure_cost
-from benchmarks.measure.data import load_data
 from benchmarks.measure.device import free_memory, set_math_mode
 from benchmarks.measure.logbook import Logbook
 from benchmarks.measure.memory import free_bytes, is_out_of_memory
 from benchmarks.measure.process import Heartbeat
 from benchmarks.measure.progress import TRAINED
 from benchmarks.measure.train import train, training_step_bytes
+from benchmarks.tasks.task import load_data
 from mixers import UnsupportedSize
 from mixers.registry import mixer_entry
 

@@ -21,9 +21,9 @@ from benchmarks.contract.errors import UserError
 from benchmarks.contract.profiles import CORE_MIXERS, PROFILES, USUAL_NET, Net, Profile
 from benchmarks.contract.record import Record, cores
 from benchmarks.contract.trial import RECIPE_VERSION, Trial, check_value, normal_size, parse_size
-from benchmarks.measure.data import RENDERED
 from benchmarks.measure.match import matched
 from benchmarks.measure.plugins import check_plugin, is_plugin
+from benchmarks.tasks.images import RENDERED
 from mixers import MixerError, UnsupportedSize, create_mixer
 from mixers.blocks import is_per_block, mixer_of_each_block, mixers_in
 from mixers.registry import is_outside, mixer_entry, parse_mixer, split_mixers
