@@ -35,7 +35,7 @@ MEASURES = {  # by kind of trial: where measuring begins
 # what carries names, files and errors, and computes no result
 LEFT_OUT = {"mixers.registry", "mixers.blocks", "mixers.timm_models", "mixers.register_with_timm"}
 LEFT_OUT |= {f"benchmarks.contract.{name}" for name in ("errors", "record", "schema", "trial")}
-LEFT_OUT |= {"benchmarks.sources", "benchmarks.processor"}
+LEFT_OUT |= {"benchmarks.sources", "benchmarks.processor", "benchmarks.measure.weights"}
 
 MOST_NAMED = 5  # mixers, in one line
 Place = tuple[str, str]  # a module and a name in it; "*": all of it

@@ -111,7 +111,7 @@ class Plan:
         # at an equal budget every mixer has its own width
         alike["dim" if request.match == "width" else "match_dim"] = _first(request.dim, profile.dim)
         records = tuning.tuning_records(request.results, self.dataset, self.profile_name)
-        versions = {_portable_name(mixer): _version(mixer) for mixer in self.mixers}
+        versions = {_portable_name(mixer): version_of(mixer) for mixer in self.mixers}
         return [
             r
             for r in records
@@ -309,8 +309,8 @@ class Plan:
         trial = Trial(
             kind=kind,
             mixer=_portable_name(mixer),
-            mixer_source=_source(mixer),
-            mixer_version=_version(mixer),
+            mixer_source=source_of(mixer),
+            mixer_version=version_of(mixer),
             recipe_version=RECIPE_VERSION,
             dataset=self.dataset,
             image_size=normal_size(size),
@@ -340,7 +340,7 @@ def check_that_it_builds(mixer: str, dim: int, depth: int, grid: tuple[int, int]
             create_mixer(spec, dim, grid)
 
 
-def _source(mixer: str) -> str | None:
+def source_of(mixer: str) -> str | None:
     """The hash of a plug-in's source; of several plug-ins in one net, of their hashes."""
     sources = [entry.source for entry in map(mixer_entry, mixers_in(mixer)) if entry.source]
     if len(sources) > 1:
@@ -348,7 +348,7 @@ def _source(mixer: str) -> str | None:
     return sources[0] if sources else None
 
 
-def _version(mixer: str) -> int:
+def version_of(mixer: str) -> int:
     """That of the mixer; of a net with several it grows whenever one of theirs does."""
     return 1 + sum(mixer_entry(part).cls.version - 1 for part in mixers_in(mixer))
 

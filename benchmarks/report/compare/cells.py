@@ -17,9 +17,9 @@ OF_TIMES = ("machine", "processor", "torch")  # what only a time depends on
 SETTING = [name for name in TRIAL_FIELDS if name not in SEVERAL]
 CODE = ("mixer_version", "mixer_source", "recipe_version")
 MACHINE = ("device", "threads", *OF_TIMES)
-SIZE = ("dataset", "mixer", "image_size", "patch_size", "dim", "depth")
+ALWAYS = ("dataset", "dataset_source", "mixer")
+SIZE = (*ALWAYS, "image_size", "patch_size", "length", "dim", "depth")
 NET = (*SIZE, "match", "match_dim", "norm", "positions", "coordinates", "compiled")
-ALWAYS = ("dataset", "mixer")
 
 
 @dataclasses.dataclass(frozen=True)
