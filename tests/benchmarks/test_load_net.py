@@ -6,23 +6,26 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
-from benchmarks import cli, load_net
+from benchmarks import load_net
 from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record, load_records
+from benchmarks.contract.trial import Trial
+from benchmarks.measure.one_trial import Call, measure
+from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.trained import _info_of
 from benchmarks.measure.weights import read_metadata, save_weights
 from benchmarks.tasks.task import build_net, load_data
 from mixers import registry
+from tests.benchmarks.synthetic import save
 
-TINY = ["--profile=quick", "--device=cpu", "--threads=1", "--dim=8", "--depth=1", "--epochs=1", "--train-images=300"]
-TINY += ["--dataset=constellations", "--image-size=16"]
 PLUGIN = """import torch
 from mixers import Mixer
 
@@ -44,12 +47,20 @@ def small_test_split():
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results(small_test_split, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seeds of dct and one of attention, trained for an epoch."""
     folder = tmp_path_factory.mktemp("results")
-    for mixer, seeds in (("dct", "0,1"), ("attention", "0")):
-        assert cli.main(["train", f"--mixer={mixer}", f"--seed={seeds}", f"--results={folder}", *TINY]) == 0
+    for mixer, seed in (("dct", 0), ("dct", 1), ("attention", 0)):
+        train(folder, mixer, seed)
     return folder
+
+
+def train(folder: Path, mixer: str, seed: int = 0) -> Trial:
+    small: dict[str, Any] = dict(dim=8, depth=1, epochs=1, train_images=200, image_size=(16,), threads=1, device="cpu")
+    (trial,) = Plan(Request(mixer=mixer, dataset="constellations", profile="quick", seed=(seed,), **small)).accuracy()
+    done = measure(Call(trial, folder / "nowhere", folder / "records", folder / "checkpoints"))
+    save(folder, trial, done.metrics, done.history, status=done.status)
+    return trial
 
 
 @pytest.fixture
@@ -192,7 +203,7 @@ def test_a_plug_in_has_to_be_given_and_to_be_the_same(tmp_path, monkeypatch):
     registry._load_plugin.cache_clear()
     (tmp_path / "mine_for_load_net.py").write_text(PLUGIN)
     place = f"{tmp_path / 'mine_for_load_net.py'}:Mine"
-    assert cli.main(["train", f"--mixer={place}", "--seed=0", f"--results={tmp_path / 'r'}", *TINY]) == 0
+    assert train(tmp_path / "r", place).mixer == "mine_for_load_net:Mine"
 
     def forget() -> None:
         registry._PLUGINS.clear()
