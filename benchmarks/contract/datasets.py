@@ -9,8 +9,10 @@ A data set of the user's own is known once it was found, and goes by a name that
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.contract.errors import UserError, nearest
 
@@ -141,13 +143,26 @@ _FOUND: dict[str, DatasetInfo] = {}  # the user's own, in this process
 
 def is_own(dataset: str) -> bool:
     """Whether a name is that of a data set of the user's own, as records keep it."""
-    return OWN.fullmatch(dataset) is not None
+    return isinstance(dataset, str) and OWN.fullmatch(dataset) is not None
 
 
 def add_found(info: DatasetInfo) -> DatasetInfo:
     """Makes a data set of the user's own known in this process; the latest of a name counts."""
     _FOUND[info.name] = info
     return info
+
+
+def handed_on(dataset: str) -> dict[str, Any] | None:
+    """What another process has to know of a data set of the user's own, as JSON has it; None for the suite's."""
+    info = _FOUND.get(dataset)
+    return None if info is None else dataclasses.asdict(info)
+
+
+def take_over(content: dict[str, Any] | None) -> None:
+    """Makes known here what `handed_on` gave in another process."""
+    if content is not None:
+        lists = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
+        add_found(DatasetInfo(**content | lists))
 
 
 def facts_of(dataset: str) -> DatasetInfo | None:
@@ -175,6 +190,12 @@ def info_of(dataset: str) -> DatasetInfo:
     if info is None:
         raise UserError(f"{dataset} is somebody's own data, and not at hand; type DATASET= with the place of them")
     return info
+
+
+def task_name(dataset: str) -> str:
+    """The task of a data set; the user's own are images."""
+    info = facts_of(dataset)
+    return "images" if info is None else info.task
 
 
 def is_procedural(dataset: str) -> bool:

@@ -15,7 +15,7 @@ import hashlib
 import json
 from typing import Any, Self
 
-from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, info_of
+from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, facts_of, task_name
 from benchmarks.contract.errors import UserError, nearest, printable
 
 RESULTS_VERSION = "0.1"  # records of one results version are comparable with each other; see CHANGELOG.md
@@ -137,7 +137,7 @@ class Trial:
 
     def _check_sizes(self) -> None:
         """What says how large an input is depends on the task, see TASK_SIZES."""
-        task = info_of(self.dataset).task
+        task = task_name(self.dataset)
         for name in SIZES:
             needed = name in TASK_SIZES[task]
             if needed == (getattr(self, name) is None):
@@ -229,6 +229,9 @@ def check_value(name: str, value: Any) -> None:
         UserError: it is not allowed.
     """
     if value is None:
+        return
+    if name == "dataset":
+        facts_of(value)  # says what is allowed
         return
     if name in CHOICES and value not in CHOICES[name]:
         hint = nearest(str(value), CHOICES[name])

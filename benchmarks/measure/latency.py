@@ -38,6 +38,7 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from benchmarks.contract.datasets import handed_on
 from benchmarks.contract.record import now
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.latency_metrics import METRIC_OF, matmul_flops, metrics_of
@@ -215,6 +216,7 @@ def _run_process(trials: list[Trial], items: list[Item], timeout_s: float, on_it
         plan = {
             "trials": [trial.to_dict() for trial in trials],
             "items": [item.to_dict() for item in items],
+            "own_data": [handed_on(dataset) for dataset in dict.fromkeys(trial.dataset for trial in trials)],
             "plugins": [entry.origin for entry in map(mixer_entry, mixers) if entry.origin],
             "results": str(results),
             "failures": str(failures),

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from benchmarks.contract.datasets import take_over
 from benchmarks.contract.trial import Trial
 from benchmarks.measure import device
 from benchmarks.measure.compiled import Compiled
@@ -52,6 +53,8 @@ MAX_REPEATS = 50
 PLAN: dict[str, Any] = json.loads(Path(os.environ[PLAN_VARIABLE]).read_text(encoding="utf-8"))
 for plugin in PLAN["plugins"]:
     mixer_entry(plugin)  # makes the name under which the trials know it
+for own in PLAN["own_data"]:
+    take_over(own)
 TRIALS = [Trial.from_dict(values) for values in PLAN["trials"]]
 DEVICE = TRIALS[0].device  # of all of them, as are threads and rounds
 FAILED: set[Item] = set()  # in round 0, whenever it was

@@ -16,14 +16,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.contract import tuning
 from benchmarks.contract.chosen_nets import ChosenNets
-from benchmarks.contract.datasets import info_of
+from benchmarks.contract.datasets import DATASETS, is_procedural
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.profiles import CORE_MIXERS, PROFILES, USUAL_NET, Net, Profile
+from benchmarks.contract.profiles import CORE_MIXERS, USUAL_NET, Net, Profile, profile_of
 from benchmarks.contract.record import Record, cores
 from benchmarks.contract.trial import RECIPE_VERSION, Trial, check_value, normal_size, parse_size
 from benchmarks.measure.match import matched
 from benchmarks.measure.plugins import check_plugin, is_plugin
 from benchmarks.tasks.images import RENDERED
+from benchmarks.tasks.own import find_own
 from mixers import MixerError, UnsupportedSize, create_mixer
 from mixers.blocks import is_per_block, mixer_of_each_block, mixers_in
 from mixers.registry import is_outside, mixer_entry, parse_mixer, split_mixers
@@ -77,6 +78,8 @@ class Plan:
     def __init__(self, request: Request) -> None:
         self.request = request
         for name, given in vars(request).items():  # those too that bear on no trial of this request
+            if name == "dataset":
+                continue  # which may be a place, and is looked at below
             for value in given if isinstance(given, tuple) else (given,):
                 check_value(name, value)
         self.device = _device(request.device)
@@ -85,8 +88,11 @@ class Plan:
             raise UserError("--residual is bfloat16, which is for training in bfloat16; add PRECISION=bfloat16")
         self.profile_name = request.profile or ("full" if self.device == "cuda" else "quick")
         default = "cifar100" if self.profile_name == "full" else "mosaics"
-        self.dataset = request.dataset or default
-        self.profile: Profile = PROFILES[self.profile_name, self.dataset]
+        self.dataset, self.dataset_source = request.dataset or default, None
+        if self.dataset not in DATASETS:
+            found = find_own(self.dataset, request.data_dir)
+            self.dataset, self.dataset_source = found.name, found.source
+        self.profile: Profile = profile_of(self.profile_name, self.dataset)
         self.mixers = split_mixers(request.mixer) if request.mixer is not None else list(CORE_MIXERS)
         self.mixers = [mixer for mixer in self.mixers if self._is_sound(mixer)]
         self.net_is_given = request.norm is not None or request.positions is not None
@@ -98,6 +104,7 @@ class Plan:
         """Those of a sweep over nets and recipes like the ones asked for; what was chosen for others says little."""
         request, profile = self.request, self.profile
         alike = {
+            "dataset_source": self.dataset_source,
             "image_size": normal_size((request.image_size or (profile.image_size,))[0]),
             "patch_size": _first(request.patch_size, profile.patch_size),
             "depth": _first(request.depth, profile.depth),
@@ -191,7 +198,7 @@ class Plan:
     def _recipe(self) -> dict[str, Any]:
         """How every mixer is trained, but for what is tuned."""
         profile, request = self.profile, self.request
-        if request.train_images is not None and not info_of(self.dataset).procedural:
+        if request.train_images is not None and not is_procedural(self.dataset):
             raise UserError(
                 f"--train-images is for procedural data sets; {self.dataset} trains on its whole training split"
             )
@@ -313,6 +320,7 @@ class Plan:
             mixer_version=version_of(mixer),
             recipe_version=RECIPE_VERSION,
             dataset=self.dataset,
+            dataset_source=self.dataset_source,
             image_size=normal_size(size),
             profile=self.profile_name,
             norm=self.usual[0],

@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.contract.datasets import info_of
+from benchmarks.contract.datasets import training_images
 from benchmarks.contract.errors import printable
 from benchmarks.contract.record import Record
 from benchmarks.contract.status import duration
@@ -254,7 +254,7 @@ def estimate_seconds(trial: Trial) -> float:
     if trial.kind == "cost":
         return 1.0
     assert trial.batch_size is not None
-    images = (trial.epochs or 0) * (trial.train_images or info_of(trial.dataset).train_images or 0)
+    images = (trial.epochs or 0) * training_images(trial.dataset, trial.train_images)
     per_image = _per_image_s(trial)
     if not per_image:
         return 0.0

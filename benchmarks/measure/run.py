@@ -17,6 +17,7 @@ from pathlib import Path
 
 import filelock
 
+from benchmarks.contract.datasets import handed_on
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record, code_of, environment, machine_key, make_results_folder, now, set_aside
 from benchmarks.contract.schema import check_can_write
@@ -396,6 +397,7 @@ class Runner:
             self.log_kinds,
             self.budget.until,
             self._steps_to_come.get(trial),
+            handed_on(trial.dataset),
             self.workers,
         )
         if trial.kind not in TRAINED or not self.own_process:

@@ -113,6 +113,7 @@ class TrainingStep:
     def __call__(self, index: Tensor, lr: float) -> Tensor:
         """Takes one step on the examples `index` (B,); returns the loss, a tensor that the next call overwrites."""
         set_rate(self.optimizer, lr)
+        self.data.stage(index)
         if self.capture is not None and len(index) not in self.graphs:
             self._prepare(index, self.capture)
         if self.capture is None:

@@ -205,6 +205,7 @@ def _train_epoch(trial: Trial, step: TrainingStep, epoch: int, *, show_bar: bool
     step.net.train()
     count = len(step.data.train.targets)
     schedule = list(batches(count, trial.batch_size, order, trial.device))
+    step.data.ahead(schedule)
     images_seen, steps = 0, len(schedule)
     loss_sum, last_finite = torch.zeros((), device=trial.device), math.nan
     model_before, compile_before, started = step.model_s, step.compile_s, time.perf_counter()

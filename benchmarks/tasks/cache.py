@@ -14,7 +14,6 @@ import dataclasses
 import json
 import os
 import shutil
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -62,7 +61,7 @@ class Cache:
     def images(self, part: str) -> NDArray[np.uint8]:
         """uint8 (n, 3, height, width), mapped into memory."""
         # written to by nobody: "c" only spares PyTorch its warning of what cannot be written
-        return np.load(self.folder / f"{part}.npy", mmap_mode="c")
+        return np.load(self.folder / f"{part}.npy", mmap_mode="c", allow_pickle=False)
 
     def labels(self, part: str) -> NDArray[np.int64]:
         return np.array(self.meta.labels[part], dtype=np.int64)
@@ -123,7 +122,8 @@ def make_cache(
             for left in folder.parent.glob(f".{folder.name}.*.part"):  # by a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
             _refuse_without_room(folder.parent, sum(map(len, labels.values())) * 3 * size[0] * size[1])
-            place = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+            place = folder.parent / f".{folder.name}.{os.getpid()}.part"
+            place.mkdir()
             try:
                 meta = _write(place, source, size, classes, labels, pictures())
                 shutil.rmtree(folder, ignore_errors=True)  # a damaged one

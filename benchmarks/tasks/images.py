@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.contract.datasets import DatasetInfo, info_of
+from benchmarks.contract.datasets import DatasetInfo, info_of, is_own
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
 from benchmarks.tasks import constellations, mosaics
 from benchmarks.tasks.augment import Augment
-from benchmarks.tasks.cifar import Split, find_cifar100, find_cifar100_here, read_checked
+from benchmarks.tasks.cifar import Split, find_cifar, find_cifar_here
 from benchmarks.tasks.task import Batch, Data, register_task
 from mixers import MixerNet
 
@@ -56,7 +56,12 @@ class ImageClassification:
 
     def load(self, trial: Trial, data_dir: Path, device: torch.device) -> Data:
         """Images uint8 (n, 3, H, W), at the trial's size, and classes int64 (n,)."""
-        load = _load_rendered if trial.dataset in RENDERED else _load_cifar100
+        if is_own(trial.dataset):
+            from benchmarks.tasks.own import load_own  # which stands on this module
+
+            data, self.info = load_own(trial, data_dir, device)
+            return data
+        load = _load_rendered if trial.dataset in RENDERED else _load_cifar
         return load(trial, data_dir, device)
 
     def augment(self, trial: Trial, memory_format: torch.memory_format = torch.contiguous_format) -> Augment:
@@ -90,11 +95,15 @@ def labels_of_test(data_dir: Path, dataset: str, size: tuple[int, int]) -> np.nd
     """
     if dataset in RENDERED:
         return RENDERED[dataset].render(info_of(dataset).test_images, size, split="test")[1].numpy()
-    found = find_cifar100_here(Path(data_dir).expanduser())
+    if is_own(dataset):
+        from benchmarks.tasks.own import own_test_labels
+
+        return own_test_labels(dataset)
+    found = find_cifar_here(dataset, Path(data_dir).expanduser())
     if found is None:
         return None
-    folder, files, decode = found
-    return decode(read_checked(folder, files["test"]))[1].numpy()
+    folder, layout = found
+    return layout.read(folder, "test")[1].numpy()
 
 
 def hold_out(labels: Tensor, num_classes: int, per_class: int, seed: int = HOLD_OUT_SEED) -> tuple[Tensor, Tensor]:
@@ -141,15 +150,15 @@ def _load_rendered(trial: Trial, data_dir: Path, device: torch.device) -> Data:
     return Data(train, (images[held].to(device), labels[held].to(device)), test)
 
 
-def _load_cifar100(trial: Trial, data_dir: Path, device: torch.device) -> Data:
-    info = info_of("cifar100")
-    folder, files, decode = find_cifar100(data_dir)
+def _load_cifar(trial: Trial, data_dir: Path, device: torch.device) -> Data:
+    info = info_of(trial.dataset)
+    folder, layout = find_cifar(trial.dataset, data_dir)
 
     def prepare(images: Tensor, labels: Tensor) -> Split:
         return resize(images.to(device), trial.size), labels.to(device)
 
-    images, labels = decode(read_checked(folder, files["train"]))
+    images, labels = layout.read(folder, "train")
     assert info.val_images is not None
     stay, held = hold_out(labels, info.num_classes, info.val_images // info.num_classes)
     train, val = prepare(images[stay], labels[stay]), prepare(images[held], labels[held])
-    return Data(train, val, lambda: prepare(*decode(read_checked(folder, files["test"]))))
+    return Data(train, val, lambda: prepare(*layout.read(folder, "test")))

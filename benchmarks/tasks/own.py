@@ -26,9 +26,10 @@ from benchmarks.contract.errors import UserError, printable
 from benchmarks.contract.record import cores
 from benchmarks.contract.trial import Trial
 from benchmarks.tasks.cache import Cache, find_cache, make_cache, mark_cache_folder
-from benchmarks.tasks.images import HOLD_OUT_SEED, ImageData
+from benchmarks.tasks.images import HOLD_OUT_SEED
 from benchmarks.tasks.pictures import Pixels
-from benchmarks.tasks.stream import on_device
+from benchmarks.tasks.stream import StreamedData, on_device
+from benchmarks.tasks.task import Data
 
 TEST_SHARE = 0.2  # of each class, where a source has no test split
 VAL_SHARE = 0.1  # of each class, where it has no held-out part
@@ -167,19 +168,29 @@ def _taken(labels: NDArray[np.int64], classes: int, shares: Mapping[str, float])
     return {part: np.sort(np.concatenate(indices)) for part, indices in taken.items()}
 
 
-def load_own(trial: Trial, data_dir: Path, device: torch.device) -> ImageData:
-    """The images of a trial of the user's own data, decoded before or now.
+def load_own(trial: Trial, data_dir: Path, device: torch.device) -> tuple[Data, DatasetInfo]:
+    """The images of a trial of the user's own data, decoded before or now, and what is known of them since.
 
     Raises:
         UserError: an image cannot be read, or the data are others than those of the trial.
     """
     cache = cache_of(trial, data_dir)
-    info = dataclasses.replace(info_of(trial.dataset), mean=cache.meta.mean, std=cache.meta.std)
+    info = add_found(dataclasses.replace(info_of(trial.dataset), mean=cache.meta.mean, std=cache.meta.std))
 
-    def part(name: str):
+    def part(name: str) -> tuple[torch.Tensor, torch.Tensor]:
         return on_device(cache.images(name), device), torch.from_numpy(cache.labels(name)).to(device)
 
-    return ImageData(info, part("train"), part("val"), lambda: part("test"))
+    return StreamedData(part("train"), part("val"), lambda: part("test")), info
+
+
+def own_test_labels(dataset: str) -> NDArray[np.int64] | None:
+    """The classes of a test split; None where the data were not looked for in this process."""
+    info = facts_of(dataset)
+    if info is None or info.origin is None:
+        return None
+    source = open_source(info.origin, Path())
+    split, indices = divide(source)["test"]
+    return source.labels[split][indices]
 
 
 def cache_of(trial: Trial, data_dir: Path) -> Cache:
@@ -194,7 +205,7 @@ def cache_of(trial: Trial, data_dir: Path) -> Cache:
         log.debug("%s: decoded images in %s", info.name, folder)
         return found
     source = open_source(info.origin, data_dir)
-    if source.index(cache_folder(data_dir))[0] != info.source:
+    if trial.dataset_source not in (None, info.source) or source.index(cache_folder(data_dir))[0] != info.source:
         raise UserError(f"{info.name} has changed since this run began; start it again, and it is another data set")
     parts = divide(source)
     labels = {part: source.labels[split][indices] for part, (split, indices) in parts.items()}

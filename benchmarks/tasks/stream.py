@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import psutil
@@ -15,16 +16,35 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.tasks.task import Data
+
 RESIDENT_SHARE = 0.5  # of the device's free memory that a part of a data set may take
 READERS = 2  # threads that wait for the disk
 AHEAD = 4  # batches that are read before they are needed
 
 
-def on_device(images: NDArray[np.uint8], device: torch.device) -> Tensor | StreamedImages:
-    """Images mapped into memory, on their device where they fit; on a CPU they stay mapped, and are not copied."""
+def on_device(images: NDArray[np.uint8], device: torch.device) -> Any:
+    """A tensor, or StreamedImages where they do not fit.
+
+    Images mapped into memory, on their device where they fit; on a CPU they stay mapped, and are not copied.
+    """
     if images.nbytes > RESIDENT_SHARE * _free_bytes(device):
         return StreamedImages(images, device)
     return torch.from_numpy(images).to(device)
+
+
+class StreamedData(Data):
+    """Data of which a part may be streamed."""
+
+    def ahead(self, schedule: Sequence[Tensor]) -> None:
+        images: Tensor | StreamedImages = self.train.inputs
+        if isinstance(images, StreamedImages):
+            images.ahead(schedule)
+
+    def stage(self, index: Tensor) -> None:
+        images: Tensor | StreamedImages = self.train.inputs
+        if isinstance(images, StreamedImages):
+            images.stage(index)
 
 
 def _free_bytes(device: torch.device) -> int:

@@ -8,7 +8,7 @@ task for net, inputs and loss, and know nothing else of what the inputs are.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -48,6 +48,12 @@ class Data:
         self.train, self.val = Batch(*train), Batch(*val)
         self.test_reads = 0
         self._test = test
+
+    def ahead(self, schedule: Sequence[Tensor]) -> None:
+        """Names the batches of training examples to come, by their indices; data that are streamed are read ahead."""
+
+    def stage(self, index: Tensor) -> None:
+        """Brings a batch of training examples to the device, where it is not there yet; a captured step cannot."""
 
     def read_test(self) -> Batch:
         """The test split, read from its source now.

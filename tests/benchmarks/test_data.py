@@ -142,7 +142,7 @@ def test_a_damaged_file_is_named_and_nothing_is_downloaded(small, monkeypatch, s
     file = data_dir / cifar.BINARY_FOLDER / f"{split}.bin"
     change, message = DAMAGE[damage]
     file.write_bytes(change(file.read_bytes()))
-    monkeypatch.setattr(cifar, "download_cifar100", lambda *args: pytest.fail("downloads"))
+    monkeypatch.setattr(cifar, "download", lambda *args: pytest.fail("downloads"))
     with pytest.raises(UserError, match=message) as caught:
         load_data(trial("cifar100"), data_dir, "cpu").read_test()
     assert str(file) in str(caught.value) and "\n" not in str(caught.value)
@@ -162,7 +162,7 @@ def test_a_real_sized_file_of_zeros_fails_its_checksum(tmp_path):
 def test_half_a_data_set_is_reported_at_the_start(small, monkeypatch, missing):
     data_dir, _, _ = small
     (data_dir / cifar.BINARY_FOLDER / missing).unlink()
-    monkeypatch.setattr(cifar, "download_cifar100", lambda *args: pytest.fail("downloads"))
+    monkeypatch.setattr(cifar, "download", lambda *args: pytest.fail("downloads"))
     with pytest.raises(UserError, match=f"lacks {missing}"):
         load_data(trial("cifar100"), data_dir, "cpu")
 
@@ -222,7 +222,7 @@ def test_the_folder_itself_is_accepted_in_each_layout_and_under_any_name(small, 
         write_pickles(folder, train, test)
         for split in ("train", "test"):
             monkeypatch.setitem(cifar.PICKLE_FILES, split, published(folder / split, "md5"))
-    monkeypatch.setattr(cifar, "download_cifar100", lambda *args: pytest.fail("downloads"))
+    monkeypatch.setattr(cifar, "download", lambda *args: pytest.fail("downloads"))
     loaded = load_data(trial("cifar100"), folder, "cpu")
     assert torch.equal(loaded.train.inputs, expected.train.inputs)
     assert all(map(torch.equal, loaded.read_test(), expected.read_test()))
