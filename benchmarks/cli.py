@@ -198,6 +198,23 @@ def atlas(options: argparse.Namespace) -> int:
     return 1 if any(record.status != "unsupported" for record in wrong) else 0
 
 
+def compare(options: argparse.Namespace) -> int:
+    """What differs between two results folders, and how surely: compare --a BEFORE --b AFTER."""
+    from benchmarks.report.compare import compare as compared
+    from benchmarks.report.compare import lines_of, write_comparison
+
+    _only(options, ("a", "b", "out"))
+    if options.a is None or options.b is None:
+        wanted = called.command("compare", a="results-before", b="results-after")
+        raise UserError(f"compare needs two results folders: {wanted}")
+    table = compared(options.a, options.b)
+    print("\n".join(lines_of(table)))
+    if options.out is not None:
+        make_results_folder(options.out)
+        print(f"written to {' and '.join(map(str, write_comparison(table, options.out)))}")
+    return 0
+
+
 def status(options: argparse.Namespace) -> int:
     """What is done, running, failed, and how long the rest takes, from the results folder alone."""
     from benchmarks.contract.status import lines_of, read_status
@@ -398,6 +415,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "tune": tune,
     "report": report,
     "claims": claims,
+    "compare": compare,
     "status": status,
     "validate": validate,
     "list": list_verb,
@@ -597,6 +615,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--sittings", type=_sittings, help="of latency: each run adds one, an hour or more after the last (1)")
     add("--profile", help="quick (without a GPU) | full (with one)")
     add("--results", type=_path, default=Path("results"), help="folder of records, tables and plots (results)")
+    add("--a", type=_path, help="compare: the results folder before")
+    add("--b", type=_path, help="compare: the results folder after")
+    add("--out", type=_path, help="compare: the folder for comparison.csv and comparison.md (none: they are only said)")
     add("--log", type=_list(str), help="curves of training runs: tensorboard | wandb, or both")
     add(
         "--retry", choices=["failed", "changed"], help="measure again: failed trials | those of other code than today's"

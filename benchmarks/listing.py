@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.contract.datasets import DATASETS, DatasetInfo
+from benchmarks.contract.datasets import DATASETS, HOW_OWN, DatasetInfo
 from benchmarks.contract.errors import UserError, nearest
 
 NOTHING = "–"
@@ -58,6 +58,7 @@ def dataset_lines(wanted: str | None) -> Iterator[str]:
         )
     header = ("data set", "classes", "image (px)", "training", "held out", "test", "augmentation", "where from")
     yield from aligned([header, *map(dataset_row, found)])
+    yield f"\nyour own data: {HOW_OWN}"
 
 
 def dataset_row(info: DatasetInfo) -> Row:

@@ -28,15 +28,15 @@ ROOT = Path(__file__).resolve().parent.parent
 EQUAL_FILE = Path(__file__).with_name("equal_sources.json")
 NET = ("mixers.backbone", "MixerNet")
 MEASURES = {  # by kind of trial: where measuring begins
-    "accuracy": (("benchmarks.measure.train", "train"), ("benchmarks.measure.data", "load_data")),
-    "tuning": (("benchmarks.measure.train", "train"), ("benchmarks.measure.data", "load_data")),
+    "accuracy": (("benchmarks.measure.train", "train"), ("benchmarks.tasks.images", "load_data")),
+    "tuning": (("benchmarks.measure.train", "train"), ("benchmarks.tasks.images", "load_data")),
     "cost": (("benchmarks.measure.cost", "measure_cost"),),
     "latency": (("benchmarks.measure.latency", "measure_latency"), ("benchmarks.measure.latency_items", "*")),
 }
 # what carries names, files and errors, and computes no result
 LEFT_OUT = {"mixers.registry", "mixers.blocks", "mixers.timm_models", "mixers.register_with_timm"}
 LEFT_OUT |= {f"benchmarks.contract.{name}" for name in ("called", "errors", "record", "schema", "trial")}
-LEFT_OUT |= {"benchmarks.sources", "benchmarks.processor"}
+LEFT_OUT |= {"benchmarks.sources", "benchmarks.processor", "benchmarks.measure.weights"}
 
 MOST_NAMED = 5  # mixers, in one line
 Place = tuple[str, str]  # a module and a name in it; "*": all of it

@@ -10,12 +10,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from benchmarks.contract import tuning
-from benchmarks.contract.profiles import PROFILES, USUAL_NET, Net, Profile
+from benchmarks.contract.profiles import PROFILES, USUAL_NET, Net, Profile, profile_of
 from benchmarks.contract.record import Record
 from benchmarks.contract.trial import RECIPE_VERSION
 
 RECIPE = ("epochs", "batch_size", "warmup_epochs", "label_smoothing", "augment", "train_images")
-SETTING = ("dataset", "profile", "patch_size", "depth", "match", "coordinates", "recipe_version", "width")
+SETTING = (
+    "dataset",
+    "dataset_source",
+    "profile",
+    "patch_size",
+    "depth",
+    "match",
+    "coordinates",
+    "recipe_version",
+    "width",
+)
 CHOSEN, UNCHOSEN = "chosen", "unchosen"
 
 
@@ -24,7 +34,7 @@ class _Search:
     """The nets chosen in one setting, by mixer and version; version None: of any."""
 
     setting: dict[str, Any]
-    sizes: tuple[int | str, ...]
+    sizes: tuple[int | str | None, ...]
     nets: dict[tuple[str, int | None], Net]
 
     def covers(self, fields: Mapping[str, Any]) -> bool:
@@ -87,7 +97,7 @@ class ChosenNets:
 
 def _searched(records: list[Record], profiles: Mapping[tuple[str, str], Profile]) -> _Search:
     trial = records[0].trial
-    profile = profiles[trial.profile, trial.dataset]
+    profile = profiles.get((trial.profile, trial.dataset)) or profile_of(trial.profile, trial.dataset)
     nets: dict[tuple[str, int | None], Net] = {}
     for version in sorted({r.trial.mixer_version for r in records}):
         found = tuning.choices([r for r in records if r.trial.mixer_version == version], profile)
@@ -98,7 +108,7 @@ def _searched(records: list[Record], profiles: Mapping[tuple[str, str], Profile]
 
 def _published(name: str, dataset: str, profile: Profile) -> _Search:
     setting = dataclasses.asdict(profile) | {"dataset": dataset, "profile": name, "match": "width"}
-    setting |= {"coordinates": True, "recipe_version": RECIPE_VERSION, "width": profile.dim}
+    setting |= {"dataset_source": None, "coordinates": True, "recipe_version": RECIPE_VERSION, "width": profile.dim}
     nets: dict[tuple[str, int | None], Net] = {(mixer, None): net for mixer, net in profile.net_of.items()}
     return _Search(setting, (profile.image_size, *profile.extra_sizes), nets)
 

@@ -12,6 +12,7 @@ import types
 import typing
 from typing import Any
 
+from benchmarks.contract.datasets import OWN
 from benchmarks.contract.metrics import METRICS, WORDS
 from benchmarks.contract.record import SCHEMA_VERSION, STATUSES
 from benchmarks.contract.schema import SCHEMA_FILE
@@ -74,6 +75,8 @@ def trial_schema() -> dict[str, Any]:
         kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
         if field.name in CHOICES:
             own: dict[str, Any] = {"enum": [*CHOICES[field.name], *([None] if types.NoneType in kinds else [])]}
+            if field.name == "dataset":
+                own = {"anyOf": [own, {"type": "string", "pattern": f"^(?:{OWN.pattern})$"}]}
         else:
             own = {"type": [JSON_TYPES[kind] for kind in kinds]}
             if str in kinds:

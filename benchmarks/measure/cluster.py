@@ -21,6 +21,7 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.contract import called
+from benchmarks.contract.datasets import handed_on, take_over
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import SETTINGS
 from benchmarks.contract.trial import Trial
@@ -103,7 +104,8 @@ def _train_all(ray: Any, runner: Runner, trials: list[Trial]) -> list[Result]:
         options = task.options(
             num_cpus=trial.threads, num_gpus=gpus, name=trial.describe(), runtime_env={"env_vars": _environment()}
         )
-        arguments = trial.to_dict(), _plugins(trial), str(runner.records.parent), str(runner.data_dir)
+        own = handed_on(trial.dataset)
+        arguments = trial.to_dict(), _plugins(trial), own, str(runner.records.parent), str(runner.data_dir)
         old = before[trial]
         # what the record said when this run began, so that one that a lost task wrote is not measured again
         stale = None if old is None else old.started
@@ -155,6 +157,7 @@ def _result(ray: Any, runner: Runner, reference: Any, trial: Trial) -> Result:
 def measure_on_node(
     trial: dict[str, Any],
     plugins: list[str],
+    own_data: dict[str, Any] | None,
     results: str,
     data_dir: str,
     retry: list[str],
@@ -178,6 +181,7 @@ def measure_on_node(
     try:
         for plugin in plugins:
             mixer_entry(plugin)
+        take_over(own_data)
         runner = Runner(Path(results), Path(data_dir), retry, timeout_s, log_kinds=log_kinds)
         wanted = Trial.from_dict(trial)
         set_math_mode(wanted.threads)

@@ -16,14 +16,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.contract import called, tuning
 from benchmarks.contract.chosen_nets import ChosenNets
-from benchmarks.contract.datasets import info_of
+from benchmarks.contract.datasets import DATASETS, is_procedural
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.profiles import CORE_MIXERS, PROFILES, USUAL_NET, Net, Profile
+from benchmarks.contract.profiles import CORE_MIXERS, USUAL_NET, Net, Profile, profile_of
 from benchmarks.contract.record import Record, cores
 from benchmarks.contract.trial import RECIPE_VERSION, Trial, check_value, normal_size, parse_size
-from benchmarks.measure.data import RENDERED
 from benchmarks.measure.match import matched
 from benchmarks.measure.plugins import check_plugin, is_plugin
+from benchmarks.tasks.images import RENDERED
+from benchmarks.tasks.own import find_own
 from mixers import MixerError, UnsupportedSize, create_mixer
 from mixers.blocks import is_per_block, mixer_of_each_block, mixers_in
 from mixers.registry import is_outside, mixer_entry, parse_mixer, split_mixers
@@ -77,6 +78,8 @@ class Plan:
     def __init__(self, request: Request) -> None:
         self.request = request
         for name, given in vars(request).items():  # those too that bear on no trial of this request
+            if name == "dataset":
+                continue  # which may be a place, and is looked at below
             for value in given if isinstance(given, tuple) else (given,):
                 check_value(name, value)
         self.device = _device(request.device)
@@ -86,8 +89,11 @@ class Plan:
             raise UserError(f"--residual is bfloat16, which is for training in bfloat16; add {more}")
         self.profile_name = request.profile or ("full" if self.device == "cuda" else "quick")
         default = "cifar100" if self.profile_name == "full" else "mosaics"
-        self.dataset = request.dataset or default
-        self.profile: Profile = PROFILES[self.profile_name, self.dataset]
+        self.dataset, self.dataset_source = request.dataset or default, None
+        if self.dataset not in DATASETS:
+            found = find_own(self.dataset, request.data_dir)
+            self.dataset, self.dataset_source = found.name, found.source
+        self.profile: Profile = profile_of(self.profile_name, self.dataset)
         self.mixers = split_mixers(request.mixer) if request.mixer is not None else list(CORE_MIXERS)
         self.mixers = [mixer for mixer in self.mixers if self._is_sound(mixer)]
         self.net_is_given = request.norm is not None or request.positions is not None
@@ -99,6 +105,7 @@ class Plan:
         """Those of a sweep over nets and recipes like the ones asked for; what was chosen for others says little."""
         request, profile = self.request, self.profile
         alike = {
+            "dataset_source": self.dataset_source,
             "image_size": normal_size((request.image_size or (profile.image_size,))[0]),
             "patch_size": _first(request.patch_size, profile.patch_size),
             "depth": _first(request.depth, profile.depth),
@@ -112,7 +119,7 @@ class Plan:
         # at an equal budget every mixer has its own width
         alike["dim" if request.match == "width" else "match_dim"] = _first(request.dim, profile.dim)
         records = tuning.tuning_records(request.results, self.dataset, self.profile_name)
-        versions = {_portable_name(mixer): _version(mixer) for mixer in self.mixers}
+        versions = {_portable_name(mixer): version_of(mixer) for mixer in self.mixers}
         return [
             r
             for r in records
@@ -192,7 +199,7 @@ class Plan:
     def _recipe(self) -> dict[str, Any]:
         """How every mixer is trained, but for what is tuned."""
         profile, request = self.profile, self.request
-        if request.train_images is not None and not info_of(self.dataset).procedural:
+        if request.train_images is not None and not is_procedural(self.dataset):
             raise UserError(
                 f"--train-images is for procedural data sets; {self.dataset} trains on its whole training split"
             )
@@ -310,10 +317,11 @@ class Plan:
         trial = Trial(
             kind=kind,
             mixer=_portable_name(mixer),
-            mixer_source=_source(mixer),
-            mixer_version=_version(mixer),
+            mixer_source=source_of(mixer),
+            mixer_version=version_of(mixer),
             recipe_version=RECIPE_VERSION,
             dataset=self.dataset,
+            dataset_source=self.dataset_source,
             image_size=normal_size(size),
             profile=self.profile_name,
             norm=self.usual[0],
@@ -341,7 +349,7 @@ def check_that_it_builds(mixer: str, dim: int, depth: int, grid: tuple[int, int]
             create_mixer(spec, dim, grid)
 
 
-def _source(mixer: str) -> str | None:
+def source_of(mixer: str) -> str | None:
     """The hash of a plug-in's source; of several plug-ins in one net, of their hashes."""
     sources = [entry.source for entry in map(mixer_entry, mixers_in(mixer)) if entry.source]
     if len(sources) > 1:
@@ -349,7 +357,7 @@ def _source(mixer: str) -> str | None:
     return sources[0] if sources else None
 
 
-def _version(mixer: str) -> int:
+def version_of(mixer: str) -> int:
     """That of the mixer; of a net with several it grows whenever one of theirs does."""
     return 1 + sum(mixer_entry(part).cls.version - 1 for part in mixers_in(mixer))
 

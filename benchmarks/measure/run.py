@@ -17,12 +17,12 @@ from pathlib import Path
 
 import filelock
 
+from benchmarks.contract.datasets import handed_on
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record, code_of, environment, machine_key, make_results_folder, now, set_aside
 from benchmarks.contract.schema import check_can_write
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.budget import Budget
-from benchmarks.measure.data import load_data
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.latency import TIMEOUT_S, Item, Timing, measure_latency
 from benchmarks.measure.latency_metrics import can_grow, is_due, missing_line, with_sitting
@@ -51,6 +51,7 @@ from benchmarks.measure.process import (
 from benchmarks.measure.progress import TRAINED, Progress, process_of
 from benchmarks.measure.train import training_step_bytes
 from benchmarks.sources import other_code_line, parts_of_other_code
+from benchmarks.tasks.task import load_data
 from mixers.blocks import mixers_in
 from mixers.registry import mixer_entry
 
@@ -396,6 +397,7 @@ class Runner:
             self.log_kinds,
             self.budget.until,
             self._steps_to_come.get(trial),
+            handed_on(trial.dataset),
             self.workers,
         )
         if trial.kind not in TRAINED or not self.own_process:

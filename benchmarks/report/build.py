@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from benchmarks.collector import without_collector
+from benchmarks.contract.datasets import TIMM_KINDS
 from benchmarks.contract.trial import CHOICES
 from benchmarks.report.claim_parts import Evidence
 from benchmarks.report.convergence_files import page_sections, write_convergence, write_settled
@@ -72,7 +73,11 @@ def clear(results: Path) -> None:
     """Deletes the files of earlier reports that this one may not write again: no others."""
     for name in ("settled.csv", "settled.md"):
         (results / name).unlink(missing_ok=True)
-    datasets, profiles = "|".join(CHOICES["dataset"]), "|".join(CHOICES["profile"])
+    profiles = "|".join(CHOICES["profile"])
+    own = (
+        rf"(?:folder|{'|'.join(TIMM_KINDS)})-.+|.+-py-.+"  # as `slug` writes the user's own data, but those of modules
+    )
+    datasets = "|".join((*CHOICES["dataset"], own))
     for room, endings in OWNED.items():
         for folder in sorted((results / room).glob("*")):
             if (

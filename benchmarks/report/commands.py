@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.contract.datasets import info_of
+from benchmarks.contract.datasets import is_procedural
 from benchmarks.report.frame import plain
 
 NET = ("dataset", "profile", "image_size", "patch_size", "dim", "depth")
@@ -16,7 +16,7 @@ HOW = ("norm", "match", "device", "precision", "threads")
 
 def train_command(row: Mapping[Any, Any], seeds: Sequence[int]) -> str:
     """`make train MIXER=dct ...` with every choice of a trained setting written out."""
-    given = {} if info_of(row["dataset"]).procedural else {"train_images": None}
+    given = {} if is_procedural(row["dataset"]) else {"train_images": None}
     return command("train", dict(row) | given, (*NET, *TRAINING, *HOW), seed=",".join(map(str, seeds)))
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from benchmarks.contract import called
 from benchmarks.contract.chosen_nets import CHOSEN, ChosenNets
+from benchmarks.contract.datasets import is_own
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.metrics import METRICS
 from benchmarks.contract.profiles import USUAL_NET
@@ -29,6 +30,7 @@ SPEEDS = ("train_s", "train_images_per_s", "overhead_percent", "compile_s")  # o
 LATER = ADDED | {"processor": None, "processors": None, "flops_unknown": None}
 LATER |= {"net": None, "n_failed": 0, "failed_runs": None, "withheld": False}
 GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these never meet
+OWN_NAME_LENGTH = 40  # in the name of a folder
 USUAL = {
     "match": "width",
     "norm": "image",
@@ -120,6 +122,10 @@ def split_groups(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     groups = {}
     for dataset, profile, machine in keys:
         name = slug(f"{dataset}-{profile}")
+        if is_own(dataset):  # whose names can be any
+            base = slug(dataset, OWN_NAME_LENGTH)
+            alike = len({other[0] for other in keys if slug(other[0], OWN_NAME_LENGTH) == base}) > 1
+            name = f"{base}-{short_hash(dataset)}-{profile}" if alike else f"{base}-{profile}"
         rivals = [other for other in keys if other[:2] == (dataset, profile)]
         if len(rivals) > 1:
             alike = sum(slug(other[2]) == slug(machine) for other in rivals) > 1

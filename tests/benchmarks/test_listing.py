@@ -23,11 +23,12 @@ def printed(capsys, *arguments: str) -> list[str]:
 
 def test_mixers_stand_first_and_every_data_set_with_its_facts_after_them(capsys):
     lines = printed(capsys, "list")
-    empty = max(place for place, line in enumerate(lines) if not line)
-    mixers, datasets = lines[:empty], lines[empty + 1 :]
+    start = next(place for place, line in enumerate(lines) if line.startswith("data set"))
+    mixers, datasets = lines[: start - 1], lines[start:]
     assert [line.split()[0] for line in mixers[1 : 1 + len(list_mixers())]] == list_mixers()
     assert mixers[-1].startswith("a mixer for each block: ")
     assert [line.split()[0] for line in datasets[1 : 1 + len(DATASETS)]] == list(DATASETS)
+    assert "folder:PATH" in lines[-1] and "file.py:MyData" in lines[-1]
     (line,) = [line for line in datasets if line.startswith("cifar100 ")]
     assert line.split()[1:6] == ["100", "32", "45,000", "5,000", "10,000"] and "none, light, strong" in line
     (line,) = [line for line in datasets if line.startswith("mosaics ")]
@@ -37,8 +38,8 @@ def test_mixers_stand_first_and_every_data_set_with_its_facts_after_them(capsys)
 def test_what_is_named_is_shown_alone(capsys):
     lines = printed(capsys, "list", "--mixer", "fft*")
     assert lines[1].startswith("fft_") and not any(line.startswith("data set") for line in lines)
-    names = [line.split()[0] for line in printed(capsys, "list", "--dataset", "m*,constellations")]
-    assert names == ["data", "constellations", "mosaics"]
+    names = [line.split()[0] for line in printed(capsys, "list", "--dataset", "m*,constellations") if line]
+    assert names == ["data", "constellations", "mosaics", "your"]
     assert cli.main(["list", "--dataset", "cifar"]) == 2
     assert "Did you mean 'cifar100'?" in capsys.readouterr().err
 

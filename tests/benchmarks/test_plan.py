@@ -13,7 +13,7 @@ from benchmarks.contract.profiles import PROFILES
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.match import match_ratio, matched
 from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.train import build_net
+from benchmarks.tasks.task import build_net
 from mixers import MixerError, list_mixers
 
 SEVEN = ["fft_complex", "fft_real", "dct", "hadamard", "random", "attention", "conv1x1"]
@@ -197,8 +197,7 @@ def test_attention_is_matched_to_itself_and_the_pixel_sweep_to_nothing():
 
 
 def true_budget(trial: Trial, mixer: str, dim: int) -> int:
-    classes = 10 if trial.dataset == "constellations" else 100
-    net = build_net(dataclasses.replace(trial, mixer=mixer, dim=dim), classes)
+    net = build_net(dataclasses.replace(trial, mixer=mixer, dim=dim))
     return net.flops() if trial.match == "flops" else sum(p.numel() for p in net.parameters())
 
 
@@ -213,7 +212,7 @@ def test_a_plugin_file_is_recorded_by_its_name_and_the_hash_of_its_source(plugin
     assert trial.mixer == f"{plugin.stem}:Mine(shift=2)"
     assert trial.mixer_source == hashlib.sha256(plugin.read_bytes()).hexdigest()
     assert str(plugin.parent) not in repr(trial.to_dict())
-    assert build_net(trial, 10).mixers[0].shift == 2
+    assert build_net(trial).mixers[0].shift == 2
 
 
 def test_a_plugin_module_is_recorded_as_written(plugin, monkeypatch):

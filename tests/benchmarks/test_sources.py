@@ -53,7 +53,7 @@ EDITS = {
     "the kernel": ("mixers/fused_kernel.py", "import triton\n", "import triton  # a comment\n", ()),
     "the block": ("mixers/backbone.py", "class Block", "class  Block", ("net",)),
     "the loop": ("benchmarks/measure/train.py", "def _train_epoch", "def  _train_epoch", ("task",)),
-    "augmentation": ("benchmarks/measure/augment.py", "def normalise(\n", "def  normalise(\n", ("task",)),
+    "augmentation": ("benchmarks/tasks/augment.py", "def normalise(\n", "def  normalise(\n", ("task",)),
     "the page": ("benchmarks/report/page.py", "def write_page", "def  write_page", ()),
     "a docstring": ("mixers/separable.py", '"""', '"""Changed. ', ()),
 }

@@ -13,8 +13,8 @@ import pytest
 from benchmarks import cli
 from benchmarks.contract.record import Record, content_of, environment, machine_key
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.data import test_labels as labels_of
 from benchmarks.measure.validate import validate
+from benchmarks.tasks.images import labels_of_test as labels_of
 
 ROOT = Path(__file__).resolve().parents[2]
 TRIAL = Trial(
