@@ -115,7 +115,7 @@ def test_cifar100_that_is_missing_or_damaged_is_told(capsys, tmp_path, monkeypat
 
     monkeypatch.setattr("urllib.request.urlopen", no_network)
     train = ["train", "--mixer", "dct", "--dataset", "cifar100", "--device", "cpu", "--results", str(tmp_path / "r")]
-    assert "DATASET=mosaics" in refused(capsys, *train, "--data-dir", str(tmp_path / "empty"))
+    assert "--dataset mosaics" in refused(capsys, *train, "--data-dir", str(tmp_path / "empty"))
     for content in (b"<html>", b"\0" * (50_000 * data.RECORD_BYTES)):
         folder = tmp_path / "bad" / "cifar-100-binary"
         folder.mkdir(parents=True, exist_ok=True)
