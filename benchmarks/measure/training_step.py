@@ -53,6 +53,7 @@ def training_step(
             output = (forward or net)(inputs)
         with part("loss"):
             loss = loss_of(output, targets)
+            del output  # its memory is free in the backward pass, where the loss does not need it
     with part("backward"):
         loss.backward()
     if optimizer is not None:
