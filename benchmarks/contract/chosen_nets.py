@@ -24,7 +24,7 @@ class _Search:
     """The nets chosen in one setting, by mixer and version; version None: of any."""
 
     setting: dict[str, Any]
-    sizes: tuple[int | str, ...]
+    sizes: tuple[int | str | None, ...]
     nets: dict[tuple[str, int | None], Net]
 
     def covers(self, fields: Mapping[str, Any]) -> bool:

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from benchmarks.contract.errors import UserError, nearest
 
+# what says how large an input is, by task: fields of a trial that this task's trials have, and no others do
+TASK_SIZES = {"images": ("image_size", "patch_size"), "sequences": ("length",)}
+SIZES = tuple(name for names in TASK_SIZES.values() for name in names)
+
 
 @dataclass(frozen=True)
 class DatasetInfo:
@@ -22,7 +26,7 @@ class DatasetInfo:
         test_images: of the test split.
         augment_levels: those that leave an image its class.
         procedural: drawn by a program, from no files.
-        task: the file of benchmarks/tasks that says how it is trained on.
+        task: of TASK_SIZES; the file of benchmarks/tasks that says how it is trained on.
     """
 
     name: str

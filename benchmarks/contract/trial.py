@@ -15,7 +15,7 @@ import hashlib
 import json
 from typing import Any, Self
 
-from benchmarks.contract.datasets import DATASETS
+from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, info_of
 from benchmarks.contract.errors import UserError, nearest, printable
 
 RESULTS_VERSION = "0.1"  # records of one results version are comparable with each other; see CHANGELOG.md
@@ -32,10 +32,13 @@ CHOICES = {
     "augment": ("none", "light", "strong"),
     "residual": ("float32", "bfloat16"),
     "positions": ("none", "learned", "sine"),
+    "optimizer": ("adamw",),
+    "schedule": ("cosine", "constant"),
 }
 # lowest and highest value that makes sense; both allowed
 RANGES: dict[str, tuple[float, float]] = {
     "patch_size": (1, 64),
+    "length": (1, 2**20),
     "dim": (8, 8192),
     "match_dim": (8, 8192),
     "depth": (1, 256),
@@ -50,6 +53,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "rounds": (1, 1000),
     "mixer_version": (1, 10_000),
     "recipe_version": (1, 10_000),
+    "clip_norm": (1e-6, 1e6),
+    "beta1": (0, 0.9999),
+    "beta2": (0, 0.999999),
 }
 CHECKED = (*CHOICES, *RANGES)
 MAX_IMAGE_SIZE = 4096
@@ -80,8 +86,8 @@ class Trial:
     kind: str  # accuracy, cost, latency or tuning
     mixer: str  # as on the command line: a registered name, options in parentheses, or a plug-in
     dataset: str
-    image_size: int | str  # pixels; "HxW" where not square
-    patch_size: int  # pixels a side of one token; 1: every pixel is a token
+    image_size: int | str | None = None  # of images: pixels; "HxW" where not square
+    patch_size: int | None = None  # of images: pixels a side of one token; 1: every pixel is a token
     dim: int  # channels of the backbone
     depth: int  # blocks
     seed: int = 0
@@ -114,10 +120,34 @@ class Trial:
     recipe_version: int = later(1)  # RECIPE_VERSION
     residual: str = later("float32")  # precision of the residual stream under autocast
     positions: str = later("none")  # what is added to the tokens behind the stem
+    length: int | None = later(None)  # of sequences: tokens
+    dataset_source: str | None = later(None)  # a fingerprint of a user's own data, so that other data make a new trial
+    optimizer: str = later("adamw")
+    beta1: float = later(0.9)  # of AdamW: how much the running mean of gradients keeps a step
+    beta2: float = later(0.999)  # the same of their squares
+    clip_norm: float = later(1.0)  # longest gradient; a longer one is scaled down to it
+    schedule: str = later("cosine")  # of the learning rate behind the warm-up: to zero by a half cosine, or constant
 
     def __post_init__(self) -> None:
         for name in CHECKED:
             check_value(name, getattr(self, name))
+        self._check_sizes()
+        if self.dim % 8:
+            raise UserError(f"--dim is {self.dim}; allowed: multiples of 8, such as {max(8, self.dim // 8 * 8)}")
+
+    def _check_sizes(self) -> None:
+        """What says how large an input is depends on the task, see TASK_SIZES."""
+        task = info_of(self.dataset).task
+        for name in SIZES:
+            needed = name in TASK_SIZES[task]
+            if needed == (getattr(self, name) is None):
+                takes = " and ".join(map(flag, TASK_SIZES[task]))
+                raise UserError(
+                    f"{flag(name)} is {'missing' if needed else getattr(self, name)}; "
+                    f"{self.dataset} is a data set of {task}, which needs {takes}"
+                )
+        if self.image_size is None or self.patch_size is None:
+            return
         height, width = self.size
         if height % self.patch_size or width % self.patch_size:
             fits = [p for p in range(1, min(height, width, 64) + 1) if height % p == 0 == width % p]
@@ -125,19 +155,18 @@ class Trial:
                 f"image size {self.image_size} is not a multiple of patch size {self.patch_size}; "
                 f"patch sizes that fit: {', '.join(map(str, fits))}"
             )
-        if self.dim % 8:
-            raise UserError(f"--dim is {self.dim}; allowed: multiples of 8, such as {max(8, self.dim // 8 * 8)}")
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the image in pixels."""
-        return parse_size(self.image_size)
+        """(height, width) of an image in pixels; of a sequence (1, tokens)."""
+        return (1, self.length or 1) if self.image_size is None else parse_size(self.image_size)
 
     @property
     def grid(self) -> tuple[int, int]:
         """(rows, columns) of tokens."""
         height, width = self.size
-        return height // self.patch_size, width // self.patch_size
+        patch = self.patch_size or 1
+        return height // patch, width // patch
 
     @property
     def tokens(self) -> int:
@@ -172,7 +201,8 @@ class Trial:
 
     def describe(self) -> str:
         """One short line for progress output and errors."""
-        words = [self.kind, self.mixer, f"{self.image_size} px", f"patch {self.patch_size}"]
+        words = [self.kind, self.mixer]
+        words += [f"{self.image_size} px", f"patch {self.patch_size}"] if self.image_size else [f"{self.length} tokens"]
         if self.kind == "accuracy":
             words.append(f"seed {self.seed}")
         if self.kind == "tuning":

@@ -67,6 +67,7 @@ class TrainingStep:
         steps: that this run still has to take.
         steps_to_come: of all runs that share the compiled code, this one among them; None: of this one alone.
         kind: of an earlier sitting of the same run, which this one keeps to where it can.
+        clip_norm: longest gradient.
     """
 
     def __init__(
@@ -83,10 +84,11 @@ class TrainingStep:
         steps: int = 0,
         steps_to_come: int | None = None,
         kind: str | None = None,
+        clip_norm: float = math.inf,
     ) -> None:
         self.net, self.optimizer, self.data, self.augment, self.loss_of = net, optimizer, data, augment, loss
         self.autocast, self.generator, self.capture = autocast, generator, capture
-        self.compiler, self.earlier_kind = compiler, kind
+        self.compiler, self.earlier_kind, self.clip_norm = compiler, kind, clip_norm
         self.steps, self.steps_to_come = steps, max(steps, steps_to_come or 0)
         if kind == "eager":
             self.capture = None
@@ -124,7 +126,16 @@ class TrainingStep:
         examples, answers = self.data.train
         inputs, targets = self.augment(examples.index_select(0, index), answers[index], self.generator)
         started = time.perf_counter()
-        loss = training_step(self.net, self.loss_of, inputs, targets, self.optimizer, self.autocast, forward=forward)
+        loss = training_step(
+            self.net,
+            self.loss_of,
+            inputs,
+            targets,
+            self.optimizer,
+            self.autocast,
+            forward=forward,
+            clip_norm=self.clip_norm,
+        )
         self.model_s += time.perf_counter() - started
         return loss
 

@@ -258,7 +258,14 @@ def _stepper(trial: Trial, net: MixerNet, data: Data) -> Callable[[], None]:
         with record_function(PREFIX + "optimizer"):
             set_rate(optimizer, learning_rate(trial, next(number) * batch / count % (trial.epochs or 1)))
         training_step(
-            net, task.loss, inputs, targets, optimizer, context, part=lambda name: record_function(PREFIX + name)
+            net,
+            task.loss,
+            inputs,
+            targets,
+            optimizer,
+            context,
+            clip_norm=trial.clip_norm,
+            part=lambda name: record_function(PREFIX + name),
         )
 
     return step

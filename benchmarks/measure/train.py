@@ -1,6 +1,6 @@
 """Accuracy: trains one net by the one recipe and reads the test split once, at the end.
 
-AdamW, linear warm-up and cosine to zero, gradient norm clipped at 1, label smoothing, augmentation in batches on the
+AdamW, linear warm-up and cosine to zero, gradient norm clipped, label smoothing, augmentation in batches on the
 device, bfloat16 autocast where the trial says so. Everything random comes from generators seeded with (seed, epoch), so
 that a run resumed from its checkpoint at the end of an epoch goes on exactly as it would have.
 """
@@ -141,6 +141,7 @@ def train(
         steps=(trial.epochs - len(history)) * -(-len(data.train.targets) // trial.batch_size),
         steps_to_come=steps_to_come,
         kind=kind,
+        clip_norm=trial.clip_norm,
     )
     forward = evaluation_pass(net, augment, trial, capture, lambda: step.graph)
     saved_at, saved_epochs = time.monotonic(), len(history)
@@ -258,20 +259,26 @@ def make_optimizer(net: nn.Module, trial: Trial) -> torch.optim.AdamW:
         {"params": decayed, "weight_decay": trial.weight_decay or 0.0},
         {"params": others, "weight_decay": 0.0},
     ]
+    betas = (trial.beta1, trial.beta2)
     if trial.device == "cuda":  # a captured step reads its rate from the device
         rate = torch.tensor(trial.lr or 0.0, device="cuda")
-        optimizer = torch.optim.AdamW(groups, lr=rate, fused=True, capturable=True)
+        optimizer = torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True, capturable=True)
         optimizer._warned_capturable_if_run_uncaptured = True  # as the warm-up of a capture does
         return optimizer
-    return torch.optim.AdamW(groups, lr=trial.lr or 0.0, fused=True)
+    return torch.optim.AdamW(groups, lr=trial.lr or 0.0, betas=betas, fused=True)
 
 
 def learning_rate(trial: Trial, epoch: float) -> float:
-    """Linear from 0 over the warm-up, then a half cosine to 0 at the end; `epoch` counts from 0 with fractions."""
+    """Linear from 0 over the warm-up, then by the trial's schedule; `epoch` counts from 0 with fractions.
+
+    "cosine" is a half cosine to 0 at the end, "constant" keeps the peak.
+    """
     assert trial.lr is not None and trial.epochs is not None and trial.warmup_epochs is not None
     warmup = min(trial.warmup_epochs, trial.epochs / 2)
     if epoch < warmup:
         return trial.lr * max(epoch / warmup, 1e-3)
+    if trial.schedule == "constant":
+        return trial.lr
     return trial.lr * 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (trial.epochs - warmup)))
 
 

@@ -39,7 +39,7 @@ class ImageClassification:
             trial.mixer,
             num_classes=self.info.num_classes,
             img_size=trial.size,
-            patch_size=trial.patch_size,
+            patch_size=trial.patch_size or 1,
             dim=trial.dim,
             depth=trial.depth,
             norm=trial.norm,

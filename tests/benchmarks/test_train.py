@@ -79,6 +79,26 @@ def test_a_warm_up_longer_than_the_run_takes_half_of_it():
     assert learning_rate(make(warmup_epochs=0.0, lr=1.0), 0) == pytest.approx(1.0)
 
 
+def test_a_constant_schedule_keeps_the_peak_behind_the_warm_up():
+    trial = make(epochs=10, lr=0.4, warmup_epochs=2.0, schedule="constant")
+    assert learning_rate(trial, 1) == pytest.approx(0.2)
+    assert {learning_rate(trial, epoch) for epoch in (2, 5.5, 10)} == {0.4}
+
+
+def test_the_optimizer_has_the_trials_betas():
+    for trial, betas in ((make(), (0.9, 0.999)), (make(beta1=0.8, beta2=0.95), (0.8, 0.95))):
+        assert {group["betas"] for group in make_optimizer(build_net(trial, 10), trial).param_groups} == {betas}
+
+
+@pytest.mark.parametrize("change", [{"clip_norm": 1e-4}, {"beta1": 0.5}, {"beta2": 0.5}, {"schedule": "constant"}])
+def test_every_number_of_the_recipe_reaches_the_training(tmp_path, change):
+    losses = [
+        [row["train_loss"] for row in train(trial, data_of(trial), tmp_path / f"{trial.id()}.pt", bar=False).history]
+        for trial in (make(), make(**change))
+    ]
+    assert losses[0] != losses[1]
+
+
 def test_weight_decay_is_on_matrices_and_kernels_alone():
     net = build_net(make())
     optimizer = make_optimizer(net, make(weight_decay=0.3))

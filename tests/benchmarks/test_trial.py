@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.contract import trial as trial_module
+from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import machine_key
 from benchmarks.contract.trial import ADDED, FIELDS, RANGES, Trial, normal_size, parse_size
@@ -56,7 +57,15 @@ OTHER = {
     "mixer_version": 2,
     "recipe_version": 2,
     "residual": "bfloat16",
+    "length": 128,
+    "dataset_source": "0" * 64,
+    "optimizer": "adamw",
+    "beta1": 0.8,
+    "beta2": 0.99,
+    "clip_norm": 0.5,
+    "schedule": "constant",
 }
+SINGLE = {"optimizer"}  # fields that have one allowed value yet
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
 
 
@@ -106,7 +115,7 @@ def test_a_new_field_and_a_new_default_leave_every_id_as_it_was():
     new = later_release(
         field=(
             "    mixer_version: int = later(1)",
-            "    clip_norm: float = later(1.0, default=2.0)\n    mixer_version: int = later(1)",
+            "    momentum: float = later(1.0, default=2.0)\n    mixer_version: int = later(1)",
         ),
         default=('    norm: str = "image"', '    norm: str = "token"'),
         added_default=("    recipe_version: int = later(1)", "    recipe_version: int = later(1, default=3)"),
@@ -120,19 +129,58 @@ def test_a_new_field_and_a_new_default_leave_every_id_as_it_was():
     old = make(norm="image")
     # a record of before the field reads as what it was, and one that says otherwise is another trial
     assert new.Trial.from_dict(old.to_dict()).id() == old.id()
-    assert new.Trial.from_dict(old.to_dict()).clip_norm == 1.0
-    assert new.Trial.from_dict(old.to_dict() | {"clip_norm": 2.0}).id() != old.id()
-    assert new.Trial(**(REQUIRED | {"norm": "image", "clip_norm": 1.0, "recipe_version": 1})).id() == old.id()
-    assert new.Trial(**REQUIRED).clip_norm == 2.0
+    assert new.Trial.from_dict(old.to_dict()).momentum == 1.0
+    assert new.Trial.from_dict(old.to_dict() | {"momentum": 2.0}).id() != old.id()
+    assert new.Trial(**(REQUIRED | {"norm": "image", "momentum": 1.0, "recipe_version": 1})).id() == old.id()
+    assert new.Trial(**REQUIRED).momentum == 2.0
 
 
 def test_every_field_has_another_value_here():
     assert set(OTHER) == {field.name for field in dataclasses.fields(Trial)}
 
 
-@pytest.mark.parametrize("field", OTHER)
+@pytest.mark.parametrize("field", [name for name in OTHER if name not in SINGLE | {"length"}])
 def test_every_field_changes_the_id(field):
     assert make(**{field: OTHER[field]}).id() != make().id()
+
+
+@pytest.fixture
+def words(monkeypatch):
+    """The values of a trial on a data set of sequences."""
+    info = dataclasses.replace(DATASETS["mosaics"], name="words", task="sequences")
+    monkeypatch.setitem(DATASETS, "words", info)
+    monkeypatch.setitem(trial_module.CHOICES, "dataset", tuple(DATASETS))
+    values = {name: value for name, value in REQUIRED.items() if name not in ("image_size", "patch_size")}
+    return values | {"dataset": "words", "length": 64}
+
+
+def test_a_sequence_has_a_length_and_no_image(words):
+    trial = Trial(**words)
+    assert trial.grid == trial.size == (1, 64) and trial.tokens == 64
+    assert trial.id() != Trial(**words | {"length": 128}).id()
+    assert Trial.from_dict(trial.to_dict()) == trial
+    assert trial.describe() == "accuracy dct 64 tokens seed 0"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"length": None}, "--length is missing; words is a data set of sequences, which needs --length"),
+        ({"patch_size": 4}, "--patch-size is 4; words is a data set of sequences, which needs --length"),
+        ({"image_size": 32}, "--image-size is 32; words is a data set of sequences, which needs --length"),
+        ({"dataset": "cifar100"}, "--image-size is missing; cifar100 is a data set of images, which needs --image-size "
+                                  "and --patch-size"),
+    ],
+)  # fmt: skip
+def test_what_says_how_large_an_input_is_is_the_tasks_business(words, change, says):
+    with pytest.raises(UserError) as caught:
+        Trial(**words | change)
+    assert str(caught.value) == says
+
+
+def test_images_have_no_length():
+    with pytest.raises(UserError, match="--length is 64; cifar100 is a data set of images"):
+        make(length=64)
 
 
 def test_only_the_id_of_a_latency_trial_covers_the_machine():
