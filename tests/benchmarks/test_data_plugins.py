@@ -90,10 +90,10 @@ def test_what_may_be_there_is_used(tmp_path):
     info = find_own(written(tmp_path, text.replace(", 'd'", "")), tmp_path)
     assert (info.train_images, info.val_images, info.classes) == (30, 6, ("a", "b", "c"))
     assert info.augment_levels == ("none", "light") and (tmp_path / "asked").exists()
-    with pytest.raises(UserError, match="augment"):
-        Plan(
-            Request(dataset=written(tmp_path, text.replace(", 'd'", "")), data_dir=tmp_path, augment="strong", **SMALL)
-        )
+    where = written(tmp_path, text.replace(", 'd'", ""))
+    (trial,) = Plan(Request(dataset=where, data_dir=tmp_path, augment="strong", **SMALL)).accuracy(all_seeds=False)
+    with pytest.raises(UserError, match=r"--augment is 'strong'; allowed for blobs.py:Blobs.*none, light"):
+        task_of(trial).augment(trial)
 
 
 def test_a_module_and_an_entry_point_are_recorded_as_the_class_that_they_name(tmp_path, monkeypatch):
