@@ -215,6 +215,29 @@ def compare(options: argparse.Namespace) -> int:
     return 0
 
 
+def evaluate(options: argparse.Namespace) -> int:
+    """A trained net on images of your own: evaluate --net NAME_OR_ID --dataset folder:PATH."""
+    from benchmarks.measure.evaluate import evaluate_on, lines_of, write_evaluation
+    from benchmarks.measure.plan import Plan, Request
+    from benchmarks.measure.trained import load_net
+
+    _only(options, ("net", "mixer", "dataset", "data_dir", "results", "device", "seed", "epochs", "out"))
+    if options.net is None:
+        raise UserError("evaluate needs a trained net, by mixer or id: make evaluate NET=dct DATASET=folder:PATH")
+    if options.seed is not None and len(options.seed) > 1:
+        raise UserError(f"--seed lists {len(options.seed)} seeds; evaluate takes one")
+    choose = {"seed": options.seed and options.seed[0], "epochs": options.epochs}
+    choose = {name: value for name, value in choose.items() if value is not None}
+    device = Plan(Request(dataset="cifar100", device=options.device)).device
+    net = load_net(options.results, options.net, device=device, mixer=options.mixer, **choose)
+    found = evaluate_on(net, options.dataset, options.data_dir)
+    print("\n".join(map(printable, lines_of(net, found))))
+    if options.out is not None:
+        make_results_folder(options.out)
+        print(f"written to {' and '.join(map(str, write_evaluation(found, options.out)))}")
+    return 0
+
+
 def status(options: argparse.Namespace) -> int:
     """What is done, running, failed, and how long the rest takes, from the results folder alone."""
     from benchmarks.contract.status import lines_of, read_status
@@ -416,6 +439,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": report,
     "claims": claims,
     "compare": compare,
+    "evaluate": evaluate,
     "status": status,
     "validate": validate,
     "list": list_verb,
@@ -617,7 +641,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--results", type=_path, default=Path("results"), help="folder of records, tables and plots (results)")
     add("--a", type=_path, help="compare: the results folder before")
     add("--b", type=_path, help="compare: the results folder after")
-    add("--out", type=_path, help="compare: the folder for comparison.csv and comparison.md (none: they are only said)")
+    add("--net", help="evaluate: a mixer, or the id of a record or its beginning")
+    add("--out", type=_path, help="compare, evaluate: the folder for their tables (none: they are only said)")
     add("--log", type=_list(str), help="curves of training runs: tensorboard | wandb, or both")
     add(
         "--retry", choices=["failed", "changed"], help="measure again: failed trials | those of other code than today's"

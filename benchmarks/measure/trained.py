@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.contract import called
-from benchmarks.contract.datasets import DatasetInfo, add_found, facts_of, info_of
+from benchmarks.contract.datasets import DatasetInfo, facts_of, info_of
 from benchmarks.contract.errors import UserError, nearest
 from benchmarks.contract.record import Record, load_records
 from benchmarks.contract.trial import FIELDS, RECIPE_VERSION, Trial, normal_size
@@ -172,7 +172,7 @@ def _info_of(content: dict[str, Any]) -> DatasetInfo:
         return dataclasses.replace(known, **facts)
     level = content["trial"]["augment"] or "none"
     unknown: dict[str, Any] = dict.fromkeys(("native_size", "train_images", "val_images"))
-    return add_found(DatasetInfo(**facts, **unknown, test_images=0, augment_levels=(level,)))
+    return DatasetInfo(**facts, **unknown, test_images=0, augment_levels=(level,))
 
 
 def _choose(candidates: Sequence[Candidate], folder: Path, net: str, choose: dict[str, Any]) -> Candidate:
