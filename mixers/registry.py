@@ -236,7 +236,7 @@ def _load_plugin(name: str) -> Entry:
             if not path.is_file():
                 raise MixerError(f"there is no file {place!r}")
             module_name = path.stem
-            module = _module_of(path)
+            module = module_of_file(path)
         else:
             module_name = place
             module = importlib.import_module(place)
@@ -252,7 +252,7 @@ def _load_plugin(name: str) -> Entry:
     except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())  # an error is one line
         if not isinstance(error, MixerError):
-            reason = f"{type(error).__name__}: {reason}{_line_in(place, error)}"
+            reason = f"{type(error).__name__}: {reason}{line_in(place, error)}"
         raise MixerError(f"mixer {name!r} cannot be loaded: {reason}") from error
     if place.endswith(".py"):
         where = f"{path.resolve()}:{attribute}"
@@ -285,7 +285,7 @@ def _kept(entry: Entry) -> Entry:
     return entry
 
 
-def _line_in(place: str, error: BaseException) -> str:
+def line_in(place: str, error: BaseException) -> str:
     """The last line of a plug-in's file that an error came through, in parentheses; empty if it never ran."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if _is_file(place, frame.filename)]
     return f" ({Path(place).name}:{lines[-1]})" if lines else ""
@@ -295,7 +295,7 @@ def _is_file(place: str, filename: str) -> bool:
     return place.endswith(".py") and Path(filename) == Path(place).resolve()
 
 
-def _module_of(path: Path) -> ModuleType:
+def module_of_file(path: Path) -> ModuleType:
     """The module of a file, the same one for every mixer in it, and another once the file has changed."""
     path = path.resolve()
     name = f"token_mixers_plugin_{path.stem}_{hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:12]}"

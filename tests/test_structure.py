@@ -12,12 +12,13 @@ import pytest
 
 from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.metrics import METRICS, WORDS
-from benchmarks.measure.data import load_data
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.train import train
+from benchmarks.tasks.task import load_data
 from mixers import create_mixer
 
 ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("benchmarks.measure", "benchmarks.report", "benchmarks.tasks")  # that stand on the contract
 
 
 def imported(path: Path) -> set[str]:
@@ -46,8 +47,12 @@ def files(folder: str) -> list[Path]:
         ("mixers", "benchmarks"),
         ("benchmarks/measure", "benchmarks.report"),
         ("benchmarks/report", "benchmarks.measure"),
+        ("benchmarks/report", "benchmarks.tasks"),
+        ("benchmarks/tasks", "benchmarks.measure"),
+        ("benchmarks/tasks", "benchmarks.report"),
         ("benchmarks/measure", "benchmarks.cli"),
         ("benchmarks/report", "benchmarks.cli"),
+        ("benchmarks/tasks", "benchmarks.cli"),
     ],
 )
 def test_imports_go_one_way(folder, forbidden):
@@ -58,7 +63,7 @@ def test_imports_go_one_way(folder, forbidden):
 
 def test_both_wings_stand_on_the_contract_which_knows_neither_nor_torch():
     for path in files("benchmarks/contract"):
-        wrong = {name for name in imported(path) if name.startswith(("benchmarks.measure", "benchmarks.report"))}
+        wrong = {name for name in imported(path) if name.startswith(ROOMS)}
         assert not wrong, path.name
     code = "import sys, pkgutil, benchmarks.contract as c, importlib\n"
     code += "for m in pkgutil.iter_modules(c.__path__): importlib.import_module(f'benchmarks.contract.{m.name}')\n"

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.contract import fields, tuning
 from benchmarks.contract.kinds import KINDS
-from benchmarks.contract.profiles import PROFILES, USUAL_NET, Net, Profile
+from benchmarks.contract.profiles import PROFILES, USUAL_NET, Net, Profile, profile_of
 from benchmarks.contract.record import Record
 from benchmarks.contract.trial import FACTS, FIELDS, RECIPE_VERSION, names_of
 
@@ -90,7 +90,7 @@ class ChosenNets:
 
 def _searched(records: list[Record], profiles: Mapping[tuple[str, str], Profile]) -> _Search:
     trial = records[0].trial
-    profile = profiles[trial.profile, trial.dataset]
+    profile = profiles.get((trial.profile, trial.dataset)) or profile_of(trial.profile, trial.dataset)
     nets: dict[tuple[str, int | None], Net] = {}
     for version in sorted({r.trial.mixer_version for r in records}):
         found = tuning.choices([r for r in records if r.trial.mixer_version == version], profile)

@@ -1,9 +1,20 @@
-"""What is known of a data set before it is read; every list of data sets derives from here."""
+"""What is known of a data set before it is read; every list of data sets derives from here.
+
+A data set of the user's own is known once it was found, and goes by a name that says nothing of where it lies:
+
+    folder:NAME                       a folder of images, by its own name
+    torch/fashion_mnist, hfds/NAME    what timm reads, by timm's own names
+    file.py:MyData, pkg.module:MyData a class in a file or module
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from dataclasses import dataclass
+from typing import Any
 
+from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, nearest
 
 # what says how large an input is, by task: fields of a trial that this task's trials have, and no others do
@@ -20,13 +31,16 @@ class DatasetInfo:
         num_classes: of the images.
         mean: per channel, on [0, 1].
         std: as mean.
-        native_size: pixels a side; None: drawn at any size.
+        native_size: pixels a side, of the user's own images the median of the shorter ones; None: drawn at any size.
         train_images: without the held-out part; None: the trial says.
         val_images: the held-out part; None: a share of what the trial says.
         test_images: of the test split.
         augment_levels: those that leave an image its class.
         procedural: drawn by a program, from no files.
-        task: of TASK_SIZES.
+        classes: their names, in the order of the labels; None where they have none here.
+        origin: where the user's own data lie, as typed, path and all; it is in no record.
+        source: SHA-256 of the user's own data, which is the same on every machine.
+        task: of TASK_SIZES; the file of benchmarks/tasks that says how it is trained on.
     """
 
     name: str
@@ -39,8 +53,29 @@ class DatasetInfo:
     test_images: int
     augment_levels: tuple[str, ...]
     procedural: bool = False
+    classes: tuple[str, ...] | None = None
+    origin: str | None = None
+    source: str | None = None
     task: str = "images"
 
+    @property
+    def prediction_dtype(self) -> str:
+        """In which a file keeps one predicted class an example: the smallest unsigned integer that holds them all."""
+        return next(f"uint{bits}" for bits in (8, 16, 32, 64) if self.num_classes <= 2**bits)
+
+
+CIFAR100_CLASSES = (
+    "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl", "boy",
+    "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair", "chimpanzee", "clock",
+    "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin", "elephant", "flatfish",
+    "forest", "fox", "girl", "hamster", "house", "kangaroo", "keyboard", "lamp", "lawn_mower", "leopard", "lion",
+    "lizard", "lobster", "man", "maple_tree", "motorcycle", "mountain", "mouse", "mushroom", "oak_tree", "orange",
+    "orchid", "otter", "palm_tree", "pear", "pickup_truck", "pine_tree", "plain", "plate", "poppy", "porcupine",
+    "possum", "rabbit", "raccoon", "ray", "road", "rocket", "rose", "sea", "seal", "shark", "shrew", "skunk",
+    "skyscraper", "snail", "snake", "spider", "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank",
+    "telephone", "television", "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale",
+    "willow_tree", "wolf", "woman", "worm",
+)  # fmt: skip
 
 DATASETS = {
     "cifar100": DatasetInfo(
@@ -53,6 +88,19 @@ DATASETS = {
         val_images=5_000,
         test_images=10_000,
         augment_levels=("none", "light", "strong"),
+        classes=CIFAR100_CLASSES,
+    ),
+    "cifar10": DatasetInfo(
+        name="cifar10",
+        num_classes=10,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2470, 0.2435, 0.2616),
+        native_size=32,
+        train_images=45_000,
+        val_images=5_000,
+        test_images=10_000,
+        augment_levels=("none", "light", "strong"),
+        classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     ),
     # a mirrored arrangement is another class, and a crop can lose a dot
     "constellations": DatasetInfo(
@@ -83,12 +131,82 @@ DATASETS = {
 }
 
 
+TIMM_KINDS = ("torch", "hfds", "hfids", "tfds", "wds")  # what timm's names begin with
+# no path in it, nor a character that a line or a terminal would stumble over
+OWN = re.compile(
+    rf"folder:(?!\.\.?$)[^/\\\x00-\x1f\x7f]{{1,200}}"
+    rf"|(?:{'|'.join(TIMM_KINDS)})/[\w.-]+(?:/[\w.-]+)?"
+    r"|(?!folder:)[^/\\:\x00-\x1f\x7f]{1,200}:[A-Za-z_]\w*"
+)
+HOW_OWN = "folder:PATH, torch/NAME and others that timm reads, or file.py:MyData"
+_FOUND: dict[str, DatasetInfo] = {}  # the user's own, in this process
+
+
+def is_own(dataset: str) -> bool:
+    """Whether a name is that of a data set of the user's own, as records keep it."""
+    return isinstance(dataset, str) and OWN.fullmatch(dataset) is not None
+
+
+def add_found(info: DatasetInfo) -> DatasetInfo:
+    """Makes a data set of the user's own known in this process; the latest of a name counts."""
+    _FOUND[info.name] = info
+    return info
+
+
+def handed_on(dataset: str) -> dict[str, Any] | None:
+    """What another process has to know of a data set of the user's own, as JSON has it; None for the suite's."""
+    info = _FOUND.get(dataset)
+    return None if info is None else dataclasses.asdict(info)
+
+
+def take_over(content: dict[str, Any] | None) -> None:
+    """Makes known here what `handed_on` gave in another process."""
+    if content is not None:
+        lists = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
+        add_found(DatasetInfo(**content | lists))
+
+
+def facts_of(dataset: str) -> DatasetInfo | None:
+    """As `info_of`; None for a data set of the user's own that was not looked for in this process.
+
+    Raises:
+        UserError: there is no such data set.
+    """
+    if dataset in DATASETS:
+        return DATASETS[dataset]
+    if is_own(dataset):
+        return _FOUND.get(dataset)
+    raise UserError(
+        f"--dataset is {dataset!r}; allowed: {', '.join(DATASETS)}; or your own: {HOW_OWN}.{nearest(dataset, DATASETS)}"
+    )
+
+
 def info_of(dataset: str) -> DatasetInfo:
     """The facts of a data set by its name in a trial.
 
     Raises:
         UserError: nothing is known of it.
     """
-    if dataset not in DATASETS:
-        raise UserError(f"--dataset is {dataset!r}; allowed: {', '.join(DATASETS)}.{nearest(dataset, DATASETS)}")
-    return DATASETS[dataset]
+    info = facts_of(dataset)
+    if info is None:
+        where = called.option("dataset")
+        raise UserError(f"{dataset} is somebody's own data, and not at hand; type {where} with the place of them")
+    return info
+
+
+def task_name(dataset: str) -> str:
+    """The task of a data set; the user's own are images."""
+    info = facts_of(dataset)
+    return "images" if info is None else info.task
+
+
+def is_procedural(dataset: str) -> bool:
+    """Whether it is drawn by a program, from no files."""
+    info = facts_of(dataset)
+    return info is not None and info.procedural
+
+
+def training_images(dataset: str, asked: int | None) -> int:
+    """How many images an epoch has, `asked` being what the trial says; 0 where nothing tells."""
+    info = facts_of(dataset)
+    return asked or (info and info.train_images) or 0

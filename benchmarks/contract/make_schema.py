@@ -12,6 +12,7 @@ import types
 import typing
 from typing import Any
 
+from benchmarks.contract.datasets import DATASETS, OWN
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.metrics import METRICS, WORDS
 from benchmarks.contract.record import SCHEMA_VERSION, STATUSES
@@ -76,6 +77,8 @@ def trial_schema() -> dict[str, Any]:
         facts = FACTS[field.name]
         if facts.choices:
             own: dict[str, Any] = {"enum": [*facts.choices, *([None] if types.NoneType in kinds else [])]}
+        elif field.name == "dataset":
+            own = {"anyOf": [{"enum": list(DATASETS)}, {"type": "string", "pattern": f"^(?:{OWN.pattern})$"}]}
         else:
             own = {"type": [JSON_TYPES[kind] for kind in kinds]}
             if str in kinds:

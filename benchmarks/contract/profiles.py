@@ -11,6 +11,8 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import field
 
+from benchmarks.contract.datasets import facts_of
+
 # compared where no mixer is named; MIXER="*" takes every registered one
 CORE_MIXERS = ("attention", "conv1x1", "dct", "fft_complex", "fft_real", "hadamard", "random")
 QUICK_LATENCY_SIZES: tuple[int | str, ...] = (16, 32, 48, 64)
@@ -185,3 +187,54 @@ PROFILES: dict[tuple[str, str], Profile] = {
         precisions=("float32", "bfloat16"),
     ),
 }
+# the rates of CIFAR-100, the nearest that was searched; a sweep of one's own replaces them
+PROFILES |= {(name, "cifar10"): PROFILES[name, "cifar100"] for name in ("quick", "full")}
+
+USUAL_SIDE, USUAL_IMAGES = 64, 10_000  # of data that are not at hand
+PASSES = {"quick": 225_000, "full": 4_500_000}  # images that a net sees in training, as on CIFAR-100
+EPOCHS = {"quick": (5, 50), "full": (20, 300)}
+WARMUP_SHARE = {"quick": 0.1, "full": 0.05}  # of the epochs
+LEAST_BATCHES = 8  # an epoch
+FEW = 10_000  # training images, below which a quick run sees each so often that it needs augmentation
+
+
+def profile_of(profile: str, dataset: str) -> Profile:
+    """The settings of a profile on a data set; on the user's own, those of CIFAR-100 fitted to their size and number.
+
+    Raises:
+        UserError: there is no such data set.
+    """
+    known = PROFILES.get((profile, dataset))
+    if known is not None:
+        return known
+    info = facts_of(dataset)
+    if info is None:
+        return fitted(profile, USUAL_SIDE, USUAL_IMAGES, ("none",))
+    return fitted(profile, info.native_size or USUAL_SIDE, info.train_images or USUAL_IMAGES, info.augment_levels)
+
+
+def fitted(profile: str, side: int, images: int, augment_levels: tuple[str, ...]) -> Profile:
+    """A profile for images of any size and number.
+
+    32, 64 or 128 px, the nearest to the median of the shorter sides; a quick net has 64 tokens at each of them, a full
+    one 64 or 256. As many passes over the images as on CIFAR-100, within limits.
+    """
+    usual = PROFILES[profile, "cifar100"]
+    size = 32 if side < 48 else 64 if side < 96 else 128
+    patch = size // 8 if profile == "quick" or size == 32 else size // 16
+    low, high = EPOCHS[profile]
+    epochs = min(max(round(PASSES[profile] / max(1, images)), low), high)
+    batch = usual.batch_size
+    while batch > 8 and images < LEAST_BATCHES * batch:
+        batch //= 2
+    wanted = usual.augment if profile == "full" or images >= FEW else "light"
+    return dataclasses.replace(
+        usual,
+        image_size=size,
+        patch_size=patch,
+        extra_sizes=(),
+        epochs=epochs,
+        batch_size=batch,
+        warmup_epochs=WARMUP_SHARE[profile] * epochs,
+        augment=wanted if wanted in augment_levels else augment_levels[-1],
+    )

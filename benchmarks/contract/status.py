@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.contract.datasets import info_of
+from benchmarks.contract.datasets import training_images
 from benchmarks.contract.errors import UserError, printable
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record, environment, machine_key, now, write_json
@@ -48,7 +48,9 @@ class Running:
         """About how long it still takes at its latest speed; None where nothing tells."""
         if self.epoch is None or self.epochs is None or not self.images_per_s:
             return None
-        images = self.trial.train_images or info_of(self.trial.dataset).train_images or 0
+        images = training_images(self.trial.dataset, self.trial.train_images)
+        if not images:
+            return None
         return (self.epochs - self.epoch) * images / self.images_per_s
 
     @property

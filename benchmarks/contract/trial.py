@@ -16,7 +16,7 @@ import hashlib
 import json
 from typing import Any, Self
 
-from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, info_of
+from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, facts_of, task_name
 from benchmarks.contract.errors import UserError, nearest, printable
 from benchmarks.contract.fields import DATA, KIND, MACHINE, MATCH, MIXER, NET, RECIPE, SEED, TIMING, Facts, known, later
 from benchmarks.contract.kinds import KINDS
@@ -134,7 +134,7 @@ class Trial:
 
     def _check_sizes(self) -> None:
         """What says how large an input is depends on the task, see TASK_SIZES."""
-        task = info_of(self.dataset).task
+        task = task_name(self.dataset)
         for name in SIZES:
             needed = name in TASK_SIZES[task]
             if needed == (getattr(self, name) is None):
@@ -231,7 +231,7 @@ def check_value(name: str, value: Any) -> None:
     if value is None or facts is None:
         return
     if name == "dataset":
-        info_of(value)
+        facts_of(value)  # says what is allowed
     if facts.choices and value not in facts.choices:
         hint = nearest(str(value), facts.choices)
         raise UserError(f"{flag(name)} is {value!r}; allowed: {', '.join(facts.choices)}.{hint}")

@@ -47,17 +47,14 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.atlas_record import FOLDER, SCHEMA_VERSION, AtlasRecord
-from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record, code_version, environment, now
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import load_data
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.one_trial import one_line, place_of
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
-from benchmarks.measure.train import build_net
+from benchmarks.tasks.task import build_net, load_data, task_of
 from mixers import MixerNet
 
 IMAGES = 4  # held-out images to average over
@@ -123,8 +120,7 @@ def atlas_trials(request: Request) -> list[Trial]:
 def held_out_images(trial: Trial, data_dir: Path) -> Tensor:
     """The first `IMAGES` held-out images, as the net sees them: float32 (n, 3, H, W)."""
     data = load_data(trial, data_dir, "cpu")
-    augment = Augment("none", data.info, memory_format=torch.contiguous_format)
-    return augment.normalise(data.val_images[:IMAGES])
+    return task_of(trial).augment(trial).prepare(data.val.inputs[:IMAGES])
 
 
 def atlas_id(trial: Trial) -> str:
@@ -281,7 +277,7 @@ def _measure(trial: Trial, trained: Record, weights: Path, images: Tensor) -> At
     numbers: dict[str, dict[str, float | None]] = {}
     try:
         for state in ("untrained", "trained") if status == "ok" else ("untrained",) if status != "unsupported" else ():
-            net = build_net(trial, info_of(trial.dataset).num_classes)
+            net = build_net(trial)
             if state == "trained":
                 net.load_state_dict(safetensors.torch.load_file(weights))
             for name, (influence, found) in look(net, images, sources).items():

@@ -20,6 +20,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from benchmarks.contract import called
+from benchmarks.contract.datasets import handed_on, take_over
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import SETTINGS
@@ -70,7 +72,8 @@ def _connect(address: str) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise UserError("RAY= needs Ray, which is not installed; type: pip install 'token-mixers[ray]'") from error
+        what = called.option("ray")
+        raise UserError(f"{what} needs Ray, which is not installed; type: pip install 'token-mixers[ray]'") from error
     status = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
     try:
         if not address.startswith("ray://"):  # Ray itself asks a cluster that has gone again and again, for minutes
@@ -102,7 +105,8 @@ def _train_all(ray: Any, runner: Runner, trials: list[Trial]) -> list[Result]:
         options = task.options(
             num_cpus=trial.threads, num_gpus=gpus, name=trial.describe(), runtime_env={"env_vars": _environment()}
         )
-        arguments = trial.to_dict(), _plugins(trial), str(runner.records.parent), str(runner.data_dir)
+        own = handed_on(trial.dataset)
+        arguments = trial.to_dict(), _plugins(trial), own, str(runner.records.parent), str(runner.data_dir)
         old = before[trial]
         # what the record said when this run began, so that one that a lost task wrote is not measured again
         stale = None if old is None else old.started
@@ -154,6 +158,7 @@ def _result(ray: Any, runner: Runner, reference: Any, trial: Trial) -> Result:
 def measure_on_node(
     trial: dict[str, Any],
     plugins: list[str],
+    own_data: dict[str, Any] | None,
     results: str,
     data_dir: str,
     retry: list[str],
@@ -171,14 +176,13 @@ def measure_on_node(
         What is wrong with the input, if something is, and whether the trial was measured by this task.
     """
     if not Path(token).exists():
-        return (
-            f"a node does not see {Path(token).parent.parent}; RESULTS= must name a folder that all nodes share",
-            False,
-        )
+        what = f"{called.option('results')} must name a folder that all nodes share"
+        return f"a node does not see {Path(token).parent.parent}; {what}", False
     _drop_settings_of_ray()
     try:
         for plugin in plugins:
             mixer_entry(plugin)
+        take_over(own_data)
         runner = Runner(Path(results), Path(data_dir), retry, timeout_s, log_kinds=log_kinds)
         wanted = Trial.from_dict(trial)
         set_math_mode(wanted.threads)
@@ -203,7 +207,7 @@ def _environment() -> dict[str, str]:
     """The settings of this process that bear on times and memory, and the places that modules are imported from."""
     settings = {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)}
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-    return settings | {"PYTHONPATH": paths, SENT: " ".join(settings)}
+    return settings | {"PYTHONPATH": paths, SENT: " ".join(settings), called.VARIABLE: called.way()}
 
 
 def _drop_settings_of_ray() -> None:
@@ -219,6 +223,7 @@ def _say_what_never_fits(ray: Any, trials: list[Trial]) -> None:
     threads = max(trial.threads for trial in trials)
     most = max((node.get("CPU", 0) for node in nodes), default=0)
     if threads > most:
-        log.warning("no node has %d CPU cores free for one trial, the most is %d; THREADS=%d fits", threads, most, most)
+        fitting = called.option("threads", most)
+        log.warning("no node has %d CPU cores free for one trial, the most is %d; %s fits", threads, most, fitting)
     if any(trial.device == "cuda" for trial in trials) and not any(node.get("GPU", 0) for node in nodes):
         log.warning("no node has a GPU; the trials wait until one is there")

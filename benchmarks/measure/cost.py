@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
-from benchmarks.contract.datasets import info_of
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.flops import flops_and_unknown
 from benchmarks.measure.match import match_ratio
 from benchmarks.measure.memory import peak_bytes
-from benchmarks.measure.train import autocast, build_net, make_optimizer, method_of
+from benchmarks.measure.train import autocast, make_optimizer, method_of
+from benchmarks.measure.training_step import training_step
+from benchmarks.tasks.task import build_net, task_of
 
 MOST_LETTERS = 1000  # of a word in a record
 
@@ -21,11 +22,11 @@ log = logging.getLogger(__name__)
 
 
 def measure_cost(trial: Trial) -> dict[str, Any]:
-    """Metrics of the trial's net; peak memory is that of a batch of `trial.batch_size` images."""
+    """Metrics of the trial's net; peak memory is that of a batch of `trial.batch_size` examples."""
     assert trial.batch_size is not None
-    classes = info_of(trial.dataset).num_classes
-    net = build_net(trial, classes)
-    counted, unknown = flops_and_unknown(net, torch.randn(2, 3, *trial.size))
+    task = task_of(trial)
+    net = build_net(trial)
+    counted, unknown = flops_and_unknown(net, task.example(trial, 2, "cpu").inputs)
     if unknown:
         log.warning(
             "%s: its counted FLOPs are a lower bound; nothing is known of %s (a formula for one can be registered with "
@@ -33,22 +34,20 @@ def measure_cost(trial: Trial) -> dict[str, Any]:
             *(trial.mixer, ", ".join(unknown)),
         )
     net.to(trial.device)
-    images = torch.randn(trial.batch_size, 3, *trial.size, device=trial.device)
-    labels = torch.zeros(trial.batch_size, dtype=torch.int64, device=trial.device)
+    inputs, targets = task.example(trial, trial.batch_size, trial.device)
     optimizer = make_optimizer(net, trial)
 
     def forward() -> None:
         with torch.no_grad(), autocast(trial):
-            net(images)
+            net(inputs)
 
     def step() -> None:
-        with autocast(trial):
-            loss = F.cross_entropy(net(images), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        training_step(
+            net, task.loss, inputs, targets, optimizer, functools.partial(autocast, trial), clip_norm=trial.clip_norm
+        )
+        net.zero_grad()  # on a GPU the second step is measured, and what is left of the first is subtracted
 
-    alive = [images, labels, *net.parameters(), *net.buffers()]
+    alive = [inputs, targets, *net.parameters(), *net.buffers()]
     return {
         "params": sum(p.numel() for p in net.parameters()),
         "mixer_params": sum(p.numel() for mixer in net.mixers for p in mixer.parameters()),

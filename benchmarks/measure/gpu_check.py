@@ -205,9 +205,9 @@ def check_tests(report: Report, device: str, until: float) -> None:
 
 def check_training(report: Report, device: str, until: float) -> None:
     """A short training run of each core mixer by the full profile's recipe, its step captured; the test split stays."""
-    from benchmarks.measure.data import load_data
     from benchmarks.measure.plan import Plan, Request
     from benchmarks.measure.train import train
+    from benchmarks.tasks.task import load_data
 
     folder = report.path.parent / "checkpoints"
     request = Request(dataset="constellations", profile="full", device=device)
@@ -231,7 +231,7 @@ def check_training(report: Report, device: str, until: float) -> None:
                 path.unlink()
         metrics = outcome.metrics
         seconds = outcome.history[-1]["seconds"]
-        steps = -(-len(data.train_labels) // (own.batch_size or 1))
+        steps = -(-len(data.train.targets) // (own.batch_size or 1))
         names = ("step", "method", "compile_s", "train_loss", "val_top1_percent")
         row = {name: metrics.get(name) for name in names}
         status, reason = "ok", None
@@ -291,7 +291,7 @@ def gpu_check(results: Path, seconds: float | None = None) -> Iterator[tuple[str
     """
     device = os.environ.get(DEVICE_VARIABLE, "cuda")
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("gpu-check is for a GPU, and PyTorch sees none here; `make test` checks what a CPU can show")
+        raise UserError("gpu-check is for a GPU, and PyTorch sees none here; the tests check what a CPU can show")
     folder = results / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     budget = Budget(BUDGET_S if seconds is None else seconds)

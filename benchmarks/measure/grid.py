@@ -50,7 +50,8 @@ class Grid:
     def resolved(self) -> dict[str, Any]:
         """What was left open and is the same for all trials; with it a request plans the same again."""
         plan = self.first
-        of_all = {"mixer": plan.mixers, "dataset": plan.dataset, "profile": plan.profile_name, "device": plan.device}
+        dataset = plan.request.dataset or plan.dataset  # as typed: where the user's own data lie
+        of_all = {"mixer": plan.mixers, "dataset": dataset, "profile": plan.profile_name, "device": plan.device}
         return of_all | {"threads": plan.threads}
 
     def notes(self) -> list[str]:

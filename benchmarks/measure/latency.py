@@ -38,12 +38,12 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmarks.contract.datasets import info_of
+from benchmarks.contract.datasets import handed_on
 from benchmarks.contract.record import now
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.latency_metrics import METRIC_OF, matmul_flops, metrics_of
 from benchmarks.measure.memory import FREE_SHARE, NO_MEMORY, free_bytes, needs_numbers, predict_peak_bytes
-from benchmarks.measure.train import build_net
+from benchmarks.tasks.task import build_net, task_of
 from mixers import UnsupportedSize, create_mixer
 from mixers.blocks import is_per_block, mixers_in
 from mixers.registry import mixer_entry
@@ -97,14 +97,13 @@ def measure_latency(
     A process that has not finished after `timeout_s` is ended. Its trials have the status `timeout` and the medians of
     the rounds that are whole: the same rounds for each, so that they compare with each other, but fewer than asked for.
     """
-    num_classes = info_of(trials[0].dataset).num_classes
     sitting = now()
     timings, items = [], []
     for index, trial in enumerate(trials):
         timing = Timing(trial, "ok", None, {"latency_batch_size": trial.batch_size, "method": None}, [])
         timings.append(timing)
         try:
-            own = list(_items_that_fit(index, timing, num_classes))
+            own = list(_items_that_fit(index, timing))
         except UnsupportedSize as error:
             timing.status, timing.reason = "unsupported", str(error)
             continue
@@ -116,7 +115,7 @@ def measure_latency(
     items += [Item(index, "copy", "forward") for index in copies.values()]
     if items:
         items.append(Item(0, *MATMUL))  # trials of one process share device and precision
-    results, failures, end = _run_process(trials, items, num_classes, timeout_s, on_item)
+    results, failures, end = _run_process(trials, items, timeout_s, on_item)
     asked = trials[0].rounds or 1
     rounds = _whole_rounds(asked, items, results, failures)
     if len(rounds) == asked:
@@ -136,14 +135,14 @@ def _copied(trial: Trial) -> tuple[Any, ...]:
     return trial.batch_size, trial.dim
 
 
-def _items_that_fit(index: int, timing: Timing, num_classes: int) -> Iterator[Item]:
+def _items_that_fit(index: int, timing: Timing) -> Iterator[Item]:
     """The items of one trial whose predicted memory is there; those that do not fit are noted as `oom`."""
     trial = timing.trial
     timing.metrics["peak_memory_bytes"] = None  # on a GPU measured with the net
     free, most = math.inf, 0.0
 
     def needed(target: str, mode: str) -> int | None:
-        return predict_peak_bytes(functools.partial(_dry_run, trial, target, mode, num_classes))
+        return predict_peak_bytes(functools.partial(_dry_run, trial, target, mode))
 
     if trial.device == "cpu":
         free = free_bytes("cpu") * FREE_SHARE
@@ -189,15 +188,15 @@ def _input_bytes(trial: Trial) -> int:
     return trial.batch_size * trial.dim * trial.tokens * (2 if trial.precision == "bfloat16" else 4)
 
 
-def _dry_run(trial: Trial, target: str, mode: str, num_classes: int):
+def _dry_run(trial: Trial, target: str, mode: str):
     """The call of one item on whatever device tensors are made on now, and what is alive before it."""
     assert trial.batch_size is not None
     if target == "mixer":
         module: torch.nn.Module = create_mixer(trial.mixer, trial.dim, trial.grid)
         x = torch.randn(trial.batch_size, trial.dim, *trial.grid, requires_grad=True)
     else:
-        module = build_net(trial, num_classes)
-        x = torch.randn(trial.batch_size, 3, *trial.size)
+        module = build_net(trial)
+        x = task_of(trial).example(trial, trial.batch_size, "cpu").inputs
 
     def run() -> None:
         with torch.set_grad_enabled(mode != "forward"):
@@ -208,7 +207,7 @@ def _dry_run(trial: Trial, target: str, mode: str, num_classes: int):
     return run, [x, *module.parameters(), *module.buffers()]
 
 
-def _run_process(trials: list[Trial], items: list[Item], num_classes: int, timeout_s: float, on_item=None):
+def _run_process(trials: list[Trial], items: list[Item], timeout_s: float, on_item=None):
     """Runs the items under pytest-benchmark; returns results and failures by item, and how it ended where not well."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -217,8 +216,8 @@ def _run_process(trials: list[Trial], items: list[Item], num_classes: int, timeo
         plan = {
             "trials": [trial.to_dict() for trial in trials],
             "items": [item.to_dict() for item in items],
+            "own_data": [handed_on(dataset) for dataset in dict.fromkeys(trial.dataset for trial in trials)],
             "plugins": [entry.origin for entry in map(mixer_entry, mixers) if entry.origin],
-            "num_classes": num_classes,
             "results": str(results),
             "failures": str(failures),
         }

@@ -31,13 +31,15 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from benchmarks.contract.datasets import take_over
 from benchmarks.contract.trial import Trial
 from benchmarks.measure import device
 from benchmarks.measure.compiled import Compiled
 from benchmarks.measure.latency import DRIFT_ROUND, PLAN_VARIABLE, Item, is_out_of_memory
 from benchmarks.measure.latency_metrics import MATMUL_SIDE
 from benchmarks.measure.memory import free_bytes, peak_bytes
-from benchmarks.measure.train import autocast, build_net, method_of
+from benchmarks.measure.train import autocast, method_of
+from benchmarks.tasks.task import build_net, task_of
 from mixers import Mixer, MixerNet, create_mixer
 from mixers.blocks import mixer_of_each_block
 from mixers.registry import mixer_entry
@@ -51,6 +53,8 @@ MAX_REPEATS = 50
 PLAN: dict[str, Any] = json.loads(Path(os.environ[PLAN_VARIABLE]).read_text(encoding="utf-8"))
 for plugin in PLAN["plugins"]:
     mixer_entry(plugin)  # makes the name under which the trials know it
+for own in PLAN["own_data"]:
+    take_over(own)
 TRIALS = [Trial.from_dict(values) for values in PLAN["trials"]]
 DEVICE = TRIALS[0].device  # of all of them, as are threads and rounds
 FAILED: set[Item] = set()  # in round 0, whenever it was
@@ -158,7 +162,9 @@ def _call(index: int, target: str, mode: str) -> Callable[[], Any]:
     if target == "matmul":
         return _matmul(trial)
     module = _module(trial, target)
-    shape = (trial.dim, *trial.grid) if target == "mixer" else (3, *trial.size)
+    shape: tuple[int, ...] = (trial.dim, *trial.grid)
+    if target == "net":
+        shape = tuple(task_of(trial).example(trial, 1, "cpu").inputs.shape[1:])
     program = _program(index, target, mode) if trial.compiled else module
     return _run(trial, module, program, shape, mode, input_gradient=target == "mixer")
 
@@ -176,7 +182,7 @@ def _module(trial: Trial, target: str) -> Mixer | MixerNet:
             torch.manual_seed(trial.seed)
             MODULES[trial, target] = create_mixer(trial.mixer, trial.dim, trial.grid)
         else:
-            MODULES[trial, target] = build_net(trial, PLAN["num_classes"])
+            MODULES[trial, target] = build_net(trial)
     return MODULES[trial, target].to(trial.device)
 
 

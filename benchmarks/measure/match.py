@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmarks.contract.datasets import info_of
 from benchmarks.contract.trial import Trial
-from mixers import MixerNet, UnsupportedSize
+from benchmarks.tasks.task import build_net
+from mixers import UnsupportedSize
 
 MATCHED_TO = "attention"  # whose budget the others are widened to, at the width that was asked for
 
@@ -39,17 +39,7 @@ def budget(match: str) -> Callable[[Trial, str, int], int]:
 
     def measure(trial: Trial, mixer: str, dim: int) -> int:
         with FakeTensorMode(allow_non_fake_inputs=True):
-            net = MixerNet(
-                mixer,
-                num_classes=info_of(trial.dataset).num_classes,
-                img_size=trial.size,
-                patch_size=trial.patch_size or 1,
-                dim=dim,
-                depth=trial.depth,
-                norm=trial.norm,
-                coordinates=trial.coordinates,
-                positions=trial.positions,
-            )
+            net = build_net(dataclasses.replace(trial, mixer=mixer, dim=dim))
         return net.flops() if match == "flops" else sum(p.numel() for p in net.parameters())
 
     return measure

@@ -16,19 +16,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.contract.datasets import info_of
+from benchmarks.contract.datasets import take_over, training_images
 from benchmarks.contract.errors import Diverged, OutOfTime, UserError
 from benchmarks.contract.fields import DATA, MACHINE, MIXER, NET
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import atomic_write, environment, machine_key
 from benchmarks.contract.trial import Trial, names_of
 from benchmarks.measure.cost import measure_cost
-from benchmarks.measure.data import load_data
 from benchmarks.measure.device import free_memory, set_math_mode
 from benchmarks.measure.logbook import Logbook
 from benchmarks.measure.memory import free_bytes, is_out_of_memory
 from benchmarks.measure.process import Heartbeat
 from benchmarks.measure.train import train, training_step_bytes
+from benchmarks.tasks.task import load_data
 from mixers import UnsupportedSize
 from mixers.registry import mixer_entry
 
@@ -58,6 +58,7 @@ class Call:
     log_kinds: Sequence[str] = ()
     until: float = math.inf  # on time.monotonic()'s clock: no epoch is begun that would end later
     steps_to_come: int | None = None  # of all trials that can use what is compiled for it
+    own_data: dict[str, Any] | None = None  # what is known of a data set of the user's own
     workers: int = 1  # among which the machine's memory is shared
 
 
@@ -65,6 +66,7 @@ def measure_in_process(plugins: list[str], call: Call) -> Measured:
     """As `measure`, in a process that has not loaded the trial's plug-ins yet."""
     for plugin in plugins:
         mixer_entry(plugin)
+    take_over(call.own_data)
     return measure(call)
 
 
@@ -142,7 +144,7 @@ def steps_to_come(trials: Sequence[Trial]) -> dict[Trial, int]:
     for trial in trials:
         if not KINDS[trial.kind].trains:
             continue
-        images = trial.train_images or info_of(trial.dataset).train_images or 0
+        images = training_images(trial.dataset, trial.train_images)
         steps = (trial.epochs or 0) * -(-images // (trial.batch_size or 1))
         shape = tuple(getattr(trial, name) for name in COMPILED_ALIKE)
         shapes[trial] = shape

@@ -14,17 +14,18 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmarks.contract import tuning
+from benchmarks.contract import called, tuning
 from benchmarks.contract.chosen_nets import ChosenNets
-from benchmarks.contract.datasets import info_of
+from benchmarks.contract.datasets import DATASETS, is_procedural
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.fields import MATCH, NET, RECIPE
-from benchmarks.contract.profiles import CORE_MIXERS, PROFILES, USUAL_NET, Net, Profile
+from benchmarks.contract.profiles import CORE_MIXERS, USUAL_NET, Net, Profile, profile_of
 from benchmarks.contract.record import Record, cores
 from benchmarks.contract.trial import FACTS, FIELDS, FLAGGED, Trial, check_value, names_of, normal_size, parse_size
-from benchmarks.measure.data import RENDERED
 from benchmarks.measure.match import matched
 from benchmarks.measure.plugins import check_plugin, is_plugin
+from benchmarks.tasks.images import RENDERED
+from benchmarks.tasks.own import find_own
 from mixers import MixerError, UnsupportedSize, create_mixer
 from mixers.blocks import is_per_block, mixer_of_each_block, mixers_in
 from mixers.registry import is_outside, mixer_entry, parse_mixer, split_mixers
@@ -69,16 +70,22 @@ class Plan:
     def __init__(self, request: Request, sweep: list[Record] | None = None) -> None:
         self.request = request
         for name, given in vars(request).items():  # those too that bear on no trial of this request
+            if name == "dataset":
+                continue  # which may be a place, and is looked at below
             for value in given if isinstance(given, tuple) else (given,):
                 check_value(name, value)
         self.device = _device(request.device)
         precision = request.precision or ("bfloat16" if self.device == "cuda" else "float32")
         if request.residual == "bfloat16" != precision:
-            raise UserError("--residual is bfloat16, which is for training in bfloat16; add PRECISION=bfloat16")
+            more = called.option("precision", "bfloat16")
+            raise UserError(f"--residual is bfloat16, which is for training in bfloat16; add {more}")
         self.profile_name = request.profile or ("full" if self.device == "cuda" else "quick")
         default = "cifar100" if self.profile_name == "full" else "mosaics"
-        self.dataset = request.dataset or default
-        self.profile: Profile = PROFILES[self.profile_name, self.dataset]
+        self.dataset, self.dataset_source = request.dataset or default, None
+        if self.dataset not in DATASETS:
+            found = find_own(self.dataset, request.data_dir)
+            self.dataset, self.dataset_source = found.name, found.source
+        self.profile: Profile = profile_of(self.profile_name, self.dataset)
         for name, tried in (("lr", "tuned_lrs"), ("weight_decay", "tuned_weight_decays")):
             if isinstance(values := getattr(request, name), tuple):
                 own: dict[str, Any] = {tried: tuple(sorted(values)) if name == "lr" else values}
@@ -99,6 +106,7 @@ class Plan:
         """Those of a sweep over nets and recipes like the ones asked for; what was chosen for others says little."""
         request, profile = self.request, self.profile
         alike = self._recipe() | {name: self._asked(name) for name in names_of(NET, MATCH)}
+        alike["dataset_source"] = self.dataset_source
         alike["image_size"] = normal_size((request.image_size or (profile.image_size,))[0])
         # at an equal budget every mixer has its own width
         width = alike.pop("dim")
@@ -106,7 +114,7 @@ class Plan:
         alike |= {"norm": self.usual[0], "positions": self.usual[1]}
         if not self.net_is_given:
             del alike["norm"], alike["positions"]
-        versions = {_portable_name(mixer): _version(mixer) for mixer in self.mixers}
+        versions = {_portable_name(mixer): version_of(mixer) for mixer in self.mixers}
         return [
             r
             for r in sweep
@@ -190,7 +198,7 @@ class Plan:
 
     def _recipe(self) -> dict[str, Any]:
         """How every mixer is trained, but for what is tuned."""
-        if self.request.train_images is not None and not info_of(self.dataset).procedural:
+        if self.request.train_images is not None and not is_procedural(self.dataset):
             raise UserError(
                 f"--train-images is for procedural data sets; {self.dataset} trains on its whole training split"
             )
@@ -305,9 +313,10 @@ class Plan:
         trial = Trial(
             kind=kind,
             mixer=_portable_name(mixer),
-            mixer_source=_source(mixer),
-            mixer_version=_version(mixer),
+            mixer_source=source_of(mixer),
+            mixer_version=version_of(mixer),
             dataset=self.dataset,
+            dataset_source=self.dataset_source,
             image_size=normal_size(size),
             profile=self.profile_name,
             norm=self.usual[0],
@@ -334,7 +343,7 @@ def check_that_it_builds(mixer: str, dim: int, depth: int, grid: tuple[int, int]
             create_mixer(spec, dim, grid)
 
 
-def _source(mixer: str) -> str | None:
+def source_of(mixer: str) -> str | None:
     """The hash of a plug-in's source; of several plug-ins in one net, of their hashes."""
     sources = [entry.source for entry in map(mixer_entry, mixers_in(mixer)) if entry.source]
     if len(sources) > 1:
@@ -342,7 +351,7 @@ def _source(mixer: str) -> str | None:
     return sources[0] if sources else None
 
 
-def _version(mixer: str) -> int:
+def version_of(mixer: str) -> int:
     """That of the mixer; of a net with several it grows whenever one of theirs does."""
     return 1 + sum(mixer_entry(part).cls.version - 1 for part in mixers_in(mixer))
 
@@ -360,7 +369,8 @@ def _device(asked: str | None) -> str:
     if asked is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if asked == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device is cuda, but PyTorch sees no GPU here; use DEVICE=cpu, or leave it out")
+        other = called.option("device", "cpu")
+        raise UserError(f"--device is cuda, but PyTorch sees no GPU here; use {other}, or leave it out")
     return asked
 
 

@@ -14,11 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from tqdm import tqdm
 
-from benchmarks.contract.datasets import info_of
+from benchmarks.contract.datasets import training_images
 from benchmarks.contract.errors import printable
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record
@@ -28,7 +26,9 @@ from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.latency import Item
 from benchmarks.measure.latency_metrics import METRIC_OF
 from benchmarks.measure.memory import free_bytes
-from benchmarks.measure.train import autocast, build_net, training_step_bytes
+from benchmarks.measure.train import autocast, training_step_bytes
+from benchmarks.measure.training_step import training_step
+from benchmarks.tasks.task import task_of
 from mixers import MixerError
 
 log = logging.getLogger(__name__)
@@ -254,7 +254,7 @@ def estimate_seconds(trial: Trial) -> float:
     if trial.kind == "cost":
         return 1.0
     assert trial.batch_size is not None
-    images = (trial.epochs or 0) * (trial.train_images or info_of(trial.dataset).train_images or 0)
+    images = (trial.epochs or 0) * training_images(trial.dataset, trial.train_images)
     per_image = _per_image_s(trial)
     if not per_image:
         return 0.0
@@ -320,17 +320,15 @@ def _compile_s(trial: Trial) -> float:
 def _step_seconds_per_image(trial: Trial) -> float:
     """Seconds of forward and backward per image, on a small batch of at most PROBE_BATCH images."""
     set_math_mode(trial.threads)
-    net = build_net(trial, info_of(trial.dataset).num_classes).to(trial.device)
+    task = task_of(trial)
+    net = task.net(trial).to(trial.device)
     batch = max(1, min(PROBE_BATCH, 2**12 // trial.tokens))
-    images = torch.randn(batch, 3, *trial.size, device=trial.device)
-    labels = torch.zeros(batch, dtype=torch.int64, device=trial.device)
+    inputs, targets = task.example(trial, batch, trial.device)
+    context = functools.partial(autocast, trial)
     best = math.inf
     for _ in range(3):
         started = time.perf_counter()
-        with autocast(trial):
-            loss = F.cross_entropy(net(images), labels)
-        torch.autograd.grad(loss, list(net.parameters()))
-        loss.item()
+        training_step(net, task.loss, inputs, targets, None, context).item()  # which waits for the device
         best = min(best, time.perf_counter() - started)
         if best > PROBE_ENOUGH_S:  # a long step is estimated well enough by its first run
             break

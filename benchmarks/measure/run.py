@@ -17,13 +17,13 @@ from pathlib import Path
 
 import filelock
 
+from benchmarks.contract.datasets import handed_on
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record, code_of, environment, machine_key, make_results_folder, now, set_aside
 from benchmarks.contract.schema import check_can_write
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.budget import Budget
-from benchmarks.measure.data import load_data
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.latency import TIMEOUT_S, Item, Timing, measure_latency
 from benchmarks.measure.latency_metrics import can_grow, is_due, missing_line, with_sitting
@@ -52,6 +52,7 @@ from benchmarks.measure.process import (
 from benchmarks.measure.progress import Progress, process_of
 from benchmarks.measure.train import training_step_bytes
 from benchmarks.sources import other_code_line, parts_of_other_code
+from benchmarks.tasks.task import load_data
 from mixers.blocks import mixers_in
 from mixers.registry import mixer_entry
 
@@ -397,6 +398,7 @@ class Runner:
             self.log_kinds,
             self.budget.until,
             self._steps_to_come.get(trial),
+            handed_on(trial.dataset),
             self.workers,
         )
         if not KINDS[trial.kind].trains or not self.own_process:
@@ -417,7 +419,9 @@ class Runner:
         except TimedOut as error:
             if left_s is not None and (self.timeout_s is None or left_s <= self.timeout_s):
                 return Measured(LEFT, str(error))
-            return Measured("timeout", f"{error}; --timeout allows more, RETRY=failed goes on from the last checkpoint")
+            return Measured(
+                "timeout", f"{error}; --timeout allows more; tried again, it goes on from the last checkpoint"
+            )
         except Crashed as error:
             if "SIGKILL" in str(error) and kernel_oom_kills() > kills:
                 asked = training_step_bytes(trial)

@@ -19,20 +19,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import Diverged, UserError
 from benchmarks.contract.record import atomic_write, code_version, cores, environment, now, without_nan
 from benchmarks.contract.trial import RESULTS_VERSION, Trial
-from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import ImageData, batches, hold_out, load_data
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.memory import is_out_of_memory
 from benchmarks.measure.one_trial import one_line
 from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.train import evaluate, evaluation_pass
+from benchmarks.measure.train import evaluation_pass
+from benchmarks.measure.training_step import training_step
+from benchmarks.tasks.augment import Augment
+from benchmarks.tasks.images import hold_out
+from benchmarks.tasks.task import Data, batches, load_data, task_of
 from mixers import Spectracles
 from mixers.spectracles import equal_width
 
@@ -211,6 +212,7 @@ def train_net(run: Run, net: nn.Module, images: Tensor, labels: Tensor, augment:
     trial = run.trial
     assert trial.epochs is not None and trial.batch_size is not None
     optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
+    loss_of = task_of(trial).loss
     history = []
     net.train()
     for epoch in range(trial.epochs):
@@ -219,11 +221,9 @@ def train_net(run: Run, net: nn.Module, images: Tensor, labels: Tensor, augment:
         loss_sum, seen = torch.zeros((), device=trial.device), 0
         schedule = list(batches(len(labels), trial.batch_size, order, trial.device))
         for step, index in enumerate(schedule):
-            loss = F.cross_entropy(net(augment.normalise(images[index])), labels[index])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            loss_sum += loss.detach() * len(index)
+            inputs = augment.prepare(images[index])
+            loss = training_step(net, loss_of, inputs, labels[index], optimizer)
+            loss_sum += loss * len(index)
             seen += len(index)
             last = step == len(schedule) - 1
             if (last or step % CHECK_EVERY_STEPS == 0) and not math.isfinite(loss_sum.item()):
@@ -235,19 +235,21 @@ def train_net(run: Run, net: nn.Module, images: Tensor, labels: Tensor, augment:
     return history
 
 
-def _measured(run: Run, data: ImageData) -> dict[str, Any]:
+def _measured(run: Run, data: Data) -> dict[str, Any]:
     """Trains one run and reads the test split; the entry of the file."""
     set_math_mode(run.trial.threads)
     started, status, reason = now(), "ok", None
     net = run.configuration.build(run.layout, run.trial.seed).to(run.trial.device)
     # a mean of 0 and a deviation of 1 leave images in [0, 1]
-    augment = Augment("none", dataclasses.replace(data.info, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)))
+    task = task_of(run.trial)
+    augment = Augment("none", dataclasses.replace(task.info, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)))
     metrics: dict[str, Any] = {"params": sum(p.numel() for p in net.parameters())}
     history: list[dict[str, Any]] = []
     try:
         images, labels = _training_images(data, run.train_images)
         history = train_net(run, net, images, labels, augment)
-        scores, _ = evaluate(evaluation_pass(net, augment, run.trial), *data.read_test())
+        test = data.read_test()
+        scores, _ = task.scores(evaluation_pass(net, augment, run.trial)(test.inputs), test.targets)
         metrics |= {f"test_{name}": value for name, value in scores.items()}
         metrics["train_loss"] = history[-1]["train_loss"]
         metrics["train_s"] = sum(row["seconds"] for row in history)
@@ -277,13 +279,14 @@ def _failure(error: Exception) -> str:
     return "oom" if out_of_memory else "error"
 
 
-def _training_images(data: ImageData, count: int | None) -> tuple[Tensor, Tensor]:
+def _training_images(data: Data, count: int | None) -> tuple[Tensor, Tensor]:
     """The whole training split, the held-out part included, or `count` images of it, as many of each class."""
-    images = torch.cat([data.train_images, data.val_images])
-    labels = torch.cat([data.train_labels, data.val_labels])
+    images = torch.cat([data.train.inputs, data.val.inputs])
+    labels = torch.cat([data.train.targets, data.val.targets])
     if count is None:
         return images, labels
-    _, taken = hold_out(labels.cpu(), data.info.num_classes, count // data.info.num_classes)
+    classes = info_of("cifar100").num_classes
+    _, taken = hold_out(labels.cpu(), classes, count // classes)
     taken = taken.to(labels.device)
     return images[taken], labels[taken]
 

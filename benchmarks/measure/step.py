@@ -16,11 +16,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import ImageData
+from benchmarks.measure.training_step import training_step
+from benchmarks.tasks.task import Augmenter, Data
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +52,14 @@ Compiler = Callable[[nn.Module], Callable[[Tensor], Tensor]]
 
 
 class TrainingStep:
-    """Augmentation, forward, backward, clipping and the optimizer for one batch.
+    """Augmentation and the training step for one batch.
 
     Args:
         net: on its device, in training mode when called.
         optimizer: of the net; its learning rates are tensors where the step is captured.
-        data: images and labels on the same device.
+        data: on the same device.
         augment: of whole batches.
+        loss: output and targets -> the loss, 0-dim.
         autocast: makes the context of the forward pass.
         generator: of the augmentation; seeded by the caller.
         capture: makes a graph of a function, or None for the plain step.
@@ -74,8 +74,9 @@ class TrainingStep:
         self,
         net: nn.Module,
         optimizer: torch.optim.Optimizer,
-        data: ImageData,
-        augment: Augment,
+        data: Data,
+        augment: Augmenter,
+        loss: Callable[[Tensor, Tensor], Tensor],
         autocast: Callable[[], Any],
         generator: torch.Generator,
         capture: Capture | None = None,
@@ -85,7 +86,7 @@ class TrainingStep:
         kind: str | None = None,
         clip_norm: float = math.inf,
     ) -> None:
-        self.net, self.optimizer, self.data, self.augment = net, optimizer, data, augment
+        self.net, self.optimizer, self.data, self.augment, self.loss_of = net, optimizer, data, augment, loss
         self.autocast, self.generator, self.capture = autocast, generator, capture
         self.compiler, self.earlier_kind, self.clip_norm = compiler, kind, clip_norm
         self.steps, self.steps_to_come = steps, max(steps, steps_to_come or 0)
@@ -110,12 +111,9 @@ class TrainingStep:
         return next((graph for graph, _ in self.graphs.values()), None)
 
     def __call__(self, index: Tensor, lr: float) -> Tensor:
-        """Takes one step on the images `index` (B,); returns the loss, a tensor that the next call overwrites."""
-        for group in self.optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(lr)
-            else:
-                group["lr"] = lr
+        """Takes one step on the examples `index` (B,); returns the loss, a tensor that the next call overwrites."""
+        set_rate(self.optimizer, lr)
+        self.data.stage(index)
         if self.capture is not None and len(index) not in self.graphs:
             self._prepare(index, self.capture)
         if self.capture is None:
@@ -126,19 +124,21 @@ class TrainingStep:
         return self.loss
 
     def _step(self, index: Tensor, forward: Callable[[Tensor], Tensor]) -> Tensor:
-        images, targets = self.augment(
-            self.data.train_images.index_select(0, index), self.data.train_labels[index], self.generator
-        )
+        examples, answers = self.data.train
+        inputs, targets = self.augment(examples.index_select(0, index), answers[index], self.generator)
         started = time.perf_counter()
-        # gradients that are there would cost one addition a parameter; in a graph new ones have a fixed place too
-        self.optimizer.zero_grad(set_to_none=True)
-        with self.autocast():
-            loss = F.cross_entropy(forward(images), targets)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.net.parameters(), self.clip_norm)
-        self.optimizer.step()
+        loss = training_step(
+            self.net,
+            self.loss_of,
+            inputs,
+            targets,
+            self.optimizer,
+            self.autocast,
+            forward=forward,
+            clip_norm=self.clip_norm,
+        )
         self.model_s += time.perf_counter() - started
-        return loss.detach()
+        return loss
 
     def _prepare(self, index: Tensor, capture: Capture) -> None:
         """Warms up and captures for one batch size; weights, optimizer and generator are afterwards as they were."""
@@ -219,16 +219,16 @@ class TrainingStep:
 
 
 class EvaluationPass:
-    """The forward pass of an evaluation: uint8 images (n, 3, H, W) -> logits, float32 (n, classes).
+    """The forward pass of an evaluation: examples (n, ...) as they are kept -> the net's output, float32 (n, ...).
 
     Where it is captured, all batches are of one size, so that one graph serves every evaluation of a trial: it reads
     the weights where the optimizer updates them.
 
     Args:
-        net: on the images' device.
-        normalise: of images.
+        net: on the examples' device.
+        prepare: makes the net's inputs of examples.
         autocast: makes the context of the forward pass.
-        batch: images a batch.
+        batch: examples a batch.
         capture: makes a graph of a function, or None for the plain pass.
         beside: gives a graph whose memory may be shared.
     """
@@ -236,43 +236,52 @@ class EvaluationPass:
     def __init__(
         self,
         net: nn.Module,
-        normalise: Callable[[Tensor], Tensor],
+        prepare: Callable[[Tensor], Tensor],
         autocast: Callable[[], Any],
         batch: int,
         capture: Capture | None = None,
         beside: Callable[[], Graph | None] = lambda: None,
     ) -> None:
-        self.net, self.normalise, self.autocast = net, normalise, autocast
+        self.net, self.prepare, self.autocast = net, prepare, autocast
         self.batch, self.capture, self.beside = batch, capture, beside
         self.graph: Graph | None = None
-        self.images = self.logits = torch.zeros(0)
+        self.examples = self.output = torch.zeros(0)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, examples: Tensor) -> Tensor:
         self.net.eval()
         if self.capture is not None and self.graph is None:
-            self._prepare(images, self.capture)
+            self._capture(examples, self.capture)
         if self.graph is None:
-            return torch.cat([self._forward(chunk) for chunk in images.split(self.batch)])
-        logits = []
-        for chunk in images.split(self.batch):
-            self.images[: len(chunk)].copy_(chunk)  # images of the batch before fill up the last one
+            return torch.cat([self._forward(chunk) for chunk in examples.split(self.batch)])
+        outputs = []
+        for chunk in examples.split(self.batch):
+            self.examples[: len(chunk)].copy_(chunk)  # those of the batch before fill up the last one
             self.graph.replay()
-            logits.append(self.logits[: len(chunk)].clone())
-        return torch.cat(logits)
+            outputs.append(self.output[: len(chunk)].clone())
+        return torch.cat(outputs)
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, examples: Tensor) -> Tensor:
         with self.autocast():
-            return self.net(self.normalise(images)).float()
+            return self.net(self.prepare(examples)).float()
 
-    def _prepare(self, images: Tensor, capture: Capture) -> None:
-        self.images = images.new_zeros(self.batch, *images.shape[1:])
-        self.logits = torch.zeros_like(self._forward(self.images))
+    def _capture(self, examples: Tensor, capture: Capture) -> None:
+        self.examples = examples.new_zeros(self.batch, *examples.shape[1:])
+        self.output = torch.zeros_like(self._forward(self.examples))
         try:
-            self.graph = capture(lambda: self.logits.copy_(self._forward(self.images)), None, self.beside())
+            self.graph = capture(lambda: self.output.copy_(self._forward(self.examples)), None, self.beside())
         except RuntimeError as error:
             log.warning("  no CUDA graph of the evaluation, the plain pass runs: %s", first_line(error))
             self.capture = None
+
+
+def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Sets the learning rate of all parameters, in place where a graph reads it."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
 
 
 def compiling_pays(step_s: float, steps: int, steps_to_come: int) -> bool:

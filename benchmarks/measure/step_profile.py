@@ -18,6 +18,7 @@ import bisect
 import contextlib
 import csv
 import dataclasses
+import functools
 import gzip
 import io
 import itertools
@@ -32,19 +33,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks.contract.record import atomic_write, code_version, environment, machine_name, without_nan
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.attempt import Deadline, is_the_users, let_go, why
-from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import ImageData, batches, load_data
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.one_trial import refuse_if_too_large
-from benchmarks.measure.train import autocast, build_net, learning_rate, make_optimizer
+from benchmarks.measure.step import set_rate
+from benchmarks.measure.train import autocast, learning_rate, make_optimizer, memory_format_of
+from benchmarks.measure.training_step import training_step
+from benchmarks.tasks.task import Data, batches, build_net, load_data, task_of
 from mixers import MixerNet
 from mixers.backbone import Block
 
@@ -58,7 +59,7 @@ PARTS = {  # in the order of the table; what each holds
     "data": "order, indexing and augmentation",
     "rest": "outside all of these",
 }
-STEP, NET, BACKWARD = "step", "net", "backward"  # ranges that are no part by themselves
+STEP, NET, BACKWARD = "step", "net", "backward"  # ranges that are no part by themselves, the last two of the step
 PREFIX = "token-mixers: "
 NODE = "autograd::engine::evaluate_function"
 FILES = ("profile.json", "profile.csv", "profile.md")
@@ -136,9 +137,9 @@ def profile_trials(
     return found, left
 
 
-def profile_step(trial: Trial, data: ImageData, steps: int) -> tuple[StepProfile, bytes]:
+def profile_step(trial: Trial, data: Data, steps: int) -> tuple[StepProfile, bytes]:
     """The parts of a training step, and its trace in Chrome's format, compressed by gzip."""
-    net = build_net(trial, data.info.num_classes).to(trial.device).train()
+    net = build_net(trial).to(trial.device).train()
     step = _stepper(trial, net, data)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if trial.device == "cuda" else [])]
     for _ in range(WARM_UP_STEPS):
@@ -236,45 +237,36 @@ def trace_name(trial: Trial, with_size: bool) -> str:
     return f"trace-{mixer}-{trial.image_size}px.json.gz" if with_size else f"trace-{mixer}.json.gz"
 
 
-def _stepper(trial: Trial, net: MixerNet, data: ImageData) -> Callable[[], None]:
+def _stepper(trial: Trial, net: MixerNet, data: Data) -> Callable[[], None]:
     """One training step by the recipe, its parts in ranges."""
     assert trial.batch_size is not None
     optimizer = make_optimizer(net, trial)
-    augment = Augment(
-        trial.augment or "none",
-        data.info,
-        label_smoothing=trial.label_smoothing or 0.0,
-        memory_format=net.memory_format,
-    )
+    task = task_of(trial)
+    augment = task.augment(trial, memory_format_of(net))
     order, noise = (torch.Generator(trial.device).manual_seed(trial.seed + i) for i in range(2))
-    count, batch = len(data.train_labels), trial.batch_size
+    count, batch = len(data.train.targets), trial.batch_size
     epochs = (batches(count, batch, order, trial.device) for _ in itertools.count())
     # whole batches alone, so that steps are alike
     indices = (index for epoch in epochs for index in epoch if len(index) == min(batch, count))
     number = itertools.count()
+    context = functools.partial(autocast, trial)
 
     def step() -> None:
         with record_function(PREFIX + "data"):
             index = next(indices)
-            images, targets = augment(data.train_images.index_select(0, index), data.train_labels[index], noise)
-        with autocast(trial):
-            with record_function(PREFIX + NET):
-                logits = net(images)
-            with record_function(PREFIX + "loss"):
-                loss = F.cross_entropy(logits, targets)
+            inputs, targets = augment(data.train.inputs.index_select(0, index), data.train.targets[index], noise)
         with record_function(PREFIX + "optimizer"):
-            optimizer.zero_grad()
-        with record_function(PREFIX + BACKWARD):
-            loss.backward()
-        with record_function(PREFIX + "optimizer"):
-            nn.utils.clip_grad_norm_(net.parameters(), trial.clip_norm)
-            lr = learning_rate(trial, next(number) * batch / count % (trial.epochs or 1))
-            for group in optimizer.param_groups:
-                if isinstance(group["lr"], Tensor):
-                    group["lr"].fill_(lr)
-                else:
-                    group["lr"] = lr
-            optimizer.step()
+            set_rate(optimizer, learning_rate(trial, next(number) * batch / count % (trial.epochs or 1)))
+        training_step(
+            net,
+            task.loss,
+            inputs,
+            targets,
+            optimizer,
+            context,
+            clip_norm=trial.clip_norm,
+            part=lambda name: record_function(PREFIX + name),
+        )
 
     return step
 

@@ -29,14 +29,16 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchvision import transforms
 
+from benchmarks.contract.datasets import info_of
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.attempt import Deadline, Failed, is_the_users, let_go, why
 from benchmarks.measure.compare import Comparison, compare
-from benchmarks.measure.data import BINARY_FOLDER, PICKLE_FOLDER, ImageData, load_data
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.latency_metrics import MATMUL_SIDE
 from benchmarks.measure.one_trial import refuse_if_too_large
-from benchmarks.measure.train import build_net, train
+from benchmarks.measure.train import train
+from benchmarks.tasks.cifar import BINARY_FOLDER, PICKLE_FOLDER
+from benchmarks.tasks.task import Data, build_net, load_data
 
 ROUNDS = 5
 STEPS = {"cpu": 4, "cuda": 64}  # of each loop in one round
@@ -80,7 +82,7 @@ def compare_loops(
     set_math_mode(threads)
 
     @functools.cache
-    def load() -> ImageData:
+    def load() -> Data:
         return _some_images(load_data(first, data_dir, device), images)
 
     races = {mixer: _Race(dataclasses.replace(first, mixer=mixer), load) for mixer in mixers}
@@ -100,7 +102,7 @@ def compare_loops(
 class _Race:
     """One mixer's net trained by our loop and by timm's, by turns."""
 
-    def __init__(self, trial: Trial, load: Callable[[], ImageData]) -> None:
+    def __init__(self, trial: Trial, load: Callable[[], Data]) -> None:
         self.trial, self.load = trial, load
         self.ours_ms: list[float] = []  # per image, as the others
         self.theirs_ms: list[float] = []
@@ -114,7 +116,7 @@ class _Race:
         """One round; the first, of number 0, does not count."""
         try:
             data = self.load()
-            images = len(data.train_labels)
+            images = len(data.train.targets)
             if self.loop is None:
                 refuse_if_too_large(self.trial)
                 self.loop = TimmLoop(self.trial, data)
@@ -195,11 +197,11 @@ def compare_with_matrix_rate(
     return found, left
 
 
-def _rates(trial: Trial, data: ImageData, rounds: int) -> tuple[list[float], list[float]]:
+def _rates(trial: Trial, data: Data, rounds: int) -> tuple[list[float], list[float]]:
     """TFLOP/s of the net in training and of a matrix product, by rounds."""
     side, dtype = MATMUL_SIDE[trial.device], torch.float32 if trial.device == "cpu" else torch.bfloat16
     a, b = (torch.randn(side, side, device=trial.device, dtype=dtype) for _ in range(2))
-    flops = 3 * build_net(trial, data.info.num_classes).flops() * len(data.train_labels)
+    flops = 3 * build_net(trial).flops() * len(data.train.targets)
     ours, products = [], []
     for number in range(rounds + 1):
         train_s = _train(trial, data)["train_s"]
@@ -219,7 +221,7 @@ def _product_seconds(a: Tensor, b: Tensor, repeats: int = 5) -> float:
     return (time.perf_counter() - started) / repeats
 
 
-def _train(trial: Trial, data: ImageData) -> dict[str, Any]:
+def _train(trial: Trial, data: Data) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         return train(trial, data, Path(folder) / "checkpoint.pt").metrics
 
@@ -227,12 +229,13 @@ def _train(trial: Trial, data: ImageData) -> dict[str, Any]:
 class TimmLoop:
     """A net trained as timm's script trains one."""
 
-    def __init__(self, trial: Trial, data: ImageData) -> None:
+    def __init__(self, trial: Trial, data: Data) -> None:
         assert trial.batch_size is not None and trial.lr is not None
-        info = data.info
+        info = info_of(trial.dataset)
         self.device = trial.device
-        self.net = build_net(trial, info.num_classes).to(self.device).train()
-        dataset: Any = _PilImages(data.train_images.cpu(), data.train_labels.cpu())  # any Dataset with a transform does
+        self.net = build_net(trial).to(self.device).train()
+        # any Dataset with a transform does
+        dataset: Any = _PilImages(data.train.inputs.cpu(), data.train.targets.cpu())
         self.loader = create_loader(
             dataset,
             input_size=(3, *trial.size),
@@ -305,9 +308,9 @@ def _trial(mixer: str, threads: int, batch_size: int, dataset: str, device: str,
     )  # fmt: skip
 
 
-def _some_images(data: ImageData, count: int) -> ImageData:
+def _some_images(data: Data, count: int) -> Data:
     def never() -> tuple[Tensor, Tensor]:
         raise RuntimeError("a comparison of speed reads no test images")
 
-    some = data.train_images[:count].clone(), data.train_labels[:count].clone()
-    return ImageData(data.info, some, (data.val_images[:2], data.val_labels[:2]), never)
+    some = data.train.inputs[:count].clone(), data.train.targets[:count].clone()
+    return Data(some, (data.val.inputs[:2], data.val.targets[:2]), never)

@@ -20,21 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
-from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import Diverged, OutOfTime, UserError
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import atomic_write, set_aside
 from benchmarks.contract.trial import ADDED, RESULTS_VERSION, Trial
-from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import ImageData, batches
 from benchmarks.measure.memory import predict_peak_bytes
 from benchmarks.measure.step import Capture, EvaluationPass, Graph, TrainingStep, compiled_blocks, cuda_graph
+from benchmarks.measure.training_step import training_step
+from benchmarks.measure.weights import save_weights
+from benchmarks.tasks.task import Augmenter, Data, batches, task_of
 from mixers import MixerNet
 
 EVALUATION_BATCH = 500
@@ -52,30 +50,18 @@ class Outcome:
 
     metrics: dict[str, Any]
     history: list[dict[str, Any]]
-    predictions: np.ndarray | None  # uint8 (test images,), the most probable class of each; None where not read
+    predictions: np.ndarray | None  # (test examples,), the most probable class of each; None where not read
 
 
-def build_net(trial: Trial, num_classes: int) -> MixerNet:
-    """The trial's net, on the CPU, its weights drawn from the trial's seed."""
-    torch.manual_seed(trial.seed)
-    return MixerNet(
-        trial.mixer,
-        num_classes=num_classes,
-        img_size=trial.size,
-        patch_size=trial.patch_size or 1,
-        dim=trial.dim,
-        depth=trial.depth,
-        norm=trial.norm,
-        coordinates=trial.coordinates,
-        seed=trial.seed,
-        residual=trial.residual,
-        positions=trial.positions,
-    )
+def method_of(net: nn.Module, trial: Trial) -> str | None:
+    """Which implementation of its mixers runs in this trial; None of a net that does not say."""
+    method_on = getattr(net, "method_on", None)
+    return method_on and method_on(trial.device, torch.bfloat16 if trial.precision == "bfloat16" else torch.float32)
 
 
-def method_of(net: MixerNet, trial: Trial) -> str:
-    """Which implementation of its mixers runs in this trial."""
-    return net.method_on(trial.device, torch.bfloat16 if trial.precision == "bfloat16" else torch.float32)
+def memory_format_of(net: nn.Module) -> torch.memory_format:
+    """The layout in which a net takes its inputs best."""
+    return getattr(net, "memory_format", torch.contiguous_format)
 
 
 def training_step_bytes(trial: Trial) -> int:
@@ -87,17 +73,17 @@ def training_step_bytes(trial: Trial) -> int:
     batch = trial.batch_size
 
     def make():
-        net = build_net(trial, info_of(trial.dataset).num_classes)
-        images = torch.randn(batch, 3, *trial.size)
-        parameters = list(net.parameters())
-        return lambda: torch.autograd.grad(net(images).sum(), parameters), [images, *parameters, *net.buffers()]
+        task = task_of(trial)
+        net, (inputs, targets) = task.net(trial), task.example(trial, batch, "cpu")
+        step = functools.partial(training_step, net, task.loss, inputs, targets, optimizer=None)
+        return step, [inputs, targets, *net.parameters(), *net.buffers()]
 
     return predict_peak_bytes(make) or 0
 
 
 def train(
     trial: Trial,
-    data: ImageData,
+    data: Data,
     checkpoint: Path,
     on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
     *,
@@ -107,12 +93,13 @@ def train(
 ) -> Outcome:
     """Trains, going on from `checkpoint` where that exists, and evaluates on the test split, once.
 
-    Leaves the final weights beside the checkpoint as `.safetensors`. A tuning trial does neither: what is chosen from
-    it is chosen on held-out images. A checkpoint that cannot be read is set aside.
+    Leaves the final weights beside the checkpoint as `.safetensors`, with what is needed to build the net. A tuning
+    trial does neither: what is chosen from it is chosen on held-out images. A checkpoint that cannot be read is set
+    aside.
 
     Args:
         trial: what to train.
-        data: its images, on its device.
+        data: of its task, on its device.
         checkpoint: written at the end of an epoch, CHECKPOINT_EVERY_S after the last one or later, and after the last
             epoch.
         on_epoch: told every epoch's row of the history, and the last one again when resuming. Epochs that were not in
@@ -127,7 +114,8 @@ def train(
         UserError: the checkpoint belongs to another configuration, or there is no room for a new one.
     """
     assert trial.epochs is not None and trial.batch_size is not None
-    net = build_net(trial, data.info.num_classes).to(trial.device)
+    task = task_of(trial)
+    net = task.net(trial).to(trial.device)
     optimizer = make_optimizer(net, trial)
     try:
         history, train_s, overhead_s, kind = _resume(trial, checkpoint, net, optimizer)
@@ -139,13 +127,7 @@ def train(
         return train(trial, data, checkpoint, on_epoch, steps_to_come=steps_to_come, until=until, bar=bar)
     if history:
         on_epoch(history[-1])
-    augment = Augment(
-        trial.augment or "none",
-        data.info,
-        label_smoothing=trial.label_smoothing or 0.0,
-        memory_format=net.memory_format,
-    )
-
+    augment = task.augment(trial, memory_format_of(net))
     on_gpu = trial.device == "cuda"
     capture = cuda_graph if on_gpu else None
     step = TrainingStep(
@@ -153,11 +135,12 @@ def train(
         optimizer,
         data,
         augment,
+        task.loss,
         functools.partial(autocast, trial),
         torch.Generator(trial.device),
         capture,
         compiled_blocks if on_gpu else None,
-        steps=(trial.epochs - len(history)) * -(-len(data.train_labels) // trial.batch_size),
+        steps=(trial.epochs - len(history)) * -(-len(data.train.targets) // trial.batch_size),
         steps_to_come=steps_to_come,
         kind=kind,
         clip_norm=trial.clip_norm,
@@ -178,7 +161,7 @@ def train(
         row = _train_epoch(trial, step, epoch, show_bar=bar)
         train_s += row["seconds"]
         overhead_s += row.pop("overhead_s")
-        scores, _ = evaluate(forward, data.val_images, data.val_labels)
+        scores, _ = task.scores(forward(data.val.inputs), data.val.targets)
         row |= {"val_top1_percent": scores["top1_percent"], "val_loss": scores["loss"]}
         history.append(row)
         log.info(
@@ -194,16 +177,15 @@ def train(
     test_scores: dict[str, float] = {}
     predictions = None
     if KINDS[trial.kind].reads_test:
-        test_scores, predictions = evaluate(forward, *data.read_test())
-        weights = {name: tensor.contiguous().cpu() for name, tensor in net.state_dict().items()}
-        with atomic_write(checkpoint.with_suffix(".safetensors")) as file:
-            file.write(safetensors.torch.save(weights))
+        test = data.read_test()
+        test_scores, predictions = task.scores(forward(test.inputs), test.targets)
+        save_weights(checkpoint.with_suffix(".safetensors"), net, trial, getattr(augment, "info", task.info))
     metrics = {
         **{f"test_{name}": value for name, value in test_scores.items()},
         "val_top1_percent": history[-1]["val_top1_percent"],
         "train_loss": history[-1]["train_loss"],
         "train_s": train_s,
-        "train_images_per_s": trial.epochs * len(data.train_labels) / train_s,
+        "train_images_per_s": trial.epochs * len(data.train.targets) / train_s,
         "overhead_percent": 100 * overhead_s / train_s if not on_gpu else None,
         "params": sum(p.numel() for p in net.parameters()),
         "method": method_of(net, trial),
@@ -214,7 +196,7 @@ def train(
 
 
 def _train_epoch(trial: Trial, step: TrainingStep, epoch: int, *, show_bar: bool) -> dict[str, Any]:
-    """One pass over the training images; returns its row of the history, and `overhead_s` outside the net in it."""
+    """One pass over the training examples; returns its row of the history, and `overhead_s` outside the net in it."""
     assert trial.epochs is not None and trial.batch_size is not None
     # one generator for the order and one for the augmentation, both seeded anew from (seed, epoch)
     seed = trial.seed * 100_003 + epoch
@@ -222,8 +204,9 @@ def _train_epoch(trial: Trial, step: TrainingStep, epoch: int, *, show_bar: bool
     step.generator.manual_seed(2 * seed + 1)
     torch.manual_seed(seed)
     step.net.train()
-    count = len(step.data.train_labels)
+    count = len(step.data.train.targets)
     schedule = list(batches(count, trial.batch_size, order, trial.device))
+    step.data.ahead(schedule)
     images_seen, steps = 0, len(schedule)
     loss_sum, last_finite = torch.zeros((), device=trial.device), math.nan
     model_before, compile_before, started = step.model_s, step.compile_s, time.perf_counter()
@@ -258,30 +241,14 @@ def _train_epoch(trial: Trial, step: TrainingStep, epoch: int, *, show_bar: bool
 
 def evaluation_pass(
     net: nn.Module,
-    augment: Augment,
+    augment: Augmenter,
     trial: Trial,
     capture: Capture | None = None,
     beside: Callable[[], Graph | None] = lambda: None,
 ) -> EvaluationPass:
     """The forward pass of the trial's evaluations, in its precision."""
     batch = EVALUATION_BATCH if capture is None else GPU_EVALUATION_BATCH
-    return EvaluationPass(net, augment.normalise, functools.partial(autocast, trial), batch, capture, beside)
-
-
-@torch.no_grad()
-def evaluate(
-    forward: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor
-) -> tuple[dict[str, float], np.ndarray]:
-    """Top-1, top-5 and mean cross-entropy of uint8 `images` (n, 3, H, W), and the most probable class of each."""
-    scores = forward(images)
-    best = scores.topk(min(5, scores.shape[1])).indices
-    hits = best == labels[:, None]
-    # brought to the host at once: a GPU is waited for once
-    top1, top5, loss = torch.stack(
-        [hits[:, 0].double().mean(), hits.any(1).double().mean(), F.cross_entropy(scores, labels).double()]
-    ).tolist()
-    result = {"top1_percent": 100 * top1, "top5_percent": 100 * top5, "loss": loss}
-    return result, best[:, 0].to(torch.uint8).cpu().numpy()
+    return EvaluationPass(net, augment.prepare, functools.partial(autocast, trial), batch, capture, beside)
 
 
 def make_optimizer(net: nn.Module, trial: Trial) -> torch.optim.AdamW:

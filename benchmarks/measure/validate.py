@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.atlas_record import FOLDER, AtlasRecord
-from benchmarks.contract.datasets import info_of
+from benchmarks.contract.datasets import DatasetInfo, facts_of
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record, machine_key
-from benchmarks.contract.trial import RESULTS_VERSION
+from benchmarks.contract.trial import RESULTS_VERSION, Trial
 from benchmarks.measure.atlas import atlas_id
-from benchmarks.measure.data import test_labels
 from benchmarks.studies import TRANSFORMS
+from benchmarks.tasks.task import task_of
 
 TEMPORARY = "."  # how the name of a file begins that was being written
 LARGEST_NPY_BYTES = 2**24  # of predictions; 10,000 test images take 10 kB
@@ -43,13 +42,20 @@ def validate(folder: Path, data_dir: Path) -> tuple[int, list[str]]:
     rooms = [place / "records" for place in (folder, folder / FOLDER, folder / TRANSFORMS)]
     rooms = [room for room in rooms if room.is_dir()] or [folder]
     looked_at, problems = 0, []
-    labels = functools.cache(functools.partial(test_labels, data_dir))
+    known: dict[Any, Any] = {}
+
+    def truth_of(trial: Trial) -> Any:
+        key = trial.dataset, trial.image_size
+        if key not in known:
+            known[key] = task_of(trial).test_targets(trial, data_dir) if facts_of(trial.dataset) else None
+        return known[key]
+
     for room in rooms:
         for path in sorted(room.iterdir()):
             name = path.relative_to(folder)
             if path.suffix == ".json" and not path.name.startswith(TEMPORARY):
                 looked_at += 1
-                problems += [f"{name}: {text}" for text in _wrong_with_record(path, labels)]
+                problems += [f"{name}: {text}" for text in _wrong_with_record(path, truth_of)]
             elif path.suffix != ".npy" or path.is_symlink() or not path.is_file():
                 problems.append(f"{name}: not a record, nor the predictions of one")
             elif not path.with_suffix(".json").exists():
@@ -73,7 +79,7 @@ def _wrong_with_atlas(path: Path) -> Iterator[str]:
         yield f"its id is not that of its trial under results version {RESULTS_VERSION}, {expected}"
 
 
-def _wrong_with_record(path: Path, labels: Any) -> Iterator[str]:
+def _wrong_with_record(path: Path, truth_of: Any) -> Iterator[str]:
     if path.is_symlink():
         yield "a link; a record is a file"
         return
@@ -98,7 +104,7 @@ def _wrong_with_record(path: Path, labels: Any) -> Iterator[str]:
     if KINDS[trial.kind].timed:
         yield from _wrong_with_rounds(record)
     if KINDS[trial.kind].reads_test:
-        yield from _wrong_with_predictions(path.with_suffix(".npy"), record, labels)
+        yield from _wrong_with_predictions(path.with_suffix(".npy"), record, truth_of)
 
 
 def _wrong_with_rounds(record: Record) -> Iterator[str]:
@@ -110,7 +116,7 @@ def _wrong_with_rounds(record: Record) -> Iterator[str]:
         yield f"a sitting began at {outside[0]}, it was measured from {record.started} to {record.ended}"
 
 
-def _wrong_with_predictions(path: Path, record: Record, labels: Any) -> Iterator[str]:
+def _wrong_with_predictions(path: Path, record: Record, truth_of: Any) -> Iterator[str]:
     """Whether the predictions beside an accuracy record are there, well-formed, and come to the accuracy it states."""
     try:
         if path.is_symlink() or path.stat().st_size > LARGEST_NPY_BYTES:
@@ -124,17 +130,27 @@ def _wrong_with_predictions(path: Path, record: Record, labels: Any) -> Iterator
     except Exception as error:  # whatever a broken file makes NumPy raise
         yield f"{path.name} is no array that NumPy can read ({' '.join(str(error).split())[:200]})"
         return
-    images = info_of(record.trial.dataset).test_images
-    if not isinstance(predictions, np.ndarray) or predictions.dtype != np.uint8 or predictions.shape != (images,):
+    info = facts_of(record.trial.dataset)
+    if not _has_form(predictions, info):
         shape, dtype = getattr(predictions, "shape", None), getattr(predictions, "dtype", type(predictions).__name__)
-        yield f"{path.name} has {dtype} of shape {shape}; expected uint8 of shape ({images},)"
+        form = f"{info.prediction_dtype} of shape ({info.test_images},)" if info else "whole numbers, one an image"
+        yield f"{path.name} has {dtype} of shape {shape}; expected {form}"
         return
-    truth = labels(record.trial.dataset, record.trial.size)
+    truth = truth_of(record.trial)
     if truth is None:
         return
     hits, stated = 100 * float((predictions == truth).mean()), record.metrics.get("test_top1_percent")
     if not isinstance(stated, int | float) or abs(hits - stated) > 1e-6:
         yield f"test_top1_percent is {stated}, its predictions come to {hits:.4f}"
+
+
+def _has_form(predictions: Any, info: DatasetInfo | None) -> bool:
+    """Whether they are predictions of the test split; of data that are not at hand, of any."""
+    if not isinstance(predictions, np.ndarray) or predictions.ndim != 1:
+        return False
+    if info is None:
+        return predictions.dtype.kind == "u" and len(predictions) > 0
+    return predictions.dtype == info.prediction_dtype and len(predictions) == info.test_images
 
 
 def _without_name(error: UserError, path: Path) -> str:

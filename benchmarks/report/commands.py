@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.contract.datasets import info_of
+from benchmarks.contract.datasets import is_procedural
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.trial import FACTS, FIELDS, FLAGGED
 from benchmarks.report.frame import plain
@@ -21,7 +21,7 @@ NAMED = (
 
 def train_command(row: Mapping[Any, Any], seeds: Sequence[int]) -> str:
     """`make train MIXER=dct ...` with every choice of a trained setting written out."""
-    given = {} if info_of(row["dataset"]).procedural else {"train_images": None}
+    given = {} if is_procedural(row["dataset"]) else {"train_images": None}
     return command("train", dict(row) | given, "accuracy", seed=",".join(map(str, seeds)))
 
 

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.contract import called
 from benchmarks.contract.chosen_nets import CHOSEN, ChosenNets
+from benchmarks.contract.datasets import is_own
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.fields import RECIPE
 from benchmarks.contract.metrics import METRICS
@@ -29,6 +31,7 @@ LATER = ADDED | {"processor": None, "processors": None, "flops_unknown": None}
 LATER |= {"net": None, "n_failed": 0, "failed_runs": None, "withheld": False}
 CSV_NAMES = {name: f"{name}_px" for name, facts in FACTS.items() if facts.unit == " px"}
 GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these never meet
+OWN_NAME_LENGTH = 40  # in the name of a folder
 # the rest are ablations
 USUAL = {name: FIELDS[name] for name in ("match", "norm", "positions", "coordinates")} | {"compiled": False}
 USUAL |= {name: ADDED[name] for name in names_of(RECIPE) if name in ADDED}
@@ -42,7 +45,8 @@ def results_frame(folder: Path | str) -> pd.DataFrame:
     """
     records = load_records(Path(folder))
     if not records:
-        raise UserError(f"{folder} holds no records yet; type `make bench-all`, or `make train MIXER=dct` for one run")
+        everything, one = called.command("bench-all"), called.command("train", mixer="dct")
+        raise UserError(f"{folder} holds no records yet; type `{everything}`, or `{one}` for one run")
     return records_frame(records)
 
 
@@ -115,6 +119,10 @@ def split_groups(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     groups = {}
     for dataset, profile, machine in keys:
         name = slug(f"{dataset}-{profile}")
+        if is_own(dataset):  # whose names can be any
+            base = slug(dataset, OWN_NAME_LENGTH)
+            alike = len({other[0] for other in keys if slug(other[0], OWN_NAME_LENGTH) == base}) > 1
+            name = f"{base}-{short_hash(dataset)}-{profile}" if alike else f"{base}-{profile}"
         rivals = [other for other in keys if other[:2] == (dataset, profile)]
         if len(rivals) > 1:
             alike = sum(slug(other[2]) == slug(machine) for other in rivals) > 1

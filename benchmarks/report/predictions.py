@@ -19,7 +19,7 @@ Folders = Path | str | Sequence[Path | str]
 
 
 @functools.cache
-def labels_of_test(dataset: str) -> NDArray[np.uint8] | None:
+def labels_of_test(dataset: str) -> NDArray[np.unsignedinteger] | None:
     """Classes of the test images in the order of the data set's files, None where they are not known."""
     path = Path(__file__).parent / "test_labels" / f"{dataset}.npy"
     return np.load(path, allow_pickle=False) if path.is_file() else None
@@ -68,7 +68,7 @@ def _prediction_files(results: Folders) -> Iterator[Path]:
             yield from place.glob("accuracy-*.npy")
 
 
-def _compare(path: Path, labels: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+def _compare(path: Path, labels: NDArray[np.unsignedinteger]) -> NDArray[np.bool_] | None:
     try:
         predictions = np.load(path, allow_pickle=False)
     except (OSError, ValueError):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.profiles import PROFILES, USUAL_NET, Net
+from benchmarks.contract.profiles import USUAL_NET, Net, profile_of
 from benchmarks.contract.tuning import Cell, best_cell, best_net, mean_of
 from benchmarks.report.frame import plain
 from benchmarks.report.tables import ACCURACY_SETTING, setting_order, table
@@ -26,7 +26,7 @@ def tuning_table(frame: pd.DataFrame) -> pd.DataFrame:
     nets = _NetsOfSearch(tuned)
     for _, mine in tuned.groupby(["label", *setting], dropna=False, sort=False):
         first = mine.iloc[0]
-        profile = PROFILES[first["profile"], first["dataset"]]
+        profile = profile_of(first["profile"], first["dataset"])
         cells: dict[Cell, list[Any]] = {}
         for record in mine.sort_values(["seed", "id"], kind="stable").to_dict("records"):
             cells.setdefault((record["lr"], record["weight_decay"]), []).append(record)
@@ -72,7 +72,7 @@ class _NetsOfSearch:
         if net == USUAL_NET:
             return best if best is None or best_net(cells[best]) in (None, USUAL_NET) else None
         usual = {cell: nets[USUAL_NET] for cell, nets in cells.items() if USUAL_NET in nets}
-        rate = best_cell(usual, PROFILES[first["profile"], first["dataset"]])
+        rate = best_cell(usual, profile_of(first["profile"], first["dataset"]))
         return rate if rate is not None and best_net(cells[rate]) == net else best
 
 

@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
-from benchmarks.measure import augment
+from benchmarks.tasks import augment
 
 INFO = DATASETS["cifar100"]
 sizes = st.tuples(st.integers(3, 40), st.integers(3, 40))

@@ -15,7 +15,7 @@ import torch
 from benchmarks import cli
 from benchmarks.contract.record import Record
 from benchmarks.contract.trial import RESULTS_VERSION
-from benchmarks.measure import data
+from benchmarks.tasks import cifar
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1"]
@@ -49,13 +49,13 @@ def refused(capsys, *arguments: str) -> str:
     ("arguments", "says"),
     [
         ("benchall", "Did you mean 'bench-all'?"),
-        ("train", "make train MIXER=fft_complex"),
+        ("train", "python -m benchmarks train --mixer fft_complex"),
         ("train --mixer fft_complx", "Did you mean 'fft_complex'?"),
         ("train --mixer attention(heads=3) --dim 8", "heads"),
         ("train --mixer attention(head=2)", "Did you mean 'heads'?"),
         ("train --mixer zzz*", "no mixer matches"),
         ("train --mixer nowhere.py:M", "there is no file"),
-        ("train --mixer dct --dataset cifar10", "Did you mean 'cifar100'?"),
+        ("train --mixer dct --dataset mosaic", "Did you mean 'mosaics'?"),
         ("train --mixer dct --profile fast", "allowed: quick, full"),
         ("train --mixer dct --epoch 3", "Did you mean '--epochs'?"),
         ("train --BATCH_SIZE=3", "Did you mean '--batch-size'?"),
@@ -115,8 +115,8 @@ def test_cifar100_that_is_missing_or_damaged_is_told(capsys, tmp_path, monkeypat
 
     monkeypatch.setattr("urllib.request.urlopen", no_network)
     train = ["train", "--mixer", "dct", "--dataset", "cifar100", "--device", "cpu", "--results", str(tmp_path / "r")]
-    assert "DATASET=mosaics" in refused(capsys, *train, "--data-dir", str(tmp_path / "empty"))
-    for content in (b"<html>", b"\0" * (50_000 * data.RECORD_BYTES)):
+    assert "--dataset mosaics" in refused(capsys, *train, "--data-dir", str(tmp_path / "empty"))
+    for content in (b"<html>", b"\0" * (50_000 * cifar.RECORD_BYTES)):
         folder = tmp_path / "bad" / "cifar-100-binary"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "train.bin").write_bytes(content)

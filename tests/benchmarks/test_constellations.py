@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy import ndimage, stats
 
 from benchmarks.contract.errors import UserError
-from benchmarks.measure import constellations
-from benchmarks.measure.data import load_data
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.train import train
+from benchmarks.tasks import constellations
+from benchmarks.tasks.task import load_data
 
 SIZES = [(16, 16), (24, 24), (32, 32), (48, 48), (16, 32), (19, 16)]
 

@@ -15,9 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
-from benchmarks.measure import data
+from benchmarks.tasks import cifar
+from benchmarks.tasks.images import RENDERED, hold_out, labels_of_test, resize
+from benchmarks.tasks.task import batches, load_data
 
 NATIVE = 32
 
@@ -38,26 +41,26 @@ def trial(dataset: str, image_size: int | str = NATIVE, **fields) -> Trial:
 def write_records(path: Path, per_class: int, seed: int) -> np.ndarray:
     """A file in the official layout with `per_class` images of each of the 100 classes."""
     rng = np.random.default_rng(seed)
-    records = rng.integers(0, 256, (100 * per_class, data.RECORD_BYTES), dtype=np.uint8)
+    records = rng.integers(0, 256, (100 * per_class, cifar.RECORD_BYTES), dtype=np.uint8)
     records[:, 1] = rng.permutation(np.arange(100).repeat(per_class))
     records[:, 0] = records[:, 1] // 5
     path.write_bytes(records.tobytes())
     return records
 
 
-def published(path: Path, algorithm: str) -> data.SourceFile:
+def published(path: Path, algorithm: str) -> cifar.SourceFile:
     content = path.read_bytes()
-    return data.SourceFile(path.name, hashlib.new(algorithm, content).hexdigest(), algorithm, len(content))
+    return cifar.SourceFile(path.name, hashlib.new(algorithm, content).hexdigest(), algorithm, len(content))
 
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """A small data set in the official layout, taken for the published one: (DATA_DIR, train records, test records)."""
-    folder = tmp_path / "data" / data.BINARY_FOLDER
+    folder = tmp_path / "data" / cifar.BINARY_FOLDER
     folder.mkdir(parents=True)
     train, test = write_records(folder / "train.bin", 60, 0), write_records(folder / "test.bin", 3, 1)
     for split in ("train", "test"):
-        monkeypatch.setitem(data.BINARY_FILES, split, published(folder / f"{split}.bin", "sha1"))
+        monkeypatch.setitem(cifar.BINARY_FILES, split, published(folder / f"{split}.bin", "sha1"))
     no_network(monkeypatch)
     return folder.parent, train, test
 
@@ -76,12 +79,12 @@ def images_of(records: np.ndarray) -> torch.Tensor:
 
 def test_training_and_held_out_part_make_up_the_training_split(small):
     data_dir, train, test = small
-    loaded = data.load_data(trial("cifar100"), data_dir, "cpu")
-    assert loaded.train_images.shape == (1000, 3, 32, 32) and loaded.train_images.dtype == torch.uint8
-    assert loaded.train_labels.dtype == loaded.val_labels.dtype == torch.int64
-    assert loaded.val_labels.bincount().tolist() == [50] * 100
+    loaded = load_data(trial("cifar100"), data_dir, "cpu")
+    assert loaded.train.inputs.shape == (1000, 3, 32, 32) and loaded.train.inputs.dtype == torch.uint8
+    assert loaded.train.targets.dtype == loaded.val.targets.dtype == torch.int64
+    assert loaded.val.targets.bincount().tolist() == [50] * 100
     given_pairs = {(r[2:].tobytes(), int(r[1])) for r in train}
-    parts = [(loaded.train_images, loaded.train_labels), (loaded.val_images, loaded.val_labels)]
+    parts = [(loaded.train.inputs, loaded.train.targets), (loaded.val.inputs, loaded.val.targets)]
     pairs = [(i.numpy().tobytes(), int(y)) for images, labels in parts for i, y in zip(images, labels, strict=True)]
     assert len(pairs) == len(train) and set(pairs) == given_pairs
     images, labels = loaded.read_test()
@@ -90,10 +93,10 @@ def test_training_and_held_out_part_make_up_the_training_split(small):
 
 def test_the_test_split_is_read_late_and_once(small):
     data_dir, _, _ = small
-    file = data_dir / data.BINARY_FOLDER / "test.bin"
+    file = data_dir / cifar.BINARY_FOLDER / "test.bin"
     content = file.read_bytes()
     file.write_bytes(b"not read yet")
-    loaded = data.load_data(trial("cifar100"), data_dir, "cpu")
+    loaded = load_data(trial("cifar100"), data_dir, "cpu")
     file.write_bytes(content)
     assert loaded.test_reads == 0
     loaded.read_test()
@@ -104,10 +107,10 @@ def test_the_test_split_is_read_late_and_once(small):
 
 def test_the_held_out_part_is_the_same_for_all_trials_and_releases(small):
     data_dir, _, _ = small
-    first, second = (data.load_data(trial("cifar100", seed=seed), data_dir, "cpu") for seed in (0, 7))
-    assert torch.equal(first.val_images, second.val_images)
+    first, second = (load_data(trial("cifar100", seed=seed), data_dir, "cpu") for seed in (0, 7))
+    assert torch.equal(first.val.inputs, second.val.inputs)
     labels = torch.arange(50_000) % 100
-    stay, held = data.hold_out(labels, 100, 50)
+    stay, held = hold_out(labels, 100, 50)
     assert len(stay) == 45_000 and len(held) == 5_000
     assert torch.equal(torch.cat([stay, held]).sort().values, torch.arange(50_000))
     # another held-out part would make another training part, and records of it would not be comparable
@@ -116,11 +119,11 @@ def test_the_held_out_part_is_the_same_for_all_trials_and_releases(small):
 
 def test_the_folder_itself_is_accepted(small):
     data_dir, train, _ = small
-    loaded = data.load_data(trial("cifar100"), data_dir / data.BINARY_FOLDER, "cpu")
-    assert len(loaded.train_images) + len(loaded.val_images) == len(train)
+    loaded = load_data(trial("cifar100"), data_dir / cifar.BINARY_FOLDER, "cpu")
+    assert len(loaded.train.inputs) + len(loaded.val.inputs) == len(train)
     other = data_dir.parent / "elsewhere"
-    shutil.copytree(data_dir / data.BINARY_FOLDER, other)
-    assert torch.equal(data.load_data(trial("cifar100"), other, "cpu").train_images, loaded.train_images)
+    shutil.copytree(data_dir / cifar.BINARY_FOLDER, other)
+    assert torch.equal(load_data(trial("cifar100"), other, "cpu").train.inputs, loaded.train.inputs)
 
 
 DAMAGE = {
@@ -136,32 +139,32 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_file_is_named_and_nothing_is_downloaded(small, monkeypatch, split, damage):
     data_dir, _, _ = small
-    file = data_dir / data.BINARY_FOLDER / f"{split}.bin"
+    file = data_dir / cifar.BINARY_FOLDER / f"{split}.bin"
     change, message = DAMAGE[damage]
     file.write_bytes(change(file.read_bytes()))
-    monkeypatch.setattr(data, "download_cifar100", lambda *args: pytest.fail("downloads"))
+    monkeypatch.setattr(cifar, "download", lambda *args: pytest.fail("downloads"))
     with pytest.raises(UserError, match=message) as caught:
-        data.load_data(trial("cifar100"), data_dir, "cpu").read_test()
+        load_data(trial("cifar100"), data_dir, "cpu").read_test()
     assert str(file) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_real_sized_file_of_zeros_fails_its_checksum(tmp_path):
-    folder = tmp_path / data.BINARY_FOLDER
+    folder = tmp_path / cifar.BINARY_FOLDER
     folder.mkdir()
-    for file in data.BINARY_FILES.values():
+    for file in cifar.BINARY_FILES.values():
         with (folder / file.name).open("wb") as stream:
             stream.truncate(file.size_bytes)
     with pytest.raises(UserError, match=r"train\.bin is damaged: SHA-1"):
-        data.load_data(trial("cifar100"), tmp_path, "cpu")
+        load_data(trial("cifar100"), tmp_path, "cpu")
 
 
 @pytest.mark.parametrize("missing", ["train.bin", "test.bin"])
 def test_half_a_data_set_is_reported_at_the_start(small, monkeypatch, missing):
     data_dir, _, _ = small
-    (data_dir / data.BINARY_FOLDER / missing).unlink()
-    monkeypatch.setattr(data, "download_cifar100", lambda *args: pytest.fail("downloads"))
+    (data_dir / cifar.BINARY_FOLDER / missing).unlink()
+    monkeypatch.setattr(cifar, "download", lambda *args: pytest.fail("downloads"))
     with pytest.raises(UserError, match=f"lacks {missing}"):
-        data.load_data(trial("cifar100"), data_dir, "cpu")
+        load_data(trial("cifar100"), data_dir, "cpu")
 
 
 def test_nothing_there_and_no_network_says_what_to_type(tmp_path, monkeypatch, capfd):
@@ -169,13 +172,13 @@ def test_nothing_there_and_no_network_says_what_to_type(tmp_path, monkeypatch, c
     socket.setdefaulttimeout(77)
     try:
         with pytest.raises(UserError) as caught:
-            data.load_data(trial("cifar100"), tmp_path / "data", "cpu")
+            load_data(trial("cifar100"), tmp_path / "data", "cpu")
         assert socket.getdefaulttimeout() == 77
     finally:
         socket.setdefaulttimeout(None)
     message = str(caught.value)
     assert "\n" not in message
-    for part in ("cifar-100-binary", "cifar-100-python", str(tmp_path / "data"), "DATA_DIR=", "DATASET=mosaics"):
+    for part in ("cifar-100-binary", "cifar-100-python", str(tmp_path / "data"), "--data-dir", "--dataset mosaics"):
         assert part in message
     assert not list((tmp_path / "data").iterdir())
     assert capfd.readouterr() == ("", "")
@@ -190,44 +193,44 @@ def write_pickles(folder: Path, train: np.ndarray, test: np.ndarray) -> None:
 
 def test_torchvisions_layout_gives_the_same_images(small, monkeypatch):
     data_dir, train, test = small
-    expected = data.load_data(trial("cifar100"), data_dir, "cpu")
+    expected = load_data(trial("cifar100"), data_dir, "cpu")
     other = data_dir.parent / "other"
-    write_pickles(other / data.PICKLE_FOLDER, train, test)
+    write_pickles(other / cifar.PICKLE_FOLDER, train, test)
     for split in ("train", "test"):
-        monkeypatch.setitem(data.PICKLE_FILES, split, published(other / data.PICKLE_FOLDER / split, "md5"))
-    loaded = data.load_data(trial("cifar100"), other, "cpu")
-    assert torch.equal(loaded.train_images, expected.train_images)
-    assert torch.equal(loaded.val_labels, expected.val_labels)
+        monkeypatch.setitem(cifar.PICKLE_FILES, split, published(other / cifar.PICKLE_FOLDER / split, "md5"))
+    loaded = load_data(trial("cifar100"), other, "cpu")
+    assert torch.equal(loaded.train.inputs, expected.train.inputs)
+    assert torch.equal(loaded.val.targets, expected.val.targets)
     assert all(map(torch.equal, loaded.read_test(), expected.read_test()))
-    file = other / data.PICKLE_FOLDER / "train"
+    file = other / cifar.PICKLE_FOLDER / "train"
     content = bytearray(file.read_bytes())
     content[-9000] ^= 1
     file.write_bytes(content)
     with pytest.raises(UserError, match="train is damaged: MD5"):
-        data.load_data(trial("cifar100"), other, "cpu")
+        load_data(trial("cifar100"), other, "cpu")
 
 
-@pytest.mark.parametrize("layout", [data.BINARY_FOLDER, data.PICKLE_FOLDER])
+@pytest.mark.parametrize("layout", [cifar.BINARY_FOLDER, cifar.PICKLE_FOLDER])
 @pytest.mark.parametrize("name", ["cifar-100-binary", "cifar-100-python", "elsewhere"])
 def test_the_folder_itself_is_accepted_in_each_layout_and_under_any_name(small, monkeypatch, tmp_path, layout, name):
     data_dir, train, test = small
-    expected = data.load_data(trial("cifar100"), data_dir, "cpu")
+    expected = load_data(trial("cifar100"), data_dir, "cpu")
     folder = tmp_path / "own" / name
-    if layout == data.BINARY_FOLDER:
+    if layout == cifar.BINARY_FOLDER:
         shutil.copytree(data_dir / layout, folder)
     else:
         write_pickles(folder, train, test)
         for split in ("train", "test"):
-            monkeypatch.setitem(data.PICKLE_FILES, split, published(folder / split, "md5"))
-    monkeypatch.setattr(data, "download_cifar100", lambda *args: pytest.fail("downloads"))
-    loaded = data.load_data(trial("cifar100"), folder, "cpu")
-    assert torch.equal(loaded.train_images, expected.train_images)
+            monkeypatch.setitem(cifar.PICKLE_FILES, split, published(folder / split, "md5"))
+    monkeypatch.setattr(cifar, "download", lambda *args: pytest.fail("downloads"))
+    loaded = load_data(trial("cifar100"), folder, "cpu")
+    assert torch.equal(loaded.train.inputs, expected.train.inputs)
     assert all(map(torch.equal, loaded.read_test(), expected.read_test()))
-    assert len(data.test_labels(folder, "cifar100", (32, 32))) == len(test)
-    (folder / ("test.bin" if layout == data.BINARY_FOLDER else "test")).unlink()
+    assert len(labels_of_test(folder, "cifar100", (32, 32))) == len(test)
+    (folder / ("test.bin" if layout == cifar.BINARY_FOLDER else "test")).unlink()
     if layout == name:
         with pytest.raises(UserError, match="lacks test"):
-            data.load_data(trial("cifar100"), folder, "cpu")
+            load_data(trial("cifar100"), folder, "cpu")
 
 
 @pytest.mark.parametrize("given", ["cifar-100-python", "cifar-100-python/", ".", "cifar-100-python.tar.gz"])
@@ -236,12 +239,12 @@ def test_an_archive_that_lies_there_is_unpacked_and_nothing_downloaded(small, mo
     _, train, test = small
     write_pickles(tmp_path / "model", train, test)
     for split in ("train", "test"):
-        monkeypatch.setitem(data.PICKLE_FILES, split, published(tmp_path / "model" / split, "md5"))
+        monkeypatch.setitem(cifar.PICKLE_FILES, split, published(tmp_path / "model" / split, "md5"))
     own = tmp_path / "own"
     (own / lies).mkdir(parents=True)
     archive = own / lies / torchvision.datasets.CIFAR100.filename
     with tarfile.open(archive, "w:gz") as tar:
-        tar.add(tmp_path / "model", data.PICKLE_FOLDER)
+        tar.add(tmp_path / "model", cifar.PICKLE_FOLDER)
     monkeypatch.setattr(torchvision.datasets.CIFAR100, "tgz_md5", published(archive, "md5").digest)
     monkeypatch.setattr(torchvision.datasets.utils, "download_url", lambda *args: pytest.fail("downloads"))
     given = {"cifar-100-python.tar.gz": f"{lies}/cifar-100-python.tar.gz", "binary": "cifar-100-binary"}.get(
@@ -250,22 +253,22 @@ def test_an_archive_that_lies_there_is_unpacked_and_nothing_downloaded(small, mo
     if lies != "." and given in (".", "cifar-100-binary"):
         pytest.skip("another folder")
     for _ in range(2):  # unpacked, then found
-        loaded = data.load_data(trial("cifar100"), own / given, "cpu")
-        assert len(loaded.train_images) == 1000
-        monkeypatch.setattr(data, "_extract", lambda *args: pytest.fail("unpacks again"))
+        loaded = load_data(trial("cifar100"), own / given, "cpu")
+        assert len(loaded.train.inputs) == 1000
+        monkeypatch.setattr(cifar, "_extract", lambda *args: pytest.fail("unpacks again"))
     assert archive.is_file()
 
 
 @pytest.mark.parametrize("name", ["cifar-100-python", "cifar-100-binary"])
 def test_an_empty_folder_of_the_official_name_is_not_filled_by_a_download(tmp_path, monkeypatch, name):
     monkeypatch.setattr(torchvision.datasets.utils, "download_url", lambda *args: pytest.fail("downloads"))
-    with pytest.raises(UserError, match=r"no train.* in .*DATA_DIR="):
-        data.load_data(trial("cifar100"), tmp_path / name, "cpu")
+    with pytest.raises(UserError, match=r"no train.* in .*--data-dir"):
+        load_data(trial("cifar100"), tmp_path / name, "cpu")
 
 
 def test_the_sums_are_those_that_torchvision_checks():
     theirs = dict(torchvision.datasets.CIFAR100.train_list + torchvision.datasets.CIFAR100.test_list)
-    assert {file.name: file.digest for file in data.PICKLE_FILES.values()} == theirs
+    assert {file.name: file.digest for file in cifar.PICKLE_FILES.values()} == theirs
 
 
 def test_a_download_is_quiet_and_arrives_whole(small, monkeypatch, capfd):
@@ -274,18 +277,18 @@ def test_a_download_is_quiet_and_arrives_whole(small, monkeypatch, capfd):
 
     def download(url, root, filename, md5):
         assert (url, md5) == (torchvision.datasets.CIFAR100.url, torchvision.datasets.CIFAR100.tgz_md5)
-        assert socket.getdefaulttimeout() == data.CONNECT_TIMEOUT_S
+        assert socket.getdefaulttimeout() == cifar.CONNECT_TIMEOUT_S
         print("Downloading ...")
         with tarfile.open(Path(root) / filename, "w:gz") as tar:
-            tar.add(target.parent / "model", data.PICKLE_FOLDER)
+            tar.add(target.parent / "model", cifar.PICKLE_FOLDER)
 
     write_pickles(target.parent / "model", train, test)
     for split in ("train", "test"):
-        monkeypatch.setitem(data.PICKLE_FILES, split, published(target.parent / "model" / split, "md5"))
+        monkeypatch.setitem(cifar.PICKLE_FILES, split, published(target.parent / "model" / split, "md5"))
     monkeypatch.setattr(torchvision.datasets.utils, "download_url", download)
-    loaded = data.load_data(trial("cifar100"), target, "cpu")
-    assert len(loaded.train_images) == 1000
-    assert [path.name for path in target.iterdir()] == [data.PICKLE_FOLDER]
+    loaded = load_data(trial("cifar100"), target, "cpu")
+    assert len(loaded.train.inputs) == 1000
+    assert [path.name for path in target.iterdir()] == [cifar.PICKLE_FOLDER]
     assert capfd.readouterr() == ("", "")
 
 
@@ -293,15 +296,15 @@ def test_a_damaged_archive_is_not_overwritten(tmp_path):
     archive = tmp_path / torchvision.datasets.CIFAR100.filename
     archive.write_bytes(b"half")
     with pytest.raises(UserError, match=r"cifar-100-python.tar.gz is damaged: MD5"):
-        data.load_data(trial("cifar100"), tmp_path, "cpu")
+        load_data(trial("cifar100"), tmp_path, "cpu")
     assert archive.read_bytes() == b"half"
 
 
 @pytest.mark.parametrize("size", [16, 48, "16x40"])
 def test_images_come_at_the_trials_size(small, size):
-    loaded = data.load_data(trial("cifar100", image_size=size), small[0], "cpu")
+    loaded = load_data(trial("cifar100", image_size=size), small[0], "cpu")
     expected = trial("cifar100", image_size=size).size
-    assert loaded.train_images.shape[2:] == loaded.val_images.shape[2:] == loaded.read_test()[0].shape[2:] == expected
+    assert loaded.train.inputs.shape[2:] == loaded.val.inputs.shape[2:] == loaded.read_test()[0].shape[2:] == expected
 
 
 @settings(deadline=None, max_examples=10)
@@ -309,7 +312,7 @@ def test_images_come_at_the_trials_size(small, size):
 def test_resizing_is_pillows_bicubic(height, width, chunk):
     small_images = torch.randint(0, 256, (5, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     images = torch.nn.functional.interpolate(small_images.float(), (32, 32), mode="bilinear").to(torch.uint8)
-    resized = data.resize(images, (height, width), chunk)
+    resized = resize(images, (height, width), chunk)
     for image, actual in zip(images, resized, strict=True):
         pillow = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((width, height), Image.Resampling.BICUBIC)
         difference = np.asarray(pillow).astype(int) - actual.permute(1, 2, 0).numpy()
@@ -317,40 +320,38 @@ def test_resizing_is_pillows_bicubic(height, width, chunk):
         assert np.abs(difference).max() <= 2
 
 
-@pytest.mark.parametrize("rendered", data.RENDERED)
+@pytest.mark.parametrize("rendered", RENDERED)
 @pytest.mark.parametrize(("count", "val"), [(100, 50), (800, 400), (2000, 500), (20_000, 2000)])
 def test_what_is_drawn_holds_out_a_balanced_tenth(rendered, count, val):
-    loaded = data.load_data(trial(rendered, 16, train_images=count), Path("unused"), "cpu")
-    assert len(loaded.val_images) == val and len(loaded.train_images) == count - val
-    assert loaded.val_labels.bincount().tolist() == [val // 10] * 10
+    loaded = load_data(trial(rendered, 16, train_images=count), Path("unused"), "cpu")
+    assert len(loaded.val.inputs) == val and len(loaded.train.inputs) == count - val
+    assert loaded.val.targets.bincount().tolist() == [val // 10] * 10
     images, labels = loaded.read_test()
-    assert len(images) == len(labels) == loaded.info.test_images
+    assert len(images) == len(labels) == DATASETS[rendered].test_images
     with pytest.raises(RuntimeError, match="once"):
         loaded.read_test()
 
 
-@pytest.mark.parametrize("rendered", data.RENDERED)
+@pytest.mark.parametrize("rendered", RENDERED)
 def test_what_is_drawn_is_the_same_for_all_seeds_and_has_the_stated_statistics(rendered):
-    first, second = (
-        data.load_data(trial(rendered, 16, train_images=4000, seed=s), Path("unused"), "cpu") for s in (0, 1)
-    )
-    assert torch.equal(first.train_images, second.train_images)
-    pixels = first.train_images.float() / 255
-    assert pixels.mean().item() == pytest.approx(first.info.mean[0], abs=0.002)
-    assert pixels.std().item() == pytest.approx(first.info.std[0], abs=0.002)
-    assert first.info.num_classes == data.RENDERED[rendered].NUM_CLASSES
+    first, second = (load_data(trial(rendered, 16, train_images=4000, seed=s), Path("unused"), "cpu") for s in (0, 1))
+    assert torch.equal(first.train.inputs, second.train.inputs)
+    pixels = first.train.inputs.float() / 255
+    assert pixels.mean().item() == pytest.approx(DATASETS[rendered].mean[0], abs=0.002)
+    assert pixels.std().item() == pytest.approx(DATASETS[rendered].std[0], abs=0.002)
+    assert DATASETS[rendered].num_classes == RENDERED[rendered].NUM_CLASSES
 
 
-@pytest.mark.parametrize("rendered", data.RENDERED)
+@pytest.mark.parametrize("rendered", RENDERED)
 def test_what_is_drawn_needs_a_number_of_images(rendered):
     with pytest.raises(UserError, match=f"--train-images.*{rendered}"):
-        data.load_data(trial(rendered, 16), Path("unused"), "cpu")
+        load_data(trial(rendered, 16), Path("unused"), "cpu")
 
 
 @given(count=st.integers(1, 200), batch_size=st.integers(1, 70), seed=st.integers(0, 9))
 def test_batches_visit_every_image_once_but_a_lonely_last(count, batch_size, seed):
     def epoch() -> list[torch.Tensor]:
-        return list(data.batches(count, batch_size, torch.Generator().manual_seed(seed), "cpu"))
+        return list(batches(count, batch_size, torch.Generator().manual_seed(seed), "cpu"))
 
     lonely = batch_size > 1 and count % batch_size == 1
     found = [index for batch in epoch() for index in batch.tolist()]
@@ -364,22 +365,22 @@ def test_batches_visit_every_image_once_but_a_lonely_last(count, batch_size, see
 
 def test_the_real_data_set_decodes_as_plain_slicing_says(cifar100_dir):
     records = np.fromfile(cifar100_dir / "train.bin", dtype=np.uint8).reshape(50_000, 3074)
-    loaded = data.load_data(trial("cifar100"), cifar100_dir, "cpu")
-    stay, held = data.hold_out(torch.from_numpy(records[:, 1].astype(np.int64)), 100, 50)
+    loaded = load_data(trial("cifar100"), cifar100_dir, "cpu")
+    stay, held = hold_out(torch.from_numpy(records[:, 1].astype(np.int64)), 100, 50)
     for indices, images, labels in (
-        (stay, loaded.train_images, loaded.train_labels),
-        (held, loaded.val_images, loaded.val_labels),
+        (stay, loaded.train.inputs, loaded.train.targets),
+        (held, loaded.val.inputs, loaded.val.targets),
     ):
         assert (labels.numpy() == records[indices, 1]).all()
         for channel in range(3):
             start = 2 + 1024 * channel
             plane = records[indices, start : start + 1024].reshape(-1, 32, 32)
             assert (images[:, channel].numpy() == plane).all()
-    assert loaded.val_labels.bincount().tolist() == [50] * 100
+    assert loaded.val.targets.bincount().tolist() == [50] * 100
     for channel in range(3):
-        pixels = loaded.train_images[::5, channel].float() / 255
-        assert pixels.mean().item() == pytest.approx(loaded.info.mean[channel], abs=5e-3)
-        assert pixels.std().item() == pytest.approx(loaded.info.std[channel], abs=5e-3)
+        pixels = loaded.train.inputs[::5, channel].float() / 255
+        assert pixels.mean().item() == pytest.approx(DATASETS["cifar100"].mean[channel], abs=5e-3)
+        assert pixels.std().item() == pytest.approx(DATASETS["cifar100"].std[channel], abs=5e-3)
     images, labels = loaded.read_test()
     test = np.fromfile(cifar100_dir / "test.bin", dtype=np.uint8).reshape(10_000, 3074)
     assert (images.flatten(1).numpy() == test[:, 2:]).all() and (labels.numpy() == test[:, 1]).all()

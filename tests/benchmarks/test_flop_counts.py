@@ -16,16 +16,15 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 from benchmarks.cli import main
-from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.record import load_records
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.cost import measure_cost
 from benchmarks.measure.flops import HANDLERS, count_flops, flops_and_unknown
 from benchmarks.measure.flops_fvcore import fvcore_flops
-from benchmarks.measure.train import build_net
 from benchmarks.report.frame import records_frame
 from benchmarks.report.table_files import people
 from benchmarks.report.tables import cost_table
+from benchmarks.tasks.task import build_net
 from mixers import MixerNet, Spectracles, UnsupportedSize, list_mixers
 from tests.benchmarks.synthetic import make_trial, save
 
@@ -314,7 +313,7 @@ def test_published_counts_stay():
     held = 0
     for record in load_records(PUBLISHED / "cifar100-cpu", "cost-*.json"):
         trial, metrics = record.trial, record.metrics
-        net = build_net(trial, DATASETS[trial.dataset].num_classes)
+        net = build_net(trial)
         if record.status == "ok" and metrics["flops_executed"] == net.flops_executed():  # by the same method
             assert flops_and_unknown(net, torch.randn(2, 3, *trial.size)) == (metrics["flops_counted"], [])
             held += 1

@@ -13,7 +13,6 @@ import scipy.stats
 from synthetic import make_trial, save, save_accuracy
 
 from benchmarks.contract.errors import UserError
-from benchmarks.measure import constellations
 from benchmarks.report.claim_rules import share_percent
 from benchmarks.report.compared import spreads
 from benchmarks.report.frame import records_frame, results_frame
@@ -31,6 +30,7 @@ from benchmarks.report.paired import (
 )
 from benchmarks.report.predictions import labels_of_test
 from benchmarks.report.table_files import people, table_files
+from benchmarks.tasks import constellations
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 _LABELS = labels_of_test("constellations")

@@ -13,10 +13,11 @@ import torch
 from benchmarks import cli
 from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
-from benchmarks.measure import data
 from benchmarks.measure import spectracles as verb
 from benchmarks.measure.plan import Request
 from benchmarks.report.spectracles import people, write_tables
+from benchmarks.tasks import cifar
+from benchmarks.tasks.task import Data
 
 SMALL = (
     verb.Configuration(8, 1, 0, "none", ((40, 16.3), (120, 28.5))),
@@ -32,17 +33,17 @@ def no_gpu(monkeypatch):
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """5,200 images to train on and 100 to test, and a log of two small nets; the options of a run on them."""
-    folder = tmp_path / "data" / data.BINARY_FOLDER
+    folder = tmp_path / "data" / cifar.BINARY_FOLDER
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for split, per_class in (("train", 52), ("test", 1)):
-        records = rng.integers(0, 256, (100 * per_class, data.RECORD_BYTES), dtype=np.uint8)
+        records = rng.integers(0, 256, (100 * per_class, cifar.RECORD_BYTES), dtype=np.uint8)
         records[:, 1] = rng.permutation(np.arange(100).repeat(per_class))
         path = folder / f"{split}.bin"
         path.write_bytes(records.tobytes())
         digest = hashlib.sha1(records.tobytes(), usedforsecurity=False).hexdigest()
         monkeypatch.setitem(
-            data.BINARY_FILES, split, data.SourceFile(path.name, digest, "sha1", len(records.tobytes()))
+            cifar.BINARY_FILES, split, cifar.SourceFile(path.name, digest, "sha1", len(records.tobytes()))
         )
     monkeypatch.setattr(verb, "LOG", SMALL)
     options = ["--data-dir", str(folder.parent), "--results", str(tmp_path / "results"), "--threads", "1"]
@@ -116,9 +117,9 @@ def test_an_interrupted_run_goes_on_where_it_was(small, capsys, monkeypatch):
 
 def test_the_test_split_is_read_once_a_run_and_after_training(small, monkeypatch):
     _, command = small
-    events, train_net, read_test = [], verb.train_net, data.ImageData.read_test
+    events, train_net, read_test = [], verb.train_net, Data.read_test
     monkeypatch.setattr(verb, "train_net", lambda *a: (train_net(*a), events.append("train"))[0])
-    monkeypatch.setattr(data.ImageData, "read_test", lambda self: (events.append("test"), read_test(self))[1])
+    monkeypatch.setattr(Data, "read_test", lambda self: (events.append("test"), read_test(self))[1])
     assert cli.main(command) == 0
     assert events == ["train", "test"] * 4
 
@@ -128,7 +129,7 @@ def test_both_layouts_start_alike_and_see_the_same_images(small, monkeypatch):
     seen = []
 
     def spy(run, net, images, labels, augment):
-        seen.append((run.layout, [p.clone() for p in net.parameters()], images, labels, augment.normalise(images)))
+        seen.append((run.layout, [p.clone() for p in net.parameters()], images, labels, augment.prepare(images)))
         return train_net(run, net, images, labels, augment)
 
     train_net = verb.train_net
@@ -237,7 +238,7 @@ def test_missing_images_are_told_and_nothing_is_written(small, capsys, tmp_path,
         raise OSError("no route to host")
 
     monkeypatch.setattr("urllib.request.urlopen", no_network)
-    assert "DATA_DIR=" in refused(capsys, *command, "--data-dir", str(tmp_path / "empty"))
+    assert "--data-dir" in refused(capsys, *command, "--data-dir", str(tmp_path / "empty"))
     assert not list(results.iterdir())
 
 

@@ -9,16 +9,17 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks.contract.datasets import DATASETS
-from benchmarks.measure import augment as augment_module
 from benchmarks.measure import step as step_module
-from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import ImageData
 from benchmarks.measure.step import EvaluationPass, TrainingStep, compiled_blocks, compiling_pays, cuda_graph
+from benchmarks.tasks import augment as augment_module
+from benchmarks.tasks.augment import Augment
+from benchmarks.tasks.task import Data
 from mixers import MixerNet
 
 IMAGES, BATCH = 40, 16
@@ -55,14 +56,25 @@ def _run(
     info = DATASETS["cifar100"]
     images = torch.randint(0, 256, (IMAGES, 3, 8, 8), dtype=torch.uint8, device=device)
     labels = torch.randint(0, 100, (IMAGES,), device=device)
-    data = ImageData(info, (images, labels), (images, labels), lambda: (images, labels))
+    data = Data((images, labels), (images, labels), lambda: (images, labels))
     net = MixerNet(mixer, num_classes=100, img_size=8, patch_size=2, dim=16, depth=2, seed=seed).to(device).train()
     rate = torch.tensor(0.0, device=device) if device == "cuda" else 0.0
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, fused=True, capturable=device == "cuda")
     generator = torch.Generator(device).manual_seed(1)
     augment = Augment("light", info)
     step = TrainingStep(
-        net, optimizer, data, augment, contextlib.nullcontext, generator, capture, compiler, total, together, kind
+        net,
+        optimizer,
+        data,
+        augment,
+        F.cross_entropy,
+        contextlib.nullcontext,
+        generator,
+        capture,
+        compiler,
+        total,
+        together,
+        kind,
     )
     losses = []
     for number in range(steps):
@@ -250,7 +262,7 @@ def test_nothing_in_augmentation_and_forward_pass_waits_for_a_gpu(mixer: str) ->
 
         def forward() -> None:
             pixels, targets = augment(images.index_select(0, index), labels[index], torch.Generator())
-            torch.nn.functional.cross_entropy(net(pixels), targets)
+            F.cross_entropy(net(pixels), targets)
 
         forward()  # tables are made once
         with Operators() as operators:

@@ -15,9 +15,9 @@ from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import Diverged, OutOfTime, UserError
 from benchmarks.contract.trial import Trial
 from benchmarks.measure import train as train_module
-from benchmarks.measure.augment import Augment
-from benchmarks.measure.data import ImageData, load_data
-from benchmarks.measure.train import build_net, evaluate, evaluation_pass, learning_rate, make_optimizer, train
+from benchmarks.measure.train import evaluation_pass, learning_rate, make_optimizer, train
+from benchmarks.tasks.augment import Augment
+from benchmarks.tasks.task import Data, build_net, load_data, task_of
 
 
 def make(**changes) -> Trial:
@@ -50,7 +50,7 @@ def small_test_split(monkeypatch):
 pytestmark = pytest.mark.usefixtures("small_test_split")
 
 
-def data_of(trial: Trial) -> ImageData:
+def data_of(trial: Trial) -> Data:
     return load_data(trial, Path("nowhere"), "cpu")
 
 
@@ -100,7 +100,7 @@ def test_every_number_of_the_recipe_reaches_the_training(tmp_path, change):
 
 
 def test_weight_decay_is_on_matrices_and_kernels_alone():
-    net = build_net(make(), 10)
+    net = build_net(make())
     optimizer = make_optimizer(net, make(weight_decay=0.3))
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert len(decay) == len(list(net.parameters()))
@@ -110,7 +110,7 @@ def test_weight_decay_is_on_matrices_and_kernels_alone():
 
 
 def test_what_a_mixer_names_does_not_decay():
-    net = build_net(make(mixer="global_filter"), 10)
+    net = build_net(make(mixer="global_filter"))
     decayed, others = make_optimizer(net, make(mixer="global_filter", weight_decay=0.3)).param_groups
     ids = {id(p): name for name, p in net.named_parameters()}
     names = [ids[id(p)] for p in others["params"]]
@@ -122,22 +122,23 @@ def test_what_a_mixer_names_does_not_decay():
 def test_a_trial_without_a_recipe_still_takes_a_step():
     """As cost does, which measures the memory of a step."""
     trial = make(kind="cost", lr=None, weight_decay=None)
-    net = build_net(trial, 10)
+    net = build_net(trial)
     net(torch.randn(2, 3, 16, 16)).sum().backward()
     make_optimizer(net, trial).step()
     assert all(p.isfinite().all() for p in net.parameters())
 
 
-def test_evaluate_counts_what_a_plain_loop_counts():
+def test_the_scores_are_what_a_plain_loop_counts():
     trial = make()
     data = data_of(trial)
-    net = build_net(trial, 10)
-    augment = Augment("none", data.info)
-    scores, predictions = evaluate(evaluation_pass(net, augment, trial), data.val_images, data.val_labels)
+    net = build_net(trial)
+    task = task_of(trial)
+    forward = evaluation_pass(net, task.augment(trial), trial)
+    scores, predictions = task.scores(forward(data.val.inputs), data.val.targets)
     top1 = top5 = loss = 0.0
     net.eval()
-    mean, std = (torch.tensor(values)[:, None, None] for values in (data.info.mean, data.info.std))
-    for image, label, predicted in zip(data.val_images, data.val_labels, predictions, strict=True):
+    mean, std = (torch.tensor(values)[:, None, None] for values in (task.info.mean, task.info.std))
+    for image, label, predicted in zip(data.val.inputs, data.val.targets, predictions, strict=True):
         with torch.no_grad():
             logits = net(((image / 255 - mean) / std)[None])[0].double()
         order = logits.argsort(descending=True)
@@ -145,7 +146,7 @@ def test_evaluate_counts_what_a_plain_loop_counts():
         top1 += float(order[0] == label)
         top5 += float(label in order[:5])
         loss += float(F.cross_entropy(logits, label))
-    n = len(data.val_labels)
+    n = len(data.val.targets)
     assert predictions.dtype == np.uint8 and len(predictions) == n
     assert scores["top1_percent"] == pytest.approx(100 * top1 / n)
     assert scores["top5_percent"] == pytest.approx(100 * top5 / n)
@@ -304,7 +305,7 @@ def test_a_checkpoint_of_a_net_that_has_changed_is_set_aside(tmp_path):
 
 def test_a_loss_that_is_not_finite_is_a_divergence(tmp_path, monkeypatch):
     real = F.cross_entropy
-    monkeypatch.setattr(train_module.F, "cross_entropy", lambda *args, **kw: real(*args, **kw) * math.inf)
+    monkeypatch.setattr(F, "cross_entropy", lambda *args, **kw: real(*args, **kw) * math.inf)
     trial = make()
     with pytest.raises(Diverged, match="the loss is not finite by step 0 of epoch 1"):
         train(trial, data_of(trial), tmp_path / "c.pt")
@@ -316,30 +317,28 @@ def test_a_divergence_late_in_an_epoch_is_seen_at_its_end(tmp_path, monkeypatch,
     """Also where the last batch would hold one image and is left out."""
     trial = make(epochs=1, batch_size=20, train_images=202)
     whole = data_of(trial)
-    data = ImageData(whole.info, first(whole, images), first(whole, 50), whole._test)
-    assert len(data.train_labels) == images
+    data = Data(first(whole, images), first(whole, 50), whole._test)
+    assert len(data.train.targets) == images
     real, calls = F.cross_entropy, []
 
     def explode(*args, **kw):
         calls.append(1)
         return real(*args, **kw) * (math.nan if len(calls) > 1 else 1)
 
-    monkeypatch.setattr(train_module.F, "cross_entropy", explode)
+    monkeypatch.setattr(F, "cross_entropy", explode)
     with pytest.raises(Diverged):
         train(trial, data, tmp_path / "c.pt")
 
 
-def first(data: ImageData, count: int):
-    return data.train_images[:count], data.train_labels[:count]
+def first(data: Data, count: int):
+    return data.train.inputs[:count], data.train.targets[:count]
 
 
 def test_the_training_loss_is_the_mean_over_all_images_of_the_epoch(tmp_path, monkeypatch):
     trial = make(epochs=1, batch_size=20, train_images=202)
     whole = data_of(trial)
-    data = ImageData(
-        whole.info, first(whole, 101), first(whole, 50), whole._test
-    )  # five batches, and one image left out
-    assert len(data.train_labels) == 101
+    data = Data(first(whole, 101), first(whole, 50), whole._test)  # five batches, and one image left out
+    assert len(data.train.targets) == 101
     losses, real = [], F.cross_entropy
 
     def spy(*args, **kw):
@@ -348,7 +347,7 @@ def test_the_training_loss_is_the_mean_over_all_images_of_the_epoch(tmp_path, mo
             losses.append((loss.item(), len(args[0])))
         return loss
 
-    monkeypatch.setattr(train_module.F, "cross_entropy", spy)
+    monkeypatch.setattr(F, "cross_entropy", spy)
     outcome = train(trial, data, tmp_path / "c.pt")
     assert sum(n for _, n in losses) == 100
     assert outcome.metrics["train_loss"] == pytest.approx(sum(loss * n for loss, n in losses) / 100, rel=1e-5)
@@ -373,10 +372,10 @@ def test_held_out_images_are_never_trained_on(tmp_path, monkeypatch):
     monkeypatch.setattr(Augment, "__call__", lambda self, x, y, g: seen.append(x.clone()) or call(self, x, y, g))
     train(trial, data, tmp_path / "c.pt")
     trained = [image.numpy().tobytes() for image in torch.cat(seen)]
-    held = {image.numpy().tobytes() for image in data.val_images}
-    mine = {image.numpy().tobytes() for image in data.train_images}
+    held = {image.numpy().tobytes() for image in data.val.inputs}
+    mine = {image.numpy().tobytes() for image in data.train.inputs}
     assert len(trained) == 3 * len(mine) and set(trained) == mine
-    assert len(held) == len(data.val_images) and not held & mine
+    assert len(held) == len(data.val.inputs) and not held & mine
 
 
 def test_the_outcome_holds_what_the_record_needs(tmp_path):
@@ -401,7 +400,7 @@ def test_a_net_learns_what_it_is_shown(tmp_path):
 
 
 def test_another_seed_draws_other_weights_and_another_order():
-    one, other = (build_net(make(seed=seed), 10).state_dict() for seed in (0, 1))
+    one, other = (build_net(make(seed=seed)).state_dict() for seed in (0, 1))
     assert not torch.equal(one["head.weight"], other["head.weight"])
-    again = build_net(make(seed=0), 10).state_dict()
+    again = build_net(make(seed=0)).state_dict()
     assert all(torch.equal(one[name], again[name]) for name in one)

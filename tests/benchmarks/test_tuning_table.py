@@ -10,15 +10,15 @@ from synthetic import make_trial, save, save_accuracy
 
 from benchmarks.contract.profiles import PROFILES
 from benchmarks.contract.tuning import best_cell, cells_to_try, choices, tuning_records
-from benchmarks.measure import data
 from benchmarks.measure import train as train_module
-from benchmarks.measure.data import ImageData
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
 from benchmarks.report.build import write_report
 from benchmarks.report.frame import results_frame
 from benchmarks.report.tables import summary_table
 from benchmarks.report.tuning import tuning_table
+from benchmarks.tasks import constellations
+from benchmarks.tasks.task import Data
 
 PROFILE = PROFILES["quick", "constellations"]
 FIRST, SECOND = PROFILE.tuned_weight_decays
@@ -108,14 +108,14 @@ def test_tuning_never_mixes_with_accuracy(swept):
 def test_the_test_split_is_read_once_at_the_end_of_training_and_never_in_tuning(tmp_path, monkeypatch):
     """From the verb's plan to the records, however the test split may be reached."""
     events: list[str] = []
-    read_test, load, one_epoch = ImageData.read_test, data.constellations.render, train_module._train_epoch
+    read_test, load, one_epoch = Data.read_test, constellations.render, train_module._train_epoch
 
     def render(*args, **kwargs):
         events.extend(["test images"] if kwargs["split"] == "test" else [])
         return load(*args, **kwargs)
 
-    monkeypatch.setattr(ImageData, "read_test", lambda self: events.append("test") or read_test(self))
-    monkeypatch.setattr(data.constellations, "render", render)
+    monkeypatch.setattr(Data, "read_test", lambda self: events.append("test") or read_test(self))
+    monkeypatch.setattr(constellations, "render", render)
     monkeypatch.setattr(train_module, "_train_epoch", lambda *a, **k: events.append("epoch") or one_epoch(*a, **k))
     request = Request(
         mixer="conv1x1", profile="quick", dataset="constellations", dim=8, depth=1, epochs=2, train_images=200,

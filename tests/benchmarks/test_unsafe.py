@@ -16,9 +16,10 @@ from benchmarks import cli
 from benchmarks.contract.errors import printable
 from benchmarks.contract.record import Record
 from benchmarks.contract.trial import Trial
-from benchmarks.measure import data
-from benchmarks.measure.train import UnreadableCheckpoint, _resume, build_net, make_optimizer
+from benchmarks.measure.train import UnreadableCheckpoint, _resume, make_optimizer
 from benchmarks.report.build import write_report
+from benchmarks.tasks import cifar
+from benchmarks.tasks.task import build_net
 
 ROOT = Path(__file__).resolve().parents[2]
 TRIAL = Trial(
@@ -42,7 +43,7 @@ class Bomb:
 def test_a_checkpoint_with_code_in_it_is_refused_and_runs_nothing(tmp_path):
     path, mark = tmp_path / "c.pt", tmp_path / "mark"
     torch.save({"trial": TRIAL.to_dict(), "results_version": "0.1", "net": Bomb(mark)}, path)
-    net = build_net(TRIAL, 10)
+    net = build_net(TRIAL)
     with pytest.raises(UnreadableCheckpoint, match="UnpicklingError"):
         _resume(TRIAL, path, net, make_optimizer(net, TRIAL))
     assert not mark.exists()
@@ -56,7 +57,7 @@ def test_a_checkpoint_with_a_flipped_bit_in_a_tensor_is_refused(tmp_path):
     content[content.index(marked.numpy().tobytes()) + 5] ^= 1
     path.write_bytes(content)
     torch.load(path, weights_only=True)  # PyTorch itself takes it
-    net = build_net(TRIAL, 10)
+    net = build_net(TRIAL)
     with pytest.raises(UnreadableCheckpoint, match="wrong checksum"):
         _resume(TRIAL, path, net, make_optimizer(net, TRIAL))
 
@@ -64,7 +65,7 @@ def test_a_checkpoint_with_a_flipped_bit_in_a_tensor_is_refused(tmp_path):
 def test_a_data_set_with_code_in_it_runs_nothing(tmp_path):
     mark = tmp_path / "mark"
     with pytest.raises(pickle.UnpicklingError, match="no place in a data set"):
-        data.decode_pickle(pickle.dumps({"data": Bomb(mark), "fine_labels": []}))
+        cifar.decode_pickle(pickle.dumps({"data": Bomb(mark), "fine_labels": []}))
     assert not mark.exists()
 
 
@@ -82,10 +83,10 @@ def test_an_archive_writes_nothing_outside_its_folder(tmp_path, how):
         tar.addfile(member, io.BytesIO(b"x"))
     before = sorted(tmp_path.iterdir())
     if how == "absolute":  # made one within the folder, as tar does
-        data._extract(tmp_path / "a.tar.gz", folder)
+        cifar._extract(tmp_path / "a.tar.gz", folder)
     else:
         with pytest.raises(tarfile.FilterError):
-            data._extract(tmp_path / "a.tar.gz", folder)
+            cifar._extract(tmp_path / "a.tar.gz", folder)
     assert sorted(tmp_path.iterdir()) == before
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.contract.datasets import DATASETS
-from benchmarks.measure import augment
-from benchmarks.measure.augment import Augment
+from benchmarks.tasks import augment
+from benchmarks.tasks.augment import Augment
 from mixers import MixerNet, Spectracles, create_mixer, list_mixers
 from mixers.base import Mixer
 from mixers.planes import PlaneTransform

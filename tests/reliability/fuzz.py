@@ -30,7 +30,10 @@ import numpy as np
 
 from benchmarks import cli
 from benchmarks.contract.record import Record, write_json
-from benchmarks.measure import data, run
+from benchmarks.measure import run
+from benchmarks.tasks import cifar
+from benchmarks.tasks.images import labels_of_test
+from benchmarks.tasks.task import Data, load_data
 
 CASES, HANG_S = 2000, 20
 HTML = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>\n"
@@ -205,7 +208,9 @@ class Fuzzer:
             (self.good,) = (folder / "good" / "records").glob("*.json")
             self._save_checkpoint()
         self.binaries = {
-            split: b"".join(bytes([0, i % 100]) + random.Random(i).randbytes(data.RECORD_BYTES - 2) for i in range(200))
+            split: b"".join(
+                bytes([0, i % 100]) + random.Random(i).randbytes(cifar.RECORD_BYTES - 2) for i in range(200)
+            )
             for split in ("train", "test")
         }
 
@@ -282,7 +287,7 @@ class Fuzzer:
             how, changed = "other", file.getvalue()
         with contextlib.suppress(Exception):
             old, new = (np.load(io.BytesIO(c), allow_pickle=False) for c in (content, changed))
-            truth = data.test_labels(room, "mosaics", (16, 16))
+            truth = labels_of_test(room, "mosaics", (16, 16))
             if new.dtype == old.dtype and new.shape == old.shape and (new == truth).sum() == (old == truth).sum():
                 return (
                     None  # a flip between two wrong classes changes no result, and bytes behind the array none either
@@ -302,9 +307,9 @@ class Fuzzer:
 
     def cifar(self, draw: random.Random, room: Path) -> str | None:
         broken, archive = draw.choice(["train", "test"]), draw.random() < 0.2
-        files = {s: data.SourceFile(f.name, _sha1(self.binaries[s]), "sha1", len(self.binaries[s]))
-                 for s, f in data.BINARY_FILES.items()}  # fmt: skip
-        folder = room / "data" / data.BINARY_FOLDER
+        files = {s: cifar.SourceFile(f.name, _sha1(self.binaries[s]), "sha1", len(self.binaries[s]))
+                 for s, f in cifar.BINARY_FILES.items()}  # fmt: skip
+        folder = room / "data" / cifar.BINARY_FOLDER
         folder.mkdir(parents=True)
         how, changed = broken_bytes(self.binaries[broken], draw)
         if archive:
@@ -322,7 +327,7 @@ class Fuzzer:
         there = path.exists()
         arguments = [*TRAIN[:-2], "--dataset", "cifar100", "--patch-size", "8", "--augment", "none"]
         arguments += ["--results", str(room / "r"), "--data-dir", str(room / "data")]
-        with self._measuring(data_too=False), mock.patch.object(data, "BINARY_FILES", files):
+        with self._measuring(data_too=False), mock.patch.object(cifar, "BINARY_FILES", files):
             wrong = self._refused(arguments)
         return (wrong and f"a {how} {path.name}: {wrong}") or (_changed(path, changed) if there else None)
 
@@ -412,15 +417,15 @@ def _no_network(*arguments: Any, **options: Any) -> None:
     raise OSError("no route to host")
 
 
-DRAWN: dict[Any, data.ImageData] = {}
+DRAWN: dict[Any, Data] = {}
 
 
-def _cached_data(trial: Any, data_dir: Path, device: str) -> data.ImageData:
+def _cached_data(trial: Any, data_dir: Path, device: str) -> Data:
     key = trial.dataset, trial.image_size, trial.train_images
     if key not in DRAWN:
-        DRAWN[key] = data.load_data(trial, data_dir, device)
+        DRAWN[key] = load_data(trial, data_dir, device)
     d = DRAWN[key]
-    return data.ImageData(d.info, (d.train_images, d.train_labels), (d.val_images, d.val_labels), d._test)
+    return Data(d.train, d.val, d._test)
 
 
 def _changed(path: Path, content: bytes) -> str | None:

@@ -16,15 +16,14 @@ import numpy as np
 import safetensors.torch
 from numpy.typing import NDArray
 
-from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.plan import Request
-from benchmarks.measure.train import build_net
 from benchmarks.studies.transforms.matrices import DECIMALS, SIDE, dct, on_grid
 from benchmarks.studies.transforms.measure import Trainer, member_of, template, write_matrix
 from benchmarks.studies.transforms.predictors import PREDICTORS
 from benchmarks.studies.transforms.record import COVARIANCE, FOLDER, MATRICES, Member, Study, prediction
+from benchmarks.tasks.task import build_net
 from mixers.registry import mixer_entry
 
 STEPS, ANGLE, DESIGN_SEED = 30_000, 0.5, 9  # rotations tried, their standard deviation in radians
@@ -124,6 +123,6 @@ def learning_trial(request: Request) -> Trial:
 
 def learned_matrices(trial: Trial, weights: Path) -> list[NDArray[np.float64]]:
     """The matrix of each layer, (N, N), from the weights of a net of `LearnedOrthogonal`."""
-    net = build_net(trial, info_of(trial.dataset).num_classes)
+    net = build_net(trial)
     net.load_state_dict(safetensors.torch.load_file(weights))
-    return [mixer.double().matrix.detach().numpy() for mixer in net.mixers]  # type: ignore[operator]
+    return [mixer.double().matrix.detach().numpy() for mixer in net.mixers]

@@ -18,13 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import atomic_write, now
 from benchmarks.contract.status import write_plan
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.augment import normalise
 from benchmarks.measure.budget import Budget
-from benchmarks.measure.data import load_data
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Result, Runner
 from benchmarks.studies.transforms import record
@@ -32,6 +31,8 @@ from benchmarks.studies.transforms.analysis import choose
 from benchmarks.studies.transforms.matrices import HELD_BACK, SIDE, TOKENS, TRANSFORMS, matrix_of
 from benchmarks.studies.transforms.predictors import predictors_of
 from benchmarks.studies.transforms.record import COVARIANCE, FOLDER, MATRICES, Member, Study, find_study, runs_of
+from benchmarks.tasks.augment import normalise
+from benchmarks.tasks.task import load_data, task_of
 from mixers import MixerError
 from mixers.matrix import matrix_in, read_bytes
 from mixers.registry import mixer_entry
@@ -108,11 +109,13 @@ def _check_same(study: Study, trial: Trial, request: Request) -> None:
             there, wanted = study.setting.get(name), mine.get(name)
             raise UserError(
                 f"{request.results / FOLDER} holds a study with {name} {there!r}, this one has {wanted!r}; "
-                "type RESULTS=... for another folder"
+                f"type {called.option('results', '...')} for another folder"
             )
     if request.seed is not None and list(request.seed) != study.seeds:
         seeds = ",".join(map(str, study.seeds))
-        raise UserError(f"{request.results / FOLDER} holds a study of the seeds {seeds}; leave SEED out")
+        raise UserError(
+            f"{request.results / FOLDER} holds a study of the seeds {seeds}; leave {called.option('seed')} out"
+        )
 
 
 def _named(name: str, covariance: NDArray[np.float64], study: Study, results: Path) -> Member:
@@ -208,10 +211,10 @@ def covariance_of(trial: Trial, results: Path, data_dir: Path) -> tuple[NDArray[
         if covariance.shape != (TOKENS, TOKENS):
             raise UserError(f"{path} is of shape {covariance.shape}; move it away")
         return covariance, study.covariance_images
-    data = load_data(trial, data_dir, "cpu")
-    covariance = token_covariance(data.train_images, data.info.mean, data.info.std)
+    data, info = load_data(trial, data_dir, "cpu"), task_of(trial).info
+    covariance = token_covariance(data.train.inputs, info.mean, info.std)
     write_matrix(path, covariance)
-    return covariance.astype(np.float32).astype(np.float64), len(data.train_images)
+    return covariance.astype(np.float32).astype(np.float64), len(data.train.inputs)
 
 
 def token_covariance(

@@ -80,7 +80,7 @@ class Augment:
             images = crop_and_flip(images, generator)
         if self.level == "strong":
             images = rand_augment(images, generator)
-        pixels = self.normalise(images)
+        pixels = self.prepare(images)
         targets = soft_targets(labels, self.info.num_classes, self.label_smoothing)
         if self.level == "strong":
             pixels, targets, _ = mix(
@@ -92,7 +92,7 @@ class Augment:
             )
         return pixels, targets
 
-    def normalise(self, images: Tensor) -> Tensor:
+    def prepare(self, images: Tensor) -> Tensor:
         """uint8 (B, 3, H, W) -> float32, and nothing more: what validation and test images get."""
         return normalise(images, self.info.mean, self.info.std, self.memory_format)
 

@@ -1,0 +1,164 @@
+"""Image classification: data sets decoded once, kept as uint8 on the device; the test split is left until asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.contract.datasets import DatasetInfo, info_of, is_own
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.trial import Trial
+from benchmarks.tasks import constellations, mosaics
+from benchmarks.tasks.augment import Augment
+from benchmarks.tasks.cifar import Split, find_cifar, find_cifar_here
+from benchmarks.tasks.task import Batch, Data, register_task
+from mixers import MixerNet
+
+HOLD_OUT_SEED = 0  # one held-out part for all trials and seeds
+MIN_VAL_IMAGES = 500  # of a procedural set, where half of the images allow it
+RENDERED = {"constellations": constellations, "mosaics": mosaics}  # drawn by a program, from no files
+
+
+@register_task("images")
+class ImageClassification:
+    """One of the image data sets, by the facts of it."""
+
+    def __init__(self, info: DatasetInfo) -> None:
+        self.info = info
+
+    def grid(self, trial: Trial) -> tuple[int, int]:
+        return trial.grid
+
+    def net(self, trial: Trial) -> MixerNet:
+        torch.manual_seed(trial.seed)
+        return MixerNet(
+            trial.mixer,
+            num_classes=self.info.num_classes,
+            img_size=trial.size,
+            patch_size=trial.patch_size or 1,
+            dim=trial.dim,
+            depth=trial.depth,
+            norm=trial.norm,
+            coordinates=trial.coordinates,
+            seed=trial.seed,
+            residual=trial.residual,
+            positions=trial.positions,
+        )
+
+    def example(self, trial: Trial, n: int, device: str) -> Batch:
+        """Images float32 (n, 3, H, W), and the first class for each."""
+        images = torch.randn(n, 3, *trial.size, device=device)
+        return Batch(images, torch.zeros(n, dtype=torch.int64, device=device))
+
+    def load(self, trial: Trial, data_dir: Path, device: torch.device) -> Data:
+        """Images uint8 (n, 3, H, W), at the trial's size, and classes int64 (n,)."""
+        if is_own(trial.dataset):
+            from benchmarks.tasks.own import load_own  # which stands on this module
+
+            data, self.info = load_own(trial, data_dir, device)
+            return data
+        load = _load_rendered if trial.dataset in RENDERED else _load_cifar
+        return load(trial, data_dir, device)
+
+    def augment(self, trial: Trial, memory_format: torch.memory_format = torch.contiguous_format) -> Augment:
+        return Augment(trial.augment or "none", self.info, trial.label_smoothing or 0.0, memory_format)
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of logits (n, classes) with classes (n,), or with shares of them (n, classes)."""
+        return F.cross_entropy(output, targets)
+
+    @torch.no_grad()
+    def scores(self, output: Tensor, targets: Tensor) -> tuple[dict[str, float], np.ndarray]:
+        """Top-1, top-5 and mean cross-entropy, and the most probable class of each."""
+        best = output.topk(min(5, output.shape[1])).indices
+        hits = best == targets[:, None]
+        # brought to the host at once: a GPU is waited for once
+        top1, top5, loss = torch.stack(
+            [hits[:, 0].double().mean(), hits.any(1).double().mean(), self.loss(output, targets).double()]
+        ).tolist()
+        result = {"top1_percent": 100 * top1, "top5_percent": 100 * top5, "loss": loss}
+        return result, best[:, 0].cpu().numpy().astype(self.info.prediction_dtype)
+
+    def test_targets(self, trial: Trial, data_dir: Path) -> np.ndarray | None:
+        return labels_of_test(data_dir, trial.dataset, trial.size)
+
+
+def labels_of_test(data_dir: Path, dataset: str, size: tuple[int, int]) -> np.ndarray | None:
+    """The classes of a test split, int64 (n,), without its images; None where the data set is not in `data_dir`.
+
+    Raises:
+        UserError: a file of it is damaged.
+    """
+    if dataset in RENDERED:
+        return RENDERED[dataset].render(info_of(dataset).test_images, size, split="test")[1].numpy()
+    if is_own(dataset):
+        from benchmarks.tasks.own import own_test_labels
+
+        return own_test_labels(dataset)
+    found = find_cifar_here(dataset, Path(data_dir).expanduser())
+    if found is None:
+        return None
+    folder, layout = found
+    return layout.read(folder, "test")[1].numpy()
+
+
+def hold_out(labels: Tensor, num_classes: int, per_class: int, seed: int = HOLD_OUT_SEED) -> tuple[Tensor, Tensor]:
+    """Splits a training set in two, `per_class` images of each class going to the second part.
+
+    Returns:
+        Indices that stay and indices held out, int64, each in ascending order.
+    """
+    # RandomState's stream is frozen by NumPy's compatibility policy: the same images in every release
+    shuffle = np.random.RandomState(seed)
+    held = np.zeros(len(labels), dtype=bool)
+    for label in range(num_classes):
+        of_class = np.flatnonzero(labels.numpy() == label)
+        held[shuffle.permutation(of_class)[:per_class]] = True
+    return torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(np.flatnonzero(held))
+
+
+def resize(images: Tensor, size: tuple[int, int], chunk: int = 1024) -> Tensor:
+    """Images, uint8 (n, c, h, w), at another size by antialiased bicubic interpolation; `chunk` images at a time."""
+    if images.shape[-2:] == size:
+        return images
+    resized = images.new_empty(*images.shape[:2], *size)
+    for start in range(0, len(images), chunk):
+        part = images[start : start + chunk].float()
+        part = F.interpolate(part, size, mode="bicubic", antialias=True, align_corners=False)
+        resized[start : start + chunk] = part.round_().clamp_(0, 255).to(torch.uint8)
+    return resized
+
+
+def _load_rendered(trial: Trial, data_dir: Path, device: torch.device) -> Data:
+    info, render = info_of(trial.dataset), RENDERED[trial.dataset].render
+    count = trial.train_images
+    if count is None:
+        raise UserError(f"--train-images is not given; {info.name} needs a number of images, such as 20000")
+    images, labels = render(count, trial.size, split="train")
+    val_images = min(max(count // 10, MIN_VAL_IMAGES), count // 2)
+    stay, held = hold_out(labels, info.num_classes, val_images // info.num_classes)
+
+    def test() -> Split:
+        test_images, test_labels = render(info.test_images, trial.size, split="test")
+        return test_images.to(device), test_labels.to(device)
+
+    train = images[stay].to(device), labels[stay].to(device)
+    return Data(train, (images[held].to(device), labels[held].to(device)), test)
+
+
+def _load_cifar(trial: Trial, data_dir: Path, device: torch.device) -> Data:
+    info = info_of(trial.dataset)
+    folder, layout = find_cifar(trial.dataset, data_dir)
+
+    def prepare(images: Tensor, labels: Tensor) -> Split:
+        return resize(images.to(device), trial.size), labels.to(device)
+
+    images, labels = layout.read(folder, "train")
+    assert info.val_images is not None
+    stay, held = hold_out(labels, info.num_classes, info.val_images // info.num_classes)
+    train, val = prepare(images[stay], labels[stay]), prepare(images[held], labels[held])
+    return Data(train, val, lambda: prepare(*layout.read(folder, "test")))
