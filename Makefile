@@ -6,10 +6,10 @@ VENV := .venv
 
 # Variables given on make's command line become flags; those of the environment do not, so that nothing slips in.
 override VARIABLES := MIXER DATASET DATA_DIR IMAGE_SIZE PATCH_SIZE DIM DEPTH EPOCHS SEED LR WEIGHT_DECAY BATCH_SIZE AUGMENT \
-  TRAIN_IMAGES NORM POSITIONS SEARCH MATCH DEVICE PRECISION RESIDUAL THREADS ROUNDS SITTINGS PROFILE RESULTS RETRY TIMEOUT BUDGET WORKERS RAY LOG MATRIX
+  TRAIN_IMAGES NORM POSITIONS SEARCH MATCH DEVICE PRECISION RESIDUAL THREADS ROUNDS SITTINGS PROFILE RESULTS RETRY TIMEOUT BUDGET WORKERS RAY LOG MATRIX A B NET OUT
 override OURS := $(VARIABLES) ARGS PYTHON
 override MAKES_OWN := VENV V SHELL MAKE MAKEFLAGS GNUMAKEFLAGS MAKEFILES
-override VERBS := bench-all train tune latency cost report claims status validate list speed profile crossovers bench-peers atlas \
+override VERBS := bench-all train tune latency cost report claims compare evaluate status validate list speed profile crossovers bench-peers atlas \
   gpu-check spectracles transforms
 override OTHERS := help test test-all lint format
 override given = $(findstring command line,$(origin $(1)))
@@ -71,9 +71,11 @@ latency: $(READY) ## time per image size, each mixer alone and in the backbone
 cost: $(READY) ## parameters, FLOPs and peak memory
 report: $(READY) ## tables, plots and the page again, from the records alone
 claims: $(READY) ## what the literature says, judged from the records alone
+compare: $(READY) ## what differs between two results folders, and how surely: make compare A=before B=after
+evaluate: $(READY) ## a trained net on images of your own: make evaluate NET=dct DATASET=folder:PATH
 status: $(READY) ## what is done, running, failed, and how long the rest takes
 validate: $(READY) ## whether records that somebody sends are what they say: make validate RESULTS=DIR
-list: $(READY) ## the mixers, with family, complexity, paper and year
+list: $(READY) ## the mixers, with family, complexity, paper and year, and the data sets
 speed: $(READY) ## ratios quoted in the README: transforms against naive forms, training against timm's loop
 profile: $(READY) ## where the time of a training step goes, and a trace of it: make profile MIXER=dct,attention
 crossovers: $(READY) ## which method of a mixer is fastest from how many tokens on
@@ -82,6 +84,7 @@ atlas: $(READY) ## what each mixer does: maps of one token's influence, before a
 gpu-check: $(READY_dev) $(READY) ## the first minutes on a GPU: make gpu-check BUDGET=5m
 spectracles: $(READY) ## the first source's own net, its published log run again in both layouts
 transforms: $(READY) ## what makes a transform mix well, yours too: make transforms MATRIX=mine.npy
+$(VERBS): override export TOKEN_MIXERS_CALLED := make
 $(VERBS):
 	@$(PY) -m benchmarks $@ $(FLAGS)
 

@@ -5,6 +5,7 @@ import sys
 import warnings
 
 from benchmarks import interrupt
+from benchmarks.contract import called
 
 # glibc gives large blocks back to the system at once and takes new ones, whose pages must then be touched again: from
 # 64 px on this doubles the time of memory-bound work on a CPU. It reads these settings when a process starts.
@@ -21,6 +22,7 @@ SETTINGS = {
 def run() -> int:
     """One command line in a process of its own, under SETTINGS; returns the exit code."""
     interrupt.watch()
+    called.remember(sys.argv[0])
     if sys.platform == "linux" and not any(name in os.environ for name in SETTINGS):
         os.environ.update(SETTINGS)
         interrupt.hold()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from benchmarks import interrupt
+from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, nearest, printable
 from benchmarks.contract.record import make_results_folder
 from benchmarks.contract.trial import CHOICES, flag, parse_size
@@ -52,6 +53,11 @@ def _main(verb: str, arguments: list[str]) -> int:
     try:
         if verb in ("help", "-h", "--help"):
             print(_parser().format_help())
+            return 0
+        if verb in ("version", "-V", "--version"):
+            from benchmarks.listing import version_line
+
+            print(version_line())
             return 0
         if verb not in VERBS:
             raise UserError(f"there is no verb {verb!r}.{nearest(verb, VERBS)} Verbs: {', '.join(VERBS)}.")
@@ -91,7 +97,8 @@ def bench_all(options: argparse.Namespace) -> int:
 def train(options: argparse.Namespace) -> int:
     """One training run, or several where MIXER, SEED or IMAGE_SIZE is a list."""
     if options.mixer is None:
-        raise UserError("train needs a mixer: make train MIXER=fft_complex (make list shows all)")
+        wanted = called.command("train", mixer="fft_complex")
+        raise UserError(f"train needs a mixer: {wanted} ({called.command('list')} shows all)")
     return _run(options, _plan(options).accuracy(all_seeds=False), report=False)
 
 
@@ -189,6 +196,46 @@ def atlas(options: argparse.Namespace) -> int:
     for record in wrong:
         print(printable(f"{record.status}: {record.trial.mixer}: {record.reason}"))
     return 1 if any(record.status != "unsupported" for record in wrong) else 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """What differs between two results folders, and how surely: compare --a BEFORE --b AFTER."""
+    from benchmarks.report.compare import compare as compared
+    from benchmarks.report.compare import lines_of, write_comparison
+
+    _only(options, ("a", "b", "out"))
+    if options.a is None or options.b is None:
+        wanted = called.command("compare", a="results-before", b="results-after")
+        raise UserError(f"compare needs two results folders: {wanted}")
+    table = compared(options.a, options.b)
+    print("\n".join(lines_of(table)))
+    if options.out is not None:
+        make_results_folder(options.out)
+        print(f"written to {' and '.join(map(str, write_comparison(table, options.out)))}")
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """A trained net on images of your own: evaluate --net NAME_OR_ID --dataset folder:PATH."""
+    from benchmarks.measure.evaluate import evaluate_on, lines_of, write_evaluation
+    from benchmarks.measure.plan import Plan, Request
+    from benchmarks.measure.trained import load_net
+
+    _only(options, ("net", "mixer", "dataset", "data_dir", "results", "device", "seed", "epochs", "out"))
+    if options.net is None:
+        raise UserError("evaluate needs a trained net, by mixer or id: make evaluate NET=dct DATASET=folder:PATH")
+    if options.seed is not None and len(options.seed) > 1:
+        raise UserError(f"--seed lists {len(options.seed)} seeds; evaluate takes one")
+    choose = {"seed": options.seed and options.seed[0], "epochs": options.epochs}
+    choose = {name: value for name, value in choose.items() if value is not None}
+    device = Plan(Request(dataset="cifar100", device=options.device)).device
+    net = load_net(options.results, options.net, device=device, mixer=options.mixer, **choose)
+    found = evaluate_on(net, options.dataset, options.data_dir)
+    print("\n".join(map(printable, lines_of(net, found))))
+    if options.out is not None:
+        make_results_folder(options.out)
+        print(f"written to {' and '.join(map(str, write_evaluation(found, options.out)))}")
+    return 0
 
 
 def status(options: argparse.Namespace) -> int:
@@ -312,12 +359,12 @@ def spectracles(options: argparse.Namespace) -> int:
     wanted = [run.settings() for run in runs]
     failed = [entry for entry in entries if entry["settings"] in wanted and entry["status"] != "ok"]
     if failed:
-        print(f"{len(failed)} of {len(runs)} runs failed; to try them again, add --retry failed")
+        print(f"{len(failed)} of {len(runs)} runs failed; to try them again, add {called.option('retry', 'failed')}")
     return 1 if failed else 0
 
 
 def transforms(options: argparse.Namespace) -> int:
-    """What makes a transform mix well: fixed matrices trained alike, yours too (MATRIX=file.npy); resumes."""
+    """What makes a transform mix well: fixed matrices trained alike, yours too (--matrix file.npy); resumes."""
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from benchmarks.studies.transforms.verb import How, run
@@ -376,20 +423,10 @@ def gpu_check_verb(options: argparse.Namespace) -> int:
 
 
 def list_verb(options: argparse.Namespace) -> int:
-    """The mixers with family, complexity, paper and year."""
-    from mixers.blocks import HYBRID_NAMES
-    from mixers.registry import list_mixers, mixer_entry
+    """The mixers with family, complexity, paper and year; the data sets with classes, sizes and splits."""
+    from benchmarks.listing import listing
 
-    rows = [("mixer", "family", "complexity", "year", "paper")]
-    for name in list_mixers(options.mixer.split(",") if options.mixer else "*"):
-        entry = mixer_entry(name)
-        rows.append((name, entry.family, entry.complexity, str(entry.year or ""), entry.paper))
-    if len(rows) == 1:
-        raise UserError(f"no mixer matches {options.mixer!r}; known: {', '.join(list_mixers())}")
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    for row in rows:
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]).rstrip())
-    print(f"\na mixer for each block: 6xfft_real+2xattention, or by FNet's names {', '.join(HYBRID_NAMES)}")
+    print("\n".join(listing(options.mixer, options.dataset)))
     return 0
 
 
@@ -401,6 +438,8 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "tune": tune,
     "report": report,
     "claims": claims,
+    "compare": compare,
+    "evaluate": evaluate,
     "status": status,
     "validate": validate,
     "list": list_verb,
@@ -514,7 +553,8 @@ def _say_threads(workers: int, trials: list[Trial]) -> None:
 
     most = max((t.threads for t in trials if t.device == "cpu" and t.kind in ("accuracy", "tuning")), default=0)
     if workers > 1 and workers * most > cores():
-        print(f"{workers} runs of {most} threads each share {cores()} cores; THREADS={max(1, cores() // workers)} fits")
+        fitting = called.option("threads", max(1, cores() // workers))
+        print(f"{workers} runs of {most} threads each share {cores()} cores; {fitting} fits")
 
 
 def _log_to_stdout() -> None:
@@ -556,9 +596,10 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     verbs = "\n".join(f"  {name:11} {(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items())
+    verbs += "\n  --version   Of the package, of torch and of Python, in one line."
     parser = _Parser(
-        prog="python -m benchmarks",
-        usage="python -m benchmarks VERB [options]",
+        prog=called.program(),
+        usage=f"{called.program()} VERB [options]",
         description=f"verbs:\n{verbs}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -598,6 +639,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--sittings", type=_sittings, help="of latency: each run adds one, an hour or more after the last (1)")
     add("--profile", help="quick (without a GPU) | full (with one)")
     add("--results", type=_path, default=Path("results"), help="folder of records, tables and plots (results)")
+    add("--a", type=_path, help="compare: the results folder before")
+    add("--b", type=_path, help="compare: the results folder after")
+    add("--net", help="evaluate: a mixer, or the id of a record or its beginning")
+    add("--out", type=_path, help="compare, evaluate: the folder for their tables (none: they are only said)")
     add("--log", type=_list(str), help="curves of training runs: tensorboard | wandb, or both")
     add(
         "--retry", choices=["failed", "changed"], help="measure again: failed trials | those of other code than today's"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def say_outcome(results: Sequence[Result], left: Sequence[Trial], single: bool, 
 
         print("\n".join(left_lines(left)))
     if failed:
-        print("to try the failed ones again, add RETRY=failed")
+        print(f"to try the failed ones again, add {called.option('retry', 'failed')}")
     return 1 if failed else 0
 
 

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.contract import called
 from benchmarks.contract.trial import Trial
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,8 +37,8 @@ TIMED = ("benchmarks.measure.latency_items", "*")  # which a latency trial's pro
 OF_TASK = {"cost": ("net", "example", "loss"), "latency": ("net", "example")}  # of others all of it; by kind
 # what carries names, files and errors, and computes no result
 LEFT_OUT = {"mixers.registry", "mixers.blocks", "mixers.timm_models", "mixers.register_with_timm"}
-LEFT_OUT |= {f"benchmarks.contract.{name}" for name in ("errors", "record", "schema", "trial")}
-LEFT_OUT |= {"benchmarks.sources", "benchmarks.processor"}
+LEFT_OUT |= {f"benchmarks.contract.{name}" for name in ("called", "errors", "record", "schema", "trial")}
+LEFT_OUT |= {"benchmarks.sources", "benchmarks.processor", "benchmarks.measure.weights"}
 
 MOST_NAMED = 5  # mixers, in one line
 Place = tuple[str, str]  # a module and a name in it; "*": all of it
@@ -99,7 +100,7 @@ def other_code_line(records: Iterable[Any]) -> str | None:
             words.append(f"{part} of {', '.join(names)}{more}")
     return (
         f"{len(changed)} of the {len(records)} records found are of other code than today's ({'; '.join(words)}); they "
-        "count, since versions decide; RETRY=changed measures them again"
+        f"count, since versions decide; {called.option('retry', 'changed')} measures them again"
     )
 
 

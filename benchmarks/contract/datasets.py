@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, nearest
 
 # what says how large an input is, by task: fields of a trial that this task's trials have, and no others do
@@ -63,6 +64,19 @@ class DatasetInfo:
         return next(f"uint{bits}" for bits in (8, 16, 32, 64) if self.num_classes <= 2**bits)
 
 
+CIFAR100_CLASSES = (
+    "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl", "boy",
+    "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair", "chimpanzee", "clock",
+    "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin", "elephant", "flatfish",
+    "forest", "fox", "girl", "hamster", "house", "kangaroo", "keyboard", "lamp", "lawn_mower", "leopard", "lion",
+    "lizard", "lobster", "man", "maple_tree", "motorcycle", "mountain", "mouse", "mushroom", "oak_tree", "orange",
+    "orchid", "otter", "palm_tree", "pear", "pickup_truck", "pine_tree", "plain", "plate", "poppy", "porcupine",
+    "possum", "rabbit", "raccoon", "ray", "road", "rocket", "rose", "sea", "seal", "shark", "shrew", "skunk",
+    "skyscraper", "snail", "snake", "spider", "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank",
+    "telephone", "television", "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale",
+    "willow_tree", "wolf", "woman", "worm",
+)  # fmt: skip
+
 DATASETS = {
     "cifar100": DatasetInfo(
         name="cifar100",
@@ -74,6 +88,7 @@ DATASETS = {
         val_images=5_000,
         test_images=10_000,
         augment_levels=("none", "light", "strong"),
+        classes=CIFAR100_CLASSES,
     ),
     "cifar10": DatasetInfo(
         name="cifar10",
@@ -174,7 +189,8 @@ def info_of(dataset: str) -> DatasetInfo:
     """
     info = facts_of(dataset)
     if info is None:
-        raise UserError(f"{dataset} is somebody's own data, and not at hand; type DATASET= with the place of them")
+        where = called.option("dataset")
+        raise UserError(f"{dataset} is somebody's own data, and not at hand; type {where} with the place of them")
     return info
 
 

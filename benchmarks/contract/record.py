@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.schema import check_record
 from benchmarks.contract.trial import Trial
@@ -344,5 +345,5 @@ def make_results_folder(results: Path, *rooms: str) -> None:
     except OSError as error:
         reason = "it is no folder" if isinstance(error, FileExistsError) else error.strerror
         raise UserError(
-            f"the results folder {results} cannot be written ({reason}); name another by RESULTS="
+            f"the results folder {results} cannot be written ({reason}); name another by {called.option('results')}"
         ) from error

@@ -20,6 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from benchmarks.contract import called
 from benchmarks.contract.datasets import handed_on, take_over
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import SETTINGS
@@ -70,7 +71,8 @@ def _connect(address: str) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise UserError("RAY= needs Ray, which is not installed; type: pip install 'token-mixers[ray]'") from error
+        what = called.option("ray")
+        raise UserError(f"{what} needs Ray, which is not installed; type: pip install 'token-mixers[ray]'") from error
     status = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
     try:
         if not address.startswith("ray://"):  # Ray itself asks a cluster that has gone again and again, for minutes
@@ -173,10 +175,8 @@ def measure_on_node(
         What is wrong with the input, if something is, and whether the trial was measured by this task.
     """
     if not Path(token).exists():
-        return (
-            f"a node does not see {Path(token).parent.parent}; RESULTS= must name a folder that all nodes share",
-            False,
-        )
+        what = f"{called.option('results')} must name a folder that all nodes share"
+        return f"a node does not see {Path(token).parent.parent}; {what}", False
     _drop_settings_of_ray()
     try:
         for plugin in plugins:
@@ -206,7 +206,7 @@ def _environment() -> dict[str, str]:
     """The settings of this process that bear on times and memory, and the places that modules are imported from."""
     settings = {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)}
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-    return settings | {"PYTHONPATH": paths, SENT: " ".join(settings)}
+    return settings | {"PYTHONPATH": paths, SENT: " ".join(settings), called.VARIABLE: called.way()}
 
 
 def _drop_settings_of_ray() -> None:
@@ -222,6 +222,7 @@ def _say_what_never_fits(ray: Any, trials: list[Trial]) -> None:
     threads = max(trial.threads for trial in trials)
     most = max((node.get("CPU", 0) for node in nodes), default=0)
     if threads > most:
-        log.warning("no node has %d CPU cores free for one trial, the most is %d; THREADS=%d fits", threads, most, most)
+        fitting = called.option("threads", most)
+        log.warning("no node has %d CPU cores free for one trial, the most is %d; %s fits", threads, most, fitting)
     if any(trial.device == "cuda" for trial in trials) and not any(node.get("GPU", 0) for node in nodes):
         log.warning("no node has a GPU; the trials wait until one is there")

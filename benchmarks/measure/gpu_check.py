@@ -291,7 +291,7 @@ def gpu_check(results: Path, seconds: float | None = None) -> Iterator[tuple[str
     """
     device = os.environ.get(DEVICE_VARIABLE, "cuda")
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("gpu-check is for a GPU, and PyTorch sees none here; `make test` checks what a CPU can show")
+        raise UserError("gpu-check is for a GPU, and PyTorch sees none here; the tests check what a CPU can show")
     folder = results / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     budget = Budget(BUDGET_S if seconds is None else seconds)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmarks.contract import tuning
+from benchmarks.contract import called, tuning
 from benchmarks.contract.chosen_nets import ChosenNets
 from benchmarks.contract.datasets import DATASETS, is_procedural
 from benchmarks.contract.errors import UserError
@@ -85,7 +85,8 @@ class Plan:
         self.device = _device(request.device)
         precision = request.precision or ("bfloat16" if self.device == "cuda" else "float32")
         if request.residual == "bfloat16" != precision:
-            raise UserError("--residual is bfloat16, which is for training in bfloat16; add PRECISION=bfloat16")
+            more = called.option("precision", "bfloat16")
+            raise UserError(f"--residual is bfloat16, which is for training in bfloat16; add {more}")
         self.profile_name = request.profile or ("full" if self.device == "cuda" else "quick")
         default = "cifar100" if self.profile_name == "full" else "mosaics"
         self.dataset, self.dataset_source = request.dataset or default, None
@@ -118,7 +119,7 @@ class Plan:
         # at an equal budget every mixer has its own width
         alike["dim" if request.match == "width" else "match_dim"] = _first(request.dim, profile.dim)
         records = tuning.tuning_records(request.results, self.dataset, self.profile_name)
-        versions = {_portable_name(mixer): _version(mixer) for mixer in self.mixers}
+        versions = {_portable_name(mixer): version_of(mixer) for mixer in self.mixers}
         return [
             r
             for r in records
@@ -316,8 +317,8 @@ class Plan:
         trial = Trial(
             kind=kind,
             mixer=_portable_name(mixer),
-            mixer_source=_source(mixer),
-            mixer_version=_version(mixer),
+            mixer_source=source_of(mixer),
+            mixer_version=version_of(mixer),
             recipe_version=RECIPE_VERSION,
             dataset=self.dataset,
             dataset_source=self.dataset_source,
@@ -348,7 +349,7 @@ def check_that_it_builds(mixer: str, dim: int, depth: int, grid: tuple[int, int]
             create_mixer(spec, dim, grid)
 
 
-def _source(mixer: str) -> str | None:
+def source_of(mixer: str) -> str | None:
     """The hash of a plug-in's source; of several plug-ins in one net, of their hashes."""
     sources = [entry.source for entry in map(mixer_entry, mixers_in(mixer)) if entry.source]
     if len(sources) > 1:
@@ -356,7 +357,7 @@ def _source(mixer: str) -> str | None:
     return sources[0] if sources else None
 
 
-def _version(mixer: str) -> int:
+def version_of(mixer: str) -> int:
     """That of the mixer; of a net with several it grows whenever one of theirs does."""
     return 1 + sum(mixer_entry(part).cls.version - 1 for part in mixers_in(mixer))
 
@@ -374,7 +375,8 @@ def _device(asked: str | None) -> str:
     if asked is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if asked == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device is cuda, but PyTorch sees no GPU here; use DEVICE=cpu, or leave it out")
+        other = called.option("device", "cpu")
+        raise UserError(f"--device is cuda, but PyTorch sees no GPU here; use {other}, or leave it out")
     return asked
 
 

@@ -418,7 +418,9 @@ class Runner:
         except TimedOut as error:
             if left_s is not None and (self.timeout_s is None or left_s <= self.timeout_s):
                 return Measured(LEFT, str(error))
-            return Measured("timeout", f"{error}; --timeout allows more, RETRY=failed goes on from the last checkpoint")
+            return Measured(
+                "timeout", f"{error}; --timeout allows more; tried again, it goes on from the last checkpoint"
+            )
         except Crashed as error:
             if "SIGKILL" in str(error) and kernel_oom_kills() > kills:
                 asked = training_step_bytes(trial)

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import nn
 from tqdm import tqdm
@@ -31,6 +30,7 @@ from benchmarks.contract.trial import ADDED, RESULTS_VERSION, Trial
 from benchmarks.measure.memory import predict_peak_bytes
 from benchmarks.measure.step import Capture, EvaluationPass, Graph, TrainingStep, compiled_blocks, cuda_graph
 from benchmarks.measure.training_step import training_step
+from benchmarks.measure.weights import save_weights
 from benchmarks.tasks.task import Augmenter, Data, batches, task_of
 from mixers import MixerNet
 
@@ -92,8 +92,9 @@ def train(
 ) -> Outcome:
     """Trains, going on from `checkpoint` where that exists, and evaluates on the test split, once.
 
-    Leaves the final weights beside the checkpoint as `.safetensors`. A tuning trial does neither: what is chosen from
-    it is chosen on held-out images. A checkpoint that cannot be read is set aside.
+    Leaves the final weights beside the checkpoint as `.safetensors`, with what is needed to build the net. A tuning
+    trial does neither: what is chosen from it is chosen on held-out images. A checkpoint that cannot be read is set
+    aside.
 
     Args:
         trial: what to train.
@@ -177,9 +178,7 @@ def train(
     if trial.kind == "accuracy":
         test = data.read_test()
         test_scores, predictions = task.scores(forward(test.inputs), test.targets)
-        weights = {name: tensor.contiguous().cpu() for name, tensor in net.state_dict().items()}
-        with atomic_write(checkpoint.with_suffix(".safetensors")) as file:
-            file.write(safetensors.torch.save(weights))
+        save_weights(checkpoint.with_suffix(".safetensors"), net, trial, getattr(augment, "info", task.info))
     metrics = {
         **{f"test_{name}": value for name, value in test_scores.items()},
         "val_top1_percent": history[-1]["val_top1_percent"],

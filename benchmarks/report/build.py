@@ -12,12 +12,16 @@ from benchmarks.contract.trial import CHOICES
 from benchmarks.report.claim_parts import Evidence
 from benchmarks.report.convergence_files import page_sections, write_convergence, write_settled
 from benchmarks.report.frame import results_frame, split_groups
+from benchmarks.report.latex import latex_files
 from benchmarks.report.page import Group, write_page
 from benchmarks.report.plots import make_plots
 from benchmarks.report.table_files import table_files
 from benchmarks.report.verdicts import judge_groups, write_verdicts
 
-OWNED = {"tables": (".csv", ".md"), "plots": (".png", ".svg")}  # what this report writes, and so what it may delete
+OWNED = {
+    "tables": (".csv", ".md", ".tex"),
+    "plots": (".png", ".svg"),
+}  # what this report writes, and so what it may delete
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +59,7 @@ def make_report(results: Path) -> Report:
         for name, group in split_groups(frame).items():
             evidence.append(Evidence(group, results))
             tables, written = table_files(group, results / "tables" / name, evidence[-1].sample)
+            written += latex_files(tables, group, results / "tables" / name, evidence[-1].sample)
             paths += written + make_plots(tables, group, results / "plots" / name)
             paths += write_convergence(evidence[-1], results / "tables" / name, results / "plots" / name)
             groups.append(Group(name, group, tables, evidence[-1].sample, judge_groups(evidence[-1:])))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.contract import called
 from benchmarks.contract.chosen_nets import CHOSEN, ChosenNets
 from benchmarks.contract.datasets import is_own
 from benchmarks.contract.errors import UserError
@@ -47,7 +48,8 @@ def results_frame(folder: Path | str) -> pd.DataFrame:
     """
     records = load_records(Path(folder))
     if not records:
-        raise UserError(f"{folder} holds no records yet; type `make bench-all`, or `make train MIXER=dct` for one run")
+        everything, one = called.command("bench-all"), called.command("train", mixer="dct")
+        raise UserError(f"{folder} holds no records yet; type `{everything}`, or `{one}` for one run")
     return records_frame(records)
 
 

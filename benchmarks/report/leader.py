@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from benchmarks.contract import called
 from benchmarks.report.frame import plain
 from benchmarks.report.paired import Sample, compared_with
 from benchmarks.report.text import clean, listing, span_of
@@ -14,7 +15,7 @@ from benchmarks.report.text import clean, listing, span_of
 NO_MIXING = "conv1x1"
 LOWER, LIKELY_LOWER = "lower", "likely lower"  # as `paired.verdict` says it
 CLEAR, LIKELY, SHARED, OPEN, ALONE = "clear", "likely", "shared", "open", "alone"
-WHAT_SETTLES = "more seeds would tell (SEED=0,1,2,3,4,5,6,7), or longer training (PROFILE=full)"
+MORE_SEEDS, LONGER = ("seed", "0,1,2,3,4,5,6,7"), ("profile", "full")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,12 @@ def leader(sample: Sample, rows: Sequence[pd.Series]) -> Leader | None:
     return Leader(str(best["label"]), outcome, level, n)
 
 
+def what_settles(how: str) -> str:
+    """What to type where nothing is settled: in the words of make in files, in the reader's on a terminal."""
+    seeds, longer = called.option(*MORE_SEEDS, how), called.option(*LONGER, how)
+    return f"more seeds would tell ({seeds}), or longer training ({longer})"
+
+
 def leader_text(found: Leader) -> str:
     """ "attention", "likely attention", "dct or linear: too small to tell which, ...", "too small to tell, ..."."""
     name = clean(found.label)
@@ -74,4 +81,6 @@ def leader_text(found: Leader) -> str:
         return f"likely {name}"
     if found.outcome == SHARED:
         return f"{name} or {listing(found.level)}: too small to tell which, n = {seeds}"
-    return f"too small to tell, n = {seeds}: {listing(found.level)} not clearly below {name}; {WHAT_SETTLES}"
+    return (
+        f"too small to tell, n = {seeds}: {listing(found.level)} not clearly below {name}; {what_settles(called.MAKE)}"
+    )

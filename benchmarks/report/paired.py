@@ -87,11 +87,11 @@ class Sample:
 
     Args:
         frame: records of one data set, profile and machine.
-        results: the folder, or folders, that they were read from.
+        results: the folder, or folders, that they were read from; or the answers themselves, by id.
     """
 
-    def __init__(self, frame: pd.DataFrame, results: Folders) -> None:
-        self.correct = correct_answers(frame, results)
+    def __init__(self, frame: pd.DataFrame, results: Folders | dict[str, NDArray[np.bool_]]) -> None:
+        self.correct = results if isinstance(results, dict) else correct_answers(frame, results)
         trained = frame[(frame["kind"] == "accuracy") & frame["status"].isin(("ok", *FAILED))][RUN_COLUMNS]
         runs = [_runs(found) for _, found in trained.groupby(["label", *ACCURACY_SETTING], dropna=False, sort=False)]
         self.runs = [one for one in runs if one.top1]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.contract import called
 from benchmarks.report.frame import plain
+from benchmarks.report.leader import what_settles
 from benchmarks.report.page import Group
 from benchmarks.report.page_answers import answers, beside, main_rows, mean_with_interval
 from benchmarks.report.tables import withheld
@@ -43,7 +45,8 @@ def ranking(group: Group) -> list[str]:
     first = rows.iloc[0]
     setting = f"{first['dataset']}, {first['image_size']} px, patch {first['patch_size']} px"
     best = answers(group.sample, dict(group.tables), group.frame, group.verdicts)[0]
-    return [f"{setting}; {span_of([int(n) for n in rows['n']], 'seed')}:", *lines, f"{best.question} {best.lines[0]}"]
+    answer = best.lines[0].replace(what_settles(called.MAKE), what_settles(called.way()))
+    return [f"{setting}; {span_of([int(n) for n in rows['n']], 'seed')}:", *lines, f"{best.question} {answer}"]
 
 
 def groups_of(groups: Sequence[Group], ids: set[str]) -> list[Group]:

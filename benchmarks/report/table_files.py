@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -106,10 +107,31 @@ def table_files(frame: pd.DataFrame, folder: Path, sample: Sample) -> tuple[dict
     return tables, paths
 
 
+@dataclasses.dataclass(frozen=True)
+class View:
+    """One table as people read it: texts as they are, cells in Markdown, the first `left` columns text."""
+
+    title: str
+    source: str  # data set, machine, counts
+    shared: str  # what all rows have in common
+    note: str
+    header: list[str]
+    body: list[list[str]]
+    left: int
+
+
 def people(name: str, table: pd.DataFrame, frame: pd.DataFrame) -> str:
     """One table in Markdown: a title, a caption with what all rows share, the rows."""
+    view = view_of(name, table, caption(name, frame))
+    lines = "\n".join(markdown(line) for line in (view.source, view.shared, view.note) if line)
+    return f"# {view.title}\n\n{lines}\n\n{markdown_table(view.header, view.body, view.left)}"
+
+
+def view_of(name: str, table: pd.DataFrame, source: str) -> View:
+    """What VIEWS says of some rows of the table with this name; `source` as `caption` says it."""
     title, fields, text_cells, number_cells, note = VIEWS[name]
-    fields = [f for f in fields if f in without_usual(table)]
+    known = without_usual(table)
+    fields = [f for f in fields if f in known]
     rows: list[Row] = [{str(k): plain(v) for k, v in row.items()} for row in table.to_dict("records")]
     if name == "latency" and table["compiled"].nunique() > 1:
         rows = beside_compiled(rows)
@@ -125,12 +147,14 @@ def people(name: str, table: pd.DataFrame, frame: pd.DataFrame) -> str:
         for f, text in zip([f for f in fields if f not in varying], shared, strict=True)
         if plain(table[f].iloc[0]) is not None
     ]
-    lines = [caption(name, frame), "All rows: " + "; ".join(shared) + "." if shared else "", note]
-    return (
-        f"# {title}\n\n"
-        + "\n".join(markdown(line) for line in lines if line)
-        + "\n\n"
-        + markdown_table(header, body, len(text_cells))
+    return View(
+        title,
+        source,
+        f"All rows: {'; '.join(shared)}." if shared else "",
+        note,
+        header,
+        body,
+        len(text_cells),
     )
 
 

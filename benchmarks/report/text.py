@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from collections.abc import Sequence
@@ -110,6 +111,11 @@ def markdown(text: Any) -> str:
     escaped = re.sub(r"([\\`*|\[\]$~#])", r"\\\1", clean(text))
     escaped = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", escaped)
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def unmarked(text: str) -> str:
+    """The text that `markdown` made this of."""
+    return html.unescape(re.sub(r"\\([\\`*|\[\]$~#_])", r"\1", text))
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:

@@ -23,6 +23,7 @@ import filelock
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
 
 CACHE_VERSION = 1  # raised by whoever changes what is made of a picture
@@ -133,8 +134,8 @@ def make_cache(
             return Cache(folder, meta)
     except OSError as error:
         raise UserError(
-            f"decoded images cannot be kept in {folder.parent} ({error.strerror or error}); type DATA_DIR= with a "
-            "folder that can be written"
+            f"decoded images cannot be kept in {folder.parent} ({error.strerror or error}); type "
+            f"{called.option('data_dir')} with a folder that can be written"
         ) from error
 
 
@@ -151,7 +152,7 @@ def _refuse_without_room(folder: Path, needed: int) -> None:
     if needed > free:
         raise UserError(
             f"the decoded images take {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free in {folder}; type "
-            "DATA_DIR= with a folder on a larger disk, or a smaller IMAGE_SIZE="
+            f"{called.option('data_dir')} with a folder on a larger disk, or a smaller {called.option('image_size')}"
         )
 
 

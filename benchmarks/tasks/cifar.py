@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
 
 CONNECT_TIMEOUT_S = 10
@@ -98,7 +99,6 @@ class Cifar:
         return SourceFile(source.filename, source.tgz_md5, "md5")
 
 
-WHAT_TO_TYPE = "type DATA_DIR=... for the folder that holds it, or DATASET=mosaics, which needs no files"
 PIXELS = 3 * 32 * 32
 RECORD_BYTES = 2 + PIXELS  # coarse label, fine label, then the pixels, channel first
 BINARY_FOLDER = "cifar-100-binary"
@@ -155,6 +155,12 @@ CIFARS = {
 }
 
 
+def what_to_type() -> str:
+    """What helps where the files of a data set are not there."""
+    other = called.option("dataset", "mosaics")
+    return f"type {called.option('data_dir', '...')} for the folder that holds it, or {other}, which needs no files"
+
+
 def find_cifar(dataset: str, data_dir: Path) -> tuple[Path, Layout]:
     """The folder that holds cifar100 or cifar10, and its layout; downloads where there is none.
 
@@ -174,7 +180,7 @@ def find_cifar(dataset: str, data_dir: Path) -> tuple[Path, Layout]:
             return folder / downloaded, cifar.layouts[downloaded]
     if data_dir.name in cifar.layouts:  # a download would go into a folder of that name within it
         names = " and ".join(file.name for file in cifar.layouts[data_dir.name].files.values())
-        raise UserError(f"no {names}, nor {archive.name}, in {data_dir}; {WHAT_TO_TYPE}")
+        raise UserError(f"no {names}, nor {archive.name}, in {data_dir}; {what_to_type()}")
     download(dataset, data_dir)
     return data_dir / downloaded, cifar.layouts[downloaded]
 
@@ -290,7 +296,7 @@ def download(dataset: str, data_dir: Path) -> None:
         how = f"unpacking {archive.name}" if unpack else "downloading it"
         raise UserError(
             f"no {cifar.title}: neither {'/ nor '.join(cifar.layouts)}/ is in {data_dir}, and {how} there "
-            f"failed ({' '.join(str(error).split()) or type(error).__name__}); {WHAT_TO_TYPE}"
+            f"failed ({' '.join(str(error).split()) or type(error).__name__}); {what_to_type()}"
         ) from error
 
 

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, printable
 from benchmarks.contract.record import cores, write_json
 from benchmarks.contract.trial import CHOICES
@@ -94,9 +95,10 @@ class Folder:
                 f"{self.path} has {', '.join(f'{p.name}/' for p in splits.values())} and no train/; {LAYOUT}"
             )
         if len(splits) == 1:
+            part = called.option("dataset", f"folder:{splits['train']}")
             raise UserError(
                 f"{self.path} has {splits['train'].name}/ and no test split; add test/ or val/ with the same classes, "
-                f"or type DATASET=folder:{splits['train']}, of which a part is then held out for the test"
+                f"or type {part}, of which a part is then held out for the test"
             )
         for child in set(children) - set(splits.values()):
             self.left_out[f"{child.name}/"] += 1
@@ -234,7 +236,8 @@ def _existing(path: Path) -> Path:
     try:
         if not path.is_dir():
             what = "a file" if path.exists() else "not there"
-            raise UserError(f"{path} is {what}; type DATASET=folder:PATH with the folder that holds your images")
+            wanted = called.option("dataset", "folder:PATH")
+            raise UserError(f"{path} is {what}; type {wanted} with the folder that holds your images")
         return path.resolve()
     except (OSError, RuntimeError) as error:
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error

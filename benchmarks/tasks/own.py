@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.contract import called
 from benchmarks.contract.datasets import TIMM_KINDS, DatasetInfo, add_found, facts_of, info_of
 from benchmarks.contract.errors import UserError, printable
 from benchmarks.contract.record import cores
@@ -84,7 +85,7 @@ def open_source(dataset: str, data_dir: Path) -> Source:
     if colon or dataset in data_plugins.entry_points():
         return data_plugins.PluginData(dataset, Path(data_dir).expanduser())
     if Path(dataset).expanduser().is_dir():
-        raise UserError(f"--dataset is {dataset!r}, a folder; type DATASET=folder:{dataset}")
+        raise UserError(f"--dataset is {dataset!r}, a folder; type {called.option('dataset', f'folder:{dataset}')}")
     facts_of(dataset)  # says what is known
     raise UserError(f"--dataset is {dataset!r}, of which nothing is known here")
 
@@ -124,9 +125,8 @@ def _indexed(source: Source, folder: Path) -> tuple[str, int]:
         mark_cache_folder(folder)
         return source.index(folder)
     except OSError as error:
-        raise UserError(
-            f"{folder} cannot be written ({error.strerror or error}); type DATA_DIR= with a folder that can"
-        ) from error
+        what = f"type {called.option('data_dir')} with a folder that can"
+        raise UserError(f"{folder} cannot be written ({error.strerror or error}); {what}") from error
 
 
 def divide(source: Source) -> Parts:

@@ -167,7 +167,11 @@ def task_of(trial: Trial) -> Task:
     Raises:
         UserError: nothing is known of the data set.
     """
-    info = info_of(trial.dataset)
+    return task_for(info_of(trial.dataset))
+
+
+def task_for(info: DatasetInfo) -> Task:
+    """The task of a data set of which these are the facts."""
     if info.task not in _TASKS:
         importlib.import_module(f"{__package__}.{info.task}")
     return _TASKS[info.task](info)

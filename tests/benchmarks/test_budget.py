@@ -304,7 +304,7 @@ def test_records_of_other_code_are_named_and_measured_again_where_that_is_asked_
     assert (
         len(measured) == 3 and "1 of the 3 records found are of other code than today's (mixer of dct)" in caplog.text
     )
-    assert "RETRY=changed" in caplog.text
+    assert "--retry changed" in caplog.text
     (checkpoint,) = (runner().checkpoints / f"{name_of(t)}.pt" for t in trials if t.mixer == "dct")
     checkpoint.touch()
     runner("changed").run(trials)

@@ -49,7 +49,7 @@ def refused(capsys, *arguments: str) -> str:
     ("arguments", "says"),
     [
         ("benchall", "Did you mean 'bench-all'?"),
-        ("train", "make train MIXER=fft_complex"),
+        ("train", "python -m benchmarks train --mixer fft_complex"),
         ("train --mixer fft_complx", "Did you mean 'fft_complex'?"),
         ("train --mixer attention(heads=3) --dim 8", "heads"),
         ("train --mixer attention(head=2)", "Did you mean 'heads'?"),
@@ -115,7 +115,7 @@ def test_cifar100_that_is_missing_or_damaged_is_told(capsys, tmp_path, monkeypat
 
     monkeypatch.setattr("urllib.request.urlopen", no_network)
     train = ["train", "--mixer", "dct", "--dataset", "cifar100", "--device", "cpu", "--results", str(tmp_path / "r")]
-    assert "DATASET=mosaics" in refused(capsys, *train, "--data-dir", str(tmp_path / "empty"))
+    assert "--dataset mosaics" in refused(capsys, *train, "--data-dir", str(tmp_path / "empty"))
     for content in (b"<html>", b"\0" * (50_000 * cifar.RECORD_BYTES)):
         folder = tmp_path / "bad" / "cifar-100-binary"
         folder.mkdir(parents=True, exist_ok=True)

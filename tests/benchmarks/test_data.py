@@ -178,7 +178,7 @@ def test_nothing_there_and_no_network_says_what_to_type(tmp_path, monkeypatch, c
         socket.setdefaulttimeout(None)
     message = str(caught.value)
     assert "\n" not in message
-    for part in ("cifar-100-binary", "cifar-100-python", str(tmp_path / "data"), "DATA_DIR=", "DATASET=mosaics"):
+    for part in ("cifar-100-binary", "cifar-100-python", str(tmp_path / "data"), "--data-dir", "--dataset mosaics"):
         assert part in message
     assert not list((tmp_path / "data").iterdir())
     assert capfd.readouterr() == ("", "")
@@ -262,7 +262,7 @@ def test_an_archive_that_lies_there_is_unpacked_and_nothing_downloaded(small, mo
 @pytest.mark.parametrize("name", ["cifar-100-python", "cifar-100-binary"])
 def test_an_empty_folder_of_the_official_name_is_not_filled_by_a_download(tmp_path, monkeypatch, name):
     monkeypatch.setattr(torchvision.datasets.utils, "download_url", lambda *args: pytest.fail("downloads"))
-    with pytest.raises(UserError, match=r"no train.* in .*DATA_DIR="):
+    with pytest.raises(UserError, match=r"no train.* in .*--data-dir"):
         load_data(trial("cifar100"), tmp_path / name, "cpu")
 
 

@@ -160,7 +160,7 @@ def test_what_is_not_there_is_refused(fields, message):
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match=r"sees no GPU.*DEVICE=cpu"):
+    with pytest.raises(UserError, match=r"sees no GPU.*--device cpu"):
         plan(device="cuda")
 
 

@@ -528,10 +528,10 @@ def test_load_results_is_a_row_a_record(results):
 
 
 def test_no_records_is_one_line_that_says_what_to_type(tmp_path):
-    with pytest.raises(UserError, match=r"make bench-all") as error:
+    with pytest.raises(UserError, match=r"benchmarks bench-all") as error:
         results_frame(tmp_path)
     assert "\n" not in str(error.value)
-    with pytest.raises(UserError, match=r"make bench-all"):
+    with pytest.raises(UserError, match=r"benchmarks bench-all"):
         write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

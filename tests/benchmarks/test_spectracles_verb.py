@@ -238,7 +238,7 @@ def test_missing_images_are_told_and_nothing_is_written(small, capsys, tmp_path,
         raise OSError("no route to host")
 
     monkeypatch.setattr("urllib.request.urlopen", no_network)
-    assert "DATA_DIR=" in refused(capsys, *command, "--data-dir", str(tmp_path / "empty"))
+    assert "--data-dir" in refused(capsys, *command, "--data-dir", str(tmp_path / "empty"))
     assert not list(results.iterdir())
 
 

@@ -159,7 +159,7 @@ def test_the_held_back_are_trained_after_the_choice_and_the_choice_stays(pretend
 def test_runs_that_fail_are_said_and_no_choice_is_made_of_nothing(pretended, monkeypatch, capsys):
     monkeypatch.setattr(PretendedRunner, "status", "diverged")
     assert transforms(pretended, "--seed", "0") == 1
-    assert "RETRY=failed" in capsys.readouterr().out
+    assert "--retry failed" in capsys.readouterr().out
     study = find_study(pretended)
     assert study is not None and study.choice is None
     rows = list(csv.DictReader((pretended / "transforms" / "transforms.csv").open()))

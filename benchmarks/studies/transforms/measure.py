@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import atomic_write, now
 from benchmarks.contract.status import write_plan
@@ -109,11 +110,13 @@ def _check_same(study: Study, trial: Trial, request: Request) -> None:
             there, wanted = study.setting.get(name), mine.get(name)
             raise UserError(
                 f"{request.results / FOLDER} holds a study with {name} {there!r}, this one has {wanted!r}; "
-                "type RESULTS=... for another folder"
+                f"type {called.option('results', '...')} for another folder"
             )
     if request.seed is not None and list(request.seed) != study.seeds:
         seeds = ",".join(map(str, study.seeds))
-        raise UserError(f"{request.results / FOLDER} holds a study of the seeds {seeds}; leave SEED out")
+        raise UserError(
+            f"{request.results / FOLDER} holds a study of the seeds {seeds}; leave {called.option('seed')} out"
+        )
 
 
 def _named(name: str, covariance: NDArray[np.float64], study: Study, results: Path) -> Member:

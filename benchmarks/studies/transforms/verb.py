@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, printable
 from benchmarks.ending import say_where
 from benchmarks.measure.budget import Budget, left_lines
@@ -73,7 +74,8 @@ def _say_before(own: Member) -> None:
     for name, value in own.predictors.items():
         print(f"{PREDICTORS[name].label}: {value:.4g}")
     if own.predicted is None:
-        print("no prediction: make transforms has not come to its choice here, and no such study is published")
+        study = called.command("transforms")
+        print(f"no prediction: {study} has not come to its choice here, and no such study is published")
     else:
         value, low, high = own.predicted
         print(f"predicted: {value:.1f} % test top-1, 95 % interval {low:.1f} to {high:.1f}", flush=True)
@@ -91,5 +93,5 @@ def _say(study: Study, trainer: Trainer, results: Path, own: Member | None) -> i
     print("\n".join([*lines, *left_lines(trainer.left)]))
     say_where(written)
     if failed:
-        print("to try the failed ones again, add RETRY=failed")
+        print(f"to try the failed ones again, add {called.option('retry', 'failed')}")
     return 1 if failed else 0
