@@ -55,7 +55,7 @@ def refused(capsys, *arguments: str) -> str:
         ("train --mixer attention(head=2)", "Did you mean 'heads'?"),
         ("train --mixer zzz*", "no mixer matches"),
         ("train --mixer nowhere.py:M", "there is no file"),
-        ("train --mixer dct --dataset mosaic", "Did you mean 'mosaics'?"),
+        ("train --mixer dct --dataset cifra100", "Did you mean 'cifar100'?"),
         ("train --mixer dct --profile fast", "allowed: quick, full"),
         ("train --mixer dct --epoch 3", "Did you mean '--epochs'?"),
         ("train --BATCH_SIZE=3", "Did you mean '--batch-size'?"),

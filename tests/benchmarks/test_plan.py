@@ -150,7 +150,7 @@ def test_wildcards_and_lists_name_each_mixer_once():
         ({"mixer": "nowhere.py:Mine"}, "there is no file"),
         ({"mixer": "nowhere:Mine"}, "cannot be loaded"),
         ({"profile": "quik"}, "Did you mean 'quick'"),
-        ({"dataset": "mosaic"}, "Did you mean 'mosaics'"),
+        ({"dataset": "cifra100"}, "Did you mean 'cifar100'"),
         ({"device": "gpu"}, "allowed: cpu, cuda"),
     ],
 )

@@ -217,7 +217,7 @@ def test_missing_keys_are_named():
     ("field", "value", "hint"),
     [
         ("kind", "accurracy", "accuracy"),
-        ("dataset", "mosaic", "mosaics"),
+        ("dataset", "cifra100", "cifar100"),
         ("profile", "quik", "quick"),
         ("match", "flop", "flops"),
         ("norm", "tokens", "token"),

@@ -130,7 +130,7 @@ BAD_VALUES = {
     "--train-images": ["1", "-5", "x", "1e9", "99999999999"],
     "--threads": ["0", "-1", "x", "100000"],
     "--rounds": ["0", "-1", "x", "5000"],
-    "--dataset": ["cifar10", "", "CIFAR100", "../x"],
+    "--dataset": ["cifra10", "", "CIFAR100", "../x"],
     "--profile": ["fast", "", "QUICK"],
     "--match": ["size", "", "flop"],
     "--norm": ["batch", "", "none"],
