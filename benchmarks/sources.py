@@ -27,11 +27,13 @@ ROOT = Path(__file__).resolve().parent.parent
 EQUAL_FILE = Path(__file__).with_name("equal_sources.json")
 NET = ("mixers.backbone", "MixerNet")
 MEASURES = {  # by kind of trial: where measuring begins
-    "accuracy": (("benchmarks.measure.train", "train"), ("benchmarks.tasks.images", "load_data")),
-    "tuning": (("benchmarks.measure.train", "train"), ("benchmarks.tasks.images", "load_data")),
-    "cost": (("benchmarks.measure.cost", "measure_cost"),),
-    "latency": (("benchmarks.measure.latency", "measure_latency"), ("benchmarks.measure.latency_items", "*")),
+    "accuracy": ("benchmarks.measure.train", "train"),
+    "tuning": ("benchmarks.measure.train", "train"),
+    "cost": ("benchmarks.measure.cost", "measure_cost"),
+    "latency": ("benchmarks.measure.latency", "measure_latency"),
 }
+TIMED = ("benchmarks.measure.latency_items", "*")  # which a latency trial's process loads as a script
+OF_TASK = {"cost": ("net", "example", "loss"), "latency": ("net", "example")}  # of others all of it; by kind
 # what carries names, files and errors, and computes no result
 LEFT_OUT = {"mixers.registry", "mixers.blocks", "mixers.timm_models", "mixers.register_with_timm"}
 LEFT_OUT |= {f"benchmarks.contract.{name}" for name in ("errors", "record", "schema", "trial")}
@@ -54,8 +56,18 @@ def sources_of(trial: Trial) -> dict[str, str]:
     return {
         "mixer": _hash_of(places, "mixers", trial.mixer_source or ""),
         "net": _hash_of((NET,), "mixers"),
-        "task": _hash_of(MEASURES[trial.kind], "benchmarks"),
+        "task": _hash_of(_task_places(trial), "benchmarks"),
     }
+
+
+def _task_places(trial: Trial) -> tuple[Place, ...]:
+    """Where the code begins that measures a trial, and where that of its task does."""
+    from benchmarks.tasks.task import task_of
+
+    task = type(task_of(trial))
+    names = [f"{task.__qualname__}.{name}" for name in OF_TASK.get(trial.kind, ())] or [task.__qualname__]
+    timed = [TIMED] if trial.kind == "latency" else []
+    return MEASURES[trial.kind], *timed, *((task.__module__, name) for name in names)
 
 
 def changed_parts(then: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:
@@ -117,7 +129,7 @@ def _hash_of(places: tuple[Place, ...], package: str, more: str = "") -> str:
         if code is None:
             continue
         whole = name == "*" or code.registers
-        for own in code.definitions if whole else [name]:
+        for own in [every for every in code.definitions if "." not in every] if whole else [name]:
             if own in code.definitions:
                 text, names = code.definitions[own]
                 texts.add(text)
@@ -133,7 +145,7 @@ def _hash_of(places: tuple[Place, ...], package: str, more: str = "") -> str:
 class _Code:
     """One module."""
 
-    definitions: dict[str, tuple[str, frozenset[str]]]  # name -> its text, and the names in it
+    definitions: dict[str, tuple[str, frozenset[str]]]  # name, or Class.method -> its text, and the names in it
     imports: dict[str, Place]
     rest: str  # what runs when it is imported, imports aside
     registers: bool  # it does something then, so that its parts may be reached in ways that no name shows
@@ -155,17 +167,27 @@ def _code(module: str) -> _Code | None:
     for node in ast.walk(tree):
         imports |= dict(_imported(node))
     for node in tree.body:
-        first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-        own = "\n".join(line for line in lines[first - 1 : node.end_lineno] if line)
-        names = frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+        own, names = _text_and_names(node, lines)
         defined = _defined(node)
         for name in defined:
             before = definitions.get(name, ("", frozenset()))
             definitions[name] = before[0] + own, before[1] | names
+        if isinstance(node, ast.ClassDef):
+            definitions |= {f"{node.name}.{m.name}": _text_and_names(m, lines) for m in _methods(node)}
         if not defined and not isinstance(node, ast.Import | ast.ImportFrom) and own:
             rest.append(own)
             registers = True
     return _Code(definitions, imports, "\n".join(rest), registers)
+
+
+def _text_and_names(node: ast.stmt, lines: list[str]) -> tuple[str, frozenset[str]]:
+    first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+    own = "\n".join(line for line in lines[first - 1 : node.end_lineno] if line)
+    return own, frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+
+
+def _methods(node: ast.ClassDef) -> list[ast.FunctionDef]:
+    return [part for part in node.body if isinstance(part, ast.FunctionDef)]
 
 
 def _defined(node: ast.stmt) -> list[str]:

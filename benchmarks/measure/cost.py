@@ -42,7 +42,9 @@ def measure_cost(trial: Trial) -> dict[str, Any]:
             net(inputs)
 
     def step() -> None:
-        training_step(net, task.loss, inputs, targets, optimizer, functools.partial(autocast, trial))
+        training_step(
+            net, task.loss, inputs, targets, optimizer, functools.partial(autocast, trial), clip_norm=trial.clip_norm
+        )
         net.zero_grad()  # on a GPU the second step is measured, and what is left of the first is subtracted
 
     alive = [inputs, targets, *net.parameters(), *net.buffers()]

@@ -222,7 +222,7 @@ def train_net(run: Run, net: nn.Module, images: Tensor, labels: Tensor, augment:
         schedule = list(batches(len(labels), trial.batch_size, order, trial.device))
         for step, index in enumerate(schedule):
             inputs = augment.prepare(images[index])
-            loss = training_step(net, loss_of, inputs, labels[index], optimizer, clip_norm=None)
+            loss = training_step(net, loss_of, inputs, labels[index], optimizer)
             loss_sum += loss * len(index)
             seen += len(index)
             last = step == len(schedule) - 1

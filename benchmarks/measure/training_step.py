@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-CLIP_NORM = 1.0  # of the gradient of all parameters together
-
 
 def no_part(name: str) -> AbstractContextManager[object]:
     """Marks nothing."""
@@ -26,7 +24,7 @@ def training_step(
     autocast: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
     *,
     forward: Callable[[Tensor], Tensor] | None = None,
-    clip_norm: float | None = CLIP_NORM,
+    clip_norm: float | None = None,
     part: Callable[[str], AbstractContextManager[object]] = no_part,
 ) -> Tensor:
     """Forward and loss under autocast, backward, clipping and the optimizer.
@@ -53,6 +51,7 @@ def training_step(
             output = (forward or net)(inputs)
         with part("loss"):
             loss = loss_of(output, targets)
+            del output  # its memory is free in the backward pass, where the loss does not need it
     with part("backward"):
         loss.backward()
     if optimizer is not None:

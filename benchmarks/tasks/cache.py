@@ -88,7 +88,7 @@ def find_cache(folder: Path, source: str, every_block: bool = True) -> Cache | N
         if (meta.version, meta.source) != (CACHE_VERSION, source):
             return None
         return Cache(folder, meta) if all(_is_whole(folder, meta, part, every_block) for part in PARTS) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import logging
 import re
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -94,15 +95,9 @@ def find_own(dataset: str, data_dir: Path) -> DatasetInfo:
     Raises:
         UserError: there is none, or it cannot be trained on.
     """
-    source, folder = open_source(dataset, data_dir), cache_folder(data_dir)
+    source = open_source(dataset, data_dir)
     parts = divide(source)
-    try:
-        mark_cache_folder(folder)
-        fingerprint, side = source.index(folder)
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be written ({error.strerror or error}); type DATA_DIR= with a folder that can"
-        ) from error
+    fingerprint, side = _indexed(source, cache_folder(data_dir))
     if source.note:
         log.warning("%s", printable(source.note))
     counts = {part: len(images) for part, (_, images) in parts.items()}
@@ -122,6 +117,16 @@ def find_own(dataset: str, data_dir: Path) -> DatasetInfo:
             source=fingerprint,
         )
     )
+
+
+def _indexed(source: Source, folder: Path) -> tuple[str, int]:
+    try:
+        mark_cache_folder(folder)
+        return source.index(folder)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written ({error.strerror or error}); type DATA_DIR= with a folder that can"
+        ) from error
 
 
 def divide(source: Source) -> Parts:
@@ -205,7 +210,7 @@ def cache_of(trial: Trial, data_dir: Path) -> Cache:
         log.debug("%s: decoded images in %s", info.name, folder)
         return found
     source = open_source(info.origin, data_dir)
-    if trial.dataset_source not in (None, info.source) or source.index(cache_folder(data_dir))[0] != info.source:
+    if trial.dataset_source not in (None, info.source) or _indexed(source, cache_folder(data_dir))[0] != info.source:
         raise UserError(f"{info.name} has changed since this run began; start it again, and it is another data set")
     parts = divide(source)
     labels = {part: source.labels[split][indices] for part, (split, indices) in parts.items()}
@@ -252,7 +257,8 @@ def _decoded(source: Source, parts: Parts, size: tuple[int, int]) -> Iterator[tu
 def _in_order(pictures: Iterable[tuple[str, Reader]], size: tuple[int, int]) -> Iterator[Pixels | str]:
     """The pictures, and of those that cannot be read the name and why."""
     waiting: deque[Future[Pixels | str]] = deque()
-    with ThreadPoolExecutor(cores()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(cores()) as pool:
+        warnings.simplefilter("ignore")  # of tags that Pillow cannot read
         for name, read in pictures:
             waiting.append(pool.submit(_read, name, read, size))
             if len(waiting) > IN_FLIGHT * cores():

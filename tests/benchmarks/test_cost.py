@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.cost import measure_cost
 from benchmarks.measure.flops import count_flops
 from benchmarks.measure.match import match_ratio
+from benchmarks.measure.memory import peak_bytes
 from benchmarks.measure.plan import Plan, Request
+from benchmarks.tasks.task import build_net
 from mixers import Mixer, MixerNet, UnsupportedSize, create_mixer, list_mixers
 
 TINY = {"kind": "cost", "dataset": "constellations", "dim": 8, "depth": 1, "batch_size": 4}
@@ -65,6 +68,24 @@ def test_metrics_of_a_net(name):
     parameter_bytes = 4 * metrics["params"]
     assert parameter_bytes < metrics["forward_peak_bytes"] < metrics["train_peak_bytes"]
     assert metrics["train_peak_bytes"] > 4 * parameter_bytes  # gradients and both moments of AdamW
+
+
+def test_the_peak_is_that_of_a_step_written_out():
+    """The logits are gone in the backward pass, as where nothing holds them."""
+    trial = Trial(
+        kind="cost", dataset="cifar100", mixer="dct", image_size=8, patch_size=2, dim=8, depth=2, batch_size=64
+    )
+    net = build_net(trial)
+    images, labels = torch.randn(64, 3, 8, 8), torch.zeros(64, dtype=torch.int64)
+    optimizer = torch.optim.AdamW(net.parameters(), fused=True)
+
+    def step() -> None:
+        loss = F.cross_entropy(net(images), labels)
+        loss.backward()
+        optimizer.step()
+
+    alive = [images, labels, *net.parameters(), *net.buffers()]
+    assert measure_cost(trial)["train_peak_bytes"] == peak_bytes(step, alive, "cpu")
 
 
 @pytest.mark.parametrize("match", ["params", "flops"])

@@ -73,10 +73,25 @@ def test_a_hash_changes_with_the_code_that_a_result_rests_on_and_with_no_other(c
     assert tuple(changed_parts(before, sources_of(trial()))) == wanted
 
 
+KINDS = ("accuracy", "tuning", "cost", "latency")
+TASK_EDITS = (
+    ("tasks/augment.py", "def normalise(", "def  normalise(", ("accuracy", "tuning")),
+    ("tasks/images.py", "            depth=trial.depth,\n", "            depth=(trial.depth),\n", KINDS),
+    ("measure/training_step.py", "loss.backward()", "(loss).backward()", ("accuracy", "tuning", "cost")),
+)
+
+
+def test_a_kind_of_trial_rests_on_what_it_uses_of_its_task(checkout) -> None:
+    for file, old, new, kinds in TASK_EDITS:
+        before = {kind: sources_of(trial(kind=kind))["task"] for kind in KINDS}
+        edit(checkout / "benchmarks" / file, old, new)
+        assert tuple(kind for kind in KINDS if sources_of(trial(kind=kind))["task"] != before[kind]) == kinds
+
+
 def test_mixers_of_different_code_have_different_hashes_and_kinds_different_tasks() -> None:
     hashes = {name: sources_of(trial(name))["mixer"] for name in list_mixers()}
     assert len(set(hashes.values())) == len(hashes)
-    tasks = {kind: sources_of(trial(kind=kind))["task"] for kind in ("accuracy", "tuning", "cost", "latency")}
+    tasks = {kind: sources_of(trial(kind=kind))["task"] for kind in KINDS}
     assert tasks["accuracy"] == tasks["tuning"] and len(set(tasks.values())) == 3
     assert sources_of(trial("hybrid_top"))["mixer"] not in hashes.values()
 

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from benchmarks import cli
+from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.record import Record, content_of, environment, machine_key
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.validate import validate
+from benchmarks.report.load import load_results
+from benchmarks.report.predictions import correct_answers
 from benchmarks.tasks.images import labels_of_test as labels_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,6 +107,20 @@ def test_every_problem_is_a_line(results, capsys, damage, says):
     *lines, last = capsys.readouterr().out.splitlines()
     assert any(says in line for line in lines), lines
     assert last.endswith(f"{len(lines)} problems") and all(line.startswith("records/") for line in lines)
+
+
+def test_predictions_among_more_than_256_classes_are_wider(results, monkeypatch):
+    info = dataclasses.replace(DATASETS["constellations"], num_classes=300)
+    monkeypatch.setitem(DATASETS, "constellations", info)
+    path = accuracy(results).with_suffix(".npy")
+    (problem,) = validate(results, results)[1]
+    assert "has uint8 of shape (2000,); expected uint16 of shape (2000,)" in problem
+    truth = labels_of(results, "constellations", (16, 16))
+    np.save(
+        path, np.where(np.arange(2000) % 10 < 4, truth, truth + 256).astype(np.uint16)
+    )  # the same in their low byte
+    assert validate(results, results)[1] == []
+    assert correct_answers(load_results(results), results)[TRIAL.id()].mean() == pytest.approx(0.4)
 
 
 def test_a_folder_that_is_none_or_empty_is_a_mistake(tmp_path, capsys):

@@ -1,0 +1,128 @@
+"""What timm reads under its own names, from files of each kind that are made here."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import socket
+import struct
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from own_images import make_folder
+from PIL import Image
+
+from benchmarks.contract import datasets
+from benchmarks.contract.errors import UserError
+from benchmarks.measure.plan import Plan, Request
+from benchmarks.tasks.own import find_own
+from benchmarks.tasks.task import load_data
+
+SMALL = dict(mixer="conv1x1", profile="quick", device="cpu", dim=8, depth=1, threads=1, seed=(0,))
+
+
+@pytest.fixture(autouse=True)
+def nothing_found_and_no_network(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("network unreachable")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(datasets, "_FOUND", {})
+
+
+def write_idx(folder: Path, prefix: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels in the format of MNIST."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images = np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    labels = (np.arange(count) % 10).astype(np.uint8)
+    header = struct.pack(">IIII", 0x803, count, 28, 28)
+    (folder / f"{prefix}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+    (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, count) + labels.tobytes())
+    return images, labels
+
+
+def test_fashion_mnist_as_torchvision_lays_it_out(tmp_path):
+    raw = tmp_path / "FashionMNIST" / "raw"
+    write_idx(raw, "train", 40)
+    images, labels = write_idx(raw, "t10k", 20)
+    request = Request(dataset="torch/fashion_mnist", data_dir=tmp_path, image_size=(28,), **SMALL)
+    (trial,) = Plan(request).accuracy(all_seeds=False)
+    data, info = load_data(trial, tmp_path, "cpu"), datasets.info_of(trial.dataset)
+    assert (trial.dataset, info.classes[8], info.native_size) == ("torch/fashion_mnist", "Bag", 28)
+    assert (len(data.train.targets), len(data.val.targets)) == (30, 10)
+    test = data.read_test()
+    assert torch.equal(test.inputs, torch.from_numpy(images)[:, None].expand(-1, 3, -1, -1))
+    assert test.targets.tolist() == labels.tolist()
+
+
+def test_characters_are_not_mirrored(tmp_path):
+    for prefix in ("train", "t10k"):
+        write_idx(tmp_path / "MNIST" / "raw", prefix, 40)
+    assert find_own("torch/mnist", tmp_path).augment_levels == ("none",)
+
+
+def test_what_is_not_there_and_cannot_be_downloaded_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"torch/mnist is not in .*, and cannot be had \(RuntimeError"):
+        find_own("torch/mnist", tmp_path)
+    with pytest.raises(UserError, match=r"timm knows no torch/mnits \(Unknown torchvision dataset mnits\)"):
+        find_own("torch/mnits", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "install"), [("tfds", "tensorflow-datasets"), ("wds", "webdataset"), ("hfds", "datasets")]
+)
+def test_a_missing_package_is_named(tmp_path, monkeypatch, kind, install):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        UserError, match=rf"{kind}/x needs a package that is not installed; type: pip install .*{install}$"
+    ):
+        find_own(f"{kind}/x", tmp_path)
+
+
+def write_shards(folder: Path, counts: dict[str, int]) -> None:
+    """WebDataset shards, one a split, with the info file that timm looks for."""
+    folder.mkdir(parents=True)
+    splits = {}
+    for split, count in counts.items():
+        with tarfile.open(folder / f"{split}-0.tar", "w") as tar:
+            for i in range(count):
+                file = io.BytesIO()
+                Image.new("RGB", (20, 16), (10 * i, 0, 100 * (i % 2))).save(file, "JPEG")
+                for ending, content in (("jpg", file.getvalue()), ("cls", str(i % 2).encode())):
+                    member = tarfile.TarInfo(f"{i:03d}.{ending}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+        splits[split] = dict(name=split, num_samples=count, filenames=[f"{split}-0.tar"], shard_lengths=[count])
+    (folder / "_info.json").write_text(json.dumps({"splits": splits}))
+
+
+@pytest.mark.parametrize(
+    "splits", [{"train": 10, "validation": 4}, {"train": 10, "validation": 4, "test": 6}, {"train": 10}]
+)
+def test_shards_of_webdataset(tmp_path, splits):
+    pytest.importorskip("webdataset")
+    write_shards(tmp_path / "pets", splits)
+    info = find_own("wds/pets", tmp_path)
+    test = splits.get("test", splits.get("validation", 2))
+    val = 4 if "test" in splits else 2
+    assert (info.name, info.num_classes, info.native_size) == ("wds/pets", 2, 16)
+    assert (info.test_images, info.val_images) == (test, val)
+    (trial,) = Plan(Request(dataset="wds/pets", data_dir=tmp_path, **SMALL)).accuracy(all_seeds=False)
+    images, labels = load_data(trial, tmp_path, "cpu").train
+    assert torch.equal((images[:, 2].double().mean((1, 2)) > 50).long(), labels)
+
+
+def test_a_folder_as_hugging_face_reads_it(tmp_path, monkeypatch):
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for split in ("train", "test"):
+        make_folder(tmp_path / "pets" / split, {"cat": 5, "dog": 5})
+    info = find_own(f"hfds/{tmp_path}/pets", tmp_path / "data")
+    assert (info.name, info.classes) == ("hfds/pets", ("cat", "dog"))
+    assert (info.train_images, info.val_images, info.test_images) == (8, 2, 10)
+    assert find_own(f"hfds/{tmp_path}/pets", tmp_path / "data").source == info.source
