@@ -240,6 +240,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from benchmarks.measure.trained import load_net
 
     _only(options, ("net", "mixer", "dataset", "data_dir", "results", "device", "seed", "epochs", "out"))
+    _take_lists_of(options, ("seed",))
     if options.net is None:
         raise UserError("evaluate needs a trained net, by mixer or id: make evaluate NET=dct DATASET=folder:PATH")
     if options.seed is not None and len(options.seed) > 1:
@@ -374,11 +375,11 @@ def spectracles(options: argparse.Namespace) -> int:
         raise UserError("spectracles has no use for --retry changed; --retry failed tries failed runs again")
     runs = plan_runs(_request(options))
     make_results_folder(options.results)
-    _leave_config(options)
     _log_to_stdout()
     entries: list[dict[str, Any]] = []
     for entries in measure(runs, options.results, options.data_dir, retry=options.retry == "failed"):
         written = write_tables(options.results, entries)
+        _leave_config(options)
     print(f"written to {' and '.join(map(str, written))}")
     wanted = [run.settings() for run in runs]
     failed = [entry for entry in entries if entry["settings"] in wanted and entry["status"] != "ok"]
