@@ -11,25 +11,29 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from benchmarks import interrupt
+from benchmarks.config import arguments_of, write_config
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, nearest, printable
+from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import make_results_folder
-from benchmarks.contract.trial import CHOICES, flag, parse_size
+from benchmarks.contract.trial import FACTS, FLAGGED, flag, parse_size, type_of
 from benchmarks.ending import say_outcome, say_ranking, say_rows, say_where
 
 if TYPE_CHECKING:
     from benchmarks.contract.trial import Trial
+    from benchmarks.measure.grid import Grid
     from benchmarks.measure.plan import Plan, Request
     from benchmarks.measure.run import Result
 
 log = logging.getLogger("benchmarks")
 
 MOST_WORKERS = 256
+MOST_VALUES = 10_000  # of a list
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,10 +65,7 @@ def _main(verb: str, arguments: list[str]) -> int:
             return 0
         if verb not in VERBS:
             raise UserError(f"there is no verb {verb!r}.{nearest(verb, VERBS)} Verbs: {', '.join(VERBS)}.")
-        options, unknown = _parser().parse_known_intermixed_args(arguments)
-        if unknown:
-            flags = [name for action in _parser()._actions for name in action.option_strings]
-            raise UserError(f"unknown option {unknown[0]!r}.{nearest_flag(unknown[0], flags)}")
+        options = _options(arguments)
         if verb != "transforms" and (options.matrix is not None or options.design):
             name = "--design" if options.matrix is None else "--matrix"
             raise UserError(f"{verb} has no use for {name}; it is for transforms")
@@ -87,6 +88,23 @@ def _main(verb: str, arguments: list[str]) -> int:
     except OSError as error:
         print(printable(f"token-mixers: {error.filename or 'a file'}: {error.strerror or error}"), file=sys.stderr)
         return 2
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    """What was typed, and what stands in the file of --config where nothing else was typed.
+
+    Raises:
+        UserError: something of it is not allowed.
+    """
+    options, unknown = _parser().parse_known_intermixed_args(arguments)
+    if options.config is not None:  # what is typed comes later, and so wins
+        given = [arguments[0], *arguments_of(options.config, _parser()), *arguments[1:]]
+        options, unknown = _parser().parse_known_intermixed_args(given)
+    del options.config
+    if unknown:
+        flags = [name for action in _parser()._actions for name in action.option_strings]
+        raise UserError(f"unknown option {unknown[0]!r}.{nearest_flag(unknown[0], flags)}")
+    return options
 
 
 def bench_all(options: argparse.Namespace) -> int:
@@ -114,14 +132,12 @@ def latency(options: argparse.Namespace) -> int:
 
 def tune(options: argparse.Namespace) -> int:
     """The sweep of learning rate and weight decay, and of nets, on held-out training images; resumes."""
-    for name in ("lr", "weight_decay"):
-        if getattr(options, name) is not None:
-            raise UserError(
-                f"tune has no use for {flag(name)}: it tries the profile's own grid, the same for all mixers"
-            )
+    for name in ("lr", "weight_decay"):  # one value is a list of one
+        value = getattr(options, name)
+        setattr(options, name, value if value is None or isinstance(value, tuple) else (value,))
     plan = _plan(options)
     if options.search == "nets":
-        _say_net_choosers(plan)
+        _say_net_choosers(plan.first)
     code = 0
     done: list[Trial] = []
     while new := [trial for trial in plan.tuning() if trial not in done]:  # what did best tells what to try next
@@ -184,11 +200,13 @@ def atlas(options: argparse.Namespace) -> int:
     from benchmarks.report.atlas import write_atlas
 
     _refuse(options, "budget", "workers", "sittings")
+    _take_lists_of(options, ("seed", "image_size"))
     if options.retry == "changed":
         raise UserError("atlas has no use for --retry changed; --retry failed measures failed maps again")
     _log_to_stdout()
     with logging_redirect_tqdm([log]):
         records = measure_atlas(_request(options), CHOICES_OF_RETRY[options.retry])
+    _leave_config(options)
     wrong = [record for record in records if record.status != "ok"]
     if len(records) == 1 and wrong and wrong[0].status == "unsupported":
         raise UserError(wrong[0].reason or "unsupported")
@@ -270,6 +288,7 @@ def speed(options: argparse.Namespace) -> int:
     _only(options, ("threads", "data_dir", "results", "device", "budget"))
     device = Plan(Request(dataset="cifar100", device=options.device)).device if options.device else "cpu"
     make_results_folder(options.results)
+    _leave_config(options)
     _log_to_stdout()
     threads = options.threads or cores()
     comparisons, forms, left = write_speed(
@@ -291,6 +310,7 @@ def crossovers(options: argparse.Namespace) -> int:
 
     _only(options, ("device", "threads", "precision", "rounds", "results", "budget"))
     make_results_folder(options.results)
+    _leave_config(options)
     device = Plan(Request(dataset="cifar100", device=options.device)).device
     precisions = PRECISIONS[device] if options.precision is None else (options.precision,)
     threads = 1 if options.threads is None else options.threads
@@ -320,8 +340,10 @@ def profile(options: argparse.Namespace) -> int:
         raise UserError(f"--seed lists {len(options.seed)} seeds; a profile takes one")
     if options.rounds is not None and not 1 <= options.rounds <= 1000:
         raise UserError(f"--rounds is {options.rounds}; allowed for the steps of a profile: 1 to 1000")
+    _take_lists_of(options, ("seed", "image_size"))
     trials = _plan(options).accuracy(all_seeds=False)
     make_results_folder(options.results)
+    _leave_config(options)
     several_sizes = len({trial.image_size for trial in trials}) > 1
 
     def say(result: StepProfile) -> None:
@@ -347,10 +369,12 @@ def spectracles(options: argparse.Namespace) -> int:
     from benchmarks.report.spectracles import write_tables
 
     _only(options, SPECTRACLES_OPTIONS)
+    _take_lists_of(options, ("seed",))
     if options.retry == "changed":
         raise UserError("spectracles has no use for --retry changed; --retry failed tries failed runs again")
     runs = plan_runs(_request(options))
     make_results_folder(options.results)
+    _leave_config(options)
     _log_to_stdout()
     entries: list[dict[str, Any]] = []
     for entries in measure(runs, options.results, options.data_dir, retry=options.retry == "failed"):
@@ -370,7 +394,9 @@ def transforms(options: argparse.Namespace) -> int:
     from benchmarks.studies.transforms.verb import How, run
 
     _only(options, TRANSFORMS_OPTIONS)
+    _take_lists_of(options, ("seed",))
     make_results_folder(options.results)
+    _leave_config(options)
     _log_to_stdout()
     retry = CHOICES_OF_RETRY[options.retry]
     workers = options.workers or 1
@@ -386,6 +412,7 @@ def bench_peers(options: argparse.Namespace) -> int:
 
     _only(options, ("mixer", "image_size", "threads", "rounds", "results", "budget"))
     make_results_folder(options.results)
+    _leave_config(options)
     _log_to_stdout()
     sizes = [parse_size(size) for size in options.image_size] if options.image_size else IMAGE_SIZES
     rounds, threads = (ROUNDS if options.rounds is None else options.rounds), options.threads
@@ -473,12 +500,44 @@ def _refuse(options: argparse.Namespace, *names: str) -> None:
             raise UserError(f"{options.verb} has no use for {flag(name)}; leave it out")
 
 
-def _plan(options: argparse.Namespace) -> Plan:
-    from benchmarks.measure.plan import Plan
+def _plan(options: argparse.Namespace) -> Grid:
+    from benchmarks.measure.grid import Grid
 
     if options.complex:
         raise UserError(f"{options.verb} has no use for --complex, which is for spectracles; leave it out")
-    return Plan(_request(options))
+    if kind := KINDS.get(options.verb):  # of a verb that measures one kind alone
+        _take_lists_of(options, [name for name in FLAGGED if FACTS[name].role in kind.roles or name == "batch_size"])
+    tried = ("lr", "weight_decay") if options.verb == "tune" else ()
+    grid = Grid(_request(options), tried)
+    options.resolved, options.notes = grid.resolved(), grid.notes()
+    if str(grid):
+        print(grid)
+    return grid
+
+
+def _leave_config(options: argparse.Namespace) -> None:
+    """Writes what was asked for beside the results, with what a plan made of it where the verb has one."""
+    words = ["mixer", *FLAGGED, "data_dir", "search", "complex", "matrix", "design", "log"]
+    usual = vars(_parser().parse_args([options.verb]))
+    asked = {name: value for name in words if (value := getattr(options, name)) != usual[name]}
+    asked |= getattr(options, "resolved", {})
+    asked = {name: asked[name] for name in words if name in asked}
+    write_config(options.results, options.verb, asked, getattr(options, "notes", ()))
+
+
+def _take_lists_of(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """For a verb that has no use for some lists, or for any.
+
+    Raises:
+        UserError: an option that is not among `names` is a list.
+    """
+    for name in FLAGGED:
+        value = getattr(options, name)
+        if name not in names and isinstance(value, tuple) and len(value) > 1:
+            listed = ",".join(map(str, value))
+            raise UserError(
+                f"{flag(name)} is {listed}; {options.verb} takes no list of it, only one, such as {value[0]}"
+            )
 
 
 def _request(options: argparse.Namespace) -> Request:
@@ -508,12 +567,14 @@ def _measure(options: argparse.Namespace, trials: list[Trial], report: bool) -> 
     from benchmarks.measure.budget import Budget
     from benchmarks.measure.run import Runner
 
-    if options.sittings is not None and all(trial.kind != "latency" for trial in trials):
+    if options.sittings is not None and all(not KINDS[trial.kind].timed for trial in trials):
         raise UserError(f"{options.verb} has no use for --sittings; type it with latency, or with bench-all")
     if options.ray is not None:
         for name in ("budget", "workers", "sittings"):
             if getattr(options, name) is not None:
                 raise UserError(f"{flag(name)} is for this machine; with --ray, leave it out")
+    make_results_folder(options.results)
+    _leave_config(options)
     workers = options.workers or 1
     _say_threads(workers, trials)
     _log_to_stdout()
@@ -551,7 +612,7 @@ def _until(options: argparse.Namespace) -> float | None:
 def _say_threads(workers: int, trials: list[Trial]) -> None:
     from benchmarks.contract.record import cores
 
-    most = max((t.threads for t in trials if t.device == "cpu" and t.kind in ("accuracy", "tuning")), default=0)
+    most = max((t.threads for t in trials if t.device == "cpu" and KINDS[t.kind].trains), default=0)
     if workers > 1 and workers * most > cores():
         fitting = called.option("threads", max(1, cores() // workers))
         print(f"{workers} runs of {most} threads each share {cores()} cores; {fitting} fits")
@@ -608,36 +669,17 @@ def _parser() -> argparse.ArgumentParser:
     add("verb", help=argparse.SUPPRESS)
     add("folder", nargs="?", type=Path, help=argparse.SUPPRESS)
     add("--mixer", help="names, wildcards, options or plug-ins: dct | 'fft*,attention(heads=4)' | file.py:MyMixer")
-    add("--dataset", help=" | ".join(CHOICES["dataset"]))
     add("--data-dir", type=_path, default=Path("data"), help="where CIFAR-100 is, or is downloaded to (data)")
-    add("--image-size", type=_list(str), help="pixels, or a list: 16,32 or 16x32")
-    add("--patch-size", type=_number(int), help="side of a token in pixels; 1: every pixel is a token")
-    add("--dim", type=_number(int), help="channels of the backbone, a multiple of 8")
-    add("--depth", type=_number(int), help="blocks")
-    add("--epochs", type=_number(int))
-    add("--seed", type=_list(_number(int)), help="one, or a list: 0,1,2")
-    add("--lr", type=_number(float), help="peak learning rate")
-    add("--weight-decay", type=_number(float))
-    add("--batch-size", type=_number(int))
-    add("--augment", help=" | ".join(CHOICES["augment"]))
-    add("--train-images", type=_number(int), help="of a procedural data set; spectracles: of the training split")
-    add("--norm", help="image: statistics per image; token: per token (what a search chose, else image)")
-    add("--positions", help="behind the stem: none | learned | sine (what a search chose, else none)")
+    for name in FLAGGED:
+        _add_field(parser, name)
     add(
         "--search",
         choices=["rates", "nets"],
         help="tune: learning rate and weight decay | norm and positions too (rates)",
     )
-    add("--no-coordinates", dest="coordinates", action="store_false", help="leave the coordinate channels out")
     add("--complex", action="store_true", help="spectracles: the net of complex layers beside the others")
-    add("--match", default="width", help="hold equal: width | params | flops")
-    add("--device", help=" | ".join(CHOICES["device"]))
-    add("--precision", help=" | ".join(CHOICES["precision"]))
-    add("--residual", help="float32 | bfloat16: the residual stream under bfloat16 autocast (bfloat16)")
-    add("--threads", type=_number(int), help="on the CPU (all cores)")
-    add("--rounds", type=_number(int), help="of the latency sweep; steps of a profile")
     add("--sittings", type=_sittings, help="of latency: each run adds one, an hour or more after the last (1)")
-    add("--profile", help="quick (without a GPU) | full (with one)")
+    add("--config", type=_path, help="a TOML file of these words, such as dim = [64, 128]; what is typed wins")
     add("--results", type=_path, default=Path("results"), help="folder of records, tables and plots (results)")
     add("--a", type=_path, help="compare: the results folder before")
     add("--b", type=_path, help="compare: the results folder after")
@@ -654,6 +696,23 @@ def _parser() -> argparse.ArgumentParser:
     add("--design", action="store_true", help="transforms: design one by the winner, learn another, train both")
     add("--ray", help="training runs on a Ray cluster: auto, or its address")
     return parser
+
+
+def _add_field(parser: argparse.ArgumentParser, name: str) -> None:
+    """The flag of a trial's field, from what is known of the field."""
+    facts, kind = FACTS[name], type_of(name)
+    if kind is bool:
+        parser.add_argument(flag(name), action=argparse.BooleanOptionalAction, help=facts.help)
+        return
+    convert = str if kind is str else _number(kind)
+    if facts.listed:
+        listed = _list(convert, ranges=kind is int)
+        convert = listed if name in ("image_size", "seed") else lambda text: _one_or_all(listed(text))
+    parser.add_argument(flag(name), type=convert, help=facts.help)
+
+
+def _one_or_all(values: tuple[Any, ...]) -> Any:
+    return values[0] if len(values) == 1 else values
 
 
 def _path(text: str) -> Path:
@@ -710,13 +769,29 @@ def _sittings(text: str) -> int:
     return sittings
 
 
-def _list(convert: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
-    """A converter of comma-separated values, each once."""
+def _list(convert: Callable[[str], Any], ranges: bool = False) -> Callable[[str], tuple[Any, ...]]:
+    """A converter of comma-separated values, each once; of whole numbers 0-7 stands for all from 0 to 7."""
+
+    def convert_part(part: str) -> Iterable[Any]:
+        ends = re.fullmatch(r"(\d+)-(\d+)", part) if ranges else None
+        return [convert(part)] if ends is None else _range(*ends.groups())
 
     def convert_all(text: str) -> tuple[Any, ...]:
-        values = tuple(dict.fromkeys(convert(part.strip()) for part in text.split(",") if part.strip()))
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        values = tuple(dict.fromkeys(value for part in parts for value in convert_part(part)))
         if not values:
             raise argparse.ArgumentTypeError("the list is empty")
         return values
 
     return convert_all
+
+
+def _range(low: str, high: str) -> Iterable[int]:
+    values = range(int(low), int(high) + 1)
+    if not values:
+        raise argparse.ArgumentTypeError(f"{low}-{high} runs backwards; allowed: {high}-{low}")
+    if int(high) - int(low) >= MOST_VALUES:
+        raise argparse.ArgumentTypeError(
+            f"{low}-{high} is {int(high) - int(low) + 1:,} values; allowed: at most {MOST_VALUES:,}"
+        )
+    return values

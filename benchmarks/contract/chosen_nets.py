@@ -9,23 +9,16 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from benchmarks.contract import tuning
+from benchmarks.contract import fields, tuning
+from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.profiles import PROFILES, USUAL_NET, Net, Profile, profile_of
 from benchmarks.contract.record import Record
-from benchmarks.contract.trial import RECIPE_VERSION
+from benchmarks.contract.trial import FACTS, FIELDS, RECIPE_VERSION, names_of
 
-RECIPE = ("epochs", "batch_size", "warmup_epochs", "label_smoothing", "augment", "train_images")
-SETTING = (
-    "dataset",
-    "dataset_source",
-    "profile",
-    "patch_size",
-    "depth",
-    "match",
-    "coordinates",
-    "recipe_version",
-    "width",
-)
+# what is chosen, and what a search is about in a way of its own
+_APART = ("norm", "positions", "image_size", "dim", "match_dim")
+RECIPE = tuple(name for name in names_of(fields.RECIPE) if not FACTS[name].tuned)
+SETTING = (*(name for name in names_of(fields.DATA, fields.NET, fields.MATCH) if name not in _APART), "width")
 CHOSEN, UNCHOSEN = "chosen", "unchosen"
 
 
@@ -37,11 +30,11 @@ class _Search:
     sizes: tuple[int | str | None, ...]
     nets: dict[tuple[str, int | None], Net]
 
-    def covers(self, fields: Mapping[str, Any]) -> bool:
+    def covers(self, trial: Mapping[str, Any]) -> bool:
         """Whether it is about the nets of a trial: times and costs know no recipe."""
-        names = SETTING + (RECIPE if fields["kind"] == "accuracy" else ())
-        mine = _with_width(fields)
-        return fields["image_size"] in self.sizes and all(mine[name] == self.setting[name] for name in names)
+        names = SETTING + (RECIPE if KINDS[trial["kind"]].trains else ())
+        mine = _with_width(trial)
+        return trial["image_size"] in self.sizes and all(mine[name] == self.setting[name] for name in names)
 
     def of(self, name: str, version: int | None) -> Net | None:
         """The net of a mixer in this version; of the latest one where that is None."""
@@ -68,28 +61,28 @@ class ChosenNets:
         self._searches = [search for search in found if search.nets]
         self._published = [_published(name, dataset, p) for (name, dataset), p in profiles.items() if p.net_of]
 
-    def of(self, fields: Mapping[str, Any]) -> list[Net]:
+    def of(self, trial: Mapping[str, Any]) -> list[Net]:
         """The nets that are the own of a trial's mixer; of a time or cost several, where several recipes chose.
 
         Args:
-            fields: of the trial.
+            trial: its fields.
         """
-        mixer, version = str(fields["mixer"]), fields["mixer_version"]
+        mixer, version = str(trial["mixer"]), trial["mixer_version"]
         plain, chooser = mixer.partition("(")[0], tuning.net_chooser(mixer)
         names = [(mixer, version), (plain, version), *([(chooser, None)] if chooser != plain else [])]
         for searches in (self._searches, self._published):
-            covering = [search for search in searches if search.covers(fields)]
+            covering = [search for search in searches if search.covers(trial)]
             for name, of_version in names:
                 nets = {search.of(name, of_version) for search in covering} - {None}
                 if nets:
                     return sorted(net for net in nets if net is not None)
         return []
 
-    def mark(self, fields: Mapping[str, Any]) -> str | None:
+    def mark(self, trial: Mapping[str, Any]) -> str | None:
         """Where the own net is not the usual one: CHOSEN for a trial of it, UNCHOSEN for one of the usual net."""
-        if fields["kind"] == "tuning":
+        if trial["kind"] == "tuning":
             return None
-        net, own = (fields["norm"], fields["positions"]), self.of(fields)
+        net, own = (trial["norm"], trial["positions"]), self.of(trial)
         if not own or (net in own) == (net == USUAL_NET):
             return None
         return CHOSEN if net in own else UNCHOSEN if net == USUAL_NET else None
@@ -107,12 +100,12 @@ def _searched(records: list[Record], profiles: Mapping[tuple[str, str], Profile]
 
 
 def _published(name: str, dataset: str, profile: Profile) -> _Search:
-    setting = dataclasses.asdict(profile) | {"dataset": dataset, "profile": name, "match": "width"}
-    setting |= {"dataset_source": None, "coordinates": True, "recipe_version": RECIPE_VERSION, "width": profile.dim}
+    setting = FIELDS | dataclasses.asdict(profile) | {"dataset": dataset, "profile": name, "match": "width"}
+    setting |= {"coordinates": True, "recipe_version": RECIPE_VERSION, "width": profile.dim}
     nets: dict[tuple[str, int | None], Net] = {(mixer, None): net for mixer, net in profile.net_of.items()}
     return _Search(setting, (profile.image_size, *profile.extra_sizes), nets)
 
 
-def _with_width(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _with_width(trial: Mapping[str, Any]) -> dict[str, Any]:
     """With the width that trials hold equal: where that is a budget, the one it was solved for."""
-    return dict(fields) | {"width": fields["dim" if fields["match"] == "width" else "match_dim"]}
+    return dict(trial) | {"width": trial["dim" if trial["match"] == "width" else "match_dim"]}

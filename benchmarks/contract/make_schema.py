@@ -12,11 +12,12 @@ import types
 import typing
 from typing import Any
 
-from benchmarks.contract.datasets import OWN
+from benchmarks.contract.datasets import DATASETS, OWN
+from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.metrics import METRICS, WORDS
 from benchmarks.contract.record import SCHEMA_VERSION, STATUSES
 from benchmarks.contract.schema import SCHEMA_FILE
-from benchmarks.contract.trial import CHOICES, RANGES, Trial
+from benchmarks.contract.trial import FACTS, Trial
 from benchmarks.processor import INSTRUCTION_SETS, NUMBERS
 
 LARGEST = 1e300  # what is larger is infinite, or soon will be
@@ -42,7 +43,7 @@ def record_schema() -> dict[str, Any]:
     properties = {
         "schema_version": {"const": SCHEMA_VERSION},
         "id": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
-        "kind": {"enum": list(CHOICES["kind"])},
+        "kind": {"enum": list(KINDS)},
         "status": {"enum": list(STATUSES)},
         "reason": {"type": ["string", "null"], "maxLength": 10_000},
         "trial": trial_schema(),
@@ -73,17 +74,17 @@ def trial_schema() -> dict[str, Any]:
     for field in dataclasses.fields(Trial):
         hint = hints[field.name]
         kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-        if field.name in CHOICES:
-            own: dict[str, Any] = {"enum": [*CHOICES[field.name], *([None] if types.NoneType in kinds else [])]}
-            if field.name == "dataset":
-                own = {"anyOf": [own, {"type": "string", "pattern": f"^(?:{OWN.pattern})$"}]}
+        facts = FACTS[field.name]
+        if facts.choices:
+            own: dict[str, Any] = {"enum": [*facts.choices, *([None] if types.NoneType in kinds else [])]}
+        elif field.name == "dataset":
+            own = {"anyOf": [{"enum": list(DATASETS)}, {"type": "string", "pattern": f"^(?:{OWN.pattern})$"}]}
         else:
             own = {"type": [JSON_TYPES[kind] for kind in kinds]}
             if str in kinds:
                 own |= {"minLength": 1, "maxLength": 1000}
             if int in kinds or float in kinds:
-                low, high = RANGES.get(field.name, (0, LARGEST))
-                own |= {"minimum": low, "maximum": high}
+                own |= {"minimum": facts.low or 0, "maximum": LARGEST if facts.high is None else facts.high}
         properties[field.name] = own
     required = [field.name for field in dataclasses.fields(Trial) if field.default is dataclasses.MISSING]
     return closed(properties) | {"required": required}

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.contract.datasets import training_images
 from benchmarks.contract.errors import UserError, printable
+from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record, environment, machine_key, now, write_json
 from benchmarks.contract.trial import Trial
 from benchmarks.sources import other_code_line
@@ -81,7 +82,7 @@ def write_plan(results: Path, trials: Iterable[Trial]) -> Path:
     machines: dict[str, str] = {}
     entries = []
     for trial in trials:
-        if trial.kind == "latency" and trial.device not in machines:
+        if KINDS[trial.kind].timed and trial.device not in machines:
             machines[trial.device] = machine_key(environment(trial))
         name = f"{trial.kind}-{trial.id(machines.get(trial.device))}"
         entries.append({"record": name, "kind": trial.kind, "mixer": trial.mixer})

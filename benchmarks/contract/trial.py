@@ -11,125 +11,122 @@ records without it had (`later`), and is part of the hash only where its value i
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from typing import Any, Self
 
 from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, facts_of, task_name
 from benchmarks.contract.errors import UserError, nearest, printable
+from benchmarks.contract.fields import DATA, KIND, MACHINE, MATCH, MIXER, NET, RECIPE, SEED, TIMING, Facts, known, later
+from benchmarks.contract.kinds import KINDS
 
 RESULTS_VERSION = "0.1"  # records of one results version are comparable with each other; see CHANGELOG.md
-
-KINDS = ("accuracy", "cost", "latency", "tuning")  # tuning: an accuracy trial that never reads the test split
-CHOICES = {
-    "kind": KINDS,
-    "dataset": tuple(DATASETS),
-    "profile": ("quick", "full"),
-    "match": ("width", "params", "flops"),
-    "norm": ("image", "token"),
-    "device": ("cpu", "cuda"),
-    "precision": ("float32", "bfloat16"),
-    "augment": ("none", "light", "strong"),
-    "residual": ("float32", "bfloat16"),
-    "positions": ("none", "learned", "sine"),
-    "optimizer": ("adamw",),
-    "schedule": ("cosine", "constant"),
-}
-# lowest and highest value that makes sense; both allowed
-RANGES: dict[str, tuple[float, float]] = {
-    "patch_size": (1, 64),
-    "length": (1, 2**20),
-    "dim": (8, 8192),
-    "match_dim": (8, 8192),
-    "depth": (1, 256),
-    "seed": (0, 2**31 - 1),
-    "threads": (1, 1024),
-    "batch_size": (1, 65536),
-    "epochs": (1, 100_000),
-    "lr": (1e-8, 10),
-    "weight_decay": (0, 10),
-    "label_smoothing": (0, 0.9),
-    "train_images": (100, 10_000_000),
-    "rounds": (1, 1000),
-    "mixer_version": (1, 10_000),
-    "recipe_version": (1, 10_000),
-    "clip_norm": (1e-6, 1e6),
-    "beta1": (0, 0.9999),
-    "beta2": (0, 0.999999),
-}
-CHECKED = (*CHOICES, *RANGES)
 MAX_IMAGE_SIZE = 4096
 # raised by whoever changes what the backbone computes or how nets are trained; records of two versions never meet
 RECIPE_VERSION = 1
-
-
-def later(before: Any, default: Any = dataclasses.MISSING) -> Any:
-    """A field that results version 0.1 did not have.
-
-    Args:
-        before: the value that trials without the field had; it never changes again.
-        default: of new trials; where it is left out, `before`.
-    """
-    return dataclasses.field(default=before if default is dataclasses.MISSING else default, metadata={"before": before})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trial:
     """One thing to measure.
 
-    Fields below the first group are None where they do not bear on the kind, so that they cannot change its id.
+    Fields are None where they do not bear on the kind or on the task, so that they cannot change its id. What is known
+    of a field beside its type stands with it, see `benchmarks.contract.fields`.
 
     Raises:
         UserError: a value is outside what is allowed.
     """
 
-    kind: str  # accuracy, cost, latency or tuning
-    mixer: str  # as on the command line: a registered name, options in parentheses, or a plug-in
-    dataset: str
-    image_size: int | str | None = None  # of images: pixels; "HxW" where not square
-    patch_size: int | None = None  # of images: pixels a side of one token; 1: every pixel is a token
-    dim: int  # channels of the backbone
-    depth: int  # blocks
-    seed: int = 0
-    profile: str = "quick"
-    match: str = "width"  # what is held equal across mixers: width, params or flops
-    match_dim: int | None = (
-        None  # where it is not the width: that of attention's net, whose budget `dim` was solved for
+    kind: str = known(KIND, choices=tuple(KINDS))
+    mixer: str = known(MIXER)  # as on the command line: a registered name, options in parentheses, or a plug-in
+    dataset: str = known(DATA, help=" | ".join(DATASETS))
+    image_size: int | str | None = known(  # of images; "HxW" where not square
+        NET, None, noun="image", unit=" px", heading="image (px)", listed=True, help="pixels, or a list: 16,32 or 16x32"
     )
-    norm: str = "image"  # statistics over (C, H, W), or over C alone
-    coordinates: bool = True  # the two coordinate channels after every mixing layer
-    device: str = "cpu"
-    precision: str = "float32"
-    threads: int = 1  # intra-op threads on the CPU
-    mixer_source: str | None = None  # SHA-256 of a plug-in's source file, so that editing it makes a new trial
+    patch_size: int | None = known(
+        NET, None, low=1, high=64, noun="patch", unit=" px", heading="patch (px)", listed=True,
+        help="side of a token in pixels; 1: every pixel is a token",
+    )  # fmt: skip
+    dim: int = known(NET, low=8, high=8192, noun="dim", listed=True, help="channels of the backbone, a multiple of 8")
+    depth: int = known(NET, low=1, high=256, noun="depth", listed=True, help="blocks")
+    seed: int = known(SEED, 0, low=0, high=2**31 - 1, listed=True, help="one, or a list: 0,1,2 or 0-7")
+    profile: str = known(DATA, "quick", choices=("quick", "full"), help="quick (without a GPU) | full (with one)")
+    match: str = known(  # what is held equal across mixers
+        MATCH, "width", choices=("width", "params", "flops"), heading="equal", help="hold equal: width | params | flops"
+    )
+    # where it is not the width: that of attention's net, whose budget `dim` was solved for
+    match_dim: int | None = known(MATCH, None, low=8, high=8192)
+    norm: str = known(  # statistics over (C, H, W), or over C alone
+        NET, "image", choices=("image", "token"), common=(("token", "norm per token"),), listed=True,
+        help="image: statistics per image; token: per token (what a search chose, else image)",
+    )  # fmt: skip
+    coordinates: bool = known(  # the two coordinate channels after every mixing layer
+        NET, True, common=((False, "no coordinate channels"),), help="leave the coordinate channels out"
+    )
+    device: str = known(MACHINE, "cpu", choices=("cpu", "cuda"), help="cpu | cuda")
+    precision: str = known(
+        MACHINE, "float32", choices=("float32", "bfloat16"), common=(("bfloat16", "bfloat16"),),
+        help="float32 | bfloat16",
+    )  # fmt: skip
+    threads: int = known(MACHINE, 1, low=1, high=1024, help="on the CPU (all cores)")
+    mixer_source: str | None = known(MIXER, None)  # SHA-256 of a plug-in's file, so that editing it makes a new trial
 
-    batch_size: int | None = None  # accuracy, latency, and the training step of cost
+    # of latency and of cost's training step too
+    batch_size: int | None = known(RECIPE, None, low=1, high=65536, listed=True, help="images a step")
 
-    epochs: int | None = None  # accuracy and tuning only, from here on
-    lr: float | None = None  # peak learning rate
-    weight_decay: float | None = None
-    warmup_epochs: float | None = None
-    label_smoothing: float | None = None
-    augment: str | None = None  # none; light: crop and flip; strong: RandAugment, CutMix and Mixup too
-    train_images: int | None = None  # of a procedural data set; the validation images are held out from these
+    epochs: int | None = known(RECIPE, None, low=1, high=100_000, listed=True, help="passes over the training images")
+    lr: float | None = known(
+        RECIPE, None, low=1e-8, high=10, heading="learning rate", tuned=True, listed=True,
+        help="peak learning rate; tune: a list of those to try",
+    )  # fmt: skip
+    weight_decay: float | None = known(
+        RECIPE, None, low=0, high=10, tuned=True, listed=True, help="of AdamW; tune: a list of those to try"
+    )
+    warmup_epochs: float | None = known(RECIPE, None, heading="warm-up epochs")
+    label_smoothing: float | None = known(RECIPE, None, low=0, high=0.9)
+    augment: str | None = known(  # light: crop and flip; strong: RandAugment, CutMix and Mixup too
+        RECIPE, None, choices=("none", "light", "strong"), listed=True, help="none | light | strong"
+    )
+    train_images: int | None = known(  # of a procedural data set; the validation images are held out from these
+        RECIPE, None, low=100, high=10_000_000, heading="training images", listed=True,
+        help="of a procedural data set; spectracles: of the training split",
+    )  # fmt: skip
 
-    rounds: int | None = None  # latency only, from here on
-    compiled: bool | None = None  # through torch.compile
+    rounds: int | None = known(TIMING, None, low=1, high=1000, help="of the latency sweep; steps of a profile")
+    compiled: bool | None = known(TIMING, None)  # through torch.compile
 
-    mixer_version: int = later(1)  # of what the mixer computes, see `mixers.Mixer.version`
-    recipe_version: int = later(1)  # RECIPE_VERSION
-    residual: str = later("float32")  # precision of the residual stream under autocast
-    positions: str = later("none")  # what is added to the tokens behind the stem
-    length: int | None = later(None)  # of sequences: tokens
-    dataset_source: str | None = later(None)  # a fingerprint of a user's own data, so that other data make a new trial
-    optimizer: str = later("adamw")
-    beta1: float = later(0.9)  # of AdamW: how much the running mean of gradients keeps a step
-    beta2: float = later(0.999)  # the same of their squares
-    clip_norm: float = later(1.0)  # longest gradient; a longer one is scaled down to it
-    schedule: str = later("cosine")  # of the learning rate behind the warm-up: to zero by a half cosine, or constant
+    mixer_version: int = later(1, MIXER, low=1, high=10_000)  # of what it computes, see `mixers.Mixer.version`
+    recipe_version: int = later(1, NET, RECIPE_VERSION, low=1, high=10_000)
+    residual: str = later(  # precision of the residual stream under autocast
+        "float32", MACHINE, choices=("float32", "bfloat16"), common=(("bfloat16", "residual stream too"),),
+        help="float32 | bfloat16: the residual stream under bfloat16 autocast (bfloat16)",
+    )  # fmt: skip
+    positions: str = later(  # what is added to the tokens behind the stem
+        "none", NET, choices=("none", "learned", "sine"), listed=True,
+        common=(("learned", "learned positions"), ("sine", "sine positions")),
+        help="behind the stem: none | learned | sine (what a search chose, else none)",
+    )  # fmt: skip
+    length: int | None = later(
+        None, NET, low=1, high=2**20, noun="length", unit=" tokens", listed=True, help="tokens of a sequence"
+    )
+    dataset_source: str | None = later(None, DATA)  # a fingerprint of a user's own data: other data, another trial
+    optimizer: str = later("adamw", RECIPE, choices=("adamw",), help="adamw")
+    beta1: float = later(0.9, RECIPE, low=0, high=0.9999, listed=True, help="of AdamW, for the mean of gradients (0.9)")
+    beta2: float = later(
+        0.999, RECIPE, low=0, high=0.999999, listed=True, help="of AdamW, for the mean of their squares (0.999)"
+    )
+    clip_norm: float = later(
+        1.0, RECIPE, low=1e-6, high=1e6, noun="clip norm", listed=True,
+        help="longest gradient; a longer one is scaled down to it (1)",
+    )  # fmt: skip
+    schedule: str = later(
+        "cosine", RECIPE, choices=("cosine", "constant"), listed=True,
+        help="of the learning rate behind the warm-up: cosine to zero | constant (cosine)",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
-        for name in CHECKED:
+        for name in FACTS:
             check_value(name, getattr(self, name))
         self._check_sizes()
         if self.dim % 8:
@@ -190,12 +187,12 @@ class Trial:
         return cls(**(ADDED | values))
 
     def id(self, machine: str | None = None) -> str:
-        """16 hexadecimal digits that stand for this trial; `machine` counts for latency alone."""
+        """16 hexadecimal digits that stand for this trial; `machine` counts where a time is measured."""
         values = {name: value for name, value in self.to_dict().items() if name not in ADDED or value != ADDED[name]}
         content = {"trial": values, "results_version": RESULTS_VERSION}
-        if self.kind == "latency":
+        if KINDS[self.kind].timed:
             if machine is None:
-                raise ValueError("the id of a latency trial needs the machine")
+                raise ValueError(f"the id of a {self.kind} trial needs the machine")
             content["machine"] = machine
         return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
 
@@ -218,6 +215,8 @@ class Trial:
 
 FIELDS = {field.name: field.default for field in dataclasses.fields(Trial)}
 REQUIRED = [name for name, default in FIELDS.items() if default is dataclasses.MISSING]
+FACTS: dict[str, Facts] = {field.name: field.metadata["facts"] for field in dataclasses.fields(Trial)}
+FLAGGED = [name for name, facts in FACTS.items() if facts.flagged]
 # the fields that results version 0.1 did not have, with the value that its records had
 ADDED = {field.name: field.metadata["before"] for field in dataclasses.fields(Trial) if "before" in field.metadata}
 
@@ -228,18 +227,28 @@ def check_value(name: str, value: Any) -> None:
     Raises:
         UserError: it is not allowed.
     """
-    if value is None:
+    facts = FACTS.get(name)
+    if value is None or facts is None:
         return
     if name == "dataset":
         facts_of(value)  # says what is allowed
-        return
-    if name in CHOICES and value not in CHOICES[name]:
-        hint = nearest(str(value), CHOICES[name])
-        raise UserError(f"{flag(name)} is {value!r}; allowed: {', '.join(CHOICES[name])}.{hint}")
-    if name in RANGES:
-        low, high = RANGES[name]
-        if not low <= value <= high:  # nor is NaN, whatever it is compared with
-            raise UserError(f"{flag(name)} is {value}; allowed: {_number(low)} to {_number(high)}")
+    if facts.choices and value not in facts.choices:
+        hint = nearest(str(value), facts.choices)
+        raise UserError(f"{flag(name)} is {value!r}; allowed: {', '.join(facts.choices)}.{hint}")
+    if facts.low is not None and facts.high is not None and not facts.low <= value <= facts.high:  # nor is NaN
+        raise UserError(f"{flag(name)} is {value}; allowed: {_number(facts.low)} to {_number(facts.high)}")
+
+
+@functools.cache
+def type_of(name: str) -> type:
+    """The type of a field's values as they are typed: of several the one that takes them all, None aside."""
+    kinds = [kind for kind in (str, float, int, bool) if kind.__name__ in Trial.__annotations__[name].split(" | ")]
+    return kinds[0]
+
+
+def names_of(*roles: str) -> list[str]:
+    """The fields of a trial that have one of these roles, those of the first role first."""
+    return [name for role in roles for name, facts in FACTS.items() if facts.role == role]
 
 
 def _number(value: float) -> str:

@@ -34,7 +34,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import hashlib
 import json
 import logging
@@ -112,9 +111,9 @@ def atlas_trials(request: Request) -> list[Trial]:
     for name, values in (("seed", request.seed), ("image-size", request.image_size)):
         if values is not None and len(values) > 1:
             raise UserError(f"--{name} is {','.join(map(str, values))}; an atlas takes one, such as {values[0]}")
-    request = dataclasses.replace(request, mixer=request.mixer or "*", profile=request.profile or "quick")
+    request = request.but(mixer=request.mixer or "*", profile=request.profile or "quick")
     if request.dataset is None and request.profile == "quick":  # whose grid is large enough for a map
-        request = dataclasses.replace(request, dataset="constellations")
+        request = request.but(dataset="constellations")
     return Plan(request).accuracy(all_seeds=False)
 
 

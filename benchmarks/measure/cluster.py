@@ -23,11 +23,12 @@ from tqdm import tqdm
 from benchmarks.contract import called
 from benchmarks.contract.datasets import handed_on, take_over
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import SETTINGS
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.one_trial import Measured
-from benchmarks.measure.progress import TRAINED, outcome_line
+from benchmarks.measure.progress import outcome_line
 from benchmarks.measure.run import Result, Runner
 from mixers.blocks import mixers_in
 from mixers.registry import mixer_entry
@@ -57,14 +58,14 @@ def run_on_cluster(
     runner = Runner(results.resolve(), data_dir.resolve(), retry, timeout_s, log_kinds=log_kinds)
     ray = _connect(address)
     try:
-        cost = [trial for trial in trials if trial.kind == "cost"]
-        trained = list(dict.fromkeys(trial for trial in trials if trial.kind in TRAINED))
+        trained = list(dict.fromkeys(trial for trial in trials if KINDS[trial.kind].trains))
+        timed = [trial for trial in trials if KINDS[trial.kind].timed]
+        cost = [trial for trial in trials if trial not in trained and trial not in timed]
         done = runner.run(cost) if cost else []
         done += _train_all(ray, runner, trained)
     finally:
         ray.shutdown()
-    latency = [trial for trial in trials if trial.kind == "latency"]
-    return done + (runner.run(latency) if latency else [])
+    return done + (runner.run(timed) if timed else [])
 
 
 def _connect(address: str) -> Any:

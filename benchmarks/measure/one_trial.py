@@ -18,14 +18,15 @@ import torch
 
 from benchmarks.contract.datasets import take_over, training_images
 from benchmarks.contract.errors import Diverged, OutOfTime, UserError
+from benchmarks.contract.fields import DATA, MACHINE, MIXER, NET
+from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import atomic_write, environment, machine_key
-from benchmarks.contract.trial import Trial
+from benchmarks.contract.trial import Trial, names_of
 from benchmarks.measure.cost import measure_cost
 from benchmarks.measure.device import free_memory, set_math_mode
 from benchmarks.measure.logbook import Logbook
 from benchmarks.measure.memory import free_bytes, is_out_of_memory
 from benchmarks.measure.process import Heartbeat
-from benchmarks.measure.progress import TRAINED
 from benchmarks.measure.train import train, training_step_bytes
 from benchmarks.tasks.task import load_data
 from mixers import UnsupportedSize
@@ -80,11 +81,11 @@ def measure(call: Call) -> Measured:
     try:
         with Heartbeat(checkpoints, name_of(trial), trial) as heartbeat:
             refuse_if_too_large(trial, call.workers)
-            if trial.kind == "cost":
+            if not KINDS[trial.kind].trains:
                 return Measured(metrics=measure_cost(trial))
             checkpoint = checkpoints / f"{name_of(trial)}.pt"
             data = load_data(trial, call.data_dir, trial.device)
-            book = Logbook(call.log_kinds if trial.kind == "accuracy" else (), call.records.parent)
+            book = Logbook(call.log_kinds if KINDS[trial.kind].reads_test else (), call.records.parent)
 
             def on_epoch(row: dict[str, Any]) -> None:
                 heartbeat.epoch_done(row["epoch"], row["images_per_s"])
@@ -132,19 +133,20 @@ def share_left(checkpoint: Path, trial: Trial) -> float:
         return 1.0
 
 
+# what is compiled for one trial serves others that agree in these
+COMPILED_ALIKE = [*names_of(MIXER, DATA, NET, MACHINE), "batch_size", "augment"]
+
+
 def steps_to_come(trials: Sequence[Trial]) -> dict[Trial, int]:
     """Of each training run the steps of all that could use what is compiled for it, the same for each of them."""
     steps_of: collections.Counter[Any] = collections.Counter()
     shapes = {}
     for trial in trials:
-        if trial.kind not in TRAINED:
+        if not KINDS[trial.kind].trains:
             continue
         images = training_images(trial.dataset, trial.train_images)
         steps = (trial.epochs or 0) * -(-images // (trial.batch_size or 1))
-        names = ("dataset", "mixer", "image_size", "patch_size", "dim", "depth", "norm", "coordinates", "batch_size")
-        shape = tuple(
-            getattr(trial, name) for name in (*names, "augment", "precision", "residual", "positions", "device")
-        )
+        shape = tuple(getattr(trial, name) for name in COMPILED_ALIKE)
         shapes[trial] = shape
         steps_of[shape] += steps
     return {trial: steps_of[shape] for trial, shape in shapes.items()}
@@ -159,7 +161,7 @@ def _save_predictions(path: Path, predictions: np.ndarray) -> None:
 
 def name_of(trial: Trial) -> str:
     """What the files of a trial are called, but for their endings."""
-    machine = machine_key(environment(trial)) if trial.kind == "latency" else None
+    machine = machine_key(environment(trial)) if KINDS[trial.kind].timed else None
     return f"{trial.kind}-{trial.id(machine)}"
 
 

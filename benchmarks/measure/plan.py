@@ -18,9 +18,10 @@ from benchmarks.contract import called, tuning
 from benchmarks.contract.chosen_nets import ChosenNets
 from benchmarks.contract.datasets import DATASETS, is_procedural
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.fields import MATCH, NET, RECIPE
 from benchmarks.contract.profiles import CORE_MIXERS, USUAL_NET, Net, Profile, profile_of
 from benchmarks.contract.record import Record, cores
-from benchmarks.contract.trial import RECIPE_VERSION, Trial, check_value, normal_size, parse_size
+from benchmarks.contract.trial import FACTS, FIELDS, FLAGGED, Trial, check_value, names_of, normal_size, parse_size
 from benchmarks.measure.match import matched
 from benchmarks.measure.plugins import check_plugin, is_plugin
 from benchmarks.tasks.images import RENDERED
@@ -34,48 +35,39 @@ log = logging.getLogger("benchmarks")
 FIRST = ("attention", "conv1x1")  # what every other mixer is read beside: the best known, and no mixing at all
 
 
+# the fields of a trial that can be asked for; None: what the profile says
+_Asked: Any = dataclasses.make_dataclass("_Asked", [(name, Any, None) for name in FLAGGED], frozen=True, kw_only=True)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Request:
-    """What was asked for; None means what the profile says."""
+class Request(_Asked):
+    """What was asked for: every field of a trial that has a flag, and these."""
 
     mixer: str | None = None
-    dataset: str | None = None
     data_dir: Path = Path("data")
-    image_size: tuple[int | str, ...] | None = None
-    patch_size: int | None = None
-    dim: int | None = None
-    depth: int | None = None
-    epochs: int | None = None
-    seed: tuple[int, ...] | None = None
-    lr: float | None = None
-    device: str | None = None
-    precision: str | None = None
-    profile: str | None = None
-    match: str = "width"
     results: Path = Path("results")
-    norm: str | None = None
-    positions: str | None = None
     search: str | None = None
-    coordinates: bool = True
-    threads: int | None = None
-    batch_size: int | None = None
-    weight_decay: float | None = None
-    augment: str | None = None
-    train_images: int | None = None
-    residual: str | None = None
-    rounds: int | None = None
     retry: str | None = None
     complex: bool = False
+
+    def but(self, **changes: Any) -> Request:
+        """The same request but for some fields."""
+        return dataclasses.replace(self, **changes)
 
 
 class Plan:
     """The trials that a request stands for, kind by kind.
 
+    Args:
+        request: lists in it are those of seeds and image sizes, and of `tune` the rates and decays to try; see
+            `benchmarks.measure.grid` for others.
+        sweep: the tuning records of its results folder; None: they are read.
+
     Raises:
         UserError: a value is not allowed, or the device is not there.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, sweep: list[Record] | None = None) -> None:
         self.request = request
         for name, given in vars(request).items():  # those too that bear on no trial of this request
             if name == "dataset":
@@ -94,38 +86,46 @@ class Plan:
             found = find_own(self.dataset, request.data_dir)
             self.dataset, self.dataset_source = found.name, found.source
         self.profile: Profile = profile_of(self.profile_name, self.dataset)
+        for name, tried in (("lr", "tuned_lrs"), ("weight_decay", "tuned_weight_decays")):
+            if isinstance(values := getattr(request, name), tuple):
+                own: dict[str, Any] = {tried: tuple(sorted(values)) if name == "lr" else values}
+                self.profile = dataclasses.replace(self.profile, **own)
         self.mixers = split_mixers(request.mixer) if request.mixer is not None else list(CORE_MIXERS)
         self.mixers = [mixer for mixer in self.mixers if self._is_sound(mixer)]
+        self.threads: int = _first(request.threads, self.profile.threads, cores())
         self.net_is_given = request.norm is not None or request.positions is not None
         self.usual: Net = (request.norm or USUAL_NET[0], request.positions or USUAL_NET[1])
-        self.tuned = tuning.choices(self._tuning_records(), self.profile, self.usual)
-        self.chosen_nets = ChosenNets(tuning.tuning_records(request.results, self.dataset, self.profile_name))
+        self.sweep = self._read_sweep() if sweep is None else sweep
+        self.tuned = tuning.choices(self._tuning_records(self.sweep), self.profile, self.usual)
+        self.chosen_nets = ChosenNets(self.sweep)
 
-    def _tuning_records(self) -> list[Record]:
+    def _read_sweep(self) -> list[Record]:
+        return tuning.tuning_records(self.request.results, self.dataset, self.profile_name)
+
+    def _tuning_records(self, sweep: list[Record]) -> list[Record]:
         """Those of a sweep over nets and recipes like the ones asked for; what was chosen for others says little."""
         request, profile = self.request, self.profile
-        alike = {
-            "dataset_source": self.dataset_source,
-            "image_size": normal_size((request.image_size or (profile.image_size,))[0]),
-            "patch_size": _first(request.patch_size, profile.patch_size),
-            "depth": _first(request.depth, profile.depth),
-            "coordinates": request.coordinates,
-            "match": request.match,
-            "recipe_version": RECIPE_VERSION,
-            **self._recipe(),
-        }
-        if self.net_is_given:
-            alike |= {"norm": self.usual[0], "positions": self.usual[1]}
+        alike = self._recipe() | {name: self._asked(name) for name in names_of(NET, MATCH)}
+        alike["dataset_source"] = self.dataset_source
+        alike["image_size"] = normal_size((request.image_size or (profile.image_size,))[0])
         # at an equal budget every mixer has its own width
-        alike["dim" if request.match == "width" else "match_dim"] = _first(request.dim, profile.dim)
-        records = tuning.tuning_records(request.results, self.dataset, self.profile_name)
+        width = alike.pop("dim")
+        alike["dim" if alike["match"] == "width" else "match_dim"] = width
+        alike |= {"norm": self.usual[0], "positions": self.usual[1]}
+        if not self.net_is_given:
+            del alike["norm"], alike["positions"]
         versions = {_portable_name(mixer): version_of(mixer) for mixer in self.mixers}
         return [
             r
-            for r in records
+            for r in sweep
             if r.trial.mixer_version == versions.get(r.trial.mixer, r.trial.mixer_version)
             and all(getattr(r.trial, name) == value for name, value in alike.items())
         ]
+
+    def _asked(self, name: str) -> Any:
+        """What was asked for, else what the profile says, else the default of trials."""
+        asked = (getattr(of, name, None) for of in (self.request, self.profile))
+        return _first(*asked, FIELDS[name])
 
     def _is_sound(self, mixer: str) -> bool:
         """Looks at the plug-ins in a mixer; a broken one that only a wildcard brought in is left out with a warning.
@@ -162,7 +162,7 @@ class Plan:
         settings = [(size, seed) for seed in seeds for size in sizes] + [(size, seeds[0]) for size in extra]
         recipe = self._recipe()
         return [
-            self._trial("accuracy", mixer, size, seed=seed, **recipe, **self._tuned(mixer))
+            self._trial("accuracy", mixer, size, seed=seed, **recipe, **self.tuned_of(mixer))
             for size, seed in settings
             for mixer in self.mixers
         ]
@@ -175,7 +175,7 @@ class Plan:
         profile, request = self.profile, self.request
         size = (request.image_size or (profile.image_size,))[0]
         seeds = request.seed or profile.seeds[:1]
-        tried = tuning.cells_by_mixer(self._tuning_records(), self.usual)
+        tried = tuning.cells_by_mixer(self._tuning_records(self._read_sweep()), self.usual)
         wanted = {}
         for mixer in self.mixers:
             cells = tried.get(_portable_name(mixer), {})
@@ -198,21 +198,13 @@ class Plan:
 
     def _recipe(self) -> dict[str, Any]:
         """How every mixer is trained, but for what is tuned."""
-        profile, request = self.profile, self.request
-        if request.train_images is not None and not is_procedural(self.dataset):
+        if self.request.train_images is not None and not is_procedural(self.dataset):
             raise UserError(
                 f"--train-images is for procedural data sets; {self.dataset} trains on its whole training split"
             )
-        return {
-            "epochs": _first(request.epochs, profile.epochs),
-            "batch_size": _first(request.batch_size, profile.batch_size),
-            "warmup_epochs": profile.warmup_epochs,
-            "label_smoothing": profile.label_smoothing,
-            "augment": _first(request.augment, profile.augment),
-            "train_images": _first(request.train_images, profile.train_images),
-        }
+        return {name: self._asked(name) for name in names_of(RECIPE) if not FACTS[name].tuned}
 
-    def _tuned(self, mixer: str) -> dict[str, Any]:
+    def tuned_of(self, mixer: str) -> dict[str, Any]:
         """What was asked for, else what a sweep in the results folder chose, else the profile's choice.
 
         Options of a mixer change nothing where they have no sweep of their own.
@@ -247,11 +239,11 @@ class Plan:
         if trained:
             patch = request.patch_size or profile.patch_size
             sizes = request.image_size or (profile.image_size, *profile.extra_sizes)
-            settings += [(size, patch, request.match) for size in sizes]
+            settings += [(size, patch, self._asked("match")) for size in sizes]
             settings += [(size, 1, "width") for size in profile.latency_sizes]
         else:
             settings += [
-                (s, request.patch_size or 1, request.match) for s in request.image_size or profile.latency_sizes
+                (s, request.patch_size or 1, self._asked("match")) for s in request.image_size or profile.latency_sizes
             ]
         mixers = list(self.mixers)
         if "attention" in mixers:
@@ -285,6 +277,10 @@ class Plan:
         A fair set comes first: one seed of every mixer, attention and the 1x1 convolution before the others, with cost
         and latency of the same nets; then more seeds, the sweep over image sizes, compiled nets, other image sizes.
         """
+        return [trial for _, trial in sorted(self.worths(), key=lambda pair: pair[0])]
+
+    def worths(self) -> list[tuple[tuple[int, ...], Trial]]:
+        """The trials of `by_worth`, each after what it is sorted by."""
         main = [normal_size(size) for size in self.request.image_size or (self.profile.image_size,)]
         accuracy = self.accuracy()
         seeds = list(dict.fromkeys(trial.seed for trial in accuracy))
@@ -300,18 +296,18 @@ class Plan:
             trained = trial.patch_size == accuracy[0].patch_size and (trial.image_size in main)
             return (5 if trial.compiled else 2 if trained else 4,)
 
-        return sorted([*accuracy, *self.cost(), *self.latency()], key=worth)
+        return [(worth(trial), trial) for trial in (*accuracy, *self.cost(), *self.latency())]
 
     def _trial(self, kind: str, mixer: str, size: int | str, net: Net | None = None, **fields: Any) -> Trial:
         """One trial, of the mixer's own net where no other is given."""
         request = self.request
-        own = {
-            "patch_size": _first(request.patch_size, self.profile.patch_size),
-            "dim": _first(request.dim, self.profile.dim),
-            "depth": _first(request.depth, self.profile.depth),
-            "match": request.match,
-            "precision": request.precision or ("bfloat16" if self.device == "cuda" else "float32"),
-        } | fields
+        own = (
+            {name: self._asked(name) for name in ("patch_size", "dim", "depth", "match", "coordinates")}
+            | {
+                "precision": request.precision or ("bfloat16" if self.device == "cuda" else "float32"),
+            }
+            | fields
+        )
         # without autocast there is nothing else than float32
         own["residual"] = (request.residual or own["precision"]) if own["precision"] == "bfloat16" else "float32"
         trial = Trial(
@@ -319,16 +315,14 @@ class Plan:
             mixer=_portable_name(mixer),
             mixer_source=source_of(mixer),
             mixer_version=version_of(mixer),
-            recipe_version=RECIPE_VERSION,
             dataset=self.dataset,
             dataset_source=self.dataset_source,
             image_size=normal_size(size),
             profile=self.profile_name,
             norm=self.usual[0],
             positions=self.usual[1],
-            coordinates=request.coordinates,
             device=self.device,
-            threads=_first(request.threads, self.profile.threads, cores()),
+            threads=self.threads,
             **own,
         )
         norm, positions = self._own_net(trial) if net is None else net

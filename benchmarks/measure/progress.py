@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from benchmarks.contract.datasets import training_images
 from benchmarks.contract.errors import printable
+from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record
 from benchmarks.contract.status import duration
 from benchmarks.contract.trial import Trial
@@ -43,7 +44,6 @@ GPU_START_S = 8.0
 GPU_PROCESS_S, TOGETHER = 20.0, 8  # of a latency process, with its kernels compiled; and the nets in one
 SURE_SHARE = 0.1  # of a latency sweep: after that much of it, what it took counts as much as what was expected
 LINE_EVERY_S = 60.0  # where no terminal shows a bar
-TRAINED = ("accuracy", "tuning")
 
 
 class Progress:
@@ -71,7 +71,7 @@ class Progress:
         if self.done:
             log.info("%d of %d already measured", self.done, self.total)
         self.left = set(todo)
-        self.timed = LatencyProgress([trial for trial in todo if trial.kind == "latency"], probe=ahead)
+        self.timed = LatencyProgress([trial for trial in todo if KINDS[trial.kind].timed], probe=ahead)
         if todo and ahead:
             for trial in tqdm(todo, "estimating the time", leave=False, disable=None, dynamic_ncols=True):
                 self.expected_s(trial)
@@ -87,8 +87,8 @@ class Progress:
 
     def left_s(self) -> float:
         """About how long all that is left will take."""
-        trained = sum(self.expected_s(trial) for trial in self.left if trial.kind != "latency")
-        return trained / self.workers + sum(self.expected_s(trial) for trial in self.left if trial.kind == "latency")
+        trained = sum(self.expected_s(trial) for trial in self.left if not KINDS[trial.kind].timed)
+        return trained / self.workers + sum(self.expected_s(trial) for trial in self.left if KINDS[trial.kind].timed)
 
     def start(self, trial: Trial) -> None:
         with self._lock:

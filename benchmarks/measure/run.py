@@ -19,6 +19,7 @@ import filelock
 
 from benchmarks.contract.datasets import handed_on
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record, code_of, environment, machine_key, make_results_folder, now, set_aside
 from benchmarks.contract.schema import check_can_write
 from benchmarks.contract.trial import Trial
@@ -48,7 +49,7 @@ from benchmarks.measure.process import (
     kernel_oom_kills,
     start_server,
 )
-from benchmarks.measure.progress import TRAINED, Progress, process_of
+from benchmarks.measure.progress import Progress, process_of
 from benchmarks.measure.train import training_step_bytes
 from benchmarks.sources import other_code_line, parts_of_other_code
 from benchmarks.tasks.task import load_data
@@ -154,7 +155,7 @@ class Runner:
         self._steps_to_come = steps_to_come(trials)
         if todo:
             set_math_mode(todo[0].threads)  # records say what is in force here, as it is in the processes that measure
-        if trained := [trial for trial in todo if trial.kind in TRAINED]:
+        if trained := [trial for trial in todo if KINDS[trial.kind].trains]:
             if self.own_process:
                 start_server()
             load_data(trained[0], self.data_dir, "cpu")  # fail before the plan
@@ -168,7 +169,7 @@ class Runner:
         try:
             while groups:
                 busy: list[list[Trial]] = []
-                for trains, stage in groupby(groups, key=lambda group: group[0].kind in TRAINED):
+                for trains, stage in groupby(groups, key=lambda group: KINDS[group[0].kind].trains):
                     outcome, held = self._run_stage(list(stage), trains, before, progress)
                     results += outcome
                     busy += held
@@ -270,7 +271,7 @@ class Runner:
         It is ended at an epoch's end, and goes on with the next budget.
         """
         for trial in sorted(self.left, key=list(before).index):
-            if trial.kind in TRAINED and self.own_process and self.budget.fits(0.0):
+            if KINDS[trial.kind].trains and self.own_process and self.budget.fits(0.0):
                 self.left.remove(trial)
                 progress.left.add(trial)
                 outcome = self._measure_group([trial], before, progress, 0)
@@ -306,7 +307,7 @@ class Runner:
         """The record of what was measured here by today's code."""
         where = environment(trial, neighbours)
         return Record(
-            id=trial.id(machine_key(where) if trial.kind == "latency" else None),
+            id=trial.id(machine_key(where) if KINDS[trial.kind].timed else None),
             kind=trial.kind,
             trial=trial,
             environment=where,
@@ -318,7 +319,7 @@ class Runner:
 
     def lock(self, trial: Trial) -> filelock.BaseFileLock:
         """The lock of a trial; there is one for all latency trials, which must not be timed at the same time."""
-        name = "latency" if trial.kind == "latency" else name_of(trial)
+        name = trial.kind if KINDS[trial.kind].timed else name_of(trial)
         return filelock.FileLock(self.locks / f"{name}.lock")
 
     def _measure_group(
@@ -347,7 +348,7 @@ class Runner:
             progress.start_together(todo)
             self._begun = True
             began = time.perf_counter()
-            if group[0].kind == "latency":
+            if KINDS[group[0].kind].timed:
                 with progress.timed.process(todo) as on_item:
                     records = self._measure_latency(todo, on_item)
             else:
@@ -400,7 +401,7 @@ class Runner:
             handed_on(trial.dataset),
             self.workers,
         )
-        if trial.kind not in TRAINED or not self.own_process:
+        if not KINDS[trial.kind].trains or not self.own_process:
             return measure(call)
         plugins = [entry.origin for entry in map(mixer_entry, mixers_in(trial.mixer)) if entry.origin]
         kills = kernel_oom_kills()

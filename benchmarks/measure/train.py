@@ -25,6 +25,7 @@ from torch import nn
 from tqdm import tqdm
 
 from benchmarks.contract.errors import Diverged, OutOfTime, UserError
+from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import atomic_write, set_aside
 from benchmarks.contract.trial import ADDED, RESULTS_VERSION, Trial
 from benchmarks.measure.memory import predict_peak_bytes
@@ -175,7 +176,7 @@ def train(
 
     test_scores: dict[str, float] = {}
     predictions = None
-    if trial.kind == "accuracy":
+    if KINDS[trial.kind].reads_test:
         test = data.read_test()
         test_scores, predictions = task.scores(forward(test.inputs), test.targets)
         save_weights(checkpoint.with_suffix(".safetensors"), net, trial, getattr(augment, "info", task.info))

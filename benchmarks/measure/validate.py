@@ -12,15 +12,13 @@ import numpy as np
 from benchmarks.atlas_record import FOLDER, AtlasRecord
 from benchmarks.contract.datasets import DatasetInfo, facts_of
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record, machine_key
 from benchmarks.contract.trial import RESULTS_VERSION, Trial
 from benchmarks.measure.atlas import atlas_id
 from benchmarks.studies import TRANSFORMS
 from benchmarks.tasks.task import task_of
 
-MAIN_METRIC = {
-    "accuracy": "test_top1_percent", "tuning": "val_top1_percent", "cost": "params", "latency": "forward_ms",
-}  # fmt: skip
 TEMPORARY = "."  # how the name of a file begins that was being written
 LARGEST_NPY_BYTES = 2**24  # of predictions; 10,000 test images take 10 kB
 
@@ -91,21 +89,21 @@ def _wrong_with_record(path: Path, truth_of: Any) -> Iterator[str]:
         yield _without_name(error, path)
         return
     trial = record.trial
-    expected = trial.id(machine_key(record.environment) if trial.kind == "latency" else None)
+    expected = trial.id(machine_key(record.environment) if KINDS[trial.kind].timed else None)
     if record.id != expected:
-        what = "trial and machine" if trial.kind == "latency" else "trial"
+        what = "trial and machine" if KINDS[trial.kind].timed else "trial"
         yield f"its id is not that of its {what} under results version {RESULTS_VERSION}, {expected}"
     if record.started > record.ended:
         yield f"it ended ({record.ended}) before it started ({record.started})"
     if record.status != "ok":
         return
-    if record.metrics.get(MAIN_METRIC[trial.kind]) is None:
-        yield f"its status is ok, yet it has no {MAIN_METRIC[trial.kind]}"
+    if record.metrics.get(KINDS[trial.kind].main_metric) is None:
+        yield f"its status is ok, yet it has no {KINDS[trial.kind].main_metric}"
     if trial.epochs is not None and len(record.history) != trial.epochs:
         yield f"its history has {len(record.history)} epochs, its trial {trial.epochs}"
-    if trial.kind == "latency":
+    if KINDS[trial.kind].timed:
         yield from _wrong_with_rounds(record)
-    if trial.kind == "accuracy":
+    if KINDS[trial.kind].reads_test:
         yield from _wrong_with_predictions(path.with_suffix(".npy"), record, truth_of)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from benchmarks.atlas_record import FOLDER, NUMBERS, STATES, AtlasRecord, load_atlas
 from benchmarks.contract.record import atomic_write, machine_name
 from benchmarks.report.families import mixer_family
-from benchmarks.report.frame import TRIAL_FIELDS, comparisons, slug
+from benchmarks.report.frame import CSV_NAMES, TRIAL_FIELDS, comparisons, slug
 from benchmarks.report.plots_atlas import draw_atlas
 from benchmarks.report.style import FAMILY_COLOURS
 from benchmarks.report.text import NOTHING, clean, csv_text, markdown, markdown_table, percent
@@ -20,7 +20,6 @@ from benchmarks.report.text import NOTHING, clean, csv_text, markdown, markdown_
 # what a page's mixers have in common; the data set is in the page's name
 ALIKE = [f for f in TRIAL_FIELDS if f not in ("kind", "mixer", "mixer_source", "dataset", "match_dim")] + ["machine"]
 SETTING = ("dataset", "image_size", "patch_size", "dim", "depth", "norm", "epochs", "train_images", "lr", "seed")
-CSV_NAMES = {"image_size": "image_size_px", "patch_size": "patch_size_px"}
 WORDS = {"layer": "one layer", "net": "whole net"}
 
 

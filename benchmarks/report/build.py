@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from benchmarks.collector import without_collector
-from benchmarks.contract.datasets import TIMM_KINDS
-from benchmarks.contract.trial import CHOICES
+from benchmarks.contract.datasets import DATASETS, TIMM_KINDS
+from benchmarks.contract.trial import FACTS
 from benchmarks.report.claim_parts import Evidence
 from benchmarks.report.convergence_files import page_sections, write_convergence, write_settled
 from benchmarks.report.frame import results_frame, split_groups
@@ -73,11 +73,11 @@ def clear(results: Path) -> None:
     """Deletes the files of earlier reports that this one may not write again: no others."""
     for name in ("settled.csv", "settled.md"):
         (results / name).unlink(missing_ok=True)
-    profiles = "|".join(CHOICES["profile"])
+    profiles = "|".join(FACTS["profile"].choices)
     own = (
         rf"(?:folder|{'|'.join(TIMM_KINDS)})-.+|.+-py-.+"  # as `slug` writes the user's own data, but those of modules
     )
-    datasets = "|".join((*CHOICES["dataset"], own))
+    datasets = "|".join((*DATASETS, own))
     for room, endings in OWNED.items():
         for folder in sorted((results / room).glob("*")):
             if (

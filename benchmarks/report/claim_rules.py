@@ -203,5 +203,5 @@ def failed_mixers(evidence: Evidence, runs: Sequence[Runs], free: Sequence[str])
 def accuracy_setting(evidence: Evidence, runs: Sequence[Runs], free: Sequence[str]) -> str:
     first = runs[0].setting
     fields = held_equal([name for name, _, _ in SETTING_WORDS if name not in free], first)
-    words = [setting_words(name, first[name]) for name in fields]
+    words = [setting_words(name, first[name]) for name in fields if first[name] is not None]
     return ", ".join([evidence.group, *words, span_of([first["epochs"]], "epoch"), f"equal {first['match']}"])

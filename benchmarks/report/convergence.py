@@ -80,7 +80,7 @@ class Long:
         """ "16 px image, ..." of the setting."""
         first = self.setting
         return ", ".join(
-            [f"{noun} {first[name]}{unit}" for name, noun, unit in SETTING_WORDS]
+            [f"{noun} {first[name]}{unit}" for name, noun, unit in SETTING_WORDS if first[name] is not None]
             + [f"{first['epochs']} epochs", f"augmentation {first['augment']}", f"device {first['device']}"]
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 import re
@@ -17,27 +16,25 @@ from benchmarks.contract import called
 from benchmarks.contract.chosen_nets import CHOSEN, ChosenNets
 from benchmarks.contract.datasets import is_own
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.fields import RECIPE
 from benchmarks.contract.metrics import METRICS
 from benchmarks.contract.profiles import USUAL_NET
 from benchmarks.contract.record import Record, load_records, machine_name, processor_kind
-from benchmarks.contract.trial import ADDED, Trial
+from benchmarks.contract.trial import ADDED, FACTS, FIELDS, names_of
 from benchmarks.ratios import round_key, sittings_of
 from benchmarks.report.families import mixer_family
 
-TRIAL_FIELDS = [field.name for field in dataclasses.fields(Trial)]
+TRIAL_FIELDS = list(FIELDS)
 SPEEDS = ("train_s", "train_images_per_s", "overhead_percent", "compile_s")  # of a training run, not its accuracy
 # columns, and what records of version 0.1 have in them
 LATER = ADDED | {"processor": None, "processors": None, "flops_unknown": None}
 LATER |= {"net": None, "n_failed": 0, "failed_runs": None, "withheld": False}
+CSV_NAMES = {name: f"{name}_px" for name, facts in FACTS.items() if facts.unit == " px"}
 GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these never meet
 OWN_NAME_LENGTH = 40  # in the name of a folder
-USUAL = {
-    "match": "width",
-    "norm": "image",
-    "positions": "none",
-    "coordinates": True,
-    "compiled": False,
-}  # the rest are ablations
+# the rest are ablations
+USUAL = {name: FIELDS[name] for name in ("match", "norm", "positions", "coordinates")} | {"compiled": False}
+USUAL |= {name: ADDED[name] for name in names_of(RECIPE) if name in ADDED}
 
 
 def results_frame(folder: Path | str) -> pd.DataFrame:

@@ -7,22 +7,15 @@ from collections.abc import Mapping
 import pandas as pd
 
 from benchmarks.contract.chosen_nets import CHOSEN
+from benchmarks.contract.fields import MACHINE, NET, RECIPE
+from benchmarks.contract.trial import ADDED, FACTS, names_of
+from benchmarks.report.frame import plain
 from benchmarks.report.text import clean, listing, span_of
 
-SETTING_WORDS = (
-    ("image_size", "image", " px"),
-    ("patch_size", "patch", " px"),
-    ("dim", "dim", ""),
-    ("depth", "depth", ""),
-)
-ABLATIONS = (
-    ("norm", "token", "norm per token"),
-    ("coordinates", False, "no coordinate channels"),
-    ("positions", "learned", "learned positions"),
-    ("positions", "sine", "sine positions"),
-    ("precision", "bfloat16", "bfloat16"),
-    ("residual", "bfloat16", "residual stream too"),
-)
+# field, what stands before its value in a caption, and behind it
+SETTING_WORDS = [(name, FACTS[name].noun, FACTS[name].unit) for name in names_of(NET) if FACTS[name].noun]
+ABLATIONS = [(name, value, text) for name in names_of(NET, MACHINE) for value, text in FACTS[name].common]
+UNUSUAL = [name for name in names_of(RECIPE) if name in ADDED]  # said where the recipe is not the one of before
 STATUS_WORDS = {"oom": "out of memory", "error": "failed", "timeout": "timed out"}
 
 
@@ -36,12 +29,19 @@ def caption(frame: pd.DataFrame, rows: pd.DataFrame, extra: str = "") -> str:
         words += [f"n = {span_of([len(history) for history in rows['history']], 'round')}"]
     # what differs within a plot, such as the dim at equal parameters, is no part of its caption
     setting = [
-        f"{noun} {rows[name].iloc[0]}{unit}" for name, noun, unit in SETTING_WORDS if rows[name].map(str).nunique() == 1
+        f"{noun} {rows[name].iloc[0]}{unit}"
+        for name, noun, unit in SETTING_WORDS
+        if rows[name].map(str).nunique() == 1 and plain(rows[name].iloc[0]) is not None
     ]
     setting.append(f"equal {listing(sorted(set(rows['match'])))}")
     if "net" in rows and (rows["net"] == CHOSEN).any():
         setting.append("norm and positions as chosen for each mixer")
     setting += [text for name, value, text in ABLATIONS if name in rows and (rows[name] == value).all()]
+    setting += [
+        f"{name.replace('_', ' ')} {rows[name].iloc[0]}"
+        for name in UNUSUAL
+        if name in rows and rows[name].nunique() == 1 and rows[name].iloc[0] != ADDED[name]
+    ]
     return clean(", ".join(words) + "; " + ", ".join(setting) + extra) + "." + failed_sentence(rows)
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.contract.record import atomic_write
+from benchmarks.contract.trial import FACTS
 from benchmarks.contract.tuning import CLEARLY_BETTER
 from benchmarks.report import processors
 from benchmarks.report.decomposition import decomposition_table
-from benchmarks.report.frame import plain, without_usual
+from benchmarks.report.frame import CSV_NAMES, plain, without_usual
 from benchmarks.report.paired import OVER_BOTH, SIGNIFICANT, Sample, accuracy_intervals, paired_table
 from benchmarks.report.pooled import EFFECTS, effects_table
 from benchmarks.report.tables import (
@@ -49,12 +50,8 @@ from benchmarks.report.tuning import tuning_table
 
 Row = dict[str, Any]
 Cell = Callable[[Row], str]
-CSV_NAMES = {"image_size": "image_size_px", "patch_size": "patch_size_px"}
-WORDS = {
-    "image_size": "image (px)", "patch_size": "patch (px)", "train_images": "training images", "lr": "learning rate",
-    "warmup_epochs": "warm-up epochs", "match": "equal", "image_sizes_px": "sizes (px)",
-    "patch_sizes_px": "patches (px)",
-}  # fmt: skip
+WORDS = {name: facts.heading for name, facts in FACTS.items() if facts.heading}
+WORDS |= {"image_sizes_px": "sizes (px)", "patch_sizes_px": "patches (px)"}
 SAME_TIMED = [
     "mixer",
     "label",

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.contract.trial import ADDED
+from benchmarks.contract.fields import DATA, MIXER, NET, RECIPE
+from benchmarks.contract.trial import FACTS, names_of
 from benchmarks.ratios import few_sittings, ratio_of
 from benchmarks.report.frame import (
+    GROUP,
     TRIAL_FIELDS,
     comparisons,
     number,
@@ -37,34 +39,22 @@ from benchmarks.report.statistics import (
 
 ATTENTION = "attention"
 ACCURACY_SETTING = [name for name in TRIAL_FIELDS if name not in ("kind", "seed", "rounds", "compiled")]
-SAME_NET = [
-    "label",
-    "image_size",
-    "patch_size",
-    "dim",
-    "depth",
-    "norm",
-    "positions",
-    "coordinates",
-    "recipe_version",
-]  # joins cost and latency
-COMPARED = [
-    "image_size",
-    "patch_size",
-    "dim",
-    "depth",
-    "match",
-    "norm",
-    "coordinates",
-    "device",
-    "precision",
-    "threads",
-    *(name for name in ADDED if name != "mixer_version"),  # a mixer's versions are told apart by its label
-    "net",  # norm and positions chosen for each mixer count as equal
-]
-TRAINED_ALIKE = [  # accuracies that differ in one of these do not share a plot; rate and weight decay are tuned
-    *COMPARED, "batch_size", "epochs", "warmup_epochs", "label_smoothing", "augment", "train_images",
-]  # fmt: skip
+SAME_NET = ["label", *(name for name in names_of(DATA, NET) if name not in GROUP)]  # joins cost and latency
+# Fields in which what stands in one ranking may differ, and why; it agrees in all others.
+APART = {
+    "kind": "each has tables of its own",
+    **dict.fromkeys(names_of(MIXER), "what is compared; its label tells versions and sources apart"),
+    **dict.fromkeys(set(GROUP) & set(TRIAL_FIELDS), "each has a folder of its own"),
+    "seed": "a mean is over seeds",
+    "match_dim": "the width counts where it is what trials hold equal",
+    "compiled": "of latencies alone, which add it",
+    "rounds": "how often something was timed changes its interval alone",
+    **{name: "chosen for each mixer by the same search" for name, facts in FACTS.items() if facts.tuned},
+}
+COMPARED = [name for name, facts in FACTS.items() if name not in APART and facts.role != RECIPE]
+COMPARED.append("net")  # norm and positions chosen for each mixer count as equal
+# accuracies that differ in one of these do not share a plot
+TRAINED_ALIKE = [*COMPARED, *(name for name in names_of(RECIPE) if name not in APART)]
 TIMED_ALIKE = [*COMPARED, "compiled", "processor"]  # latencies that differ in one of these have no ratio
 SWEPT_ALIKE = [name for name in TIMED_ALIKE if name != "image_size"]  # a sweep over image sizes
 INTERVAL_COLUMNS = [  # of paired.accuracy_intervals, beside the Student-t interval over seeds

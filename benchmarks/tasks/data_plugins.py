@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.contract.errors import UserError, nearest
-from benchmarks.contract.trial import CHOICES
+from benchmarks.contract.trial import FACTS
 from benchmarks.tasks.pictures import Pixels, as_pixels
 from mixers.registry import line_in, module_of_file
 
@@ -151,7 +151,7 @@ def _classes(made: Any, labels: dict[str, NDArray[np.int64]]) -> tuple[str, ...]
 
 
 def _levels(made: Any) -> tuple[str, ...]:
-    levels = tuple(getattr(made, "augment_levels", CHOICES["augment"]))
-    if unknown := [level for level in levels if level not in CHOICES["augment"]]:
-        raise UserError(f"augment_levels has {unknown[0]!r}; allowed: {', '.join(CHOICES['augment'])}")
+    levels = tuple(getattr(made, "augment_levels", FACTS["augment"].choices))
+    if unknown := [level for level in levels if level not in FACTS["augment"].choices]:
+        raise UserError(f"augment_levels has {unknown[0]!r}; allowed: {', '.join(FACTS['augment'].choices)}")
     return levels

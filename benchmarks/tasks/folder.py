@@ -29,7 +29,7 @@ from PIL import Image
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, printable
 from benchmarks.contract.record import cores, write_json
-from benchmarks.contract.trial import CHOICES
+from benchmarks.contract.trial import FACTS
 from benchmarks.tasks.cache import CACHE_TAG
 from benchmarks.tasks.pictures import Pixels, read_picture
 
@@ -78,7 +78,7 @@ class Folder:
             split: np.array([file.label for file in files], dtype=np.int64) for split, files in self.files.items()
         }
         self.note = self._note()
-        self.augment_levels = CHOICES["augment"]
+        self.augment_levels = FACTS["augment"].choices
 
     def _find(self) -> tuple[tuple[str, ...], dict[str, list[ImageFile]]]:
         children = self._folders_in(self.path)

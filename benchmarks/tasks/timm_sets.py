@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.trial import CHOICES
+from benchmarks.contract.trial import FACTS
 from benchmarks.tasks.cifar import CONNECT_TIMEOUT_S
 from benchmarks.tasks.pictures import Pixels, fitted, read_picture, to_rgb
 
@@ -65,7 +65,7 @@ class TimmSet:
         self.labels = self._read_all()
         self.classes = self._class_names()
         plain = self.kind == "torch" and self.rest.lower() in WITHOUT_MIRRORS
-        self.augment_levels = ("none",) if plain else CHOICES["augment"]
+        self.augment_levels = ("none",) if plain else FACTS["augment"].choices
 
     def index(self, cache: Path) -> tuple[str, int]:
         return self._digest.hexdigest(), self._side

@@ -90,13 +90,14 @@ def test_every_option_of_the_command_line_is_a_field_of_the_request():
     how = {
         "verb",
         "folder",
+        "config",
         "log",
         "help",
         "ray",
         "timeout",
         "budget",
         "workers",
-        *("sittings", "matrix", "design"),
+        *("sittings", "matrix", "design", "a", "b", "net", "out"),
     }  # these say nothing of what to measure
     assert options - how == {field.name for field in dataclasses.fields(Request)}
 

@@ -13,7 +13,7 @@ from benchmarks.contract.errors import UserError
 from benchmarks.contract.metrics import METRICS, WORDS
 from benchmarks.contract.record import SCHEMA_VERSION, STATUSES, Record, content_of, environment
 from benchmarks.contract.schema import SCHEMA_FILE, check_record
-from benchmarks.contract.trial import CHOICES, RANGES, Trial
+from benchmarks.contract.trial import FACTS, Trial
 from benchmarks.measure.cost import measure_cost
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,12 +59,13 @@ def test_every_published_record_is_what_the_schema_says():
 def test_no_field_of_a_trial_takes_what_a_trial_refuses(name):
     content = content_of(make())
     check_record(content)
-    low, high = RANGES.get(name, (None, None))
-    odd = ["no such choice", ""] if name in CHOICES else [[], {}] if low is None else [low - 1, high * 2 + 1, "1", True]
+    low, high = FACTS[name].low, FACTS[name].high
+    odd = [[], {}] if low is None else [low - 1, high * 2 + 1, "1", True]
+    odd = ["no such choice", ""] if FACTS[name].choices else odd
     for value in odd:
         with pytest.raises(UserError, match=name):
             check_record(content | {"trial": content["trial"] | {name: value}})
-    for value in [*CHOICES.get(name, ()), *(() if low is None else (low, high))]:
+    for value in [*FACTS[name].choices, *(() if low is None else (low, high))]:
         check_record(content | {"trial": content["trial"] | {name: value}})
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.contract.datasets import DATASETS, DatasetInfo
-from benchmarks.contract.trial import CHOICES, Trial
+from benchmarks.contract.trial import Trial
 from benchmarks.measure import progress
 from benchmarks.measure.cost import measure_cost
 from benchmarks.measure.train import learning_rate, train, training_step_bytes
@@ -112,7 +112,6 @@ class Majority:
 def majority(monkeypatch) -> Trial:
     """A trial of sequences of token ids, whose task is registered."""
     monkeypatch.setitem(DATASETS, "majority", MAJORITY)
-    monkeypatch.setitem(CHOICES, "dataset", (*CHOICES["dataset"], "majority"))
     monkeypatch.setitem(task_module._TASKS, "sequences", Majority)
     return Trial(
         kind="accuracy", mixer="attention", dataset="majority", length=LENGTH, dim=8, depth=1, epochs=4, lr=3e-2,

@@ -13,7 +13,7 @@ from benchmarks.contract import trial as trial_module
 from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import machine_key
-from benchmarks.contract.trial import ADDED, FIELDS, RANGES, Trial, normal_size, parse_size
+from benchmarks.contract.trial import ADDED, FACTS, FIELDS, Trial, normal_size, parse_size
 
 REQUIRED = {
     "kind": "accuracy",
@@ -66,6 +66,7 @@ OTHER = {
     "schedule": "constant",
 }
 SINGLE = {"optimizer"}  # fields that have one allowed value yet
+RANGES = {name: (facts.low, facts.high) for name, facts in FACTS.items() if facts.low is not None}
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
 
 
@@ -114,11 +115,11 @@ def later_release(**replaced: tuple[str, str]) -> types.ModuleType:
 def test_a_new_field_and_a_new_default_leave_every_id_as_it_was():
     new = later_release(
         field=(
-            "    mixer_version: int = later(1)",
-            "    momentum: float = later(1.0, default=2.0)\n    mixer_version: int = later(1)",
+            "    mixer_version: int = later(1, MIXER,",
+            "    momentum: float = later(1.0, RECIPE, 2.0)\n    mixer_version: int = later(1, MIXER,",
         ),
-        default=('    norm: str = "image"', '    norm: str = "token"'),
-        added_default=("    recipe_version: int = later(1)", "    recipe_version: int = later(1, default=3)"),
+        default=('        NET, "image", choices=("image",', '        NET, "token", choices=("image",'),
+        added_default=("recipe_version: int = later(1, NET, RECIPE_VERSION,", "recipe_version: int = later(1, NET, 3,"),
     )
     paths = sorted(PUBLISHED.glob("*/records/*.json"))[::20]
     for path in paths:
@@ -149,7 +150,6 @@ def words(monkeypatch):
     """The values of a trial on a data set of sequences."""
     info = dataclasses.replace(DATASETS["mosaics"], name="words", task="sequences")
     monkeypatch.setitem(DATASETS, "words", info)
-    monkeypatch.setitem(trial_module.CHOICES, "dataset", tuple(DATASETS))
     values = {name: value for name, value in REQUIRED.items() if name not in ("image_size", "patch_size")}
     return values | {"dataset": "words", "length": 64}
 

@@ -54,7 +54,7 @@ def compare(a: Path | str, b: Path | str) -> pd.DataFrame:
     >>> from benchmarks import compare
     >>> table = compare("results/published/residual-cpu", "results/published/residual-cpu")
     >>> table.attrs["summary"]
-    'nothing differs: all 2 mixers are the same in both'
+    'nothing differs: 2 mixers, the same in both'
 
     Args:
         a: the folder before.
@@ -174,7 +174,7 @@ def summary(table: pd.DataFrame) -> str:
         words = [f"{name} ({_changes(changed[changed['mixer'] == name])})" for name in names]
         text = f"{len(names)} of {_mixers(mixers)} changed beyond noise: {_first(words)}"
     elif verdicts.isin(SAME_IN_BOTH).all():
-        return f"{NOTHING_DIFFERS}: all {_mixers(mixers)} are the same in both"
+        return f"{NOTHING_DIFFERS}: {_mixers(mixers)}, the same in both"
     elif verdicts.isin((*SAME_IN_BOTH, WITHIN)).any() or verdicts.str.startswith("likely").any():
         text = f"none of {_mixers(mixers)} changed beyond noise"
     else:

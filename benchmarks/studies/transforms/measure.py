@@ -61,8 +61,7 @@ def template(request: Request) -> Trial:
     Raises:
         UserError: a value is not allowed.
     """
-    asked = dataclasses.replace(
-        request,
+    asked = request.but(
         mixer="conv1x1",
         dataset=request.dataset or "cifar100",
         profile="quick",

@@ -1,0 +1,85 @@
+"""CONFIG=my.toml: the words of the command line in a file; and the file that a run leaves beside its results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contract.errors import UserError, nearest
+from benchmarks.contract.record import atomic_write
+
+FILE = "config.toml"
+ALLOWED = "a number, a word, true or false, or a list of numbers or words"
+
+
+def arguments_of(path: Path, parser: argparse.ArgumentParser) -> list[str]:
+    """What stands in a file as it would be typed: ["--dim=64,128", ...].
+
+    Args:
+        path: a TOML file; its keys are the parser's options, such as `patch_size = 4` or `mixer = ["dct", "fft*"]`.
+        parser: of the command line.
+
+    Raises:
+        UserError: the file is no TOML, or a key or a kind of value is not allowed.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no TOML: {error}; allowed are lines such as dim = 64") from None
+    options = {action.dest: action for action in parser._actions if action.option_strings}
+    del options["help"], options["config"]
+    arguments = []
+    for key, value in content.items():
+        action = options.get(key.replace("-", "_"))
+        if action is None:
+            raise UserError(f"{path} has {key!r}, which is no option.{nearest(key, options)}")
+        arguments += _typed(f"{path}: {key}", action, value)
+    return arguments
+
+
+def _typed(what: str, action: argparse.Action, value: Any) -> list[str]:
+    """One option as it would be typed; [] for a switch that stays as it is."""
+    if action.nargs == 0:
+        if not isinstance(value, bool):
+            raise UserError(f"{what} is {value!r}; allowed: true, false")
+        negative = [name for name in action.option_strings if name.startswith("--no-")]
+        return [action.option_strings[0]] if value else negative
+    values = value if isinstance(value, list) else [value]
+    for one in values:
+        if isinstance(one, bool) or not isinstance(one, str | int | float):
+            raise UserError(f"{what} is {value!r}; allowed: {ALLOWED}")
+    return [f"{action.option_strings[0]}={','.join(map(str, values))}"]
+
+
+def write_config(results: Path, verb: str, values: Mapping[str, Any], notes: Iterable[str] = ()) -> Path:
+    """Writes `results`/config.toml, from which the same command plans the same trials.
+
+    Args:
+        results: the folder.
+        verb: that runs.
+        values: option -> value; those that are None are left out.
+        notes: comments at the end.
+    """
+    lines = [
+        f"# what {verb} was asked for, and what it took for the rest; again: make {verb} CONFIG={FILE} RESULTS=..."
+    ]
+    lines += [f"{name} = {toml_value(value)}" for name, value in values.items() if value is not None]
+    lines += [f"# {' '.join(note.split())}" for note in notes]
+    path = results / FILE
+    with atomic_write(path) as file:
+        file.write(("\n".join(lines) + "\n").encode())
+    return path
+
+
+def toml_value(value: Any) -> str:
+    """A word, number, truth value or tuple of them in TOML."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(toml_value, value))}]"
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    # a string of JSON is one of TOML but for a character that TOML wants escaped
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,134 @@
+"""CONFIG=my.toml: the same words as the flags, and the file that a run leaves, from which it can be run again."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import cli
+from benchmarks.config import FILE, arguments_of, toml_value
+from benchmarks.measure.run import Runner
+
+QUICK = ["--profile", "quick", "--device", "cpu"]
+
+
+@pytest.fixture
+def planned(monkeypatch):
+    """The trials that each command would measure; nothing is measured."""
+    found: list = []
+    monkeypatch.setattr(Runner, "run", lambda self, trials: found.append(trials) or [])
+    for name in ("say_outcome", "say_ranking", "say_where"):
+        monkeypatch.setattr(cli, name, lambda *arguments: 0)
+    monkeypatch.setattr("benchmarks.report.build.write_report", lambda folder: [])
+    return found
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def read(path: Path):
+    return cli._parser().parse_args(["train", *arguments_of(path, cli._parser())])
+
+
+def test_the_words_are_those_of_the_flags(tmp_path):
+    text = """
+        mixer = ["dct", "attention(heads=4,backend=plain)"]
+        seed = "0-2,5"
+        dim = [64, 128]
+        lr = [1e-3, 3e-3]
+        batch-size = 32
+        image_size = ["16x32", 16]
+        coordinates = false
+        complex = true
+        design = false
+        budget = "9m"
+    """
+    found = read(Path(write(tmp_path / "my.toml", text)))
+    assert found.mixer == "dct,attention(heads=4,backend=plain)" and found.seed == (0, 1, 2, 5)
+    assert (found.dim, found.lr, found.batch_size) == ((64, 128), (1e-3, 3e-3), 32)
+    assert found.image_size == ("16x32", "16") and found.budget == 540.0
+    assert (found.coordinates, found.complex, found.design) == (False, True, False)
+    assert read(Path(write(tmp_path / "b.toml", 'mixer = "dct,attention"'))).mixer == "dct,attention"
+
+
+def test_what_is_typed_wins(tmp_path, planned):
+    path = write(tmp_path / "my.toml", 'mixer = "dct"\ndim = 8\ndepth = 1\ncoordinates = false')
+    command = ["train", "--results", str(tmp_path), *QUICK, "--config", path]
+    assert cli.main([*command, "--dim", "16"]) == cli.main([*command, "--coordinates"]) == 0
+    assert [(t.dim, t.depth, t.coordinates) for trials in planned for t in trials] == [(16, 1, False), (8, 1, True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("dims = 64", "has 'dims', which is no option. Did you mean 'dim'?"),
+        ("config = 'other.toml'", "has 'config', which is no option"),
+        ("verb = 'train'", "has 'verb', which is no option"),
+        ("dim = 64\ndepth = = 2", "is no TOML: Invalid value (at line 2, column 9)"),
+        ("dim = 64\ndim = 32", "is no TOML: Cannot overwrite a value (at"),
+        ("dim = {a = 1}", "my.toml: dim is {'a': 1}; allowed: a number, a word"),
+        ("[dim]\na = 1", "my.toml: dim is {'a': 1}; allowed: a number, a word"),
+        ("dim = [[1]]", "my.toml: dim is [[1]]; allowed: a number, a word"),
+        ("dim = true", "my.toml: dim is True; allowed: a number, a word"),
+        ("coordinates = 3", "my.toml: coordinates is 3; allowed: true, false"),
+        ("dim = []", "the list is empty"),
+        ("dim = 64.5", "'64.5' is not a whole number"),
+        ("seed = '0-10000000'", "allowed: at most 10,000"),
+        ("norm = 'tokn'", "Did you mean 'token'?"),
+    ],
+)
+def test_a_mistake_in_the_file_is_told_in_one_line(capsys, tmp_path, monkeypatch, text, says):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "--mixer", "dct", "--config", write(tmp_path / "my.toml", text)]) == 2
+    told = capsys.readouterr().err.strip()
+    assert says in told and "\n" not in told
+
+
+def test_a_file_that_is_not_there_or_no_text_is_told(capsys, tmp_path):
+    assert cli.main(["train", "--config", str(tmp_path / "none.toml")]) == 2
+    assert "none.toml: No such file" in capsys.readouterr().err
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    assert cli.main(["train", "--config", str(tmp_path / "bytes.toml")]) == 2
+    assert "bytes.toml is no TOML" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train --mixer dct,conv* --seed 0-1 --dim 8,16 --clip-norm 0.5",
+        "train --mixer dct --image-size 16x32 --no-coordinates --lr 1e-6",
+        "train --mixer dct --match params --norm token --schedule constant",
+        "bench-all --rounds 1 --seed 3",
+        "cost --patch-size 2,4 --dataset constellations",
+        "latency --mixer attention(heads=4),dct --image-size 16,32",
+        "tune --mixer dct --lr 1e-3,3e-3 --weight-decay 0.1",
+    ],
+)
+def test_a_run_leaves_a_file_from_which_the_same_trials_are_planned(tmp_path, planned, command):
+    verb, *words = command.split()
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert cli.main([verb, *words, *QUICK, "--results", str(first)]) == 0
+    once = list(planned)
+    planned.clear()
+    assert cli.main([verb, "--config", str(first / FILE), "--results", str(second)]) == 0
+    assert once and [[t.id("here") for t in trials] for trials in planned] == [
+        [t.id("here") for t in trials] for trials in once
+    ]
+    text = (first / FILE).read_text(encoding="utf-8")
+    assert str(tmp_path) not in text and "data_dir" not in text
+    assert text.splitlines()[1:] == (second / FILE).read_text(encoding="utf-8").splitlines()[1:]
+
+
+@given(st.text() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False))
+def test_every_value_is_read_as_it_was_written(value):
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which no file holds
+        return
+    assert tomllib.loads(f"x = {toml_value(value)}\ny = {toml_value([value, value])}") == {"x": value, "y": [value] * 2}

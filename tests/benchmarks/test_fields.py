@@ -1,0 +1,110 @@
+"""What is known of a trial's fields, and all that derives from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic import make_trial, save_accuracy
+
+from benchmarks.cli import _parser
+from benchmarks.contract.fields import RECIPE, ROLES
+from benchmarks.contract.kinds import KINDS
+from benchmarks.contract.trial import FACTS, FLAGGED, Trial, flag, names_of, type_of
+from benchmarks.measure.plan import Plan, Request
+from benchmarks.report.commands import NAMED, train_command
+from benchmarks.report.frame import results_frame
+from benchmarks.report.tables import APART, TRAINED_ALIKE, main_comparison, summary_table
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def other(name: str, value: Any) -> Any:
+    """Another allowed value of a field."""
+    facts = FACTS[name]
+    if facts.choices:
+        return next((choice for choice in facts.choices if choice != value), None)
+    if type_of(name) is float:
+        return 0.5 if value != 0.5 else 0.25
+    return 2 * value if type_of(name) is int else f"{value} too"
+
+
+def test_every_field_has_a_role_and_either_choices_or_a_range_where_it_is_a_number():
+    assert list(FACTS) == [field.name for field in dataclasses.fields(Trial)]
+    assert names_of(*ROLES) == sorted(FACTS, key=lambda name: (ROLES.index(FACTS[name].role), list(FACTS).index(name)))
+    for name, facts in FACTS.items():
+        assert (facts.low is None) == (facts.high is None), name
+        if type_of(name) in (int, float) and name != "warmup_epochs":
+            assert facts.low is not None, name
+    assert {role for kind in KINDS.values() for role in kind.roles} == set(ROLES)
+
+
+@pytest.mark.parametrize("name", names_of(RECIPE))
+def test_nets_whose_recipe_differs_in_anything_do_not_share_a_mean_or_a_ranking(tmp_path, name):
+    before = make_trial("accuracy", "dct", weight_decay=0.1, warmup_epochs=1.0, label_smoothing=0.1)
+    value = other(name, getattr(before, name))
+    if value is None:
+        pytest.skip(f"{name} has one choice")
+    for change in ({}, {name: value}):
+        recipe = {"weight_decay": 0.1, "warmup_epochs": 1.0, "label_smoothing": 0.1} | change
+        for mixer in ("dct", "attention"):
+            save_accuracy(tmp_path, mixer, 50.0, 0, **recipe)
+    summary = summary_table(results_frame(tmp_path))
+    assert list(summary["n"]) == [1, 1, 1, 1]  # no mean over both recipes
+    if FACTS[name].tuned:  # each mixer has its own
+        assert name in APART and len(main_comparison(summary)) == 4
+    else:
+        assert name in TRAINED_ALIKE and len(main_comparison(summary)) == 2
+
+
+def test_every_field_that_may_differ_in_a_ranking_is_an_exception_with_a_reason():
+    assert set(TRAINED_ALIKE) - {"net"} == set(FACTS) - set(APART)
+    assert all(reason for reason in APART.values()) and set(APART) <= {*FACTS, "machine"}
+
+
+def test_flags_variables_and_request_are_those_of_the_fields():
+    actions = {action.dest: action for action in _parser()._actions}
+    for name in FLAGGED:
+        assert actions[name].help == FACTS[name].help and actions[name].default is None, name
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    (listed,) = re.findall(r"^override VARIABLES := (.*)$", makefile, re.MULTILINE)
+    variables = listed.split()
+    assert len(variables) == len(set(variables))
+    takes_value = {a.dest.upper() for a in actions.values() if a.option_strings and a.nargs != 0}
+    assert set(variables) == takes_value
+    own = {field.name for field in dataclasses.fields(Request)} - set(FLAGGED)
+    assert own == {"mixer", "data_dir", "results", "search", "retry", "complex"}
+
+
+@pytest.mark.parametrize("name", [name for name in FLAGGED if FACTS[name].role == RECIPE])
+def test_what_is_asked_of_the_recipe_is_planned_and_stands_in_the_command(name):
+    usual = Plan(Request(mixer="dct", device="cpu", profile="quick", dataset="mosaics")).accuracy(all_seeds=False)[0]
+    value = other(name, getattr(usual, name))
+    if value is None or name == "augment":  # mosaics takes none
+        pytest.skip("one choice alone")
+    request = Request(mixer="dct", device="cpu", profile="quick", dataset="mosaics", **{name: value})
+    (trial,) = Plan(request).accuracy(all_seeds=False)
+    assert trial == dataclasses.replace(usual, **{name: value})
+    told = train_command(trial.to_dict(), [0])
+    assert f" {name.upper()}={value}" in told
+    usual_ones = [n for n in FLAGGED if n not in (*NAMED, name, "seed")]
+    assert not [n for n in usual_ones if f" {n.upper()}=" in told]
+    again = {}
+    for word in told.split()[2:]:
+        key, text = word.split("=")
+        kind = type_of(key.lower()) if key.lower() in FLAGGED else str
+        again[key.lower()] = (kind(text),) if key in ("SEED", "IMAGE_SIZE") else kind(text)
+    assert Plan(Request(**again)).accuracy(all_seeds=False) == [trial]
+
+
+def test_a_flag_says_its_range(capsys):
+    from benchmarks import cli
+
+    for name in ("clip_norm", "beta1", "beta2"):
+        assert cli.main(["cost", flag(name), "-1"]) == 2
+        assert f"{flag(name)} is -1.0; allowed: " in capsys.readouterr().err
+    assert cli.main(["cost", "--schedule", "cosin"]) == 2
+    assert "allowed: cosine, constant. Did you mean 'cosine'?" in capsys.readouterr().err

@@ -1,0 +1,127 @@
+"""Lists on the command line make a grid: which trials, in which order, and how many are too many."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import cli
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.trial import FACTS, FLAGGED
+from benchmarks.measure.grid import MOST_TRIALS, OF_A_PLAN, Grid
+from benchmarks.measure.plan import Plan, Request
+
+HOW = {"mixer": "dct,conv1x1", "device": "cpu", "profile": "quick", "dataset": "mosaics"}
+TWO = {
+    "patch_size": (2, 4), "dim": (8, 16), "depth": (1, 2), "norm": ("image", "token"), "positions": ("none", "sine"),
+    "batch_size": (8, 16), "epochs": (1, 2), "lr": (1e-3, 3e-3), "weight_decay": (0.0, 0.1),
+    "train_images": (300, 600), "beta1": (0.8, 0.9), "beta2": (0.9, 0.99), "clip_norm": (0.5, 1.0),
+    "schedule": ("cosine", "constant"),
+}  # fmt: skip
+
+
+def options(*arguments: str):
+    return cli._parser().parse_args(["train", *arguments])
+
+
+def test_every_field_that_takes_a_list_is_tried_here():
+    listed = {name for name in FLAGGED if FACTS[name].listed}
+    assert listed == {*TWO, *OF_A_PLAN, "augment", "length"}  # no level of mosaics, and no sequence
+
+
+@pytest.mark.parametrize("name", TWO)
+def test_a_list_is_a_trial_of_every_value(name):
+    trials = Grid(Request(**HOW, **{name: TWO[name]})).accuracy(all_seeds=False)
+    assert [(getattr(t, name), t.mixer) for t in trials] == [(v, m) for v in TWO[name] for m in ("dct", "conv1x1")]
+
+
+def test_seeds_are_outermost_then_sizes_then_settings_then_mixers():
+    request = Request(**HOW, seed=(0, 1), image_size=(16, 32), dim=(8, 16), lr=(1e-3, 3e-3))
+    order = [(t.seed, t.image_size, t.dim, t.lr, t.mixer) for t in Grid(request).accuracy()]
+    assert order == [
+        (seed, size, dim, lr, mixer)
+        for seed in (0, 1)
+        for size in (16, 32)
+        for dim in (8, 16)
+        for lr in (1e-3, 3e-3)
+        for mixer in ("dct", "conv1x1")
+    ]
+
+
+def test_what_differs_in_the_recipe_alone_has_one_cost_and_one_latency():
+    request = Request(**HOW, dim=(8, 16), lr=(1e-3, 3e-3))
+    assert [(t.dim, t.mixer) for t in Grid(request).cost()] == [
+        (8, "dct"), (8, "conv1x1"), (16, "dct"), (16, "conv1x1")
+    ]  # fmt: skip
+    alone = [t for dim in (8, 16) for t in Plan(Request(**HOW, dim=dim)).latency()]
+    assert Grid(request).latency() == alone
+
+
+def test_all_of_bench_all_is_there_once_and_a_fair_set_comes_first():
+    request = Request(**HOW, dim=(8, 16), lr=(1e-3, 3e-3), seed=(0, 1))
+    grid = Grid(request)
+    trials = grid.by_worth()
+    assert len(trials) == len(set(trials))
+    assert set(trials) == {*grid.accuracy(), *grid.cost(), *grid.latency()}
+    assert all(t.kind == "accuracy" and t.seed == 0 for t in trials[:8])
+    assert [t.kind for t in trials[8:12]] == ["cost"] * 4
+
+
+def test_without_lists_a_grid_is_its_plan():
+    grid, plan = Grid(Request(**HOW)), Plan(Request(**HOW))
+    assert str(grid) == "" and grid.by_worth() == plan.by_worth() and grid.accuracy() == plan.accuracy()
+    assert grid.tuning() == plan.tuning()
+
+
+def test_tune_tries_the_rates_that_are_listed():
+    request = Request(**HOW, lr=(4e-3, 1e-3), weight_decay=(0.1,))
+    trials = Grid(request, ("lr", "weight_decay")).tuning()
+    assert {t.lr for t in trials} == {1e-3, 4e-3} and {t.weight_decay for t in trials} == {0.1}
+    assert len(trials) == 4
+
+
+def test_ranges_and_lists_are_read_as_they_are_typed():
+    given = options("--seed", "0-2,5", "--dim", "64,128", "--lr", "1e-3,3e-3", "--epochs", "4", "--image-size", "16x32")
+    assert given.seed == (0, 1, 2, 5) and given.dim == (64, 128) and given.lr == (1e-3, 3e-3)
+    assert given.epochs == 4 and given.image_size == ("16x32",)
+    assert options("--patch-size", "1-4").patch_size == (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("train --mixer dct --seed 0-10000000", "0-10000000 is 10,000,001 values; allowed: at most 10,000"),
+        ("train --mixer dct --seed 7-0", "7-0 runs backwards; allowed: 0-7"),
+        ("train --mixer dct --seed 0-", "is not a whole number"),
+        ("train --mixer dct --seed 0-999 --epochs 1-999", "the lists make 999,000 trials of every mixer"),
+        ("train --mixer dct --dim 8,12", "--dim is 12; allowed: multiples of 8"),
+        ("train --mixer dct --lr 1e-3,x", "'x' is not a number"),
+        ("train --mixer dct --norm image,tokn", "Did you mean 'token'?"),
+        ("train --mixer dct --match width,params", "allowed: width, params, flops"),
+        ("cost --lr 1e-3,3e-3", "--lr is 0.001,0.003; cost takes no list of it, only one, such as 0.001"),
+        ("latency --epochs 1,2", "latency takes no list of it"),
+        ("profile --mixer dct --dim 8,16", "profile takes no list of it"),
+        ("atlas --mixer dct --dim 8,16", "atlas takes no list of it"),
+        ("spectracles --epochs 1,2", "spectracles takes no list of it"),
+        ("transforms --epochs 1,2", "transforms takes no list of it"),
+        ("report --dim 8,16", "report has no use for --dim"),
+    ],
+)
+def test_a_list_that_makes_no_sense_is_told_in_one_line(capsys, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments.split()) == 2
+    told = capsys.readouterr().err.strip()
+    assert says in told and "\n" not in told
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_too_many_trials_are_told_before_any_is_planned():
+    with pytest.raises(UserError, match=f"allowed: {MOST_TRIALS:,}"):
+        Grid(Request(**HOW, seed=tuple(range(10_000)), dim=(8, 16), depth=(1, 2, 3)))
+
+
+def test_how_large_a_grid_is_is_said(capsys, tmp_path, monkeypatch):
+    seen: list = []
+    monkeypatch.setattr(cli, "_run", lambda options, trials, report=True: seen.extend(trials) or 0)
+    arguments = ["--mixer", "dct", "--profile", "quick", "--device", "cpu", "--results", str(tmp_path)]
+    assert cli.main(["train", *arguments, "--dim", "8,16", "--clip-norm", "0.5,1"]) == 0
+    assert capsys.readouterr().out == "a grid of 4 settings: --dim 8,16 x --clip-norm 0.5,1.0\n" and len(seen) == 4
