@@ -64,7 +64,8 @@ class StreamedImages:
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="images")
         self._to_come: Iterator[Tensor] = iter(())
         self._waiting: deque[tuple[Tensor, Future[Tensor]]] = deque()
-        self._places: dict[int, Tensor] = {}  # on a GPU, by batch size
+        self.captured = device.type != "cpu"  # by steps that read every batch of a size in one place
+        self._places: dict[int, Tensor] = {}  # by batch size
         self._staged: Tensor | None = None
 
     def __len__(self) -> int:
@@ -91,9 +92,10 @@ class StreamedImages:
             self._submit()
         else:
             batch = self._read(index.cpu().numpy())
-        if self.device.type != "cpu":
-            place = self._places.setdefault(len(index), torch.empty_like(batch, device=self.device))
-            batch = place.copy_(batch, non_blocking=True)
+        if self.captured:
+            if len(index) not in self._places:
+                self._places[len(index)] = torch.empty_like(batch, device=self.device)
+            batch = self._places[len(index)].copy_(batch, non_blocking=True)
         self._staged = batch
 
     def index_select(self, dim: int, index: Tensor) -> Tensor:
@@ -102,6 +104,9 @@ class StreamedImages:
         if self._staged is None or len(self._staged) != len(index):
             return self._read(index.cpu().numpy()).to(self.device)
         return self._staged
+
+    def __getitem__(self, where: slice) -> Tensor:
+        return self._read(np.arange(len(self))[where]).to(self.device)
 
     def split(self, batch: int) -> Iterator[Tensor]:
         """All images in order, `batch` at a time, on the device."""

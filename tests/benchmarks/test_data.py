@@ -384,3 +384,54 @@ def test_the_real_data_set_decodes_as_plain_slicing_says(cifar100_dir):
     images, labels = loaded.read_test()
     test = np.fromfile(cifar100_dir / "test.bin", dtype=np.uint8).reshape(10_000, 3074)
     assert (images.flatten(1).numpy() == test[:, 2:]).all() and (labels.numpy() == test[:, 1]).all()
+
+
+@pytest.mark.parametrize("layout", ["cifar-10-batches-bin", "cifar-10-batches-py"])
+def test_cifar10_is_read_from_its_five_files_in_either_layout(tmp_path, monkeypatch, layout):
+    rng, folder = np.random.default_rng(0), tmp_path / layout
+    folder.mkdir()
+    cifar10 = cifar.CIFARS["cifar10"].layouts[layout]
+    images, labels = {}, {}
+    for key, file in cifar10.files.items():
+        count = 1_200 if key != "test" else 30
+        images[key] = rng.integers(0, 256, (count, cifar.PIXELS), dtype=np.uint8)
+        labels[key] = rng.permutation(np.arange(count) % 10).astype(np.uint8)
+        content = np.concatenate([labels[key][:, None], images[key]], axis=1).tobytes()
+        if cifar10.record_bytes is None:
+            content = pickle.dumps({"data": images[key], "labels": labels[key].tolist()})
+        (folder / file.name).write_bytes(content)
+        monkeypatch.setitem(cifar10.files, key, published(folder / file.name, "md5"))
+    no_network(monkeypatch)
+    loaded = load_data(trial("cifar10"), tmp_path, "cpu")
+    assert loaded.val.targets.bincount().tolist() == [500] * 10
+    assert len(loaded.train.targets) == 1_000
+    every = torch.cat([loaded.train.inputs, loaded.val.inputs]).flatten(1).long().sum(1).sort().values
+    wanted = np.sort(np.concatenate([images[key] for key in images if key != "test"]).astype(int).sum(1))
+    assert every.tolist() == wanted.tolist()
+    test = loaded.read_test()
+    assert torch.equal(test.inputs.flatten(1), torch.from_numpy(images["test"]))
+    assert test.targets.tolist() == labels["test"].tolist()
+    (folder / cifar10.files["train3"].name).unlink()
+    with pytest.raises(UserError, match=rf"{layout} lacks data_batch_3.*CIFAR-10 downloaded"):
+        load_data(trial("cifar10"), tmp_path, "cpu")
+
+
+def test_a_file_of_cifar10_without_a_published_sum_is_held_to_its_size_and_labels(tmp_path, monkeypatch):
+    layout = cifar.CIFARS["cifar10"].layouts["cifar-10-batches-bin"]
+    for key, file in layout.files.items():
+        (tmp_path / file.name).write_bytes(bytes(10 * layout.record_bytes))
+        monkeypatch.setitem(layout.files, key, cifar.SourceFile(file.name, None, "md5", 10 * layout.record_bytes))
+    (tmp_path / "test_batch.bin").write_bytes(b"\x0a" + bytes(10 * layout.record_bytes - 1))
+    with pytest.raises(UserError, match="has labels above 9"):
+        layout.read(tmp_path, "test")
+    (tmp_path / "data_batch_2.bin").write_bytes(bytes(99))
+    with pytest.raises(UserError, match=r"data_batch_2.bin is damaged: 99 bytes"):
+        layout.read(tmp_path, "train")
+
+
+def test_the_sums_and_names_of_cifar10_are_those_of_torchvision():
+    theirs = torchvision.datasets.CIFAR10
+    files = {file.name: file.digest for file in cifar.CIFAR10_PICKLE_FILES.values()}
+    assert files == dict(theirs.train_list + theirs.test_list)
+    assert cifar.CIFARS["cifar10"].downloaded == theirs.base_folder
+    assert cifar.CIFARS["cifar10"].archive == cifar.SourceFile(theirs.filename, theirs.tgz_md5, "md5")

@@ -364,6 +364,20 @@ def test_a_streamed_batch_is_that_of_its_indices_in_any_order(photos, tmp_path, 
     assert torch.equal(streamed.index_select(0, torch.arange(3)), whole[:3])  # not staged
 
 
+def test_a_captured_step_finds_every_batch_of_a_size_in_one_place():
+    images = np.random.default_rng(0).integers(0, 256, (30, 3, 4, 4), dtype=np.uint8)
+    whole, streamed = torch.from_numpy(images), stream.StreamedImages(images, torch.device("cpu"))
+    streamed.captured = True
+    schedule = [*torch.arange(30).split(8), *torch.arange(30).flip(0).split(8)]
+    streamed.ahead(schedule)
+    places = {}
+    for index in schedule:
+        streamed.stage(index)
+        place = places.setdefault(len(index), streamed.index_select(0, index))
+        assert torch.equal(place, whole[index])  # of the first one, read again
+    assert len(places) == 2 and torch.equal(streamed[3:5], whole[3:5])
+
+
 def test_more_than_256_classes_keep_their_number(tmp_path):
     data_dir = tmp_path / "data"
     folder = make_folder(tmp_path / "many", {f"c{i:03d}": 3 for i in range(300)}, side=4)
