@@ -40,7 +40,7 @@ class Trial:
 
     kind: str = known(KIND, choices=tuple(KINDS))
     mixer: str = known(MIXER)  # as on the command line: a registered name, options in parentheses, or a plug-in
-    dataset: str = known(DATA, help=" | ".join(DATASETS))
+    dataset: str = known(DATA, help=" | ".join([*DATASETS, "folder:PATH | torch/NAME | file.py:MyData"]))
     image_size: int | str | None = known(  # of images; "HxW" where not square
         NET, None, noun="image", unit=" px", heading="image (px)", listed=True, help="pixels, or a list: 16,32 or 16x32"
     )
