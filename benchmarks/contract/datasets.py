@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks.contract import called
@@ -151,6 +152,11 @@ def add_found(info: DatasetInfo) -> DatasetInfo:
     """Makes a data set of the user's own known in this process; the latest of a name counts."""
     _FOUND[info.name] = info
     return info
+
+
+def labels_file(results: Path, source: str) -> Path:
+    """Where a results folder keeps the classes of the test images of somebody's own data: it needs no images then."""
+    return results / "test_labels" / f"{source[:16]}.npy"
 
 
 def handed_on(dataset: str) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.contract.datasets import take_over, training_images
+from benchmarks.contract.datasets import labels_file, take_over, training_images
 from benchmarks.contract.errors import Diverged, OutOfTime, UserError
 from benchmarks.contract.fields import DATA, MACHINE, MIXER, NET
 from benchmarks.contract.kinds import KINDS
@@ -28,7 +28,7 @@ from benchmarks.measure.logbook import Logbook
 from benchmarks.measure.memory import free_bytes, is_out_of_memory
 from benchmarks.measure.process import Heartbeat
 from benchmarks.measure.train import train, training_step_bytes
-from benchmarks.tasks.task import load_data
+from benchmarks.tasks.task import load_data, task_of
 from mixers import UnsupportedSize
 from mixers.registry import mixer_entry
 
@@ -102,7 +102,8 @@ def measure(call: Call) -> Measured:
             )
             book.finish(trial, outcome.metrics)
             if outcome.predictions is not None:
-                _save_predictions(call.records / f"{name_of(trial)}.npy", outcome.predictions)
+                _save_array(call.records / f"{name_of(trial)}.npy", outcome.predictions)
+                _keep_own_labels(call, trial, outcome.predictions.dtype)
             return Measured(metrics=outcome.metrics, history=outcome.history)
     except UserError:
         raise
@@ -152,9 +153,19 @@ def steps_to_come(trials: Sequence[Trial]) -> dict[Trial, int]:
     return {trial: steps_of[shape] for trial, shape in shapes.items()}
 
 
-def _save_predictions(path: Path, predictions: np.ndarray) -> None:
+def _keep_own_labels(call: Call, trial: Trial, dtype: np.dtype[Any]) -> None:
+    """Leaves the test images' classes of a user's own data with the results, for reports where the images are not."""
+    if trial.dataset_source is None:
+        return
+    path = labels_file(call.records.parent, trial.dataset_source)
+    labels = None if path.exists() else task_of(trial).test_targets(trial, call.data_dir)
+    if labels is not None:
+        _save_array(path, labels.astype(dtype))
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
     buffer = io.BytesIO()  # numpy tells of a full disk without saying so
-    np.save(buffer, predictions, allow_pickle=False)
+    np.save(buffer, array, allow_pickle=False)
     with atomic_write(path) as file:
         file.write(buffer.getbuffer())
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.atlas_record import FOLDER, AtlasRecord
-from benchmarks.contract.datasets import DatasetInfo, facts_of
+from benchmarks.contract.datasets import DatasetInfo, facts_of, is_own, labels_file
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record, machine_key
@@ -45,9 +45,10 @@ def validate(folder: Path, data_dir: Path) -> tuple[int, list[str]]:
     known: dict[Any, Any] = {}
 
     def truth_of(trial: Trial) -> Any:
-        key = trial.dataset, trial.image_size
+        key = trial.dataset, trial.dataset_source, trial.image_size
         if key not in known:
-            known[key] = task_of(trial).test_targets(trial, data_dir) if facts_of(trial.dataset) else None
+            own = is_own(trial.dataset)
+            known[key] = _kept_labels(folder, trial) if own else task_of(trial).test_targets(trial, data_dir)
         return known[key]
 
     for room in rooms:
@@ -139,9 +140,21 @@ def _wrong_with_predictions(path: Path, record: Record, truth_of: Any) -> Iterat
     truth = truth_of(record.trial)
     if truth is None:
         return
+    if len(truth) != len(predictions):
+        yield f"{path.name} has {len(predictions)} predictions for {len(truth)} test images"
+        return
     hits, stated = 100 * float((predictions == truth).mean()), record.metrics.get("test_top1_percent")
     if not isinstance(stated, int | float) or abs(hits - stated) > 1e-6:
         yield f"test_top1_percent is {stated}, its predictions come to {hits:.4f}"
+
+
+def _kept_labels(folder: Path, trial: Trial) -> np.ndarray | None:
+    """Of somebody's own data, what the results folder keeps."""
+    try:
+        results = folder.parent if folder.name == "records" else folder
+        return np.load(labels_file(results, trial.dataset_source or ""), allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
 
 
 def _has_form(predictions: Any, info: DatasetInfo | None) -> bool:

@@ -5,6 +5,7 @@ The labels alone, a few kilobytes a data set, are part of the package, so that a
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.contract.datasets import is_own, labels_file
 from benchmarks.contract.errors import UserError
 
 Folders = Path | str | Sequence[Path | str]
@@ -46,8 +48,10 @@ def correct_answers(frame: pd.DataFrame, results: Folders) -> dict[str, NDArray[
     found = {}
     files = {path.name: path for path in _prediction_files(results)}
     trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
-    for row in trained[["dataset", "id", "test_top1_percent"]].to_dict("records"):
+    for row in trained[["dataset", "dataset_source", "id", "test_top1_percent"]].to_dict("records"):
         labels = labels_of_test(str(row["dataset"]))
+        if is_own(str(row["dataset"])):
+            labels = _own_labels(results, str(row["dataset_source"]))
         path = files.get(f"accuracy-{row['id']}.npy")
         if labels is None or path is None:
             continue
@@ -59,6 +63,14 @@ def correct_answers(frame: pd.DataFrame, results: Folders) -> dict[str, NDArray[
             )
         found[str(row["id"])] = correct
     return found
+
+
+def _own_labels(results: Folders, source: str) -> NDArray[np.unsignedinteger] | None:
+    """The same of somebody's own data, which a results folder keeps for itself."""
+    for path in (labels_file(folder, source) for folder in folders(results)):
+        with contextlib.suppress(OSError, ValueError, EOFError):
+            return np.load(path, allow_pickle=False)
+    return None
 
 
 def _prediction_files(results: Folders) -> Iterator[Path]:

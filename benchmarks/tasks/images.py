@@ -84,6 +84,10 @@ class ImageClassification:
         return result, best[:, 0].cpu().numpy().astype(self.info.prediction_dtype)
 
     def test_targets(self, trial: Trial, data_dir: Path) -> np.ndarray | None:
+        if is_own(trial.dataset):
+            from benchmarks.tasks.own import cache_of
+
+            return cache_of(trial, data_dir).labels("test")
         return labels_of_test(data_dir, trial.dataset, trial.size)
 
 
@@ -95,10 +99,6 @@ def labels_of_test(data_dir: Path, dataset: str, size: tuple[int, int]) -> np.nd
     """
     if dataset in RENDERED:
         return RENDERED[dataset].render(info_of(dataset).test_images, size, split="test")[1].numpy()
-    if is_own(dataset):
-        from benchmarks.tasks.own import own_test_labels
-
-        return own_test_labels(dataset)
     found = find_cifar_here(dataset, Path(data_dir).expanduser())
     if found is None:
         return None

@@ -188,16 +188,6 @@ def load_own(trial: Trial, data_dir: Path, device: torch.device) -> tuple[Data, 
     return StreamedData(part("train"), part("val"), lambda: part("test")), info
 
 
-def own_test_labels(dataset: str) -> NDArray[np.int64] | None:
-    """The classes of a test split; None where the data were not looked for in this process."""
-    info = facts_of(dataset)
-    if info is None or info.origin is None:
-        return None
-    source = open_source(info.origin, Path())
-    split, indices = divide(source)["test"]
-    return source.labels[split][indices]
-
-
 def cache_of(trial: Trial, data_dir: Path) -> Cache:
     """The decoded images of a trial, made where they are missing or damaged."""
     info = info_of(trial.dataset)

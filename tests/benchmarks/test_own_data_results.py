@@ -18,6 +18,8 @@ from benchmarks.contract.status import read_status
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
 from benchmarks.measure.validate import validate
+from benchmarks.report.frame import results_frame
+from benchmarks.report.predictions import correct_answers
 
 SMALL = dict(mixer="conv1x1,dct", profile="quick", device="cpu", dim=8, depth=1, epochs=1, threads=1, seed=(0, 1))
 
@@ -84,6 +86,21 @@ def test_two_data_sets_of_one_written_name_have_tables_of_their_own(measured, tm
     assert cli.main(["report", "--results", str(measured)]) == 0
     names = [path.name for path in (measured / "tables").iterdir()]
     assert len(names) == 2 and all(name.startswith("folder-photos-") and name.endswith("-quick") for name in names)
+
+
+def test_the_classes_of_the_test_images_stay_with_the_results(measured, tmp_path):
+    frame = results_frame(measured)
+    answers = correct_answers(frame, measured)
+    trained = frame[frame["kind"] == "accuracy"]
+    assert set(answers) == set(trained["id"]) and len(answers) == 4
+    for row in trained.to_dict("records"):
+        assert 100 * answers[row["id"]].mean() == pytest.approx(row["test_top1_percent"])
+    path = next((measured / "records").glob("accuracy-*.npy"))
+    np.save(path, 1 - np.load(path))
+    _, problems = validate(measured, tmp_path / "data")
+    assert len(problems) == 1 and "its predictions come to" in problems[0]
+    np.save(path, np.load(path)[1:])
+    assert "3 predictions for 4 test images" in validate(measured, tmp_path / "data")[1][0]
 
 
 @pytest.mark.parametrize("dataset", ["folder:{}/nowhere", "folder:{}/photos/cat", "{}/x.py:Nothing", "folderr:{}"])
