@@ -17,7 +17,6 @@ import hashlib
 import importlib
 import importlib.metadata
 import inspect
-import os
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks.contract.errors import UserError, nearest
 from benchmarks.contract.trial import FACTS
+from benchmarks.tasks.folder import place_of
 from benchmarks.tasks.pictures import Pixels, as_pixels
 from mixers.registry import line_in, module_of_file
 
@@ -54,7 +54,7 @@ class PluginData:
         where = entry_points().get(dataset, dataset)
         self.place, _, attribute = where.rpartition(":")
         is_file = self.place.endswith(".py")
-        path = Path(os.path.expanduser(self.place))
+        path = place_of(self.place)
         self.place = str(path) if is_file else self.place
         self.name = f"{path.name if is_file else self.place}:{attribute}"
         self.origin = f"{path.resolve()}:{attribute}" if is_file else where

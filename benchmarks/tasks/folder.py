@@ -223,6 +223,14 @@ class Folder:
         return int(np.median(sides)) if sides else 1
 
 
+def place_of(text: str) -> Path:
+    """A path as typed, ~ being the home folder; that of a user who is not there stays as it is."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
 def _plain(name: str) -> str:
     """A folder's name as records keep it: what a line can hold, and no path."""
     return printable(name.replace("\\", "_"))[:200].strip(". ") or "images"

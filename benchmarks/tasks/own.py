@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-import os
 import re
 import warnings
 from collections import deque
@@ -82,14 +81,14 @@ def open_source(dataset: str, data_dir: Path) -> Source:
     if colon and kind == "folder":
         if not place:
             raise UserError(f"--dataset is {dataset!r}, of no folder; type {called.option('dataset', 'folder:PATH')}")
-        return folder.Folder(Path(os.path.expanduser(place)))
+        return folder.Folder(folder.place_of(place))
     if dataset.partition("/")[0].lower() in TIMM_KINDS:
         return timm_sets.TimmSet(dataset, Path(data_dir).expanduser())
     if colon or dataset in data_plugins.entry_points():
         return data_plugins.PluginData(dataset, Path(data_dir).expanduser())
     if not dataset:
         raise UserError(f"--dataset is empty; allowed: {', '.join(DATASETS)}; or your own: {HOW_OWN}")
-    if os.path.isdir(os.path.expanduser(dataset)):
+    if folder.place_of(dataset).is_dir():
         raise UserError(f"--dataset is {dataset!r}, a folder; type {called.option('dataset', f'folder:{dataset}')}")
     facts_of(dataset)  # says what is known
     raise UserError(f"--dataset is {dataset!r}, of which nothing is known here")
