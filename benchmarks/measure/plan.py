@@ -81,7 +81,7 @@ class Plan:
             raise UserError(f"--residual is bfloat16, which is for training in bfloat16; add {more}")
         self.profile_name = request.profile or ("full" if self.device == "cuda" else "quick")
         default = "cifar100" if self.profile_name == "full" else "mosaics"
-        self.dataset, self.dataset_source = request.dataset or default, None
+        self.dataset, self.dataset_source = default if request.dataset is None else request.dataset, None
         if self.dataset not in DATASETS:
             found = find_own(self.dataset, request.data_dir)
             self.dataset, self.dataset_source = found.name, found.source

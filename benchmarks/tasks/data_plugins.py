@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks.contract.errors import UserError, nearest
 from benchmarks.contract.trial import FACTS
+from benchmarks.tasks.folder import place_of
 from benchmarks.tasks.pictures import Pixels, as_pixels
 from mixers.registry import line_in, module_of_file
 
@@ -53,7 +54,7 @@ class PluginData:
         where = entry_points().get(dataset, dataset)
         self.place, _, attribute = where.rpartition(":")
         is_file = self.place.endswith(".py")
-        path = Path(self.place).expanduser()
+        path = place_of(self.place)
         self.place = str(path) if is_file else self.place
         self.name = f"{path.name if is_file else self.place}:{attribute}"
         self.origin = f"{path.resolve()}:{attribute}" if is_file else where
@@ -144,6 +145,10 @@ def _classes(made: Any, labels: dict[str, NDArray[np.int64]]) -> tuple[str, ...]
     highest = max(int(own.max()) for own in labels.values())
     names = getattr(made, "classes", None)
     if names is None:
+        if lowest := min(int(own.min()) for own in labels.values()):
+            raise UserError(f"labels begin at {lowest}; allowed: whole numbers from 0")
+        if highest >= (images := sum(map(len, labels.values()))):
+            raise UserError(f"a label is {highest}, of {images} images; allowed: whole numbers from 0, none left out")
         return tuple(str(number) for number in range(highest + 1))
     if highest >= len(names):
         raise UserError(f"label {highest} has no name; classes names {len(names)}")
@@ -152,6 +157,8 @@ def _classes(made: Any, labels: dict[str, NDArray[np.int64]]) -> tuple[str, ...]
 
 def _levels(made: Any) -> tuple[str, ...]:
     levels = tuple(getattr(made, "augment_levels", FACTS["augment"].choices))
+    if not levels:
+        raise UserError(f"augment_levels is empty; allowed: {', '.join(FACTS['augment'].choices)}")
     if unknown := [level for level in levels if level not in FACTS["augment"].choices]:
         raise UserError(f"augment_levels has {unknown[0]!r}; allowed: {', '.join(FACTS['augment'].choices)}")
     return levels

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import stat
 import unicodedata
@@ -40,8 +39,6 @@ SPLITS = {  # by the name of the folder, in whatever letters
 LOOKED_AT = 200  # images of which the size is read, evenly spaced
 LAYOUT = "it needs a folder of images for each class, or train/ and test/ with these in them"
 INDEX_VERSION = 1
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,6 +69,7 @@ class Folder:
         self.name = f"folder:{_plain(self.path.name)}"
         self.origin = f"folder:{self.path}"
         self.left_out: Counter[str] = Counter()  # names of files that are no images
+        self.notes: list[str] = []
         self.classes, found = self._find()
         self.files = {split: sorted(files, key=lambda file: _key(file.name)) for split, files in found.items()}
         self.labels: dict[str, NDArray[np.int64]] = {
@@ -121,7 +119,7 @@ class Folder:
                     f"{path / unknown[0]} is a class that {splits[first]} has not; add it there, or remove it"
                 )
             if missing := sorted(set(classes) - set(folders[split])):
-                log.warning("%s has no %s", path, ", ".join(missing[:5]))
+                self.notes.append(f"{path} has no {', '.join(missing[:5])}")
             number = {name: i for i, name in enumerate(classes)}
             of_class = [self._images_of(child, number[name]) for name, child in folders[split].items()]
             found[split] = [file for files in of_class for file in files]
@@ -143,7 +141,7 @@ class Folder:
         """
         for entry in _entries(self.path / folder):
             path = self.path / folder / entry.name
-            if entry.is_dir():
+            if _leads_to_folder(entry):
                 if _is_hidden(path):
                     continue
                 real = os.path.realpath(path)
@@ -154,7 +152,9 @@ class Folder:
                 self._leave_out(entry.name)
             else:
                 facts = _facts(entry)
-                yield ImageFile(f"{folder}/{entry.name}", label, facts.st_size, facts.st_mtime_ns)
+                # another file put in its place can have its time of change, but not that of its entry
+                changed_ns = max(facts.st_mtime_ns, facts.st_ctime_ns)
+                yield ImageFile(f"{folder}/{entry.name}", label, facts.st_size, changed_ns)
 
     def _folders_in(self, path: Path) -> list[Path]:
         return [child for child in _listed(path) if child.is_dir() and not _is_hidden(child)]
@@ -169,11 +169,12 @@ class Folder:
             self.left_out[name] += 1
 
     def _note(self) -> str | None:
-        """A line on what lies about and is no image of a class."""
-        if not self.left_out:
-            return None
-        count, name = sum(self.left_out.values()), next(iter(self.left_out))
-        return f"{self.name}: {count} that are no images of a class are left out, such as {name}"
+        """A line on classes that a split lacks, and on what lies about and is no image of a class."""
+        notes = list(self.notes)
+        if self.left_out:
+            count, name = sum(self.left_out.values()), next(iter(self.left_out))
+            notes.append(f"{count} that are no images of a class are left out, such as {name}")
+        return f"{self.name}: {'; '.join(notes)}" if notes else None
 
     def pictures(self, split: str) -> Iterator[tuple[str, Callable[[tuple[int, int]], Pixels]]]:
         """For each image of a split its file's name, and what reads it at a size."""
@@ -222,6 +223,14 @@ class Folder:
         return int(np.median(sides)) if sides else 1
 
 
+def place_of(text: str) -> Path:
+    """A path as typed, ~ being the home folder; that of a user who is not there stays as it is."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
 def _plain(name: str) -> str:
     """A folder's name as records keep it: what a line can hold, and no path."""
     return printable(name.replace("\\", "_"))[:200].strip(". ") or "images"
@@ -267,6 +276,13 @@ def _is_hidden(folder: Path) -> bool:
 
 def _is_image(name: str) -> bool:
     return name.lower().endswith(ENDINGS) and not name.startswith(".")
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:  # such as a link to itself
+        raise UserError(f"{entry.path} cannot be read: {error.strerror or error}; remove it") from error
 
 
 def _facts(entry: os.DirEntry[str]) -> os.stat_result:

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.contract import called
-from benchmarks.contract.datasets import TIMM_KINDS, DatasetInfo, add_found, facts_of, info_of
+from benchmarks.contract.datasets import DATASETS, HOW_OWN, TIMM_KINDS, DatasetInfo, add_found, facts_of, info_of
 from benchmarks.contract.errors import UserError, printable
 from benchmarks.contract.record import cores
 from benchmarks.contract.trial import Trial
@@ -79,12 +79,16 @@ def open_source(dataset: str, data_dir: Path) -> Source:
 
     kind, colon, place = dataset.partition(":")
     if colon and kind == "folder":
-        return folder.Folder(Path(place).expanduser())
+        if not place:
+            raise UserError(f"--dataset is {dataset!r}, of no folder; type {called.option('dataset', 'folder:PATH')}")
+        return folder.Folder(folder.place_of(place))
     if dataset.partition("/")[0].lower() in TIMM_KINDS:
         return timm_sets.TimmSet(dataset, Path(data_dir).expanduser())
     if colon or dataset in data_plugins.entry_points():
         return data_plugins.PluginData(dataset, Path(data_dir).expanduser())
-    if Path(dataset).expanduser().is_dir():
+    if not dataset:
+        raise UserError(f"--dataset is empty; allowed: {', '.join(DATASETS)}; or your own: {HOW_OWN}")
+    if folder.place_of(dataset).is_dir():
         raise UserError(f"--dataset is {dataset!r}, a folder; type {called.option('dataset', f'folder:{dataset}')}")
     facts_of(dataset)  # says what is known
     raise UserError(f"--dataset is {dataset!r}, of which nothing is known here")

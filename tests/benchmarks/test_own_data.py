@@ -31,7 +31,8 @@ SMALL = dict(mixer="conv1x1", profile="quick", device="cpu", dim=8, depth=1, epo
 
 @pytest.fixture(autouse=True)
 def nothing_found(monkeypatch):
-    """What one test finds is not known in the next."""
+    """What one test finds is not known in the next; messages are those to a reader who typed make."""
+    monkeypatch.setenv("TOKEN_MIXERS_CALLED", "make")
     monkeypatch.setattr(datasets, "_FOUND", {})
 
 
@@ -132,6 +133,17 @@ def test_contents_are_read_again_only_where_names_sizes_or_times_changed(photos,
     assert Folder(photos).index(tmp_path) == first
 
 
+def test_another_image_of_the_same_size_and_time_is_noticed(photos, tmp_path):
+    first = Folder(photos).index(tmp_path)
+    path, other = photos / "cat" / "0.png", tmp_path / "other.png"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    other.write_bytes(content)
+    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    other.replace(path)
+    assert Folder(photos).index(tmp_path) != first
+
+
 def empty_class(folder: Path) -> None:
     (folder / "empty").mkdir()
 
@@ -185,7 +197,12 @@ def named_pipe(folder: Path) -> None:
     os.mkfifo(folder / "dog" / "pipe.jpg")
 
 
+def link_to_itself(folder: Path) -> None:
+    (folder / "dog" / "self.jpg").symlink_to("self.jpg")
+
+
 BAD = {
+    link_to_itself: "{folder}/dog/self.jpg cannot be read",
     empty_class: "{folder}/empty is a class without images; add some",
     loop: "{folder}/dog/again is a link to a folder that it lies in",
     broken_link: "{folder}/dog/gone.jpg cannot be read",
@@ -214,6 +231,9 @@ def test_a_folder_that_is_not_as_it_has_to_be_is_told_in_one_line(photos, tmp_pa
         ("folder:{}/nowhere", "nowhere is not there; type --dataset folder:PATH"),
         ("folder:{}/photos/cat/0.png", "0.png is a file; type --dataset folder:PATH"),
         ("{}/photos", "photos', a folder; type --dataset folder:"),
+        ("folder:~nobody_of_this_name/x", "x is not there; type --dataset folder:PATH"),
+        ("folder:", "of no folder; type --dataset folder:PATH"),
+        ("", "--dataset is empty; allowed: cifar100"),
         ("cifra100", "Did you mean 'cifar100'?"),
         ("torch/", "type torch/NAME, such as torch/fashion_mnist"),
     ],

@@ -103,7 +103,7 @@ def test_the_classes_of_the_test_images_stay_with_the_results(measured, tmp_path
     assert "3 predictions for 4 test images" in validate(measured, tmp_path / "data")[1][0]
 
 
-@pytest.mark.parametrize("dataset", ["folder:{}/nowhere", "folder:{}/photos/cat", "{}/x.py:Nothing", "folderr:{}"])
+@pytest.mark.parametrize("dataset", ["", "folder:{}/nowhere", "folder:{}/photos/cat", "{}/x.py:Nothing", "folderr:{}"])
 def test_bad_data_are_one_line_and_exit_code_2(tmp_path, capsys, dataset):
     make_folder(tmp_path / "photos")
     words = ["train", "--mixer", "dct", "--dataset", dataset.format(tmp_path), "--data-dir", str(tmp_path / "data")]
