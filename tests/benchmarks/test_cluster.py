@@ -40,7 +40,8 @@ def test_without_ray_one_line_says_what_to_install(tmp_path, capsys, monkeypatch
 def test_a_node_that_does_not_see_the_results_folder_is_told(tmp_path):
     (trial,) = trials_of("conv1x1", 1)
     folders = str(tmp_path / "results"), str(tmp_path)
-    said, now = measure_on_node(
+    token = str(tmp_path / "nowhere" / "token")
+    said, now = measure_on_node(trial.to_dict(), [], None, *folders, [], None, (), token, None)
         trial.to_dict(), [], None, *folders, [], None, (), str(tmp_path / "nowhere" / "token"), None
     )
     assert said and "all nodes share" in said and not now and not (tmp_path / "results").exists()
