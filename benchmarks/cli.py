@@ -242,7 +242,8 @@ def evaluate(options: argparse.Namespace) -> int:
     _only(options, ("net", "mixer", "dataset", "data_dir", "results", "device", "seed", "epochs", "out"))
     _take_lists_of(options, ("seed",))
     if options.net is None:
-        raise UserError("evaluate needs a trained net, by mixer or id: make evaluate NET=dct DATASET=folder:PATH")
+        wanted = called.command("evaluate", net="dct", dataset="folder:PATH")
+        raise UserError(f"evaluate needs a trained net, by mixer or id: {wanted}")
     if options.seed is not None and len(options.seed) > 1:
         raise UserError(f"--seed lists {len(options.seed)} seeds; evaluate takes one")
     choose = {"seed": options.seed and options.seed[0], "epochs": options.epochs}

@@ -58,9 +58,13 @@ class TrainedNet(nn.Module):
         """Images, uint8 (B, 3, H, W) or float on [0, 1], as the net takes them, float32.
 
         Raises:
-            UserError: they are of another shape than the net was trained on, or float and not on [0, 1].
+            UserError: they are of another shape than the net was trained on, or of another type, or float and not on
+                [0, 1].
         """
         wanted = (3, *self.trial.size)
+        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        if not isinstance(images, Tensor) or not (images.dtype == torch.uint8 or images.is_floating_point()):
+            raise UserError(f"images are {kind}; this net takes tensors of uint8, or of float on [0, 1]")
         if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
             raise UserError(
                 f"images are of shape {tuple(images.shape)}; this net takes (B, {', '.join(map(str, wanted))})"
@@ -75,8 +79,9 @@ class TrainedNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images, uint8 (B, 3, H, W) or float on [0, 1] -> logits, float32 (B, classes), in the trial's precision."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.trial.precision == "bfloat16"):
-            return self.net(self.normalise(images)).float()
+        inputs = self.normalise(images)
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.trial.precision == "bfloat16"):
+            return self.net(inputs).float()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +92,7 @@ class Candidate:
     weights: Path
     info: DatasetInfo | None  # from the file of weights; None of an old one
     record: Record | None = None
+    stranger: str = ""  # the id of the net whose weights are in the file instead
 
     @property
     def id(self) -> str:
@@ -111,7 +117,7 @@ def load_net(
 
     Raises:
         UserError: there is no such run, or several; or it failed, or its weights are not here, or not readable; or its
-            mixer is a plug-in that is not given, or another one by now.
+            mixer is a plug-in that is not given, or another one by now; or the device is not here.
     """
     folder = Path(folder)
     chosen = _choose(_candidates(folder), folder, net, choose)
@@ -124,16 +130,24 @@ def load_net(
             f"the weights of {_name(chosen)} are not in {chosen.weights.parent}; train it again, into another folder: "
             f"{_train_command(chosen.trial, folder.with_name(f'{folder.name}-again'))}"
         )
+    if chosen.stranger:
+        raise UserError(f"{chosen.weights} holds the net of another run, {chosen.stranger}; give it back its name")
     trial = chosen.trial
     _check_mixer(trial, mixer)
     info = chosen.info or info_of(trial.dataset)
     try:
         built = task_for(info).net(trial)
         built.load_state_dict(safetensors.torch.load_file(chosen.weights))
-    except (OSError, RuntimeError, ValueError, safetensors.SafetensorError) as error:
+    except (OSError, ImportError, RuntimeError, ValueError, safetensors.SafetensorError) as error:
         why = " ".join(str(error).split())[:200]
         raise UserError(f"{chosen.weights} does not fit the net of its trial ({why})") from error
-    return TrainedNet(built, trial, info).to(device).eval()
+    try:
+        return TrainedNet(built, trial, info).to(device).eval()
+    except (RuntimeError, AssertionError) as error:  # AssertionError: PyTorch without CUDA
+        why = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"device is {device}, which cannot be used here ({why}); device='cpu' works anywhere"
+        ) from error
 
 
 def _candidates(folder: Path) -> list[Candidate]:
@@ -143,20 +157,23 @@ def _candidates(folder: Path) -> list[Candidate]:
     candidates = []
     for name in sorted(found.keys() | places.keys()):
         record, path = found.get(name), folder / "checkpoints" / f"accuracy-{name}.safetensors"
-        content = _content(path) if name in places else None
-        info = None if content is None else _info_of(content)
-        if content is not None or record is not None:
-            trial = Trial.from_dict(content["trial"]) if content else record.trial  # type: ignore[union-attr]
-            candidates.append(Candidate(trial, path, info, record))
+        told = _told(path) if name in places else None
+        if record is not None and told is not None and told[0].id() != name:
+            candidates.append(Candidate(record.trial, path, None, record, stranger=told[0].id()))
+        elif told is not None and told[0].id() == name:
+            candidates.append(Candidate(told[0], path, told[1], record))
+        elif record is not None:
+            candidates.append(Candidate(record.trial, path, None, record))
     return candidates
 
 
-def _content(path: Path) -> dict[str, Any] | None:
-    """The metadata of a file of weights; None of one that cannot be read, of which only who asks for it hears."""
+def _told(path: Path) -> tuple[Trial, DatasetInfo] | None:
+    """What a file of weights says of itself; None of one that cannot be read, of which only who asks for it hears."""
     try:
-        return read_metadata(path)
-    except UserError as error:
-        log.debug("%s", error)
+        content = read_metadata(path)
+        return None if content is None else (Trial.from_dict(content["trial"]), _info_of(content))
+    except (KeyError, TypeError, ValueError) as error:
+        log.debug("%s: %s", path, error)
         return None
 
 
@@ -191,7 +208,7 @@ def _choose(candidates: Sequence[Candidate], folder: Path, net: str, choose: dic
     wanted = {name: normal_size(value) if name == "image_size" else value for name, value in choose.items()}
     fit = [one for one in named if all(getattr(one.trial, name) == value for name, value in wanted.items())]
     if not fit:
-        words = ", ".join(f"{name}={value}" for name, value in choose.items())
+        words = ", ".join(f"{name}={value!r}" for name, value in choose.items())
         raise UserError(f"no run of {net!r} in {folder} has {words}; there are: {_listed(named)}")
     fit = [one for one in fit if one.weights.is_file()] or fit
     if len(fit) > 1:

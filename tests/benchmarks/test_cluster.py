@@ -40,7 +40,10 @@ def test_without_ray_one_line_says_what_to_install(tmp_path, capsys, monkeypatch
 def test_a_node_that_does_not_see_the_results_folder_is_told(tmp_path):
     (trial,) = trials_of("conv1x1", 1)
     folders = str(tmp_path / "results"), str(tmp_path)
-    said, now = measure_on_node(trial.to_dict(), [], *folders, [], None, (), str(tmp_path / "nowhere" / "token"), None)
+    token = str(tmp_path / "nowhere" / "token")
+    said, now = measure_on_node(trial.to_dict(), [], None, *folders, [], None, (), token, None)
+        trial.to_dict(), [], None, *folders, [], None, (), str(tmp_path / "nowhere" / "token"), None
+    )
     assert said and "all nodes share" in said and not now and not (tmp_path / "results").exists()
 
 
@@ -48,7 +51,7 @@ def test_a_record_that_a_lost_task_wrote_is_not_measured_again(tmp_path, monkeyp
     (trial,) = trials_of("conv1x1", 1, epochs=1)
     record = Runner(tmp_path, tmp_path, own_process=False).measure(trial)
     monkeypatch.setattr(Runner, "measure", lambda *a: pytest.fail("measured again"))
-    arguments = trial.to_dict(), [], str(tmp_path), str(tmp_path), ["error"], None, (), str(tmp_path)
+    arguments = trial.to_dict(), [], None, str(tmp_path), str(tmp_path), ["error"], None, (), str(tmp_path)
     assert measure_on_node(*arguments, None) == (None, False)
     monkeypatch.setattr(Runner, "measure", lambda self, trial: None)
     assert measure_on_node(*arguments, record.started) == (None, True)

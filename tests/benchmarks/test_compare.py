@@ -199,6 +199,21 @@ def test_failures_are_rows_with_their_reason(tmp_path):
     assert row["verdict"] == "withheld" and "1 of 3 runs failed (oom)" in row["note"]
 
 
+def test_a_seed_that_one_folder_lacks_or_failed_is_a_difference(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    train(a, "dct", 40)
+    train(b, "dct", 40, 2)
+    table = compare(a, b)
+    assert of(table, "dct")["verdict"] == "identical" and "2 seeds, which both have" in of(table, "dct")["note"]
+    assert table.attrs["summary"] == "none of 1 mixer changed beyond noise; identical runs: dct"
+    save(b, make_trial("accuracy", "dct", seed=2), status="diverged", reason="the loss is not finite")
+    for one, other in ((a, b), (b, a)):
+        table = compare(one, other)
+        assert of(table, "dct")["verdict"] == "withheld" and "1 of 3 runs failed" in of(table, "dct")["note"]
+        assert not table.attrs["summary"].startswith("nothing differs")
+    assert compare(b, b).attrs["summary"].startswith("nothing differs")
+
+
 def test_too_few_seeds_are_no_noise(tmp_path):
     train(tmp_path / "a", "dct", 40, 2)
     train(tmp_path / "b", "dct", 60, 2)

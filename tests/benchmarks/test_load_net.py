@@ -231,3 +231,37 @@ def test_images_of_another_kind_are_told(results):
 
 def test_the_names_of_cifar_100s_classes_are_those_of_its_files(cifar100_dir):
     assert DATASETS["cifar100"].classes == tuple((cifar100_dir / "fine_label_names.txt").read_text().split())
+
+
+def test_weights_under_another_name_are_refused(copy):
+    first, second = records_of(copy, "dct")
+    places = [copy / "checkpoints" / f"accuracy-{record.id}.safetensors" for record in (first, second)]
+    shutil.copy(places[1], places[0])
+    with pytest.raises(UserError, match=f"holds the net of another run, {second.id}"):
+        load_net(copy, first.id)
+    assert load_net(copy, second.id).id == second.id
+
+
+@pytest.mark.parametrize("spoiled", [{}, {"trial": None}, {"trial": {}}, {"dataset": {}}, {"dataset": None}])
+def test_spoiled_metadata_of_one_net_are_no_harm_to_another(copy, spoiled):
+    first, second = records_of(copy, "dct")
+    path = copy / "checkpoints" / f"accuracy-{first.id}.safetensors"
+    content = (read_metadata(path) | spoiled) if spoiled else {}
+    safetensors.torch.save_file(safetensors.torch.load_file(path), path, {"token_mixers": json.dumps(content)})
+    assert load_net(copy, second.id).id == second.id
+    assert load_net(copy, first.id).trial == first.trial  # the record knows
+
+
+def test_a_device_that_is_not_here_is_one_clear_line(results):
+    with pytest.raises(UserError, match=r"device is toaster, which cannot be used .*; device='cpu' works anywhere"):
+        load_net(results, "attention", device="toaster")
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.int8, torch.bool, torch.complex64])
+def test_images_are_bytes_or_floats(results, kind):
+    net = load_net(results, "attention")
+    images = torch.zeros(2, 3, 16, 16)
+    with pytest.raises(UserError, match=f"images are {kind}; this net takes tensors of uint8"):
+        net(images.to(kind))
+    with pytest.raises(UserError, match="images are ndarray"):
+        net(images.numpy())  # type: ignore[arg-type]

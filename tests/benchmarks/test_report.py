@@ -322,7 +322,7 @@ def test_same_records_make_the_same_bytes_and_stale_files_go(tmp_path):
     for path in (stale, *kept):
         path.parent.mkdir(parents=True)
         path.touch()
-    assert {path.suffix for path in write_report(folders[0])} == {".csv", ".md", ".png", ".svg", ".html"}
+    assert {path.suffix for path in write_report(folders[0])} == {".csv", ".md", ".tex", ".png", ".svg", ".html"}
     written = write_report(folders[1])
     assert not stale.parent.exists() and all(path.exists() for path in kept)
     for path in kept:

@@ -170,7 +170,7 @@ def test_another_setting_wants_another_folder(finished, capsys):
     capsys.readouterr()
     arguments = ["transforms", *SMALL, "--results", str(finished)]
     assert "depth 1, this one has 2" in refused(capsys, *arguments, "--depth", "2")
-    assert "seeds 0,1,2,3; leave SEED out" in refused(capsys, *arguments, "--seed", "1")
+    assert "seeds 0,1,2,3; leave --seed out" in refused(capsys, *arguments, "--seed", "1")
 
 
 def test_a_users_matrix_is_predicted_and_trained_and_leaves_no_path(finished, tmp_path, capsys):

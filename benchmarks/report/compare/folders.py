@@ -14,6 +14,7 @@ from benchmarks.contract.record import Record, load_records
 from benchmarks.report.compare.cells import Match, cells_of, matches
 from benchmarks.report.compare.rows import (
     IDENTICAL,
+    OF_BOTH,
     SAME,
     WITHIN,
     Side,
@@ -173,7 +174,7 @@ def summary(table: pd.DataFrame) -> str:
     if names:
         words = [f"{name} ({_changes(changed[changed['mixer'] == name])})" for name in names]
         text = f"{len(names)} of {_mixers(mixers)} changed beyond noise: {_first(words)}"
-    elif verdicts.isin(SAME_IN_BOTH).all():
+    elif verdicts.isin(SAME_IN_BOTH).all() and not table["note"].str.endswith(OF_BOTH).any():
         return f"{NOTHING_DIFFERS}: {_mixers(mixers)}, the same in both"
     elif verdicts.isin((*SAME_IN_BOTH, WITHIN)).any() or verdicts.str.startswith("likely").any():
         text = f"none of {_mixers(mixers)} changed beyond noise"

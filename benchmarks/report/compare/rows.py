@@ -23,6 +23,7 @@ from benchmarks.report.text import span_of
 
 Row = dict[Any, Any]
 IDENTICAL, SAME, WITHIN = "identical", "the same", "within noise"
+OF_BOTH = "which both have"  # ends the note where only some of the seeds are in both folders
 AMBIGUOUS, NOT_COMPARABLE = "ambiguous", "not comparable"
 ACCURACY = "test_top1_percent"
 NUMBERS = (ACCURACY, "test_top5_percent", "test_loss", "val_top1_percent", "train_loss")
@@ -125,12 +126,16 @@ def _runs(sample: Sample, cell: Cell, letter: str) -> Runs:
 
 
 def _identical(match: Match, a: Side, b: Side) -> Row | None:
-    """The row of a net whose runs give the same predictions in both folders, in every seed that both have."""
+    """The row of a net whose runs give the same predictions in both folders, in every seed that both have.
+
+    A seed that failed in one folder and not in the other is a difference, and then there is no such row.
+    """
     assert match.a is not None and match.b is not None
     mine, theirs = _by_seed(match.b), _by_seed(match.a)
     common = mine.keys() & theirs.keys()
     alike = _seeds_alike(match, a, b)
-    if not common or len(alike) < len(common):
+    failed = [set(cell.rows["seed"][cell.rows["status"] != "ok"]) for cell in (match.a, match.b)]
+    if not common or len(alike) < len(common) or failed[0] & mine.keys() or failed[1] & theirs.keys():
         return None
     more = len(common) < max(len(mine), len(theirs))
     notes = [
