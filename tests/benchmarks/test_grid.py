@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import cli
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.trial import FACTS, FLAGGED
+from benchmarks.contract.trial import FACTS, FLAGGED, varied
 from benchmarks.measure.grid import MOST_TRIALS, OF_A_PLAN, Grid
 from benchmarks.measure.plan import Plan, Request
 
@@ -125,3 +125,22 @@ def test_how_large_a_grid_is_is_said(capsys, tmp_path, monkeypatch):
     arguments = ["--mixer", "dct", "--profile", "quick", "--device", "cpu", "--results", str(tmp_path)]
     assert cli.main(["train", *arguments, "--dim", "8,16", "--clip-norm", "0.5,1"]) == 0
     assert capsys.readouterr().out == "a grid of 4 settings: --dim 8,16 x --clip-norm 0.5,1.0\n" and len(seen) == 4
+
+
+@pytest.mark.parametrize("name", TWO)
+def test_the_lines_of_a_grid_differ_in_what_varies(name):
+    trials = Grid(Request(**HOW, **{name: TWO[name]}, seed=(0, 1))).accuracy()
+    lines = [trial.describe(varied(trials)) for trial in trials]
+    assert len(set(lines)) == len(trials) == 8
+    assert lines[0].startswith(trials[0].describe()) and len(lines[0]) < 80
+
+
+def test_what_varies_stands_in_plain_words_and_in_no_line_of_an_ordinary_run(tmp_path):
+    trials = Grid(Request(**HOW, dim=(64, 128), lr=(3e-3, 1e-3))).by_worth()
+    more = varied(trials)
+    assert more == ["dim", "lr"]
+    assert trials[0].describe(more) == "accuracy dct 16 px patch 4 seed 0 dim 64 lr 0.003"
+    assert [trial.describe(more) for trial in trials if trial.kind == "cost"][2] == "cost dct 16 px patch 4 dim 128"
+    for request in (Request(device="cpu"), Request(device="cpu", match="params", mixer="dct,attention")):
+        plan = Plan(request)
+        assert varied([*plan.by_worth(), *plan.tuning()]) == []
