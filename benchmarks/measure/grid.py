@@ -38,7 +38,7 @@ class Grid:
         _check_number(request, self.lists)
         points = [dict(zip(self.lists, values, strict=True)) for values in itertools.product(*self.lists.values())]
         self.first = Plan(request.but(**points[0]))
-        self.plans = [self.first, *(Plan(request.but(**point), self.first.sweep) for point in points[1:])]
+        self.plans = [self.first, *(Plan(request.but(**point), self.first) for point in points[1:])]
 
     def __str__(self) -> str:
         """ "2 patch sizes x 3 dims = 6 settings"; empty where there is one."""

@@ -61,13 +61,14 @@ class Plan:
     Args:
         request: lists in it are those of seeds and image sizes, and of `tune` the rates and decays to try; see
             `benchmarks.measure.grid` for others.
-        sweep: the tuning records of its results folder; None: they are read.
+        like: a plan with the same data set, profile and results folder, whose facts of them are taken; None: the data
+            set is looked at, and the tuning records of the folder are read.
 
     Raises:
         UserError: a value is not allowed, or the device is not there.
     """
 
-    def __init__(self, request: Request, sweep: list[Record] | None = None) -> None:
+    def __init__(self, request: Request, like: Plan | None = None) -> None:
         self.request = request
         for name, given in vars(request).items():  # those too that bear on no trial of this request
             if name == "dataset":
@@ -82,7 +83,9 @@ class Plan:
         self.profile_name = request.profile or ("full" if self.device == "cuda" else "quick")
         default = "cifar100" if self.profile_name == "full" else "mosaics"
         self.dataset, self.dataset_source = request.dataset or default, None
-        if self.dataset not in DATASETS:
+        if like is not None:
+            self.dataset, self.dataset_source = like.dataset, like.dataset_source
+        elif self.dataset not in DATASETS:
             found = find_own(self.dataset, request.data_dir)
             self.dataset, self.dataset_source = found.name, found.source
         self.profile: Profile = profile_of(self.profile_name, self.dataset)
@@ -95,7 +98,7 @@ class Plan:
         self.threads: int = _first(request.threads, self.profile.threads, cores())
         self.net_is_given = request.norm is not None or request.positions is not None
         self.usual: Net = (request.norm or USUAL_NET[0], request.positions or USUAL_NET[1])
-        self.sweep = self._read_sweep() if sweep is None else sweep
+        self.sweep = self._read_sweep() if like is None else like.sweep
         self.tuned = tuning.choices(self._tuning_records(self.sweep), self.profile, self.usual)
         self.chosen_nets = ChosenNets(self.sweep)
 

@@ -15,8 +15,8 @@ from benchmarks.contract.fields import RECIPE, ROLES
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.trial import FACTS, FLAGGED, Trial, flag, names_of, type_of
 from benchmarks.measure.plan import Plan, Request
-from benchmarks.report.commands import NAMED, train_command
 from benchmarks.report.build import write_report
+from benchmarks.report.commands import NAMED, train_command
 from benchmarks.report.frame import comparisons, results_frame
 from benchmarks.report.paired import Sample, paired_table
 from benchmarks.report.tables import APART, TRAINED_ALIKE, main_comparison, summary_table

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from benchmarks import cli
+from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import FACTS, FLAGGED, varied
+from benchmarks.measure import plan as plan_module
 from benchmarks.measure.grid import MOST_TRIALS, OF_A_PLAN, Grid
 from benchmarks.measure.plan import Plan, Request
 
@@ -139,8 +143,22 @@ def test_what_varies_stands_in_plain_words_and_in_no_line_of_an_ordinary_run(tmp
     trials = Grid(Request(**HOW, dim=(64, 128), lr=(3e-3, 1e-3))).by_worth()
     more = varied(trials)
     assert more == ["dim", "lr"]
-    assert trials[0].describe(more) == "accuracy dct 16 px patch 4 seed 0 dim 64 lr 0.003"
+    assert trials[0].describe(more) == "accuracy conv1x1 16 px patch 4 seed 0 dim 64 lr 0.003"
     assert [trial.describe(more) for trial in trials if trial.kind == "cost"][2] == "cost dct 16 px patch 4 dim 128"
     for request in (Request(device="cpu"), Request(device="cpu", match="params", mixer="dct,attention")):
         plan = Plan(request)
         assert varied([*plan.by_worth(), *plan.tuning()]) == []
+
+
+def test_a_users_own_data_are_looked_at_once_for_all_settings(monkeypatch, tmp_path):
+    looked = []
+
+    def find_own(dataset, data_dir):
+        looked.append(dataset)
+        return dataclasses.replace(info_of("cifar10"), name="folder:mine", source="f" * 64)
+
+    monkeypatch.setattr(plan_module, "find_own", find_own)
+    request = Request(**HOW | {"dataset": "folder:/mine"}, dim=(8, 16), depth=(1, 2), results=tmp_path)
+    trials = Grid(request).accuracy(all_seeds=False)
+    assert looked == ["folder:/mine"] and len(trials) == 8
+    assert {(trial.dataset, trial.dataset_source) for trial in trials} == {("folder:mine", "f" * 64)}
