@@ -16,12 +16,22 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.contract import called, tuning
 from benchmarks.contract.chosen_nets import ChosenNets
-from benchmarks.contract.datasets import DATASETS, is_procedural
+from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, is_procedural, task_name
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.fields import MATCH, NET, RECIPE
 from benchmarks.contract.profiles import CORE_MIXERS, USUAL_NET, Net, Profile, profile_of
 from benchmarks.contract.record import Record, cores
-from benchmarks.contract.trial import FACTS, FIELDS, FLAGGED, Trial, check_value, names_of, normal_size, parse_size
+from benchmarks.contract.trial import (
+    FACTS,
+    FIELDS,
+    FLAGGED,
+    Trial,
+    check_value,
+    flag,
+    names_of,
+    normal_size,
+    parse_size,
+)
 from benchmarks.measure.match import matched
 from benchmarks.measure.plugins import check_plugin, is_plugin
 from benchmarks.tasks.images import RENDERED
@@ -88,6 +98,7 @@ class Plan:
         elif self.dataset not in DATASETS:
             found = find_own(self.dataset, request.data_dir)
             self.dataset, self.dataset_source = found.name, found.source
+        _check_sizes_of_task(request, self.dataset)
         self.profile: Profile = profile_of(self.profile_name, self.dataset)
         for name, tried in (("lr", "tuned_lrs"), ("weight_decay", "tuned_weight_decays")):
             if isinstance(values := getattr(request, name), tuple):
@@ -375,6 +386,17 @@ def _device(asked: str | None) -> str:
         other = called.option("device", "cpu")
         raise UserError(f"--device is cuda, but PyTorch sees no GPU here; use {other}, or leave it out")
     return asked
+
+
+def _check_sizes_of_task(request: Request, dataset: str) -> None:
+    """What says how large an input of another task is has no use here."""
+    sizes = TASK_SIZES[task_name(dataset)]
+    for name in SIZES:
+        if name not in sizes and getattr(request, name) is not None:
+            takes = " and ".join(map(flag, sizes))
+            raise UserError(
+                f"{dataset}, a data set of {task_name(dataset)}, has no use for {flag(name)}; it takes {takes}"
+            )
 
 
 def _first(*values: Any) -> Any:

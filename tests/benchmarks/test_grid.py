@@ -83,6 +83,13 @@ def test_tune_tries_the_rates_that_are_listed():
     assert len(trials) == 4
 
 
+def test_tune_sweeps_every_image_size():
+    request = Request(**HOW, image_size=(16, 32), depth=(1, 2))
+    trials = Grid(request, ("lr", "weight_decay")).tuning()
+    assert {(t.image_size, t.depth) for t in trials} == {(16, 1), (16, 2), (32, 1), (32, 2)}
+    assert len(trials) == 2 * len(Grid(request.but(image_size=(32,)), ("lr", "weight_decay")).tuning())
+
+
 def test_ranges_and_lists_are_read_as_they_are_typed():
     given = options("--seed", "0-2,5", "--dim", "64,128", "--lr", "1e-3,3e-3", "--epochs", "4", "--image-size", "16x32")
     assert given.seed == (0, 1, 2, 5) and given.dim == (64, 128) and given.lr == (1e-3, 3e-3)
@@ -107,6 +114,14 @@ def test_ranges_and_lists_are_read_as_they_are_typed():
         ("atlas --mixer dct --dim 8,16", "atlas takes no list of it"),
         ("spectracles --epochs 1,2", "spectracles takes no list of it"),
         ("transforms --epochs 1,2", "transforms takes no list of it"),
+        ("cost --seed 0,1", "--seed is 0,1; cost takes no list of it"),
+        ("latency --seed 0,1", "--seed is 0,1; latency takes no list of it"),
+        ("list --dim 8,16", "list has no use for --dim; it takes --mixer, --dataset"),
+        (
+            "train --mixer dct --length 64",
+            "mosaics, a data set of images, has no use for --length; it takes",
+        ),
+        ("bench-all --length 64,128", "has no use for --length"),
         ("report --dim 8,16", "report has no use for --dim"),
     ],
 )
