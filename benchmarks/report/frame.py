@@ -249,11 +249,13 @@ def plain(value: Any) -> Any:
 
 def square_ones(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows with square images."""
-    return frame[frame["image_size"].map(lambda size: not isinstance(size, str)).astype(bool)]
+    return frame[frame["image_size"].map(lambda size: isinstance(size, int)).astype(bool)]
 
 
-def size_order(value: int | str) -> tuple[int, ...]:
-    """Sorts image sizes by their pixels: 16, "16x32", 32."""
+def size_order(value: int | str | None) -> tuple[int, ...]:
+    """Sorts image sizes by their pixels: 16, "16x32", 32; first what has none."""
+    if value is None:
+        return (0, 0, 0)
     sides = [int(side) for side in str(value).split("x")]
     return (sides[0] * sides[-1], *sides)
 

@@ -451,7 +451,8 @@ def setting_order(row: dict[str, Any]) -> tuple[Any, ...]:
         for name in ("match", "norm", "positions", "coordinates", "precision", "compiled", "device")
         if name in row
     ]
-    return (row["patch_size"], size, row["depth"], *rest, row["dim"], row["threads"])
+    size = (*size, row.get("length") or 0)
+    return (row["patch_size"] or 0, size, row["depth"], *rest, row["dim"], row["threads"])
 
 
 def table(rows: list[dict[str, Any]], order: Any) -> pd.DataFrame:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from synthetic import make_trial, save_accuracy, save_latency
 
-from benchmarks.cli import _parser
+from benchmarks.cli import _parser, main
+from benchmarks.contract import datasets
 from benchmarks.contract.fields import RECIPE, ROLES
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.trial import FACTS, FLAGGED, Trial, flag, names_of, type_of
@@ -122,6 +123,13 @@ def test_what_is_asked_of_the_recipe_is_planned_and_stands_in_the_command(name):
     assert Plan(Request(**again)).accuracy(all_seeds=False) == [trial]
 
 
+def test_a_command_keeps_every_digit():
+    row = make_trial("accuracy", "dct", lr=0.00123456789, clip_norm=1 / 3, threads=1).to_dict()
+    told = train_command(row, [0]).split()
+    assert {"LR=0.00123456789", f"CLIP_NORM={1 / 3!r}", "EPOCHS=4"} <= set(told)
+    assert "LR=0.003" in train_command(row | {"lr": 3e-3}, [0]).split()
+
+
 def test_a_flag_says_its_range(capsys):
     from benchmarks import cli
 
@@ -130,3 +138,14 @@ def test_a_flag_says_its_range(capsys):
         assert f"{flag(name)} is -1.0; allowed: " in capsys.readouterr().err
     assert cli.main(["cost", "--schedule", "cosin"]) == 2
     assert "allowed: cosine, constant. Did you mean 'cosine'?" in capsys.readouterr().err
+
+
+def test_trials_of_sequences_have_a_status_and_a_report(tmp_path, monkeypatch, capsys):
+    info = dataclasses.replace(datasets.DATASETS["mosaics"], name="recall", task="sequences")
+    monkeypatch.setitem(datasets.DATASETS, "recall", info)
+    monkeypatch.setattr("benchmarks.contract.record.check_record", lambda content: None)
+    for mixer in ("dct", "attention"):
+        save_accuracy(tmp_path, mixer, 40.0, 0, dataset="recall", image_size=None, patch_size=None, length=64)
+    for verb in ("status", "report"):
+        assert main([verb, "--results", str(tmp_path)]) == 0
+    assert (tmp_path / "index.html").is_file()
