@@ -233,7 +233,7 @@ def varied(trials: Iterable[Trial]) -> list[str]:
     lines = {trial: trial.describe() for trial in trials}
     alike = collections.Counter(lines.values())
     same: dict[Trial, tuple[Any, ...]] = {trial: (line,) for trial, line in lines.items() if alike[line] > 1}
-    found = []
+    found: list[str] = []
     for name in (name for name, facts in FACTS.items() if facts.listed):
         split = {trial: (*key, getattr(trial, name)) for trial, key in same.items()}
         if len(set(split.values())) > len(set(same.values())):
