@@ -134,7 +134,7 @@ def read_status(results: Path, at: datetime.datetime | None = None) -> Status:
         counts[cell]["to do"] += 1
     failed = [record for record in records if record.status not in ("ok", "unsupported")]
     left_s = _seconds_left(records, running, [kind for kind, _ in to_do])
-    more = varied(one.trial for one in (*records, *running))
+    more = varied([*(record.trial for record in records), *(one.trial for one in running)])
     return Status(dict(sorted(counts.items())), running, failed, broken, left_s, more, other_code_line(records))
 
 

@@ -109,7 +109,7 @@ class Plan:
         self.threads: int = _first(request.threads, self.profile.threads, cores())
         self.net_is_given = request.norm is not None or request.positions is not None
         self.usual: Net = (request.norm or USUAL_NET[0], request.positions or USUAL_NET[1])
-        self.sweep = self._read_sweep() if like is None else like.sweep
+        self.sweep: list[Record] = self._read_sweep() if like is None else like.sweep
         self.tuned = tuning.choices(self._tuning_records(self.sweep), self.profile, self.usual)
         self.chosen_nets = ChosenNets(self.sweep)
 
