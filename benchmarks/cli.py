@@ -455,6 +455,7 @@ def list_verb(options: argparse.Namespace) -> int:
     """The mixers with family, complexity, paper and year; the data sets with classes, sizes and splits."""
     from benchmarks.listing import listing
 
+    _only(options, ("mixer", "dataset"))
     print("\n".join(listing(options.mixer, options.dataset)))
     return 0
 
@@ -508,7 +509,8 @@ def _plan(options: argparse.Namespace) -> Grid:
     if options.complex:
         raise UserError(f"{options.verb} has no use for --complex, which is for spectracles; leave it out")
     if kind := KINDS.get(options.verb):  # of a verb that measures one kind alone
-        _take_lists_of(options, [name for name in FLAGGED if FACTS[name].role in kind.roles or name == "batch_size"])
+        bear = [name for name in FLAGGED if FACTS[name].role in kind.roles or name == "batch_size"]
+        _take_lists_of(options, [name for name in bear if name != "seed" or kind.trains])
     tried = ("lr", "weight_decay") if options.verb == "tune" else ()
     grid = Grid(_request(options), tried)
     options.resolved, options.notes = grid.resolved(), grid.notes()

@@ -13,7 +13,7 @@ from benchmarks.contract.errors import UserError, nearest
 from benchmarks.contract.record import atomic_write
 
 FILE = "config.toml"
-ALLOWED = "a number, a word, true or false, or a list of numbers or words"
+ALLOWED = "a number, a word, or a list of numbers or words"
 
 
 def arguments_of(path: Path, parser: argparse.ArgumentParser) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, printable
+from benchmarks.contract.trial import varied
 
 if TYPE_CHECKING:
     from benchmarks.contract.record import Record
@@ -32,8 +33,9 @@ def say_outcome(results: Sequence[Result], left: Sequence[Trial], single: bool, 
     unsupported = [r for r in results if r.record.status == "unsupported"]
     if single and unsupported:
         raise UserError(unsupported[0].record.reason or "unsupported")
+    more = varied(result.record.trial for result in results)
     for result in [*unsupported, *failed]:
-        print(f"{result.record.status}: {result.record.trial.describe()}: {printable(result.record.reason)}")
+        print(f"{result.record.status}: {result.record.trial.describe(more)}: {printable(result.record.reason)}")
     if single and results:
         _say_single(results[0], folder)
     else:

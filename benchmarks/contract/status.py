@@ -18,7 +18,7 @@ from benchmarks.contract.datasets import training_images
 from benchmarks.contract.errors import UserError, printable
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record, environment, machine_key, now, write_json
-from benchmarks.contract.trial import Trial
+from benchmarks.contract.trial import Trial, varied
 from benchmarks.sources import other_code_line
 
 PLAN_FILE = "plan.json"
@@ -70,6 +70,7 @@ class Status:
     failed: list[Record]
     broken: list[str]  # one line a file that cannot be read
     left_s: float | None  # of the whole sweep; None where nothing tells
+    more: list[str] = dataclasses.field(default_factory=list)  # fields that tell trials of a grid apart
     other_code: str | None = None  # a line on the records that are of other code than today's
 
     @property
@@ -133,7 +134,8 @@ def read_status(results: Path, at: datetime.datetime | None = None) -> Status:
         counts[cell]["to do"] += 1
     failed = [record for record in records if record.status not in ("ok", "unsupported")]
     left_s = _seconds_left(records, running, [kind for kind, _ in to_do])
-    return Status(dict(sorted(counts.items())), running, failed, broken, left_s, other_code_line(records))
+    more = varied([*(record.trial for record in records), *(one.trial for one in running)])
+    return Status(dict(sorted(counts.items())), running, failed, broken, left_s, more, other_code_line(records))
 
 
 def _read_heartbeat(path: Path, at: datetime.datetime) -> Running:
@@ -220,14 +222,14 @@ def lines_of(status: Status) -> list[str]:
     if status.other_code:
         lines.append(printable(status.other_code))
     for trial in status.running:
-        what = f"{trial.trial.describe()}: {trial.progress}"
+        what = f"{trial.trial.describe(status.more)}: {trial.progress}"
         if trial.stopped:
             lines.append(f"stopped: {what}, silent for {duration(trial.silent_s)}; the same command goes on")
         else:
             speed = "" if trial.images_per_s is None else f", {trial.images_per_s:.0f} images/s"
             left = "" if trial.left_s is None else f", about {duration(trial.left_s)} left"
             lines.append(f"running: {what}{speed}{left}")
-    lines += [f"{r.status}: {r.trial.describe()}: {printable(r.reason or '')}" for r in status.failed]
+    lines += [f"{r.status}: {r.trial.describe(status.more)}: {printable(r.reason or '')}" for r in status.failed]
     return lines + [f"broken: {line}" for line in status.broken]
 
 

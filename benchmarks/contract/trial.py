@@ -10,10 +10,12 @@ records without it had (`later`), and is part of the hash only where its value i
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any, Self
 
 from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, facts_of, task_name
@@ -196,8 +198,12 @@ class Trial:
             content["machine"] = machine
         return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
 
-    def describe(self) -> str:
-        """One short line for progress output and errors."""
+    def describe(self, more: Iterable[str] = ()) -> str:
+        """One short line for progress output and errors.
+
+        Args:
+            more: fields to name too, see `varied`.
+        """
         words = [self.kind, self.mixer]
         words += [f"{self.image_size} px", f"patch {self.patch_size}"] if self.image_size else [f"{self.length} tokens"]
         if self.kind == "accuracy":
@@ -210,7 +216,29 @@ class Trial:
             words.append("compiled")
         if self.kind == "latency" and self.precision != "float32":
             words.append(self.precision)
+        words += [word for word in self.named(more) if word not in words]
         return printable(" ".join(words))
+
+    def named(self, names: Iterable[str]) -> list[str]:
+        """Some fields in words, ["dim 128"], without those that the trial has not."""
+        values = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return [
+            f"{FACTS[name].noun or name.replace('_', ' ')} {f'{v:g}' if isinstance(v, float) else v}{FACTS[name].unit}"
+            for name, v in values.items()
+        ]
+
+
+def varied(trials: Iterable[Trial]) -> list[str]:
+    """The fields of a grid that tell apart trials whose lines would be the same; [] of an ordinary run."""
+    lines = {trial: trial.describe() for trial in trials}
+    alike = collections.Counter(lines.values())
+    same: dict[Trial, tuple[Any, ...]] = {trial: (line,) for trial, line in lines.items() if alike[line] > 1}
+    found: list[str] = []
+    for name in (name for name, facts in FACTS.items() if facts.listed):
+        split = {trial: (*key, getattr(trial, name)) for trial, key in same.items()}
+        if len(set(split.values())) > len(set(same.values())):
+            same, found = split, [*found, name]
+    return found
 
 
 FIELDS = {field.name: field.default for field in dataclasses.fields(Trial)}

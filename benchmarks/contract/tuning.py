@@ -4,7 +4,9 @@ First the two middle learning rates of the profile's grid at its first weight de
 stands between two that are worse or at the grid's end. Then the other weight decays at the best rate; one of them is
 chosen only where it is better by `CLEARLY_BETTER`, since one seed cannot tell less. A tuning trial trains as long as an
 accuracy trial does, since a short one misleads, and never reads the test split. The records are the choice:
-`bench-all` takes it from those in its results folder.
+`bench-all` takes it from those in its results folder, those of rates and decays that a user listed too. As records do
+not say what was listed, rates and decays that are all of the profile's own count once its sweep, or that over the rates
+tried with all its decays, or that over its rates with the decays tried, is complete.
 
 With --search nets norm and positions follow, at the chosen rate and weight decay: one run each of the three nets of
 OTHER_NETS, each of which differs from the usual net in one of the two. Each is judged against the usual net, and taken
@@ -67,7 +69,7 @@ def choices(records: Sequence[Record], profile: Profile, usual: Net = USUAL_NET)
     """
     result = {}
     for mixer, cells in cells_by_mixer(records, usual).items():
-        best = best_cell(cells, profile)
+        best = chosen_cell(cells, profile)
         if best is not None:
             nets = nets_at(records, mixer, best) if usual == USUAL_NET else {}
             net = best_net(nets)
@@ -145,9 +147,31 @@ def best_cell(cells: Cells, profile: Profile) -> Cell | None:
     wanted = cells_to_try(cells, profile)
     if not all(cell in cells for cell in wanted):
         return None
-    first = profile.tuned_weight_decays[0]
-    usual = _best(cells, [cell for cell in wanted if cell[1] == first])
-    best = _best(cells, wanted)
+    return _clearly_best(cells, wanted, profile.tuned_weight_decays[0])
+
+
+def chosen_cell(cells: Cells, profile: Profile) -> Cell | None:
+    """The best of all cells tried, once one of the sweeps that they can be of is complete; else None."""
+    complete = (sweep for sweep in _sweeps_of(cells, profile) if best_cell(cells, sweep) is not None)
+    sweep = next(complete, None)
+    return None if sweep is None else _clearly_best(cells, list(cells), sweep.tuned_weight_decays[0])
+
+
+def _sweeps_of(cells: Cells, profile: Profile) -> list[Profile]:
+    """The profile's sweep, and those over a user's rates or decays that would have tried such cells."""
+    rates = tuple(sorted({lr for lr, _ in cells}))
+    tried = [decay for _, decay in cells]  # the first decay of a sweep is tried with most rates
+    decays = tuple(sorted(set(tried), key=lambda decay: (-tried.count(decay), decay)))
+    listed = not (set(rates) <= set(profile.tuned_lrs) and set(decays) <= set(profile.tuned_weight_decays))
+    own_rates = dataclasses.replace(profile, tuned_lrs=rates)
+    both = [dataclasses.replace(own_rates, tuned_weight_decays=decays)] if listed else []
+    return [profile, own_rates, dataclasses.replace(profile, tuned_weight_decays=decays), *both]
+
+
+def _clearly_best(cells: Cells, among: Sequence[Cell], first: float) -> Cell | None:
+    """The best cell with the first weight decay, or one with another that is better by CLEARLY_BETTER."""
+    usual = _best(cells, [cell for cell in among if cell[1] == first])
+    best = _best(cells, among)
     if usual is None or best is None:
         return usual
     gain = (mean_of(cells[best]) or 0.0) - (mean_of(cells[usual]) or 0.0)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import psutil
 
 from benchmarks.contract.record import cores
-from benchmarks.contract.trial import Trial
+from benchmarks.contract.trial import Trial, varied
 
 REPORT_S = 8.0  # tables, plots and page of a few records, the drawing library loaded included
 REPORT_RECORD_S = 0.02  # and of each record more
@@ -61,5 +61,6 @@ def left_lines(left: Sequence[Trial], most: int = 12) -> list[str]:
     if not left:
         return []
     lines = [f"{len(left)} left, the budget does not reach for them; the same command goes on from here"]
-    lines += [f"  left: {trial.describe()}" for trial in left[:most]]
+    more = varied(left)
+    lines += [f"  left: {trial.describe(more)}" for trial in left[:most]]
     return lines + ([f"  and {len(left) - most} more"] if len(left) > most else [])

@@ -25,7 +25,7 @@ from benchmarks.contract.datasets import handed_on, take_over
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import SETTINGS
-from benchmarks.contract.trial import Trial
+from benchmarks.contract.trial import Trial, varied
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.one_trial import Measured
 from benchmarks.measure.progress import outcome_line
@@ -99,11 +99,11 @@ def _train_all(ray: Any, runner: Runner, trials: list[Trial]) -> list[Result]:
     token.touch()
     # no `max_calls`: workers are used again, since each trial has a process of its own in them
     task = ray.remote(max_retries=MAX_RETRIES, retry_exceptions=False)(measure_on_node)
-    pending = {}
+    pending, more = {}, varied(trials)
     for trial in todo:
         gpus = 1 if trial.device == "cuda" else 0
         options = task.options(
-            num_cpus=trial.threads, num_gpus=gpus, name=trial.describe(), runtime_env={"env_vars": _environment()}
+            num_cpus=trial.threads, num_gpus=gpus, name=trial.describe(more), runtime_env={"env_vars": _environment()}
         )
         own = handed_on(trial.dataset)
         arguments = trial.to_dict(), _plugins(trial), own, str(runner.records.parent), str(runner.data_dir)
@@ -125,7 +125,9 @@ def _train_all(ray: Any, runner: Runner, trials: list[Trial]) -> list[Result]:
                 result = _result(ray, runner, reference, trial)
                 results.append(result)
                 bar.update()
-                log.info("[%d/%d] %s: %s", *(len(results), len(trials), trial.describe(), outcome_line(result.record)))
+                log.info(
+                    "[%d/%d] %s: %s", *(len(results), len(trials), trial.describe(more), outcome_line(result.record))
+                )
     finally:
         bar.close()
         for reference in pending:

@@ -38,7 +38,7 @@ class Grid:
         _check_number(request, self.lists)
         points = [dict(zip(self.lists, values, strict=True)) for values in itertools.product(*self.lists.values())]
         self.first = Plan(request.but(**points[0]))
-        self.plans = [self.first, *(Plan(request.but(**point), self.first.sweep) for point in points[1:])]
+        self.plans = [self.first, *(Plan(request.but(**point), self.first) for point in points[1:])]
 
     def __str__(self) -> str:
         """ "2 patch sizes x 3 dims = 6 settings"; empty where there is one."""
@@ -84,8 +84,10 @@ class Grid:
         return _once(plan.latency(trained) for plan in self.plans)
 
     def tuning(self) -> list[Trial]:
-        """As `Plan.tuning`."""
-        return _once(plan.tuning() for plan in self.plans)
+        """As `Plan.tuning`, a sweep for every image size."""
+        sizes = self.first.request.image_size or (None,)
+        at = [plan.request.but(image_size=size and (size,)) for plan in self.plans for size in sizes]
+        return _once(Plan(request, self.first).tuning() for request in at)
 
     def by_worth(self) -> list[Trial]:
         """As `Plan.by_worth`, over all settings."""

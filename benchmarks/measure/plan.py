@@ -16,12 +16,22 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.contract import called, tuning
 from benchmarks.contract.chosen_nets import ChosenNets
-from benchmarks.contract.datasets import DATASETS, is_procedural
+from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, is_procedural, task_name
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.fields import MATCH, NET, RECIPE
 from benchmarks.contract.profiles import CORE_MIXERS, USUAL_NET, Net, Profile, profile_of
 from benchmarks.contract.record import Record, cores
-from benchmarks.contract.trial import FACTS, FIELDS, FLAGGED, Trial, check_value, names_of, normal_size, parse_size
+from benchmarks.contract.trial import (
+    FACTS,
+    FIELDS,
+    FLAGGED,
+    Trial,
+    check_value,
+    flag,
+    names_of,
+    normal_size,
+    parse_size,
+)
 from benchmarks.measure.match import matched
 from benchmarks.measure.plugins import check_plugin, is_plugin
 from benchmarks.tasks.images import RENDERED
@@ -61,13 +71,14 @@ class Plan:
     Args:
         request: lists in it are those of seeds and image sizes, and of `tune` the rates and decays to try; see
             `benchmarks.measure.grid` for others.
-        sweep: the tuning records of its results folder; None: they are read.
+        like: a plan with the same data set, profile and results folder, whose facts of them are taken; None: the data
+            set is looked at, and the tuning records of the folder are read.
 
     Raises:
         UserError: a value is not allowed, or the device is not there.
     """
 
-    def __init__(self, request: Request, sweep: list[Record] | None = None) -> None:
+    def __init__(self, request: Request, like: Plan | None = None) -> None:
         self.request = request
         for name, given in vars(request).items():  # those too that bear on no trial of this request
             if name == "dataset":
@@ -82,9 +93,12 @@ class Plan:
         self.profile_name = request.profile or ("full" if self.device == "cuda" else "quick")
         default = "cifar100" if self.profile_name == "full" else "mosaics"
         self.dataset, self.dataset_source = default if request.dataset is None else request.dataset, None
-        if self.dataset not in DATASETS:
+        if like is not None:
+            self.dataset, self.dataset_source = like.dataset, like.dataset_source
+        elif self.dataset not in DATASETS:
             found = find_own(self.dataset, request.data_dir)
             self.dataset, self.dataset_source = found.name, found.source
+        _check_sizes_of_task(request, self.dataset)
         self.profile: Profile = profile_of(self.profile_name, self.dataset)
         for name, tried in (("lr", "tuned_lrs"), ("weight_decay", "tuned_weight_decays")):
             if isinstance(values := getattr(request, name), tuple):
@@ -95,7 +109,7 @@ class Plan:
         self.threads: int = _first(request.threads, self.profile.threads, cores())
         self.net_is_given = request.norm is not None or request.positions is not None
         self.usual: Net = (request.norm or USUAL_NET[0], request.positions or USUAL_NET[1])
-        self.sweep = self._read_sweep() if sweep is None else sweep
+        self.sweep: list[Record] = self._read_sweep() if like is None else like.sweep
         self.tuned = tuning.choices(self._tuning_records(self.sweep), self.profile, self.usual)
         self.chosen_nets = ChosenNets(self.sweep)
 
@@ -372,6 +386,17 @@ def _device(asked: str | None) -> str:
         other = called.option("device", "cpu")
         raise UserError(f"--device is cuda, but PyTorch sees no GPU here; use {other}, or leave it out")
     return asked
+
+
+def _check_sizes_of_task(request: Request, dataset: str) -> None:
+    """What says how large an input of another task is has no use here."""
+    sizes = TASK_SIZES[task_name(dataset)]
+    for name in SIZES:
+        if name not in sizes and getattr(request, name) is not None:
+            takes = " and ".join(map(flag, sizes))
+            raise UserError(
+                f"{dataset}, a data set of {task_name(dataset)}, has no use for {flag(name)}; it takes {takes}"
+            )
 
 
 def _first(*values: Any) -> Any:

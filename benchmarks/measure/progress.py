@@ -21,7 +21,7 @@ from benchmarks.contract.errors import printable
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record
 from benchmarks.contract.status import duration
-from benchmarks.contract.trial import Trial
+from benchmarks.contract.trial import Trial, varied
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.latency import Item
 from benchmarks.measure.latency_metrics import METRIC_OF
@@ -61,6 +61,7 @@ class Progress:
         self.done = len(trials) - len(todo)
         self.workers = workers
         self.begun = self.done
+        self.more = varied(trials)
         self._lock = threading.RLock()
         self._expected: dict[Trial, float] = {}
         self._spent: dict[
@@ -93,18 +94,19 @@ class Progress:
     def start(self, trial: Trial) -> None:
         with self._lock:
             self.begun += 1
-            log.info("[%d/%d] %s", self.begun, self.total, trial.describe())
+            log.info("[%d/%d] %s", self.begun, self.total, trial.describe(self.more))
 
     def start_together(self, trials: list[Trial]) -> None:
         """The same for trials that are measured in one process, in one line."""
         if len(trials) == 1:
             return self.start(trials[0])
         with self._lock:
-            first = self.begun + 1
+            first_one, first = trials[0], self.begun + 1
             self.begun += len(trials)
             names = ", ".join(trial.mixer for trial in trials)
-            where = f"{trials[0].image_size} px, {trials[0].tokens} tokens"
-            log.info("[%d-%d/%d] %s, %s: %s", first, self.begun, self.total, trials[0].kind, where, names)
+            shared = [name for name in self.more if len({getattr(trial, name) for trial in trials}) == 1]
+            where = ", ".join([f"{first_one.image_size} px", f"{first_one.tokens} tokens", *first_one.named(shared)])
+            log.info("[%d-%d/%d] %s, %s: %s", first, self.begun, self.total, first_one.kind, where, names)
 
     def finish(self, trial: Trial, record: Record | None, seconds: float | None = None) -> None:
         """Reports one finished trial and what is left.
@@ -125,7 +127,7 @@ class Progress:
             if self.total == 1:
                 return  # said at the end, with where it lies
             left = f"; about {duration(self.left_s())} left" if self.left <= self._expected.keys() else ""
-            log.info("  %s: %s%s", trial.describe(), outcome_line(record), left)
+            log.info("  %s: %s%s", trial.describe(self.more), outcome_line(record), left)
 
 
 class LatencyProgress:

@@ -50,4 +50,6 @@ def command(verb: str, row: Mapping[Any, Any], kind: str, **more: str) -> str:
 
 
 def word(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """A value as it is typed, short where that loses nothing."""
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(float(value))

@@ -20,7 +20,7 @@ from benchmarks.contract.fields import RECIPE
 from benchmarks.contract.metrics import METRICS
 from benchmarks.contract.profiles import USUAL_NET
 from benchmarks.contract.record import Record, load_records, machine_name, processor_kind
-from benchmarks.contract.trial import ADDED, FACTS, FIELDS, names_of
+from benchmarks.contract.trial import ADDED, FACTS, FIELDS, Trial, names_of
 from benchmarks.ratios import round_key, sittings_of
 from benchmarks.report.families import mixer_family
 
@@ -28,7 +28,7 @@ TRIAL_FIELDS = list(FIELDS)
 SPEEDS = ("train_s", "train_images_per_s", "overhead_percent", "compile_s")  # of a training run, not its accuracy
 # columns, and what records of version 0.1 have in them
 LATER = ADDED | {"processor": None, "processors": None, "flops_unknown": None}
-LATER |= {"net": None, "n_failed": 0, "failed_runs": None, "withheld": False}
+LATER |= {"net": None, "budget": None, "n_failed": 0, "failed_runs": None, "withheld": False}
 CSV_NAMES = {name: f"{name}_px" for name, facts in FACTS.items() if facts.unit == " px"}
 GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these never meet
 OWN_NAME_LENGTH = 40  # in the name of a folder
@@ -60,6 +60,7 @@ def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     columns["family"] = [mixer_family(record.trial.mixer) for record in records]
     nets = ChosenNets(records)
     columns["net"] = [nets.mark(record.trial.to_dict()) for record in records]
+    columns["budget"] = budgets([record.trial for record in records])
     columns["tokens"] = [record.trial.tokens for record in records]
     columns["method"] = [record.metrics.get("method") for record in records]
     columns["flops_unknown"] = [record.metrics.get("flops_unknown") for record in records]
@@ -82,6 +83,12 @@ def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     frame = pd.concat([frame, numbers], axis=1)
     frame["history"] = pd.Series([record.history for record in records], dtype=object)
     return frame
+
+
+def budgets(trials: Sequence[Trial]) -> list[int | None]:
+    """The width whose budget a trial's own was solved for, where there are several; None where it is the width."""
+    found = [None if trial.match == "width" else trial.match_dim for trial in trials]
+    return found if len(set(found) - {None}) > 1 else [None] * len(found)
 
 
 def mixer_labels(records: Sequence[Record]) -> list[str]:
@@ -242,11 +249,13 @@ def plain(value: Any) -> Any:
 
 def square_ones(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows with square images."""
-    return frame[frame["image_size"].map(lambda size: not isinstance(size, str)).astype(bool)]
+    return frame[frame["image_size"].map(lambda size: isinstance(size, int)).astype(bool)]
 
 
-def size_order(value: int | str) -> tuple[int, ...]:
-    """Sorts image sizes by their pixels: 16, "16x32", 32."""
+def size_order(value: int | str | None) -> tuple[int, ...]:
+    """Sorts image sizes by their pixels: 16, "16x32", 32; first what has none."""
+    if value is None:
+        return (0, 0, 0)
     sides = [int(side) for side in str(value).split("x")]
     return (sides[0] * sides[-1], *sides)
 

@@ -34,6 +34,8 @@ def caption(frame: pd.DataFrame, rows: pd.DataFrame, extra: str = "") -> str:
         if rows[name].map(str).nunique() == 1 and plain(rows[name].iloc[0]) is not None
     ]
     setting.append(f"equal {listing(sorted(set(rows['match'])))}")
+    if "budget" in rows and rows["budget"].nunique(dropna=False) == 1 and plain(rows["budget"].iloc[0]) is not None:
+        setting.append(f"budget of dim {rows['budget'].iloc[0]}")
     if "net" in rows and (rows["net"] == CHOSEN).any():
         setting.append("norm and positions as chosen for each mixer")
     setting += [text for name, value, text in ABLATIONS if name in rows and (rows[name] == value).all()]

@@ -81,7 +81,7 @@ def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table
         "peak memory (MB)": ("peak_memory_bytes", lambda value: metric("peak_memory_bytes", value)),
     }
     chosen = tuning[tuning["choice"].notna()] if len(tuning) else tuning
-    in_tuning = [name for name in TRAINED_ALIKE if name != "net"]
+    in_tuning = [name for name in TRAINED_ALIKE if name not in ("net", "budget")]
     rows, families, keys = [], [], []
     for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
         kept = best_learning_rates(part)

@@ -30,7 +30,8 @@ Floats = NDArray[np.float64]
 REFERENCES = ("attention", "conv1x1", "fft_real")
 FEWEST_SEEDS = 3  # under which no verdict is given
 SIGNIFICANT = 0.05
-SETTING_COLUMNS = ["mixer", "label", "family", "tokens", *(name for name in ACCURACY_SETTING if name != "mixer"), "net"]
+SETTING_COLUMNS = ["mixer", "label", "family", "tokens", *(name for name in ACCURACY_SETTING if name != "mixer")]
+SETTING_COLUMNS += ["net", "budget"]
 RUN_COLUMNS = [*SETTING_COLUMNS, "seed", "id", "status", "test_top1_percent", "val_top1_percent"]
 NUMBERS = (  # of a comparison
     *("difference_points", "difference_points_low", "difference_points_high", "interval_over"),

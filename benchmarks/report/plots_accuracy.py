@@ -212,6 +212,8 @@ def rows_by(summary: pd.DataFrame, column: str, *others: str) -> list[tuple[str,
     found = []
     for suffix, rows in comparisons(summary, alike).items() if len(summary) else ():
         parts = [comparisons(mine, TRAINED_ALIKE) for _, mine in rows.groupby(column, sort=True)]
+        if not parts:
+            continue
         ready = pd.concat([best_learning_rates(next(iter(part.values()))) for part in parts], ignore_index=True)
         if ready[ready["status"] == "ok"][column].nunique() > 1:
             found.append((suffix, ready))

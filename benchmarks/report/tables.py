@@ -46,13 +46,14 @@ APART = {
     **dict.fromkeys(names_of(MIXER), "what is compared; its label tells versions and sources apart"),
     **dict.fromkeys(set(GROUP) & set(TRIAL_FIELDS), "each has a folder of its own"),
     "seed": "a mean is over seeds",
-    "match_dim": "the width counts where it is what trials hold equal",
+    "match_dim": "counts as `budget` where there are several, see benchmarks.report.frame.budgets",
     "compiled": "of latencies alone, which add it",
     "rounds": "how often something was timed changes its interval alone",
     **{name: "chosen for each mixer by the same search" for name, facts in FACTS.items() if facts.tuned},
 }
 COMPARED = [name for name, facts in FACTS.items() if name not in APART and facts.role != RECIPE]
-COMPARED.append("net")  # norm and positions chosen for each mixer count as equal
+# norm and positions chosen for each mixer count as equal; what the width of each was solved for counts as `budget`
+COMPARED += ["net", "budget"]
 # accuracies that differ in one of these do not share a plot
 TRAINED_ALIKE = [*COMPARED, *(name for name in names_of(RECIPE) if name not in APART)]
 TIMED_ALIKE = [*COMPARED, "compiled", "processor"]  # latencies that differ in one of these have no ratio
@@ -83,7 +84,7 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
         ok, failed = runs[runs["status"] == "ok"], runs[runs["status"] != "ok"]
         failures = zip(failed["seed"], failed["status"], failed["reason"], strict=True)
         row = {"mixer": first["mixer"], "label": first["label"], "family": first["family"], "tokens": first["tokens"]}
-        row |= {name: plain(first[name]) for name in (*ACCURACY_SETTING, "net") if name != "mixer"}
+        row |= {name: plain(first[name]) for name in (*ACCURACY_SETTING, "net", "budget") if name != "mixer"}
         row |= {
             "status": "ok" if len(ok) else first["status"],
             "reason": None if len(ok) else plain(first["reason"]),
@@ -450,7 +451,8 @@ def setting_order(row: dict[str, Any]) -> tuple[Any, ...]:
         for name in ("match", "norm", "positions", "coordinates", "precision", "compiled", "device")
         if name in row
     ]
-    return (row["patch_size"], size, row["depth"], *rest, row["dim"], row["threads"])
+    size = (*size, row.get("length") or 0)
+    return (row["patch_size"] or 0, size, row["depth"], *rest, row["dim"], row["threads"])
 
 
 def table(rows: list[dict[str, Any]], order: Any) -> pd.DataFrame:

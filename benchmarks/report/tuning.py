@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.profiles import USUAL_NET, Net, profile_of
-from benchmarks.contract.tuning import Cell, best_cell, best_net, mean_of
+from benchmarks.contract.profiles import USUAL_NET, Net, Profile, profile_of
+from benchmarks.contract.tuning import Cell, Cells, best_cell, best_net, chosen_cell, mean_of
 from benchmarks.report.frame import plain
 from benchmarks.report.tables import ACCURACY_SETTING, setting_order, table
 
@@ -34,7 +34,7 @@ def tuning_table(frame: pd.DataFrame) -> pd.DataFrame:
             cell: [plain(r["val_top1_percent"]) if r["status"] == "ok" else None for r in records]
             for cell, records in cells.items()
         }
-        chosen = nets.chosen(first, best_cell(accuracy, profile))
+        chosen = nets.chosen(first, accuracy, profile)
         rates = sorted({lr for lr, _ in cells})
         for (lr, decay), records in sorted(cells.items()):
             failed = [r for r in records if r["status"] != "ok"]
@@ -66,14 +66,17 @@ class _NetsOfSearch:
             nets = cells.setdefault((record["lr"], record["weight_decay"]), {})
             nets.setdefault((record["norm"], record["positions"]), []).append(value)
 
-    def chosen(self, first: pd.Series, best: Cell | None) -> Cell | None:
-        """The cell to mark in the rows of one net, given the best among them: that of the net that was chosen."""
+    def chosen(self, first: pd.Series, accuracy: Cells, profile: Profile) -> Cell | None:
+        """The cell to mark in the rows of one net, given what was tried with it: that of the net that was chosen."""
         net, cells = (first["norm"], first["positions"]), self.found[_apart_from_net(first)]
-        if net == USUAL_NET:
-            return best if best is None or best_net(cells[best]) in (None, USUAL_NET) else None
         usual = {cell: nets[USUAL_NET] for cell, nets in cells.items() if USUAL_NET in nets}
-        rate = best_cell(usual, profile_of(first["profile"], first["dataset"]))
-        return rate if rate is not None and best_net(cells[rate]) == net else best
+        rate = chosen_cell(usual, profile)
+        if net == USUAL_NET:
+            return rate if rate is None or best_net(cells[rate]) in (None, USUAL_NET) else None
+        if rate is not None and best_net(cells[rate]) == net:
+            return rate
+        # beside the usual net a few cells of another are no sweep of it
+        return best_cell(accuracy, profile) if usual else chosen_cell(accuracy, profile)
 
 
 def _apart_from_net(row: Any) -> str:

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import make_trial, save_accuracy
+from synthetic import make_trial, save_accuracy, save_latency
 
-from benchmarks.cli import _parser
+from benchmarks.cli import _parser, main
+from benchmarks.contract import datasets
 from benchmarks.contract.fields import RECIPE, ROLES
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.trial import FACTS, FLAGGED, Trial, flag, names_of, type_of
 from benchmarks.measure.plan import Plan, Request
+from benchmarks.report.build import write_report
 from benchmarks.report.commands import NAMED, train_command
-from benchmarks.report.frame import results_frame
+from benchmarks.report.frame import comparisons, results_frame
+from benchmarks.report.paired import Sample, paired_table
 from benchmarks.report.tables import APART, TRAINED_ALIKE, main_comparison, summary_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,8 +63,28 @@ def test_nets_whose_recipe_differs_in_anything_do_not_share_a_mean_or_a_ranking(
         assert name in TRAINED_ALIKE and len(main_comparison(summary)) == 2
 
 
+def test_nets_at_two_budgets_do_not_share_a_ranking_a_ratio_or_a_file(tmp_path):
+    for budget, dims in ((64, {"dct": 72, "attention": 64}), (128, {"dct": 144, "attention": 128})):
+        for mixer, dim in dims.items():
+            at = {"match": "params", "match_dim": budget, "dim": dim}
+            for seed in (0, 1):
+                save_accuracy(tmp_path, mixer, 50.0 + budget + seed - 100, seed, **at)
+            save_latency(tmp_path, mixer, 16, patch_size=2, **at)
+    frame = results_frame(tmp_path)
+    summary = summary_table(frame)
+    parts = comparisons(summary, TRAINED_ALIKE)
+    assert [set(part["match_dim"]) for part in parts.values()] == [{128}, {64}] and list(parts) == ["", "budget-64"]
+    pairs = paired_table(Sample(frame, tmp_path))
+    assert len(pairs) and set(pairs["difference_points"].round(6)) == {0.0}  # from attention at the same budget
+    write_report(tmp_path)
+    drawn = {path.stem for path in (tmp_path / "plots").rglob("*.svg")}
+    assert {f"accuracy-vs-{what}-budget-64" for what in ("latency", "flops")} & drawn, drawn
+    one = results_frame(tmp_path).query("match_dim == 64")
+    assert list(one["budget"]) == [64] * len(one)
+
+
 def test_every_field_that_may_differ_in_a_ranking_is_an_exception_with_a_reason():
-    assert set(TRAINED_ALIKE) - {"net"} == set(FACTS) - set(APART)
+    assert set(TRAINED_ALIKE) - {"net", "budget"} == set(FACTS) - set(APART)
     assert all(reason for reason in APART.values()) and set(APART) <= {*FACTS, "machine"}
 
 
@@ -100,6 +123,13 @@ def test_what_is_asked_of_the_recipe_is_planned_and_stands_in_the_command(name):
     assert Plan(Request(**again)).accuracy(all_seeds=False) == [trial]
 
 
+def test_a_command_keeps_every_digit():
+    row = make_trial("accuracy", "dct", lr=0.00123456789, clip_norm=1 / 3, threads=1).to_dict()
+    told = train_command(row, [0]).split()
+    assert {"LR=0.00123456789", f"CLIP_NORM={1 / 3!r}", "EPOCHS=4"} <= set(told)
+    assert "LR=0.003" in train_command(row | {"lr": 3e-3}, [0]).split()
+
+
 def test_a_flag_says_its_range(capsys):
     from benchmarks import cli
 
@@ -108,3 +138,14 @@ def test_a_flag_says_its_range(capsys):
         assert f"{flag(name)} is -1.0; allowed: " in capsys.readouterr().err
     assert cli.main(["cost", "--schedule", "cosin"]) == 2
     assert "allowed: cosine, constant. Did you mean 'cosine'?" in capsys.readouterr().err
+
+
+def test_trials_of_sequences_have_a_status_and_a_report(tmp_path, monkeypatch, capsys):
+    info = dataclasses.replace(datasets.DATASETS["mosaics"], name="recall", task="sequences")
+    monkeypatch.setitem(datasets.DATASETS, "recall", info)
+    monkeypatch.setattr("benchmarks.contract.record.check_record", lambda content: None)
+    for mixer in ("dct", "attention"):
+        save_accuracy(tmp_path, mixer, 40.0, 0, dataset="recall", image_size=None, patch_size=None, length=64)
+    for verb in ("status", "report"):
+        assert main([verb, "--results", str(tmp_path)]) == 0
+    assert (tmp_path / "index.html").is_file()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from benchmarks import cli
+from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.trial import FACTS, FLAGGED
+from benchmarks.contract.trial import FACTS, FLAGGED, varied
+from benchmarks.measure import plan as plan_module
 from benchmarks.measure.grid import MOST_TRIALS, OF_A_PLAN, Grid
 from benchmarks.measure.plan import Plan, Request
 
@@ -79,6 +83,13 @@ def test_tune_tries_the_rates_that_are_listed():
     assert len(trials) == 4
 
 
+def test_tune_sweeps_every_image_size():
+    request = Request(**HOW, image_size=(16, 32), depth=(1, 2))
+    trials = Grid(request, ("lr", "weight_decay")).tuning()
+    assert {(t.image_size, t.depth) for t in trials} == {(16, 1), (16, 2), (32, 1), (32, 2)}
+    assert len(trials) == 2 * len(Grid(request.but(image_size=(32,)), ("lr", "weight_decay")).tuning())
+
+
 def test_ranges_and_lists_are_read_as_they_are_typed():
     given = options("--seed", "0-2,5", "--dim", "64,128", "--lr", "1e-3,3e-3", "--epochs", "4", "--image-size", "16x32")
     assert given.seed == (0, 1, 2, 5) and given.dim == (64, 128) and given.lr == (1e-3, 3e-3)
@@ -103,6 +114,14 @@ def test_ranges_and_lists_are_read_as_they_are_typed():
         ("atlas --mixer dct --dim 8,16", "atlas takes no list of it"),
         ("spectracles --epochs 1,2", "spectracles takes no list of it"),
         ("transforms --epochs 1,2", "transforms takes no list of it"),
+        ("cost --seed 0,1", "--seed is 0,1; cost takes no list of it"),
+        ("latency --seed 0,1", "--seed is 0,1; latency takes no list of it"),
+        ("list --dim 8,16", "list has no use for --dim; it takes --mixer, --dataset"),
+        (
+            "train --mixer dct --length 64",
+            "mosaics, a data set of images, has no use for --length; it takes",
+        ),
+        ("bench-all --length 64,128", "has no use for --length"),
         ("report --dim 8,16", "report has no use for --dim"),
     ],
 )
@@ -125,3 +144,36 @@ def test_how_large_a_grid_is_is_said(capsys, tmp_path, monkeypatch):
     arguments = ["--mixer", "dct", "--profile", "quick", "--device", "cpu", "--results", str(tmp_path)]
     assert cli.main(["train", *arguments, "--dim", "8,16", "--clip-norm", "0.5,1"]) == 0
     assert capsys.readouterr().out == "a grid of 4 settings: --dim 8,16 x --clip-norm 0.5,1.0\n" and len(seen) == 4
+
+
+@pytest.mark.parametrize("name", TWO)
+def test_the_lines_of_a_grid_differ_in_what_varies(name):
+    trials = Grid(Request(**HOW, **{name: TWO[name]}, seed=(0, 1))).accuracy()
+    lines = [trial.describe(varied(trials)) for trial in trials]
+    assert len(set(lines)) == len(trials) == 8
+    assert lines[0].startswith(trials[0].describe()) and len(lines[0]) < 80
+
+
+def test_what_varies_stands_in_plain_words_and_in_no_line_of_an_ordinary_run(tmp_path):
+    trials = Grid(Request(**HOW, dim=(64, 128), lr=(3e-3, 1e-3))).by_worth()
+    more = varied(trials)
+    assert more == ["dim", "lr"]
+    assert trials[0].describe(more) == "accuracy conv1x1 16 px patch 4 seed 0 dim 64 lr 0.003"
+    assert [trial.describe(more) for trial in trials if trial.kind == "cost"][2] == "cost dct 16 px patch 4 dim 128"
+    for request in (Request(device="cpu"), Request(device="cpu", match="params", mixer="dct,attention")):
+        plan = Plan(request)
+        assert varied([*plan.by_worth(), *plan.tuning()]) == []
+
+
+def test_a_users_own_data_are_looked_at_once_for_all_settings(monkeypatch, tmp_path):
+    looked = []
+
+    def find_own(dataset, data_dir):
+        looked.append(dataset)
+        return dataclasses.replace(info_of("cifar10"), name="folder:mine", source="f" * 64)
+
+    monkeypatch.setattr(plan_module, "find_own", find_own)
+    request = Request(**HOW | {"dataset": "folder:/mine"}, dim=(8, 16), depth=(1, 2), results=tmp_path)
+    trials = Grid(request).accuracy(all_seeds=False)
+    assert looked == ["folder:/mine"] and len(trials) == 8
+    assert {(trial.dataset, trial.dataset_source) for trial in trials} == {("folder:mine", "f" * 64)}

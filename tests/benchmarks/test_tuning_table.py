@@ -79,6 +79,48 @@ def test_a_mixer_that_nothing_trains_has_no_choice():
     assert best_cell(accuracy_of(dict.fromkeys(PROFILE.tuned_lrs)), PROFILE) is None
 
 
+OWN = PROFILE.tuned_lrs[0] * 1.5  # no rate of the profile's
+
+
+@pytest.mark.parametrize(
+    ("cells", "chosen"),
+    [
+        ({(OWN, FIRST): 30, (1.0, FIRST): 40, (1.0, SECOND): 40.5}, (1.0, FIRST)),  # LR=...,1
+        ({(OWN, FIRST): 30, (1.0, FIRST): 40, (1.0, SECOND): 45}, (1.0, SECOND)),
+        ({(OWN, FIRST): 30, (1.0, FIRST): 40}, (1.0, FIRST)),  # LR=...,1 WEIGHT_DECAY=0.05
+        ({(PROFILE.tuned_lrs[3], FIRST): 30, (PROFILE.tuned_lrs[3], SECOND): 20}, (PROFILE.tuned_lrs[3], FIRST)),
+        ({(lr, 0.5): lr for lr in PROFILE.tuned_lrs}, (PROFILE.tuned_lrs[-1], 0.5)),  # WEIGHT_DECAY=0.5
+        ({(lr, SECOND): 1 - lr for lr in PROFILE.tuned_lrs}, (PROFILE.tuned_lrs[0], SECOND)),  # WEIGHT_DECAY=0.2
+        ({(PROFILE.tuned_lrs[1], FIRST): 30, (PROFILE.tuned_lrs[2], FIRST): 20}, None),  # the profile's, broken off
+        ({(OWN, FIRST): None}, None),
+        ({}, None),
+    ],
+)
+def test_a_sweep_over_rates_or_decays_of_ones_own_is_the_choice_too(tmp_path, cells, chosen):
+    for (lr, decay), top1 in cells.items():
+        save_cell(tmp_path, "dct", lr, decay, top1)
+    taken = choices(tuning_records(tmp_path, "constellations", "quick"), PROFILE)
+    assert [(choice.lr, choice.weight_decay) for choice in taken.values()] == [chosen] * (chosen is not None)
+    if cells:
+        table = tuning_table(results_frame(tmp_path))
+        marked = table[table["choice"].notna()]
+        assert [*zip(marked["lr"], marked["weight_decay"], strict=True)] == [chosen] * (chosen is not None)
+
+
+def test_a_better_rate_between_those_of_the_profile_is_the_choice(swept):
+    save_cell(swept, "dct", OWN, FIRST, 41.5)
+    choice = choices(tuning_records(swept, "constellations", "quick"), PROFILE)["dct"]
+    assert (choice.lr, choice.weight_decay) == (OWN, FIRST)  # 42 at the other decay is not clearly better
+
+
+def test_bench_all_takes_what_a_list_of_rates_chose(tmp_path):
+    request = Request(mixer="dct", profile="quick", dataset="constellations", device="cpu", results=tmp_path, lr=(OWN,))
+    (first,) = Plan(request).tuning()
+    save(tmp_path, first, {"val_top1_percent": 30.0, "train_s": 1.0})
+    save(tmp_path, Plan(request).tuning()[1], {"val_top1_percent": 29.0, "train_s": 1.0})
+    assert {trial.lr for trial in Plan(request.but(lr=None)).accuracy()} == {OWN}
+
+
 def test_every_cell_is_a_row_and_the_choice_is_the_one_that_bench_all_takes(swept):
     table = tuning_table(results_frame(swept))
     assert len(table) == 13

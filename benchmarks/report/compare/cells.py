@@ -8,6 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.contract.datasets import SIZES
+from benchmarks.contract.fields import MATCH as MATCHED
+from benchmarks.contract.fields import NET as OF_NET
+from benchmarks.contract.trial import names_of
 from benchmarks.report.frame import TRIAL_FIELDS, plain
 from benchmarks.report.tables import preferred
 
@@ -15,11 +19,11 @@ KINDS = ("accuracy", "cost", "latency")
 SEVERAL = ("kind", "seed", "rounds")  # of these a cell holds what there is
 OF_TIMES = ("machine", "processor", "torch")  # what only a time depends on
 SETTING = [name for name in TRIAL_FIELDS if name not in SEVERAL]
+MACHINE = ("device", "threads", *OF_TIMES)  # not its precision, which is chosen
 CODE = ("mixer_version", "mixer_source", "recipe_version")
-MACHINE = ("device", "threads", *OF_TIMES)
 ALWAYS = ("dataset", "dataset_source", "mixer")
-SIZE = (*ALWAYS, "image_size", "patch_size", "length", "dim", "depth")
-NET = (*SIZE, "match", "match_dim", "norm", "positions", "coordinates", "compiled")
+NET = (*ALWAYS, *(name for name in names_of(OF_NET, MATCHED) if name not in CODE), "compiled")
+SIZE = (*ALWAYS, *SIZES, "dim", "depth")
 
 
 @dataclasses.dataclass(frozen=True)
