@@ -228,11 +228,11 @@ def test_a_folder_that_is_not_as_it_has_to_be_is_told_in_one_line(photos, tmp_pa
 @pytest.mark.parametrize(
     ("dataset", "said"),
     [
-        ("folder:{}/nowhere", "nowhere is not there; type --dataset folder:PATH"),
-        ("folder:{}/photos/cat/0.png", "0.png is a file; type --dataset folder:PATH"),
-        ("{}/photos", "photos', a folder; type --dataset folder:"),
-        ("folder:~nobody_of_this_name/x", "x is not there; type --dataset folder:PATH"),
-        ("folder:", "of no folder; type --dataset folder:PATH"),
+        ("folder:{}/nowhere", "nowhere is not there; type DATASET=folder:PATH"),
+        ("folder:{}/photos/cat/0.png", "0.png is a file; type DATASET=folder:PATH"),
+        ("{}/photos", "photos', a folder; type DATASET=folder:"),
+        ("folder:~nobody_of_this_name/x", "x is not there; type DATASET=folder:PATH"),
+        ("folder:", "of no folder; type DATASET=folder:PATH"),
         ("", "--dataset is empty; allowed: cifar100"),
         ("cifra100", "Did you mean 'cifar100'?"),
         ("torch/", "type torch/NAME, such as torch/fashion_mnist"),
@@ -330,7 +330,7 @@ def test_two_at_once_make_one_cache(photos, tmp_path, monkeypatch):
 def test_a_cache_that_cannot_be_written_and_one_without_room_are_told(photos, tmp_path, monkeypatch):
     trial = planned(photos, tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"type --data-dir"):
+    with pytest.raises(UserError, match=r"type DATA_DIR="):
         cache_of(trial, tmp_path / "file" / "below")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))
     with pytest.raises(UserError, match="0 MB are free"):
@@ -422,7 +422,7 @@ def test_names_of_ones_own_data_are_allowed_in_trials_and_in_the_schema(name):
     fields = dict(kind="cost", mixer="dct", dataset=name, image_size=32, patch_size=4, dim=8, depth=1)
     trial = Trial(**fields)
     assert jsonschema_rs.is_valid(trial_schema(), trial.to_dict())
-    with pytest.raises(UserError, match="not at hand; type --dataset"):
+    with pytest.raises(UserError, match="not at hand; type DATASET="):
         info_of(name)
 
 
