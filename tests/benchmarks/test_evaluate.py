@@ -114,7 +114,7 @@ def refused(capsys, *words: str) -> str:
 
 def test_what_is_wrong_is_one_line(place, capsys):
     given = [f"--results={place / 'results'}", f"--data-dir={place / 'data'}"]
-    assert "make evaluate NET=dct DATASET=folder:PATH" in refused(capsys, *given)
+    assert "benchmarks evaluate --net dct --dataset folder:PATH" in refused(capsys, *given)
     given.append("--net=dct")
     for dataset in ([], ["--dataset=cifar100"]):
         assert "evaluate takes images of your own: folder:PATH" in refused(capsys, *given, *dataset)

@@ -63,7 +63,8 @@ def test_a_repaired_mixer_is_tuned_anew(tmp_path, repaired) -> None:
         for version, value in ((1, 90.0), (3, 50.0)):
             own = dataclasses.replace(trial, mixer_version=version)
             save(tmp_path, own, {"val_top1_percent": value}, [{"epoch": 1}])
-    cells = cells_by_mixer(Plan(request)._tuning_records())["dct"]
+    plan = Plan(request)
+    cells = cells_by_mixer(plan._tuning_records(plan.sweep))["dct"]
     assert {value for values in cells.values() for value in values} == {50.0}
 
 
