@@ -211,4 +211,4 @@ def test_our_loop_stands_beside_timms(tmp_path):
     assert (loop.what, share.what) == ("training loop", "step outside model and optimizer") and left == []
     assert "constellations" in loop.setting and loop.rounds == share.rounds == 2
     assert loop.ours == share.theirs > share.ours > 0 and math.isfinite(loop.ratio)
-    assert 0 < share.ratio_low <= share.ratio <= share.ratio_high < 1
+    assert 0 < share.ratio_low <= share.ratio <= share.ratio_high and share.ratio < 1
