@@ -172,9 +172,14 @@ def task_of(trial: Trial) -> Task:
 
 def task_for(info: DatasetInfo) -> Task:
     """The task of a data set of which these are the facts."""
-    if info.task not in _TASKS:
-        importlib.import_module(f"{__package__}.{info.task}")
-    return _TASKS[info.task](info)
+    return registered(info.task)(info)
+
+
+def registered(name: str) -> Callable[[DatasetInfo], Task]:
+    """The class of a task; its file in this room is imported on first use."""
+    if name not in _TASKS:
+        importlib.import_module(f"{__package__}.{name}")
+    return _TASKS[name]
 
 
 def build_net(trial: Trial) -> Any:
