@@ -355,9 +355,8 @@ def test_a_bounded_sweep_ends_in_time_with_a_fair_set_and_says_what_is_left(tmp_
     frame = results_frame(tmp_path)
     assert set(frame["status"]) == {"ok"}
     trained = list(frame.sort_values("started")["mixer"][frame["kind"] == "accuracy"])
-    assert (
-        trained[:2] == ["attention", "conv1x1"][: len(trained)] and trained
-    )  # however little a busy machine gets done
+    # a busy machine may have time for one alone, and then takes one that fits
+    assert trained and (len(trained) == 1 or trained[:2] == ["attention", "conv1x1"])
     assert re.search(r"\d+ left, the budget does not reach for them; the same command goes on", done.stdout)
     assert re.search(r"  left: (accuracy|cost|latency) \S+ 16 px patch 4", done.stdout)
     (summary,) = tmp_path.glob("tables/*/summary.csv")

@@ -241,7 +241,8 @@ def run_full_disk(work: Path) -> dict[str, Any]:
     try:
         with small_disk(disk):
             command_here("train", disk / "results", [*train, "--mixer", "dct"])
-            others = {p: p.read_bytes() for p in (disk / "results").rglob("*") if p.is_file() and p.suffix != ".lock"}
+            files = [p for p in (disk / "results").rglob("*") if p.is_file() and p.suffix != ".lock"]
+            others = {p: p.read_bytes() for p in files if p.name != "config.toml"}  # that is the last command's
             for pages in range(30):
                 if attempt("train", train, pages * 4096, others):
                     break
