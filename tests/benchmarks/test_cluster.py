@@ -42,8 +42,6 @@ def test_a_node_that_does_not_see_the_results_folder_is_told(tmp_path):
     folders = str(tmp_path / "results"), str(tmp_path)
     token = str(tmp_path / "nowhere" / "token")
     said, now = measure_on_node(trial.to_dict(), [], None, *folders, [], None, (), token, None)
-        trial.to_dict(), [], None, *folders, [], None, (), str(tmp_path / "nowhere" / "token"), None
-    )
     assert said and "all nodes share" in said and not now and not (tmp_path / "results").exists()
 
 
