@@ -64,24 +64,12 @@ def sources_of(trial: Trial) -> dict[str, str]:
 
 def _task_places(trial: Trial) -> tuple[Place, ...]:
     """Where the code begins that measures a trial, and where that of its task does."""
-    module, task = _task_class(task_name(trial.dataset))
-    names = [f"{task}.{name}" for name in OF_TASK.get(trial.kind, ())] or [task]
+    from benchmarks.tasks.task import registered
+
+    task = registered(task_name(trial.dataset))
+    names = [f"{task.__qualname__}.{name}" for name in OF_TASK.get(trial.kind, ())] or [task.__qualname__]
     timed = [TIMED] if trial.kind == "latency" else []
-    return MEASURES[trial.kind], *timed, *((module, name) for name in names)
-
-
-@functools.cache
-def _task_class(name: str) -> Place:
-    """The module and the class of a task, read from its file: importing it would cost `status` more than a second."""
-    module, path = f"benchmarks.tasks.{name}", ROOT / "benchmarks" / "tasks" / f"{name}.py"
-    if not path.is_file():  # registered by somebody else's code
-        from benchmarks.tasks.task import registered
-
-        return registered(name).__module__, registered(name).__qualname__
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    wanted = ast.dump(ast.parse(f"register_task({name!r})", mode="eval").body)
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    return module, next(c.name for c in classes if wanted in map(ast.dump, c.decorator_list))
+    return MEASURES[trial.kind], *timed, *((task.__module__, name) for name in names)
 
 
 def changed_parts(then: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:

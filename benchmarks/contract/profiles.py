@@ -82,26 +82,6 @@ PROFILES: dict[tuple[str, str], Profile] = {
         rounds=4,
         threads=1,  # a net this small is slower on two, which wait for each other
     ),
-    ("quick", "mosaics"): Profile(
-        image_size=16,
-        patch_size=4,
-        extra_sizes=(),
-        dim=32,
-        depth=2,
-        seeds=(0, 1, 2),
-        epochs=4,
-        batch_size=64,
-        lr=8e-3,
-        tuned_lrs=QUICK_TUNED_LRS,
-        warmup_epochs=0.4,
-        label_smoothing=0.0,
-        augment="none",
-        train_images=14_000,
-        latency_sizes=QUICK_LATENCY_SIZES,
-        latency_elements=2**18,
-        rounds=4,
-        threads=1,  # as for constellations
-    ),
     ("quick", "cifar100"): Profile(
         image_size=32,
         patch_size=4,
@@ -128,46 +108,6 @@ PROFILES: dict[tuple[str, str], Profile] = {
         latency_elements=2**18,
         rounds=4,
     ),
-    ("full", "constellations"): Profile(
-        image_size=32,
-        patch_size=4,
-        extra_sizes=(16, 48, 64),
-        dim=192,
-        depth=8,
-        seeds=(0, 1, 2),
-        epochs=20,
-        batch_size=256,
-        lr=2e-3,
-        warmup_epochs=1,
-        label_smoothing=0.0,
-        augment="none",
-        train_images=50_000,
-        latency_sizes=FULL_LATENCY_SIZES,
-        latency_elements=2**26,
-        rounds=7,
-        compiled_sizes=(64,),  # a net takes up to a minute to compile, once for each way that it is timed
-        precisions=("float32", "bfloat16"),
-    ),
-    ("full", "mosaics"): Profile(
-        image_size=32,
-        patch_size=4,
-        extra_sizes=(16, 48, 64),
-        dim=192,
-        depth=8,
-        seeds=(0, 1, 2),
-        epochs=20,
-        batch_size=256,
-        lr=2e-3,
-        warmup_epochs=1,
-        label_smoothing=0.0,
-        augment="none",
-        train_images=50_000,
-        latency_sizes=FULL_LATENCY_SIZES,
-        latency_elements=2**26,
-        rounds=7,
-        compiled_sizes=(64,),  # a net takes up to a minute to compile, once for each way that it is timed
-        precisions=("float32", "bfloat16"),
-    ),
     ("full", "cifar100"): Profile(
         image_size=32,
         patch_size=4,
@@ -186,6 +126,20 @@ PROFILES: dict[tuple[str, str], Profile] = {
         compiled_sizes=(64,),  # a net takes up to a minute to compile, once for each way that it is timed
         precisions=("float32", "bfloat16"),
     ),
+}
+PROFILES["quick", "mosaics"] = dataclasses.replace(
+    PROFILES["quick", "constellations"], patch_size=4, epochs=4, batch_size=64, warmup_epochs=0.4, train_images=14_000
+)
+PROFILES |= {
+    ("full", name): dataclasses.replace(
+        PROFILES["full", "cifar100"],
+        epochs=20,
+        warmup_epochs=1,
+        label_smoothing=0.0,
+        augment="none",
+        train_images=50_000,
+    )
+    for name in ("constellations", "mosaics")
 }
 # the rates of CIFAR-100, the nearest that was searched; a sweep of one's own replaces them
 PROFILES |= {(name, "cifar10"): PROFILES[name, "cifar100"] for name in ("quick", "full")}

@@ -17,9 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import stats
 from torch import Tensor
-from torchvision.transforms.v2 import functional as TF
 
 from benchmarks.contract.datasets import DatasetInfo
 from benchmarks.contract.errors import UserError
@@ -222,6 +220,8 @@ def _beta(alpha: float, generator: torch.Generator, device: torch.device) -> Ten
 
 @functools.lru_cache(maxsize=16)
 def _beta_quantiles(alpha: float, device: torch.device, count: int = 4096) -> Tensor:
+    from scipy import stats
+
     quantiles = stats.beta.ppf((np.arange(count) + 0.5) / count, alpha, alpha)
     return torch.tensor(quantiles, dtype=torch.float32, device=device)
 
@@ -348,6 +348,8 @@ def _ramp(device: torch.device) -> Tensor:
 @functools.lru_cache(maxsize=16)
 def _fixed_tables(batch: int, level: float, device: torch.device) -> Tensor:
     """What becomes of every value, uint8 (b, 3, 256), for the shares of identity, posterize and solarize."""
+    from torchvision.transforms.v2 import functional as TF
+
     ramp = torch.arange(256, dtype=torch.uint8).view(1, 1, 256)
     tables = {
         "identity": ramp,

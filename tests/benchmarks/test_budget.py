@@ -22,11 +22,11 @@ import pytest
 import torch
 
 from benchmarks import sources
-from benchmarks.cli import _duration
 from benchmarks.contract import schema
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import load_records
 from benchmarks.contract.status import read_status
+from benchmarks.flags import duration
 from benchmarks.measure import attempt, progress, run
 from benchmarks.measure.attempt import Deadline
 from benchmarks.measure.budget import Budget, left_lines
@@ -57,13 +57,13 @@ REQUEST = Request(
     ],
 )
 def test_a_time_is_written_as_people_write_it(text, seconds) -> None:
-    assert _duration(text) == seconds
+    assert duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["1h30", "1m30", "", "0", "-3", "9 minutes", "m", "1e3", "nan", "5m1h", "99999999"])
 def test_what_is_no_time_is_refused_with_an_example(text) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="such as 540, 9m or 1h30m"):
-        _duration(text)
+        duration(text)
 
 
 def test_a_budget_counts_from_the_start_of_the_process_and_keeps_time_for_the_report() -> None:
