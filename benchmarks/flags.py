@@ -1,4 +1,4 @@
-"""The flags of the command line: those of a trial's fields from their facts, others by hand; and what reads their values."""
+"""The flags of the command line: those of a trial's fields from their facts, others by hand; and what reads them."""
 
 from __future__ import annotations
 

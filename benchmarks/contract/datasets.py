@@ -38,6 +38,7 @@ class DatasetInfo:
         test_images: of the test split.
         augment_levels: those that leave an image its class.
         procedural: drawn by a program, from no files.
+        least_size: pixels a side; below, what tells the classes apart cannot be drawn.
         classes: their names, in the order of the labels; None where they have none here.
         origin: where the user's own data lie, as typed, path and all; it is in no record.
         source: SHA-256 of the user's own data, which is the same on every machine.
@@ -54,10 +55,34 @@ class DatasetInfo:
     test_images: int
     augment_levels: tuple[str, ...]
     procedural: bool = False
+    least_size: int = 1
     classes: tuple[str, ...] | None = None
     origin: str | None = None
     source: str | None = None
     task: str = "images"
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Refuses images, (height, width) in pixels, that are too small to show their class.
+
+        Raises:
+            UserError: they are.
+        """
+        if min(size) < self.least_size:
+            height, width = size
+            allowed = f"{self.least_size} px and more a side, such as {self.least_size}"
+            raise UserError(f"--image-size is {height}x{width}; {self.name} allows {allowed}")
+
+    def check_augment(self, level: str) -> None:
+        """Refuses an augmentation that changes the class of an image.
+
+        Raises:
+            UserError: it does.
+        """
+        if level not in self.augment_levels:
+            allowed = ", ".join(self.augment_levels)
+            raise UserError(
+                f"--augment is {level!r}; allowed for {self.name}, where others change the class of an image: {allowed}"
+            )
 
     @property
     def prediction_dtype(self) -> str:
@@ -115,6 +140,7 @@ DATASETS = {
         test_images=2_000,
         augment_levels=("none",),
         procedural=True,
+        least_size=16,  # below, dots would touch
     ),
     # a crop can lose a domino, and a shifted one lies across cells
     "mosaics": DatasetInfo(
@@ -128,6 +154,7 @@ DATASETS = {
         test_images=4_000,
         augment_levels=("none",),
         procedural=True,
+        least_size=8,  # below, dominoes have no halves
     ),
 }
 

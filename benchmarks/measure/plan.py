@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.contract import called, tuning
 from benchmarks.contract.chosen_nets import ChosenNets
-from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, is_procedural, task_name
+from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, facts_of, is_procedural, task_name
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.fields import MATCH, NET, RECIPE
 from benchmarks.contract.profiles import CORE_MIXERS, USUAL_NET, Net, Profile, profile_of
@@ -34,7 +34,6 @@ from benchmarks.contract.trial import (
 )
 from benchmarks.measure.match import matched
 from benchmarks.measure.plugins import check_plugin, is_plugin
-from benchmarks.tasks.images import RENDERED
 from benchmarks.tasks.own import find_own
 from mixers import MixerError, UnsupportedSize, create_mixer
 from mixers.blocks import is_per_block, mixer_of_each_block, mixers_in
@@ -168,11 +167,11 @@ class Plan:
         """
         profile, request = self.profile, self.request
         seeds = request.seed or (profile.seeds if all_seeds else profile.seeds[:1])
-        sizes = request.image_size or (profile.image_size,)
+        sizes, info = request.image_size or (profile.image_size,), facts_of(self.dataset)
         extra = profile.extra_sizes if all_seeds and request.image_size is None else ()
-        if self.dataset in RENDERED:
+        if info is not None and info.task == "images":
             for size in sizes:
-                RENDERED[self.dataset].check_size(parse_size(size))
+                info.check_size(parse_size(size))
         settings = [(size, seed) for seed in seeds for size in sizes] + [(size, seeds[0]) for size in extra]
         recipe = self._recipe()
         return [
@@ -216,6 +215,8 @@ class Plan:
             raise UserError(
                 f"--train-images is for procedural data sets; {self.dataset} trains on its whole training split"
             )
+        if self.request.augment is not None and (info := facts_of(self.dataset)) is not None:
+            info.check_augment(self.request.augment)
         return {name: self._asked(name) for name in names_of(RECIPE) if not FACTS[name].tuned}
 
     def tuned_of(self, mixer: str) -> dict[str, Any]:

@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.contract.datasets import DatasetInfo
-from benchmarks.contract.errors import UserError
 
 PAD_FRACTION = 1 / 8  # of the side, before the random crop: 4 px at 32
 RAND_OPS = 2  # RandAugment's n
@@ -60,11 +59,7 @@ class Augment:
         mixup_probability: float = MIXUP_PROBABILITY,
         cutmix_probability: float = CUTMIX_PROBABILITY,
     ) -> None:
-        if level not in info.augment_levels:
-            raise UserError(
-                f"--augment is {level!r}; allowed for {info.name}, where others change the class of an image: "
-                f"{', '.join(info.augment_levels)}"
-            )
+        info.check_augment(level)
         self.level = level
         self.info = info
         self.label_smoothing = label_smoothing

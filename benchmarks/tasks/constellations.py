@@ -20,14 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.contract.errors import UserError
+from benchmarks.contract.datasets import info_of
 
 NUM_CLASSES = 10
 DOTS = 5
 BOX = 8  # units a side of the square that holds an arrangement
 MIN_GAP = 2  # units between two dots, in a row or a column
 WORLD = 16  # units along the shorter side of the image
-MIN_SIZE = 16  # pixels; below, dots would touch
 CLUTTER = 0  # further dots at random places, the same in every class
 BACKGROUND = 0.5  # of the range of a pixel; dots are at 1
 NOISE = 0.02  # standard deviation, of the range; at 0.1 transforms drown the five dots in the noise of all pixels
@@ -71,19 +70,6 @@ def places(height: int, width: int) -> tuple[int, int]:
     return height - box + 1, width - box + 1
 
 
-def check_size(size: tuple[int, int]) -> None:
-    """Refuses images in which dots would touch.
-
-    Raises:
-        UserError: the image is too small.
-    """
-    height, width = size
-    if min(height, width) < MIN_SIZE:
-        raise UserError(
-            f"--image-size is {height}x{width}; constellations allows {MIN_SIZE} px and more a side, such as {MIN_SIZE}"
-        )
-
-
 def render(
     count: int, size: tuple[int, int], *, split: str, seed: int = 0, clutter: int = CLUTTER, noise: float = NOISE
 ) -> tuple[Tensor, Tensor]:
@@ -103,7 +89,7 @@ def render(
     Raises:
         UserError: the image is too small.
     """
-    check_size(size)
+    info_of("constellations").check_size(size)
     generator = _generator(split, seed)
     labels = (torch.arange(count) % NUM_CLASSES)[torch.randperm(count, generator=generator)]
     dots = _dot_places(labels, size, clutter, generator)

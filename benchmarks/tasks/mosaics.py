@@ -23,10 +23,9 @@ import math
 import torch
 from torch import Tensor
 
-from benchmarks.contract.errors import UserError
+from benchmarks.contract.datasets import info_of
 
 CELLS = 4  # a side
-MIN_SIZE = 2 * CELLS  # pixels; below, dominoes have no halves
 WEAVES, COLOURS = 3, 7
 NUM_CLASSES = WEAVES + COLOURS  # each as frequent as any other
 KEYS = 3  # pairs of an upper and a lower colour in an image
@@ -56,19 +55,6 @@ def colours(count: int) -> Tensor:
     return torch.tensor([[SATURATION * math.cos(2 * math.pi * turn) for turn in colour] for colour in turns])
 
 
-def check_size(size: tuple[int, int]) -> None:
-    """Refuses images in which a domino has no two halves.
-
-    Raises:
-        UserError: the image is too small.
-    """
-    height, width = size
-    if min(height, width) < MIN_SIZE:
-        raise UserError(
-            f"--image-size is {height}x{width}; mosaics allows {MIN_SIZE} px and more a side, such as {4 * CELLS}"
-        )
-
-
 def render(
     count: int, size: tuple[int, int], *, split: str, seed: int = 0, noise: float = NOISE
 ) -> tuple[Tensor, Tensor]:
@@ -87,7 +73,7 @@ def render(
     Raises:
         UserError: the image is too small.
     """
-    check_size(size)
+    info_of("mosaics").check_size(size)
     height, width = size
     generator = _generator(split, seed)
     labels = (torch.arange(count) % NUM_CLASSES)[torch.randperm(count, generator=generator)]

@@ -17,7 +17,7 @@ from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.train import train
 from benchmarks.tasks import data_plugins
 from benchmarks.tasks.own import find_own
-from benchmarks.tasks.task import load_data, task_of
+from benchmarks.tasks.task import load_data
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = dict(mixer="conv1x1", profile="quick", device="cpu", dim=8, depth=1, epochs=2, threads=1, seed=(0,))
@@ -91,9 +91,8 @@ def test_what_may_be_there_is_used(tmp_path):
     assert (info.train_images, info.val_images, info.classes) == (30, 6, ("a", "b", "c"))
     assert info.augment_levels == ("none", "light") and (tmp_path / "asked").exists()
     where = written(tmp_path, text.replace(", 'd'", ""))
-    (trial,) = Plan(Request(dataset=where, data_dir=tmp_path, augment="strong", **SMALL)).accuracy(all_seeds=False)
     with pytest.raises(UserError, match=r"--augment is 'strong'; allowed for blobs.py:Blobs.*none, light"):
-        task_of(trial).augment(trial)
+        Plan(Request(dataset=where, data_dir=tmp_path, augment="strong", **SMALL))
 
 
 def test_a_module_and_an_entry_point_are_recorded_as_the_class_that_they_name(tmp_path, monkeypatch):

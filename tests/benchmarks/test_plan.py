@@ -232,3 +232,9 @@ def test_a_registered_mixer_has_no_source_hash():
 def test_options_that_a_mixer_does_not_take_are_refused_before_anything_is_measured(mixer):
     with pytest.raises((UserError, MixerError)):
         plan(mixer=mixer, dim=8).accuracy()
+
+
+@pytest.mark.parametrize("dataset", ["mosaics", "constellations"])
+def test_an_augmentation_that_changes_classes_is_told_before_anything_runs(dataset):
+    with pytest.raises(UserError, match=f"allowed for {dataset}, where others change the class of an image: none"):
+        Plan(Request(mixer="dct", dataset=dataset, profile="quick", device="cpu", augment="light"))
