@@ -127,7 +127,7 @@ def cost(options: argparse.Namespace) -> int:
 
 def latency(options: argparse.Namespace) -> int:
     """Time per image size, each mixer alone and in the backbone."""
-    return _run(options, _plan(options).latency(trained=options.image_size is None))
+    return _run(options, _plan(options).latency(trained=options.image_size is None and options.length is None))
 
 
 def tune(options: argparse.Namespace) -> int:
@@ -200,7 +200,7 @@ def atlas(options: argparse.Namespace) -> int:
     from benchmarks.report.atlas import write_atlas
 
     _refuse(options, "budget", "workers", "sittings")
-    _take_lists_of(options, ("seed", "image_size"))
+    _take_lists_of(options, ("seed", "image_size", "length"))
     if options.retry == "changed":
         raise UserError("atlas has no use for --retry changed; --retry failed measures failed maps again")
     _log_to_stdout()
@@ -342,11 +342,11 @@ def profile(options: argparse.Namespace) -> int:
         raise UserError(f"--seed lists {len(options.seed)} seeds; a profile takes one")
     if options.rounds is not None and not 1 <= options.rounds <= 1000:
         raise UserError(f"--rounds is {options.rounds}; allowed for the steps of a profile: 1 to 1000")
-    _take_lists_of(options, ("seed", "image_size"))
+    _take_lists_of(options, ("seed", "image_size", "length"))
     trials = _plan(options).accuracy(all_seeds=False)
     make_results_folder(options.results)
     _leave_config(options)
-    several_sizes = len({trial.image_size for trial in trials}) > 1
+    several_sizes = len({trial.extent for trial in trials}) > 1
 
     def say(result: StepProfile) -> None:
         if result.status == "unsupported" and len(trials) == 1:

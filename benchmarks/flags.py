@@ -87,7 +87,7 @@ def _add_field(parser: argparse.ArgumentParser, name: str) -> None:
     convert = str if kind is str else _number(kind)
     if facts.listed:
         listed = _list(convert, ranges=kind is int)
-        convert = listed if name in ("image_size", "seed") else lambda text: _one_or_all(listed(text))
+        convert = listed if name in ("image_size", "length", "seed") else lambda text: _one_or_all(listed(text))
     parser.add_argument(flag(name), type=convert, help=facts.help)
 
 

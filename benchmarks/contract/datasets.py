@@ -21,16 +21,23 @@ from benchmarks.contract.errors import UserError, nearest
 # what says how large an input is, by task: fields of a trial that this task's trials have, and no others do
 TASK_SIZES = {"images": ("image_size", "patch_size"), "sequences": ("length",)}
 SIZES = tuple(name for names in TASK_SIZES.values() for name in names)
+NOUNS = {"images": "image", "sequences": "sequence"}  # what an example of a task is
+# fields that are the same for all mixers of a task: a norm over all tokens would pass information without a mixer, and
+# a sequence has no rows and columns
+TASK_FIXED: dict[str, dict[str, Any]] = {
+    "images": {},
+    "sequences": {"norm": "token", "positions": "learned", "coordinates": False},
+}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
     """The facts of one data set.
 
     Attributes:
         name: as in a trial.
-        num_classes: of the images.
-        mean: per channel, on [0, 1].
+        num_classes: of the images, or of what is asked of a sequence or of each of its tokens.
+        mean: of images, per channel, on [0, 1].
         std: as mean.
         native_size: pixels a side, of the user's own images the median of the shorter ones; None: drawn at any size.
         train_images: without the held-out part; None: the trial says.
@@ -42,24 +49,47 @@ class DatasetInfo:
         classes: their names, in the order of the labels; None where they have none here.
         origin: where the user's own data lie, as typed, path and all; it is in no record.
         source: SHA-256 of the user's own data, which is the same on every machine.
+        vocabulary: of sequences, the number of tokens, the padding among them.
+        per_token: whether each token of a sequence has a class, not the whole.
+        padded: whether sequences are shorter than the net's length.
+        towers: sequences of one example, each through the net by itself.
+        lengths: the allowed ones, of sequences that have no others.
+        least_length: the shortest one.
         task: of TASK_SIZES; the file of benchmarks/tasks that says how it is trained on.
     """
 
     name: str
     num_classes: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    native_size: int | None
-    train_images: int | None
-    val_images: int | None
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    native_size: int | None = None
+    train_images: int | None = None
+    val_images: int | None = None
     test_images: int
-    augment_levels: tuple[str, ...]
+    augment_levels: tuple[str, ...] = ("none",)
     procedural: bool = False
     least_size: int = 1
     classes: tuple[str, ...] | None = None
     origin: str | None = None
     source: str | None = None
     task: str = "images"
+    vocabulary: int | None = None
+    per_token: bool = False
+    padded: bool = False
+    towers: int = 1
+    lengths: tuple[int, ...] = ()
+    least_length: int = 1
+
+    def check_length(self, length: int) -> None:
+        """Refuses sequences of a length, in tokens, that this data set does not have.
+
+        Raises:
+            UserError: it has not.
+        """
+        if self.lengths and length not in self.lengths:
+            raise UserError(f"--length is {length}; {self.name} allows {', '.join(map(str, self.lengths))}")
+        if length < self.least_length:
+            raise UserError(f"--length is {length}; {self.name} allows {self.least_length} tokens and more")
 
     def check_size(self, size: tuple[int, int]) -> None:
         """Refuses images, (height, width) in pixels, that are too small to show their class.
@@ -159,6 +189,19 @@ DATASETS = {
 }
 
 
+def _sequences(
+    name: str, classes: int, vocabulary: int, test: int, train: int | None = None, **facts: Any
+) -> DatasetInfo:
+    """Facts of a set of sequences, drawn by a program where the trial says how many."""
+    made = {"procedural": train is None, "val_images": None, "train_images": train}
+    return DatasetInfo(
+        name=name, num_classes=classes, test_images=test, task="sequences", vocabulary=vocabulary, **made | facts
+    )
+
+
+DATASETS |= {info.name: info for info in (_sequences("recall", 16, 273, 4_000, per_token=True, least_length=4),)}
+
+
 TIMM_KINDS = ("torch", "hfds", "hfids", "tfds", "wds")  # what timm's names begin with
 # no path in it, nor a character that a line or a terminal would stumble over
 OWN = re.compile(
@@ -181,9 +224,17 @@ def add_found(info: DatasetInfo) -> DatasetInfo:
     return info
 
 
-def labels_file(results: Path, source: str) -> Path:
-    """Where a results folder keeps the classes of the test images of somebody's own data: it needs no images then."""
-    return results / "test_labels" / f"{source[:16]}.npy"
+def labels_file(results: Path, source: str | None, dataset: str = "", length: int | None = None) -> Path | None:
+    """Where a results folder keeps the classes of a test split, so that a report needs no data; None: nowhere.
+
+    Args:
+        results: the folder.
+        source: of somebody's own data.
+        dataset: its name.
+        length: of sequences.
+    """
+    name = source[:16] if source else f"{dataset}-{length}" if length else None
+    return None if name is None else results / "test_labels" / f"{name}.npy"
 
 
 def handed_on(dataset: str) -> dict[str, Any] | None:
@@ -231,6 +282,11 @@ def task_name(dataset: str) -> str:
     """The task of a data set; the user's own are images."""
     info = facts_of(dataset)
     return "images" if info is None else info.task
+
+
+def fixed_of(dataset: str) -> dict[str, Any]:
+    """Fields of a trial that are the same for all mixers on this data set, with their values."""
+    return TASK_FIXED[task_name(dataset)]
 
 
 def is_procedural(dataset: str) -> bool:

@@ -21,6 +21,17 @@ class Metric:
     digits: int = 3  # significant digits in tables for people
 
 
+BASELINES = (
+    ("chance", "chance", "Share that is right by chance: one over the number of classes."),
+    ("majority", "majority class", "Share of test answers that are the most frequent class of the training split."),
+    ("bag_of_tokens", "bag of tokens", "Share that a linear predictor gets right which sees how often each token occurs, not where; where tokens are classified, the token itself too."),
+    ("position", "position alone", "Share that is right by the most frequent class at each place."),
+    ("root_operator", "root operator alone", "ListOps: share that is right by the most frequent answer for the first operator."),
+    ("depth_1", "exact to depth 1", "ListOps: share that is right where operators deeper than the first are left out."),
+    ("depth_2", "exact to depth 2", "ListOps: the same for operators deeper than the second level."),
+    ("depth_3", "exact to depth 3", "ListOps: the same for operators deeper than the third level."),
+)
+
 METRICS: dict[str, Metric] = {
     # accuracy
     "test_top1_percent": Metric("test top-1 accuracy (%)", "higher", "Share of test images whose most probable class is right, after the last epoch; the test split is read once."),
@@ -32,6 +43,8 @@ METRICS: dict[str, Metric] = {
     "overhead_percent": Metric("share of a step outside the net (%)", "lower", "Share of training time that is neither forward, backward nor optimizer: order, augmentation, schedule, bookkeeping. CPU only."),
     "train_s": Metric("training time (s)", "lower", "Seconds of training, over all sittings of a resumed run; validation and test left out."),
     "compile_s": Metric("warm-up and capture (s)", "lower", "Seconds before the first training step counts: warm-up, the capture of the step as a CUDA graph and compilation, in this sitting. GPU only."),
+    # predictors that are no net, on the test split; of sequences
+    **{f"baseline_{name}_percent": Metric(f"{label} (%)", None, text) for name, label, text in BASELINES},
     # cost
     "params": Metric("parameters", "lower", "Trained numbers in the whole net; a complex number counts as two."),
     "mixer_params": Metric("parameters of the mixers", "lower", "Trained numbers in all mixing layers."),

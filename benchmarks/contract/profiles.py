@@ -35,9 +35,10 @@ NET_CHOSEN_BY: Mapping[str, str] = {
 class Profile:
     """Settings of one profile on one data set."""
 
-    image_size: int  # pixels
-    patch_size: int
-    extra_sizes: tuple[int, ...]  # trained too, with the first seed alone
+    image_size: int | None = None  # pixels
+    patch_size: int | None = None
+    length: int | None = None  # tokens of a sequence, which has no image
+    extra_sizes: tuple[int, ...] = ()  # pixels or tokens, trained too, with the first seed alone
     dim: int
     depth: int
     seeds: tuple[int, ...]
@@ -53,7 +54,7 @@ class Profile:
     label_smoothing: float = 0.1
     augment: str
     train_images: int | None = None  # of a procedural data set
-    latency_sizes: tuple[int | str, ...]  # with patch size 1: tokens are pixels
+    latency_sizes: tuple[int | str, ...]  # of images with patch size 1, where tokens are pixels
     latency_elements: int  # numbers in the mixer's input tensor; the batch follows from it
     rounds: int
     compiled_sizes: tuple[int | str, ...] = ()  # of the sweep, timed compiled too, as the net of the main size then is

@@ -171,6 +171,11 @@ class Trial:
     def tokens(self) -> int:
         return self.grid[0] * self.grid[1]
 
+    @property
+    def extent(self) -> int | str:
+        """What a sweep over sizes varies: an image's size, or a sequence's length."""
+        return self.image_size if self.image_size is not None else self.length or 1
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
@@ -205,7 +210,7 @@ class Trial:
             more: fields to name too, see `varied`.
         """
         words = [self.kind, self.mixer]
-        words += [f"{self.image_size} px", f"patch {self.patch_size}"] if self.image_size else [f"{self.length} tokens"]
+        words += [self.extent_in_words(), *([f"patch {self.patch_size}"] if self.image_size else [])]
         if self.kind == "accuracy":
             words.append(f"seed {self.seed}")
         if self.kind == "tuning":
@@ -218,6 +223,10 @@ class Trial:
             words.append(self.precision)
         words += [word for word in self.named(more) if word not in words]
         return printable(" ".join(words))
+
+    def extent_in_words(self) -> str:
+        """ "32 px", or "512 tokens"."""
+        return f"{self.extent} px" if self.image_size else f"{self.extent} tokens"
 
     def named(self, names: Iterable[str]) -> list[str]:
         """Some fields in words, ["dim 128"], without those that the trial has not."""

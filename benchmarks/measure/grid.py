@@ -1,6 +1,6 @@
 """A request with lists: one plan for every combination of their values.
 
-Whatever has finished should be a fair set, so seeds are outermost, then image sizes, then the combinations, then the
+Whatever has finished should be a fair set, so seeds are outermost, then sizes, then the combinations, then the
 mixers. Combinations that come to the same trial, as of cost those that differ in the recipe alone, have it once.
 """
 
@@ -15,7 +15,7 @@ from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import FACTS, FLAGGED, Trial, flag
 from benchmarks.measure.plan import Plan, Request
 
-OF_A_PLAN = ("seed", "image_size")  # lists that a plan takes by itself
+OF_A_PLAN = ("seed", "image_size", "length")  # lists that a plan takes by itself
 MOST_TRIALS = 20_000
 
 
@@ -71,7 +71,7 @@ class Grid:
         """As `Plan.accuracy`, every seed and size with all settings."""
         parts = []
         for plan in self.plans:
-            found = itertools.groupby(plan.accuracy(all_seeds), key=lambda trial: (trial.seed, trial.image_size))
+            found = itertools.groupby(plan.accuracy(all_seeds), key=lambda trial: (trial.seed, trial.extent))
             parts.append([list(trials) for _, trials in found])
         return _once(itertools.chain.from_iterable(zip(*parts, strict=True)))
 
@@ -84,9 +84,10 @@ class Grid:
         return _once(plan.latency(trained) for plan in self.plans)
 
     def tuning(self) -> list[Trial]:
-        """As `Plan.tuning`, a sweep for every image size."""
-        sizes = self.first.request.image_size or (None,)
-        at = [plan.request.but(image_size=size and (size,)) for plan in self.plans for size in sizes]
+        """As `Plan.tuning`, a sweep for every size."""
+        name = self.first.extent
+        sizes = getattr(self.first.request, name) or (None,)
+        at = [plan.request.but(**{name: size and (size,)}) for plan in self.plans for size in sizes]
         return _once(Plan(request, self.first).tuning() for request in at)
 
     def by_worth(self) -> list[Trial]:

@@ -154,10 +154,10 @@ def steps_to_come(trials: Sequence[Trial]) -> dict[Trial, int]:
 
 
 def _keep_own_labels(call: Call, trial: Trial, dtype: np.dtype[Any]) -> None:
-    """Leaves the test images' classes of a user's own data with the results, for reports where the images are not."""
-    if trial.dataset_source is None:
+    """Leaves the classes of a test split with the results, for reports where the data are not."""
+    path = labels_file(call.records.parent, trial.dataset_source, trial.dataset, trial.length)
+    if path is None:
         return
-    path = labels_file(call.records.parent, trial.dataset_source)
     labels = None if path.exists() else task_of(trial).test_targets(trial, call.data_dir)
     if labels is not None:
         _save_array(path, labels.astype(dtype))

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.contract import called, tuning
 from benchmarks.contract.chosen_nets import ChosenNets
-from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, facts_of, is_procedural, task_name
+from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, facts_of, fixed_of, is_procedural, task_name
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.fields import MATCH, NET, RECIPE
 from benchmarks.contract.profiles import CORE_MIXERS, USUAL_NET, Net, Profile, profile_of
@@ -41,6 +41,7 @@ from mixers.registry import is_outside, mixer_entry, parse_mixer, split_mixers
 
 log = logging.getLogger("benchmarks")
 
+DEFAULT_SEQUENCES = "recall"  # where a length is asked for and no data set
 FIRST = ("attention", "conv1x1")  # what every other mixer is read beside: the best known, and no mixing at all
 
 
@@ -91,13 +92,16 @@ class Plan:
             raise UserError(f"--residual is bfloat16, which is for training in bfloat16; add {more}")
         self.profile_name = request.profile or ("full" if self.device == "cuda" else "quick")
         default = "cifar100" if self.profile_name == "full" else "mosaics"
+        default = DEFAULT_SEQUENCES if request.length is not None else default
         self.dataset, self.dataset_source = default if request.dataset is None else request.dataset, None
         if like is not None:
             self.dataset, self.dataset_source = like.dataset, like.dataset_source
         elif self.dataset not in DATASETS:
             found = find_own(self.dataset, request.data_dir)
             self.dataset, self.dataset_source = found.name, found.source
-        _check_sizes_of_task(request, self.dataset)
+        _check_fields_of_task(request, self.dataset)
+        self.fixed = fixed_of(self.dataset)
+        self.extent = TASK_SIZES[task_name(self.dataset)][0]  # the field that a sweep over sizes varies
         self.profile: Profile = profile_of(self.profile_name, self.dataset)
         for name, tried in (("lr", "tuned_lrs"), ("weight_decay", "tuned_weight_decays")):
             if isinstance(values := getattr(request, name), tuple):
@@ -106,8 +110,11 @@ class Plan:
         self.mixers = split_mixers(request.mixer) if request.mixer is not None else list(CORE_MIXERS)
         self.mixers = [mixer for mixer in self.mixers if self._is_sound(mixer)]
         self.threads: int = _first(request.threads, self.profile.threads, cores())
-        self.net_is_given = request.norm is not None or request.positions is not None
-        self.usual: Net = (request.norm or USUAL_NET[0], request.positions or USUAL_NET[1])
+        self.net_is_given = request.norm is not None or request.positions is not None or "norm" in self.fixed
+        self.usual: Net = (
+            _first(request.norm, self.fixed.get("norm"), USUAL_NET[0]),
+            _first(request.positions, self.fixed.get("positions"), USUAL_NET[1]),
+        )
         self.sweep: list[Record] = self._read_sweep() if like is None else like.sweep
         self.tuned = tuning.choices(self._tuning_records(self.sweep), self.profile, self.usual)
         self.chosen_nets = ChosenNets(self.sweep)
@@ -117,10 +124,9 @@ class Plan:
 
     def _tuning_records(self, sweep: list[Record]) -> list[Record]:
         """Those of a sweep over nets and recipes like the ones asked for; what was chosen for others says little."""
-        request, profile = self.request, self.profile
         alike = self._recipe() | {name: self._asked(name) for name in names_of(NET, MATCH)}
         alike["dataset_source"] = self.dataset_source
-        alike["image_size"] = normal_size((request.image_size or (profile.image_size,))[0])
+        alike |= self._size_fields(self.sizes()[0])
         # at an equal budget every mixer has its own width
         width = alike.pop("dim")
         alike["dim" if alike["match"] == "width" else "match_dim"] = width
@@ -136,9 +142,36 @@ class Plan:
         ]
 
     def _asked(self, name: str) -> Any:
-        """What was asked for, else what the profile says, else the default of trials."""
-        asked = (getattr(of, name, None) for of in (self.request, self.profile))
+        """What was asked for, else what the task or the profile says, else the default of trials."""
+        asked = (getattr(self.request, name, None), self.fixed.get(name), getattr(self.profile, name, None))
         return _first(*asked, FIELDS[name])
+
+    def sizes(self) -> tuple[Any, ...]:
+        """The sizes asked for, pixels or tokens, else the profile's main one."""
+        return getattr(self.request, self.extent) or (getattr(self.profile, self.extent),)
+
+    def _size_fields(self, size: Any, patch: int | None = None) -> dict[str, Any]:
+        """The fields of a trial that say how large an input is; a patch size where another is wanted."""
+        if self.extent == "length":
+            return {"length": size}
+        patch = _first(patch, self.request.patch_size, self.profile.patch_size)
+        return {"image_size": normal_size(size), "patch_size": patch}
+
+    def _grid(self) -> tuple[int, int]:
+        """Of the main size."""
+        fields = self._size_fields(self.sizes()[0])
+        if "length" in fields:
+            return 1, max(1, fields["length"])
+        sides = parse_size(fields["image_size"])
+        rows, columns = (max(1, side // max(1, fields["patch_size"])) for side in sides)
+        return rows, columns
+
+    def _check_size(self, size: Any) -> None:
+        info = facts_of(self.dataset)
+        if info is not None and info.task == "images":
+            info.check_size(parse_size(size))
+        elif info is not None:
+            info.check_length(size)
 
     def _is_sound(self, mixer: str) -> bool:
         """Looks at the plug-ins in a mixer; a broken one that only a wildcard brought in is left out with a warning.
@@ -146,9 +179,7 @@ class Plan:
         Raises:
             MixerError: a plug-in that was asked for by name is broken.
         """
-        size = parse_size((self.request.image_size or (self.profile.image_size,))[0])
-        patch = _first(self.request.patch_size, self.profile.patch_size)
-        grid = (max(1, size[0] // max(1, patch)), max(1, size[1] // max(1, patch)))
+        grid = self._grid()
         for plugin in filter(is_plugin, mixers_in(mixer)):
             try:
                 check_plugin(plugin, _first(self.request.dim, self.profile.dim), grid)
@@ -167,11 +198,10 @@ class Plan:
         """
         profile, request = self.profile, self.request
         seeds = request.seed or (profile.seeds if all_seeds else profile.seeds[:1])
-        sizes, info = request.image_size or (profile.image_size,), facts_of(self.dataset)
-        extra = profile.extra_sizes if all_seeds and request.image_size is None else ()
-        if info is not None and info.task == "images":
-            for size in sizes:
-                info.check_size(parse_size(size))
+        sizes = self.sizes()
+        extra = profile.extra_sizes if all_seeds and getattr(request, self.extent) is None else ()
+        for size in sizes:
+            self._check_size(size)
         settings = [(size, seed) for seed in seeds for size in sizes] + [(size, seeds[0]) for size in extra]
         recipe = self._recipe()
         return [
@@ -186,7 +216,7 @@ class Plan:
         What comes next depends on what did best, so the caller asks again after measuring until nothing is new.
         """
         profile, request = self.profile, self.request
-        size = (request.image_size or (profile.image_size,))[0]
+        size = self.sizes()[0]
         seeds = request.seed or profile.seeds[:1]
         tried = tuning.cells_by_mixer(self._tuning_records(self._read_sweep()), self.usual)
         wanted = {}
@@ -238,10 +268,14 @@ class Plan:
         fields = trial.to_dict() | self._recipe() | {"kind": "accuracy", "match_dim": trial.dim}
         return next(iter(self.chosen_nets.of(fields)), USUAL_NET)
 
+    def _sizes_and_extra(self) -> tuple[Any, ...]:
+        asked = getattr(self.request, self.extent) is not None
+        return self.sizes() if asked else (*self.sizes(), *self.profile.extra_sizes)
+
     def cost(self) -> list[Trial]:
         """One trial for every net that `accuracy` trains."""
         batch = _first(self.request.batch_size, self.profile.batch_size)
-        sizes = self.request.image_size or (self.profile.image_size, *self.profile.extra_sizes)
+        sizes = self._sizes_and_extra()
         return [self._trial("cost", mixer, size, batch_size=batch) for size in sizes for mixer in self.mixers]
 
     def latency(self, trained: bool = True) -> list[Trial]:
@@ -250,16 +284,15 @@ class Plan:
         Attention is timed with the plain backend too. Trials of one image size stand together.
         """
         profile, request = self.profile, self.request
-        settings: list[tuple[int | str, int, str]] = []
+        settings: list[tuple[Any, int | None, str]] = []
+        pixels = 1 if self.extent == "image_size" else None  # every pixel a token
         if trained:
-            patch = request.patch_size or profile.patch_size
-            sizes = request.image_size or (profile.image_size, *profile.extra_sizes)
-            settings += [(size, patch, self._asked("match")) for size in sizes]
-            settings += [(size, 1, "width") for size in profile.latency_sizes]
+            patch = _first(request.patch_size, profile.patch_size)
+            settings += [(size, patch, self._asked("match")) for size in self._sizes_and_extra()]
+            settings += [(size, pixels, "width") for size in profile.latency_sizes]
         else:
-            settings += [
-                (s, request.patch_size or 1, self._asked("match")) for s in request.image_size or profile.latency_sizes
-            ]
+            asked = getattr(request, self.extent) or profile.latency_sizes
+            settings += [(size, request.patch_size or pixels, self._asked("match")) for size in asked]
         mixers = list(self.mixers)
         if "attention" in mixers:
             mixers.insert(mixers.index("attention") + 1, "attention(backend=plain)")
@@ -268,15 +301,15 @@ class Plan:
             precisions = (request.precision,)
         trials = []
         for size, patch, match in dict.fromkeys(settings):
-            main = patch == _first(request.patch_size, profile.patch_size) and size == profile.image_size
-            asked = request.image_size is not None or (patch == 1 and size in profile.compiled_sizes)
+            main = patch == _first(request.patch_size, profile.patch_size) and size == getattr(profile, self.extent)
+            asked = getattr(request, self.extent) is not None or (patch == 1 and size in profile.compiled_sizes)
             too = profile.compiled_sizes and (main or asked)
             for precision in precisions:
                 for compiled in (False, True) if too else (False,):
                     for mixer in mixers:
                         trial = self._trial(
                             *("latency", mixer, size),
-                            patch_size=patch,
+                            **self._size_fields(size, patch),
                             match=match,
                             precision=precision,
                             compiled=compiled,
@@ -296,28 +329,29 @@ class Plan:
 
     def worths(self) -> list[tuple[tuple[int, ...], Trial]]:
         """The trials of `by_worth`, each after what it is sorted by."""
-        main = [normal_size(size) for size in self.request.image_size or (self.profile.image_size,)]
+        main = [self._size_fields(size)[self.extent] for size in self.sizes()]
         accuracy = self.accuracy()
         seeds = list(dict.fromkeys(trial.seed for trial in accuracy))
 
         def worth(trial: Trial) -> tuple[int, ...]:
-            in_main = trial.image_size in main
+            in_main = trial.extent in main
             if trial.kind == "accuracy":
                 seed = seeds.index(trial.seed)
                 first = FIRST.index(trial.mixer) if trial.mixer in FIRST else len(FIRST)
                 return (0 if in_main and not seed else 3 if in_main else 6, seed, first)
             if trial.kind == "cost":
                 return (1 if in_main else 6,)
-            trained = trial.patch_size == accuracy[0].patch_size and (trial.image_size in main)
+            trained = trial.patch_size == accuracy[0].patch_size and in_main
             return (5 if trial.compiled else 2 if trained else 4,)
 
         return [(worth(trial), trial) for trial in (*accuracy, *self.cost(), *self.latency())]
 
-    def _trial(self, kind: str, mixer: str, size: int | str, net: Net | None = None, **fields: Any) -> Trial:
+    def _trial(self, kind: str, mixer: str, size: Any, net: Net | None = None, **fields: Any) -> Trial:
         """One trial, of the mixer's own net where no other is given."""
         request = self.request
         own = (
-            {name: self._asked(name) for name in ("patch_size", "dim", "depth", "match", "coordinates")}
+            {name: self._asked(name) for name in ("dim", "depth", "match", "coordinates")}
+            | self._size_fields(size)
             | {
                 "precision": request.precision or ("bfloat16" if self.device == "cuda" else "float32"),
             }
@@ -332,7 +366,6 @@ class Plan:
             mixer_version=version_of(mixer),
             dataset=self.dataset,
             dataset_source=self.dataset_source,
-            image_size=normal_size(size),
             profile=self.profile_name,
             norm=self.usual[0],
             positions=self.usual[1],
@@ -389,9 +422,20 @@ def _device(asked: str | None) -> str:
     return asked
 
 
-def _check_sizes_of_task(request: Request, dataset: str) -> None:
-    """What says how large an input of another task is has no use here."""
+def _check_fields_of_task(request: Request, dataset: str) -> None:
+    """What says how large an input of another task is has no use here, and what is fixed for a task is not asked for.
+
+    Raises:
+        UserError: it was.
+    """
     sizes = TASK_SIZES[task_name(dataset)]
+    for name, fixed in fixed_of(dataset).items():
+        if getattr(request, name, None) not in (None, fixed):
+            raise UserError(
+                f"{flag(name)} is {getattr(request, name)}; allowed for {dataset}, the same for all mixers: {fixed}"
+            )
+    if request.search == "nets" and "norm" in fixed_of(dataset):
+        raise UserError(f"--search is nets; norm and positions are fixed for {dataset}, so only rates can be searched")
     for name in SIZES:
         if name not in sizes and getattr(request, name) is not None:
             takes = " and ".join(map(flag, sizes))

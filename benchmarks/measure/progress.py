@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.contract.datasets import training_images
+from benchmarks.contract.datasets import fixed_of, training_images
 from benchmarks.contract.errors import printable
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record
@@ -105,7 +105,8 @@ class Progress:
             self.begun += len(trials)
             names = ", ".join(trial.mixer for trial in trials)
             shared = [name for name in self.more if len({getattr(trial, name) for trial in trials}) == 1]
-            where = ", ".join([f"{first_one.image_size} px", f"{first_one.tokens} tokens", *first_one.named(shared)])
+            sizes = dict.fromkeys([first_one.extent_in_words(), f"{first_one.tokens} tokens"])
+            where = ", ".join([*sizes, *first_one.named(shared)])
             log.info("[%d-%d/%d] %s, %s: %s", first, self.begun, self.total, first_one.kind, where, names)
 
     def finish(self, trial: Trial, record: Record | None, seconds: float | None = None) -> None:
@@ -170,7 +171,7 @@ class LatencyProgress:
     @contextlib.contextmanager
     def process(self, trials: list[Trial]) -> Iterator[Callable[[Item], None]]:
         """Shows the bar while a process times `trials`; yields what to call with every item that is done."""
-        what = f"latency, {trials[0].image_size} px"
+        what = f"latency, {trials[0].extent_in_words()}"
         bar = tqdm(total=self._total, bar_format="{desc} {percentage:3.0f}%|{bar}|", disable=None, leave=False)
         began = time.monotonic()
         self._said_at = max(self._said_at, began - LINE_EVERY_S / 2)
@@ -229,7 +230,7 @@ class LatencyProgress:
 def process_of(trial: Trial) -> Any:
     """Consecutive trials that agree in this are measured together, in one process."""
     if trial.kind == "latency":
-        return trial.image_size, trial.patch_size, trial.compiled, trial.precision
+        return trial.extent, trial.patch_size, trial.compiled, trial.precision
     return trial
 
 
@@ -239,7 +240,8 @@ def outcome_line(record: Record) -> str:
         return printable(f"{record.status} ({record.reason})")
     metrics = record.metrics
     if record.kind == "accuracy":
-        return f"test top-1 {metrics['test_top1_percent']:.2f} %, top-5 {metrics['test_top5_percent']:.2f} %"
+        top5 = metrics.get("test_top5_percent")
+        return f"test top-1 {metrics['test_top1_percent']:.2f} %" + (f", top-5 {top5:.2f} %" if top5 else "")
     if record.kind == "tuning":
         return f"held-out top-1 {metrics['val_top1_percent']:.2f} %"
     if record.kind == "cost":
@@ -277,10 +279,12 @@ def _per_image_s(trial: Trial, probe: bool = True) -> float:
         dataset=trial.dataset,
         image_size=trial.image_size,
         patch_size=trial.patch_size,
+        length=trial.length,
         dim=trial.dim,
         depth=trial.depth,
         precision=trial.precision,
         threads=trial.threads,
+        **fixed_of(trial.dataset),
     )
     try:
         if training_step_bytes(dataclasses.replace(net, batch_size=1)) > free_bytes("cpu"):

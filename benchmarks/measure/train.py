@@ -175,13 +175,16 @@ def train(
         on_epoch(row)
 
     test_scores: dict[str, float] = {}
+    trivial: dict[str, float] = {}
     predictions = None
     if KINDS[trial.kind].reads_test:
         test = data.read_test()
         test_scores, predictions = task.scores(forward(test.inputs), test.targets)
+        trivial = task.trivial(data.train, test)
         save_weights(checkpoint.with_suffix(".safetensors"), net, trial, getattr(augment, "info", task.info))
     metrics = {
         **{f"test_{name}": value for name, value in test_scores.items()},
+        **{f"baseline_{name}_percent": value for name, value in trivial.items()},
         "val_top1_percent": history[-1]["val_top1_percent"],
         "train_loss": history[-1]["train_loss"],
         "train_s": train_s,
@@ -210,7 +213,7 @@ def _train_epoch(trial: Trial, step: TrainingStep, epoch: int, *, show_bar: bool
     images_seen, steps = 0, len(schedule)
     loss_sum, last_finite = torch.zeros((), device=trial.device), math.nan
     model_before, compile_before, started = step.model_s, step.compile_s, time.perf_counter()
-    bar = tqdm(total=count, unit="image", disable=None if show_bar else True, leave=False, dynamic_ncols=True)
+    bar = tqdm(total=count, unit="example", disable=None if show_bar else True, leave=False, dynamic_ncols=True)
     bar.set_description(f"{trial.mixer} epoch {epoch + 1}/{trial.epochs}")
     lr = 0.0
     for number, index in enumerate(schedule):

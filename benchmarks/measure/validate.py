@@ -45,7 +45,7 @@ def validate(folder: Path, data_dir: Path) -> tuple[int, list[str]]:
     known: dict[Any, Any] = {}
 
     def truth_of(trial: Trial) -> Any:
-        key = trial.dataset, trial.dataset_source, trial.image_size
+        key = trial.dataset, trial.dataset_source, trial.extent, trial.train_images
         if key not in known:
             own = is_own(trial.dataset)
             known[key] = _kept_labels(folder, trial) if own else task_of(trial).test_targets(trial, data_dir)
@@ -140,8 +140,8 @@ def _wrong_with_predictions(path: Path, record: Record, truth_of: Any) -> Iterat
     truth = truth_of(record.trial)
     if truth is None:
         return
-    if len(truth) != len(predictions):
-        yield f"{path.name} has {len(predictions)} predictions for {len(truth)} test images"
+    if truth.shape != predictions.shape:
+        yield f"{path.name} has predictions of shape {predictions.shape} for a test split of {truth.shape}"
         return
     hits, stated = 100 * float((predictions == truth).mean()), record.metrics.get("test_top1_percent")
     if not isinstance(stated, int | float) or abs(hits - stated) > 1e-6:
@@ -152,14 +152,15 @@ def _kept_labels(folder: Path, trial: Trial) -> np.ndarray | None:
     """Of somebody's own data, what the results folder keeps."""
     try:
         results = folder.parent if folder.name == "records" else folder
-        return np.load(labels_file(results, trial.dataset_source or ""), allow_pickle=False)
+        path = labels_file(results, trial.dataset_source)
+        return None if path is None else np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
 
 
 def _has_form(predictions: Any, info: DatasetInfo | None) -> bool:
     """Whether they are predictions of the test split; of data that are not at hand, of any."""
-    if not isinstance(predictions, np.ndarray) or predictions.ndim != 1:
+    if not isinstance(predictions, np.ndarray) or predictions.ndim != 1 + (info is not None and info.per_token):
         return False
     if info is None:
         return predictions.dtype.kind == "u" and len(predictions) > 0

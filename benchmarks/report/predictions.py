@@ -9,6 +9,7 @@ import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,8 +33,10 @@ def folders(results: Folders) -> list[Path]:
     return [Path(results)] if isinstance(results, str | Path) else [Path(folder) for folder in results]
 
 
-def correct_answers(frame: pd.DataFrame, results: Folders) -> dict[str, NDArray[np.bool_]]:
-    """For each trained net, by the id of its record: whether each test image was classified right.
+def correct_answers(frame: pd.DataFrame, results: Folders) -> dict[str, NDArray[Any]]:
+    """For each trained net, by the id of its record: whether each test example was classified right.
+
+    Of a sequence whose tokens are classified: the share of them.
 
     Args:
         frame: records, of which the accuracy records that are ok count.
@@ -48,10 +51,10 @@ def correct_answers(frame: pd.DataFrame, results: Folders) -> dict[str, NDArray[
     found = {}
     files = {path.name: path for path in _prediction_files(results)}
     trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
-    for row in trained[["dataset", "dataset_source", "id", "test_top1_percent"]].to_dict("records"):
-        labels = labels_of_test(str(row["dataset"]))
-        if is_own(str(row["dataset"])):
-            labels = _own_labels(results, str(row["dataset_source"]))
+    for row in trained[["dataset", "dataset_source", "length", "id", "test_top1_percent"]].to_dict("records"):
+        labels = _kept_labels(results, row)
+        if labels is None and not is_own(str(row["dataset"])):
+            labels = labels_of_test(str(row["dataset"]))
         path = files.get(f"accuracy-{row['id']}.npy")
         if labels is None or path is None:
             continue
@@ -65,11 +68,13 @@ def correct_answers(frame: pd.DataFrame, results: Folders) -> dict[str, NDArray[
     return found
 
 
-def _own_labels(results: Folders, source: str) -> NDArray[np.unsignedinteger] | None:
-    """The same of somebody's own data, which a results folder keeps for itself."""
-    for path in (labels_file(folder, source) for folder in folders(results)):
+def _kept_labels(results: Folders, row: dict[Any, Any]) -> NDArray[np.unsignedinteger] | None:
+    """The same of sequences and of somebody's own data, which a results folder keeps for itself."""
+    for folder in folders(results):
+        path = labels_file(folder, row["dataset_source"], row["dataset"], row["length"])
         with contextlib.suppress(OSError, ValueError, EOFError):
-            return np.load(path, allow_pickle=False)
+            if path is not None:
+                return np.load(path, allow_pickle=False)
     return None
 
 
@@ -80,9 +85,12 @@ def _prediction_files(results: Folders) -> Iterator[Path]:
             yield from place.glob("accuracy-*.npy")
 
 
-def _compare(path: Path, labels: NDArray[np.unsignedinteger]) -> NDArray[np.bool_] | None:
+def _compare(path: Path, labels: NDArray[np.unsignedinteger]) -> NDArray[Any] | None:
     try:
         predictions = np.load(path, allow_pickle=False)
     except (OSError, ValueError):
         return None
-    return np.asarray(predictions == labels) if predictions.shape == labels.shape else None
+    if predictions.shape != labels.shape:
+        return None
+    right = np.asarray(predictions == labels)
+    return right if right.ndim == 1 else right.mean(axis=1)

@@ -142,6 +142,10 @@ class Task(Protocol):
         """Of a whole split: what a record keeps, names with units, and one prediction an example."""
         ...
 
+    def trivial(self, train: Batch, test: Batch) -> dict[str, float]:
+        """Percent of the test split that predictors get right which are no net, by name; {} where there are none."""
+        ...
+
     def test_targets(self, trial: Trial, data_dir: Path) -> np.ndarray | None:
         """What `scores` holds predictions of the test split against; None where the data are not here."""
         ...

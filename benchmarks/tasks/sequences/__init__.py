@@ -1,0 +1,160 @@
+"""Classification of sequences, or of each of their tokens: one file a data set in this folder.
+
+Such a file has `read(split, count, length, data_dir)`, tokens (n, N) and what is to be said of them, and
+`baselines(train, test)`, the percent that trivial predictors get right. Token 0 is padding everywhere. What is to be said
+is a class an example, (n,), or one a token, (n, N), with IGNORED where nothing is asked.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.contract.datasets import DatasetInfo
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.trial import Trial
+from benchmarks.tasks.task import Batch, Data, register_task
+from mixers import MixerNet
+
+IGNORED = -100  # the target of a token of which nothing is asked, as torch's cross-entropy has it
+PADDING = 0
+HOLD_OUT_SHARE = 0.1  # of the training examples; one held-out part for all trials and seeds
+Split = tuple[Tensor, Tensor]
+
+
+@register_task("sequences")
+class SequenceClassification:
+    """One of the sets of sequences, by the facts of it."""
+
+    def __init__(self, info: DatasetInfo) -> None:
+        self.info = info
+
+    def grid(self, trial: Trial) -> tuple[int, int]:
+        return trial.grid
+
+    def net(self, trial: Trial) -> nn.Module:
+        towers = self.info.towers > 1
+        torch.manual_seed(trial.seed)
+        net = MixerNet(
+            trial.mixer,
+            num_classes=0 if towers else self.info.num_classes,
+            vocabulary=self.info.vocabulary,
+            length=trial.length,
+            dim=trial.dim,
+            depth=trial.depth,
+            norm=trial.norm,
+            coordinates=trial.coordinates,
+            positions=trial.positions,
+            seed=trial.seed,
+            residual=trial.residual,
+            global_pool="tokens" if self.info.per_token else "avg",
+            padding=self.info.padded,
+        )
+        if not towers:
+            return net
+        from benchmarks.tasks.sequences.towers import TwoTowers
+
+        return TwoTowers(net, self.info.num_classes)
+
+    def example(self, trial: Trial, n: int, device: str) -> Batch:
+        """Random tokens int64 (n, N), none of them padding, and the first class for each of what is asked."""
+        shape = (n, trial.length or 1) if self.info.towers == 1 else (n, self.info.towers, trial.length or 1)
+        tokens = torch.randint(1, self.info.vocabulary or 2, shape, device=device)
+        asked = (n, trial.length or 1) if self.info.per_token else (n,)
+        return Batch(tokens, torch.zeros(asked, dtype=torch.int64, device=device))
+
+    def load(self, trial: Trial, data_dir: Path, device: torch.device) -> Data:
+        """Tokens, uint8 or int16 (n, N), and int64 (n,) or (n, N)."""
+        info = self.info
+        tokens, targets = _training(info.name, trial.train_images, trial.length or 1, data_dir, info.procedural)
+        stay, held = hold_out(len(tokens))
+
+        def on_device(split: Split) -> Split:
+            return split[0].to(device), split[1].to(device)
+
+        return Data(
+            on_device((tokens[stay], targets[stay])),
+            on_device((tokens[held], targets[held])),
+            lambda: on_device(self._test(trial, data_dir)),
+        )
+
+    def _test(self, trial: Trial, data_dir: Path) -> Split:
+        count = self.info.test_images if self.info.procedural else None
+        return source_of(self.info.name).read("test", count, trial.length or 1, data_dir)
+
+    def augment(self, trial: Trial, memory_format: torch.memory_format = torch.contiguous_format) -> AsTokens:
+        return AsTokens()
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of logits (n, classes) with classes (n,), or of (n, N, classes) with (n, N)."""
+        return F.cross_entropy(output.flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
+
+    @torch.no_grad()
+    def scores(self, output: Tensor, targets: Tensor) -> tuple[dict[str, float], np.ndarray]:
+        """Top-1 and mean cross-entropy over what is asked, and the most probable class of each."""
+        best = _asked(output.argmax(-1), targets)
+        hits = (best == _asked(targets, targets)).double().mean()
+        top1, loss = torch.stack([hits, self.loss(output, targets).double()]).tolist()
+        return {"top1_percent": 100 * top1, "loss": loss}, best.cpu().numpy().astype(self.info.prediction_dtype)
+
+    def test_targets(self, trial: Trial, data_dir: Path) -> np.ndarray | None:
+        try:
+            targets = self._test(trial, data_dir)[1]
+        except UserError:
+            if self.info.procedural:
+                raise
+            return None
+        return _asked(targets, targets).numpy()
+
+    def trivial(self, train: Batch, test: Batch) -> dict[str, float]:
+        """Percent of the test split that predictors get right which are no net, by name."""
+        made = source_of(self.info.name).baselines(_on_cpu(train), _on_cpu(test))
+        return dict(made)
+
+
+class AsTokens:
+    """What a net takes: the tokens as int64; nothing is random."""
+
+    def __call__(self, inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return self.prepare(inputs), targets
+
+    def prepare(self, inputs: Tensor) -> Tensor:
+        return inputs.long()
+
+
+def source_of(name: str) -> Any:
+    """The module of a data set, by its name, or by what is before the first underscore of it."""
+    return importlib.import_module(f"{__package__}.{name.partition('_')[0]}")
+
+
+def hold_out(count: int) -> tuple[Tensor, Tensor]:
+    """Indices of the training examples that stay and of those held out, int64, each in ascending order."""
+    order = torch.from_numpy(np.random.RandomState(0).permutation(count))  # a stream that never changes
+    held = max(1, round(HOLD_OUT_SHARE * count))
+    return order[held:].sort().values, order[:held].sort().values
+
+
+@functools.lru_cache(maxsize=1)
+def _training(name: str, count: int | None, length: int, data_dir: Path, procedural: bool) -> Split:
+    if procedural and count is None:
+        raise UserError(f"--train-images is not given; {name} needs a number of sequences, such as 20000")
+    return source_of(name).read("train", count if procedural else None, length, data_dir)
+
+
+def _asked(values: Tensor, targets: Tensor) -> Tensor:
+    """Of (n,) or (n, N) those of which something is asked: (n,), or (n, J), as many in each sequence."""
+    if targets.ndim == 1:
+        return values
+    asked = targets != IGNORED
+    return values[asked].view(len(values), -1)
+
+
+def _on_cpu(batch: Batch) -> Split:
+    return batch.inputs.cpu(), batch.targets.cpu()
