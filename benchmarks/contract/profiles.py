@@ -142,6 +142,46 @@ PROFILES |= {
     )
     for name in ("constellations", "mosaics")
 }
+_SEQUENCES = {
+    "quick": Profile(
+        dim=64,
+        depth=2,
+        seeds=(0, 1, 2),
+        epochs=3,
+        batch_size=64,
+        lr=3e-3,
+        tuned_lrs=QUICK_TUNED_LRS,
+        warmup_epochs=0.3,
+        label_smoothing=0.0,
+        augment="none",
+        train_images=20_000,
+        latency_sizes=(128, 512, 2048),
+        latency_elements=2**18,
+        rounds=4,
+        threads=1,
+    ),
+    "full": Profile(
+        dim=128,
+        depth=4,
+        seeds=(0, 1, 2),
+        epochs=20,
+        batch_size=256,
+        lr=1e-3,
+        warmup_epochs=1,
+        label_smoothing=0.0,
+        augment="none",
+        train_images=100_000,
+        latency_sizes=(512, 1024, 2048, 4096, 8192, 16384),
+        latency_elements=2**24,
+        rounds=7,
+        precisions=("float32", "bfloat16"),
+    ),
+}
+PROFILES |= {
+    (name, dataset): dataclasses.replace(_SEQUENCES[name], length=length)
+    for dataset, lengths in (("recall", (32, 32)),)
+    for name, length in zip(("quick", "full"), lengths, strict=True)
+}
 # the rates of CIFAR-100, the nearest that was searched; a sweep of one's own replaces them
 PROFILES |= {(name, "cifar10"): PROFILES[name, "cifar100"] for name in ("quick", "full")}
 
