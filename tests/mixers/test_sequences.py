@@ -6,11 +6,14 @@ import io
 
 import pytest
 import torch
+import torch.nn.functional as F
+from mixer_checks import build, default_dtype, output_and_gradients
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from mixers import MixerError, MixerNet, list_mixers
 from mixers.backbone import not_decayed_by_mixers
+from mixers.registry import mixer_entry
 from mixers.stems import check_tokens, pooled, real_tokens
 
 VOCABULARY, LENGTH = 11, 16
@@ -236,3 +239,85 @@ def test_bfloat16_between_the_blocks_is_near_float32() -> None:
 def test_an_empty_batch_gives_an_empty_output() -> None:
     for mixer in ("dct", "attention"):
         assert net(mixer)(tokens()[:0]).shape == (0, 5)
+
+
+TAKE_PADDING = ["attention", "attention(backend=plain)", "attention(backend=torch)", "linear_attention", "performer"]
+
+
+def test_these_and_no_others_keep_padding_out() -> None:
+    assert [name for name in list_mixers() if mixer_entry(name).cls.takes_padding] == [
+        "attention",
+        "linear_attention",
+        "performer",
+    ]
+
+
+@pytest.mark.parametrize("mixer", TAKE_PADDING)
+def test_what_stands_in_the_padding_and_how_much_there_is_changes_no_real_token(mixer: str) -> None:
+    lengths = (10, 7, 1)
+    short, long = (build(mixer, 16, (1, n)) for n in (10, 40))
+    long.load_state_dict(short.state_dict())
+    x = torch.randn(3, 16, 1, 40)
+    real = (torch.arange(40) < torch.tensor(lengths)[:, None]).unsqueeze(1)
+    other = torch.where(real.unsqueeze(1), x, 30 * torch.randn_like(x))
+    expected = [short(x[i : i + 1, ..., :10], real[i : i + 1, :, :10]) for i in range(3)]
+    for y in (long(x, real), long(other, real), long.reference(x, real).float(), long.reference(other, real).float()):
+        for i, n in enumerate(lengths):
+            torch.testing.assert_close(y[i, ..., :n], expected[i][0, ..., :n], rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(long(x)[1, ..., :7], long(other)[1, ..., :7], atol=1e-3)  # without the mask it does
+
+
+@pytest.mark.parametrize("mixer", TAKE_PADDING)
+@pytest.mark.parametrize("size", [(1, 9), (3, 4)], ids=str)
+def test_with_padding_output_and_gradients_are_those_of_the_reference(mixer: str, size: tuple[int, int]) -> None:
+    with default_dtype(torch.float64):
+        module = build(mixer, 16, size)
+        real = torch.rand(3, *size, generator=torch.Generator().manual_seed(0)) < 0.5
+        real[:, 0, 0] = True
+        x, cotangent = torch.randn(3, 16, *size), torch.randn(3, 16, *size)
+        (y, grads), (expected, expected_grads) = (
+            output_and_gradients(lambda x, f=f: f(x, real), module, x, cotangent) for f in (module, module.reference)
+        )
+        torch.testing.assert_close(y, expected)
+        for name, gradient in grads.items():
+            torch.testing.assert_close(gradient, expected_grads[name], msg=name)
+
+
+@pytest.mark.parametrize("mixer", TAKE_PADDING)
+def test_a_mask_that_hides_nothing_changes_nothing(mixer: str) -> None:
+    module, x = build(mixer, 16, (1, 12)), torch.randn(2, 16, 1, 12)
+    torch.testing.assert_close(module(x, torch.ones(2, 1, 12, dtype=torch.bool)), module(x))
+
+
+@pytest.mark.parametrize("mixer", ["attention", "linear_attention", "performer"])
+def test_a_net_is_blind_to_its_padding(mixer: str) -> None:
+    # of one sequence in nets of two lengths, whose first positions are the same
+    short, long = net(mixer, length=8).eval(), net(mixer, length=24).eval()
+    state = short.state_dict()
+    state["positions.weight"] = torch.cat([state["positions.weight"], torch.randn(16, 1, 16)], 2)
+    long.load_state_dict(state)
+    x = tokens((8, 5, 2), 8)
+    torch.testing.assert_close(long(F.pad(x, (0, 16))), short(x), rtol=1e-5, atol=1e-5)
+
+
+def test_the_mask_reaches_the_mixers_unless_there_is_no_padding() -> None:
+    x, model = tokens((16, 4, 1)), net("attention").eval()
+    state = model.state_dict()
+    with torch.no_grad():
+        before = model(x)
+        model.stem.weight[0] += 3  # another vector for padding
+        torch.testing.assert_close(model(x), before)
+        blind = net("attention", padding=False).eval()
+        blind.load_state_dict({name: value for name, value in state.items() if name != "_extra_state"})
+        assert not torch.allclose(blind(x), before, atol=1e-3)
+
+
+def test_records_say_which_operator_runs_with_padding() -> None:
+    assert net("attention(backend=plain)").method_on("cpu") == "sdpa-plain"
+    assert net("attention(backend=torch)").method_on("cpu") == "sdpa-flash"  # which takes a mask on a CPU
+    seen = []
+    model = net("attention", padding=True)
+    model.blocks[0].mixer.method_on_padded = lambda *_: seen.append("padded") or "one"
+    model.blocks[1].mixer.method_on_padded = lambda *_: "two"
+    assert model.method_on("cpu") == "one+two" and seen
+    assert net("attention", padding=False).method_on("cpu") == net("attention").mixers[0].method_on("cpu")
