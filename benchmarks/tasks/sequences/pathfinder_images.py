@@ -33,8 +33,8 @@ FINE = 2  # points of the canvas that a stamp is drawn on, along a pixel
 PADDING = 1  # pixels of the border that nothing is drawn on
 TURN = 360  # directions of a curve's first paddle
 OCCUPIED = 0.9  # share of a pixel, as two such pixels are 1.8 together
-TRIES = 3  # draws of a paddle before some are taken back
-DEAD_ENDS = 200  # of two curves before they begin again elsewhere
+TRIES = 6  # draws of a paddle before some are taken back
+DEAD_ENDS = 40  # of a curve before the image begins again
 DISTRACTOR_TRIES = 5
 PLACES = 40  # tries for a distractor's first paddle
 CHUNK = 256  # images rendered at a time
@@ -100,24 +100,73 @@ def compose(draw: random.Random, look: Look, paddles: int) -> Picture:
     """Decides what is in an image whose two curves have `paddles` each."""
     label = int(draw.random() < 0.5)
     stamps = stamps_of(look, _choice(draw, look.margins))
-    two = None
-    while two is None:
-        two = _grow(draw, stamps, stamps.border, _two_starts(draw, stamps), paddles)
-    curves = [two[0::2], two[1::2]]
-    occupied = _union(stamps.border, two)
-    count, length = look_of_distractors(look, paddles)
-    for _ in range(count):
-        for _ in range(DISTRACTOR_TRIES):
-            curve = _grow(draw, stamps, occupied, _one_start(draw, stamps, occupied), length)
-            if curve is not None:
-                curves.append(curve)
-                occupied = _union(occupied, curve)
-                break
-    tips = [(stamps.anchor(curve[0]), stamps.anchor(curve[-1])) for curve in curves[:2]]
+    curves = None
+    while curves is None:
+        curves = _two_curves(draw, stamps, paddles)
+    tips = [(stamps.anchor(curve[0]), stamps.anchor(curve[-1])) for curve in curves]
+    curves += _distractors(draw, stamps, _union(stamps.border, curves[0] + curves[1]), paddles)
     first = int(draw.random() < 0.5)
     markers = (tips[first][0], tips[first if label else 1 - first][1])
     drawn = [[(paddle.direction, *stamps.anchor(paddle)) for paddle in curve] for curve in curves]
     return Picture(stamps.margin, drawn, tips, markers, label)
+
+
+def _two_curves(draw: random.Random, stamps: Stamps, paddles: int) -> list[list[Paddle]] | None:
+    """The long curves, or None where they do not fit: one begins in the middle, the other seed_distance from there."""
+    look = stamps.look
+    inner = look.size - 4 * look.seed_distance
+    row, column = (2 * look.seed_distance + int(draw.random() * inner) for _ in range(2))
+    start = stamps.start(draw, row, column, stamps.border)
+    down, across = _along(math.radians(int(draw.random() * TURN)), look.seed_distance)
+    other = start and stamps.start(draw, row + down, column + across, _union(stamps.border, [start]))
+    if start is None or other is None:
+        return None
+    first = _grow(draw, stamps, _union(stamps.border, [other]), start, paddles, DEAD_ENDS)
+    second = first and _grow(draw, stamps, _union(stamps.border, first), other, paddles, DEAD_ENDS)
+    return [first, second] if first and second else None
+
+
+def _distractors(draw: random.Random, stamps: Stamps, occupied: Occupied, paddles: int) -> list[list[Paddle]]:
+    """Short curves anywhere, as many as fit after a few tries each."""
+    count, length = look_of_distractors(stamps.look, paddles)
+    found: list[list[Paddle]] = []
+    for _ in range(count):
+        for _ in range(DISTRACTOR_TRIES):
+            start = _start_anywhere(draw, stamps, occupied)
+            curve = start and _grow(draw, stamps, occupied, start, length, 0)
+            if curve:
+                found.append(curve)
+                occupied = _union(occupied, curve)
+                break
+    return found
+
+
+def _start_anywhere(draw: random.Random, stamps: Stamps, occupied: Occupied) -> Paddle | None:
+    size = stamps.look.size
+    for _ in range(PLACES):
+        paddle = stamps.start(draw, int(draw.random() * size), int(draw.random() * size), occupied)
+        if paddle is not None:
+            return paddle
+    return None
+
+
+def _grow(
+    draw: random.Random, stamps: Stamps, occupied: Occupied, start: Paddle, count: int, dead_ends: int
+) -> list[Paddle] | None:
+    """A curve of `count` paddles, which takes back one or two of them at a dead end; None after so many of those."""
+    curve, before = [start], [occupied]  # of each paddle, what was occupied before it
+    while len(curve) < count:
+        paddle = stamps.follow(draw, curve[-1], before[-1])
+        if paddle is not None:
+            before.append(_union(before[-1], curve[-1:]))
+            curve.append(paddle)
+        elif dead_ends == 0:
+            return None
+        else:
+            dead_ends -= 1
+            kept = max(1, len(curve) - 1 - int(draw.random() * 2))
+            del curve[kept:], before[kept:]
+    return curve
 
 
 Occupied = tuple[int, int]  # bits of what paddles cover, and of where no outer end may be
@@ -129,60 +178,6 @@ def _union(occupied: Occupied, paddles: Sequence[Paddle]) -> Occupied:
         body |= paddle.body
         halo |= paddle.halo
     return body, halo
-
-
-def _grow(
-    draw: random.Random, stamps: Stamps, occupied: Occupied, starts: list[Paddle] | None, count: int
-) -> list[Paddle] | None:
-    """Lengthens curves in turn to `count` paddles each; all their paddles in that order, or None where none fits."""
-    if not starts:
-        return None
-    curves, placed = len(starts), list(starts)
-    before = [occupied]  # of each paddle, what was occupied before it
-    for paddle in starts:
-        before.append(_union(before[-1], [paddle]))
-    dead_ends = DEAD_ENDS if curves == 2 else 0
-    while len(placed) < count * curves:
-        last = placed[-curves]  # which the next may touch
-        others = _union(before[len(placed) - curves], placed[len(placed) - curves + 1 :])
-        paddle = stamps.follow(draw, last, others)
-        if paddle is not None:
-            placed.append(paddle)
-            before.append(_union(before[-1], [paddle]))
-        elif dead_ends == 0:
-            return None
-        else:
-            dead_ends -= 1
-            back = 1 + int(draw.random() * 2 * curves)
-            del placed[max(curves, len(placed) - back) :]
-            del before[len(placed) + 1 :]
-    return placed
-
-
-def _two_starts(draw: random.Random, stamps: Stamps) -> list[Paddle] | None:
-    """First paddles of the two curves: one in the middle of the image, the other seed_distance away."""
-    look = stamps.look
-    inner = look.size - 4 * look.seed_distance
-    row, column = (2 * look.seed_distance + int(draw.random() * inner) for _ in range(2))
-    first = stamps.start(draw, row, column, stamps.border)
-    if first is None:
-        return None
-    angle = math.radians(int(draw.random() * TURN))
-    row, column = row + nearest(look.seed_distance * math.sin(angle)), column + nearest(
-        look.seed_distance * math.cos(angle)
-    )
-    second = stamps.start(draw, row, column, _union(stamps.border, [first]))
-    return None if second is None else [first, second]
-
-
-def _one_start(draw: random.Random, stamps: Stamps, occupied: Occupied) -> list[Paddle] | None:
-    """The first paddle of a distractor, anywhere."""
-    size = stamps.look.size
-    for _ in range(PLACES):
-        paddle = stamps.start(draw, int(draw.random() * size), int(draw.random() * size), occupied)
-        if paddle is not None:
-            return [paddle]
-    return None
 
 
 class Stamps:
@@ -206,7 +201,7 @@ class Stamps:
         ahead = [look.paddle + margin] * TURN + [look.paddle + 2 * margin] * len(steps)
         self.next = [self._bit(*_along(angle, far)) for angle, far in zip(angles, ahead, strict=True)]
         turned = [angle if index < TURN else angle + math.pi for index, angle in enumerate(angles)]
-        self.ink = np.stack([line(angle, look.paddle, look.thickness / 2, look.paddle + 2) for angle in turned])
+        self.ink = np.stack([line(angle, look.paddle, look.thickness / 2, look.paddle + 2, rounded=False) for angle in turned])
         shapes = [self._shapes(angle, end) for angle, end in zip(turned, self.ends, strict=True)]
         self.bodies = [self._bits(body) for body, _ in shapes]
         self.halos = [self._bits(halo) for _, halo in shapes]
@@ -227,7 +222,12 @@ class Stamps:
 
     def start(self, draw: random.Random, row: int, column: int, occupied: Occupied) -> Paddle | None:
         """A curve's first paddle with its tip at a place, or None where it does not fit."""
-        return self._placed(self._bit(row + self.reach, column + self.reach), int(draw.random() * TURN), occupied)
+        base, direction = self._bit(row + self.reach, column + self.reach), int(draw.random() * TURN)
+        here = base - self.local
+        body = self.bodies[direction] << here
+        if occupied[0] & body or occupied[1] & self.end_bits[direction] << here:
+            return None
+        return Paddle(base, direction, body, self.halos[direction] << here)
 
     def follow(self, draw: random.Random, last: Paddle, occupied: Occupied) -> Paddle | None:
         """The paddle after another, or None where it does not fit after some tries."""
@@ -240,13 +240,6 @@ class Stamps:
                 return Paddle(base, direction, self.bodies[direction] << here, self.halos[direction] << here)
         return None
 
-    def _placed(self, base: int, direction: int, occupied: Occupied) -> Paddle | None:
-        here = base - self.local
-        body = self.bodies[direction] << here
-        if occupied[0] & body or occupied[1] & self.end_bits[direction] << here:
-            return None
-        return Paddle(base, direction, body, self.halos[direction] << here)
-
     def _bit(self, row: int, column: int) -> int:
         return row * self.width + column
 
@@ -256,7 +249,7 @@ class Stamps:
     def _shapes(self, angle: float, end: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """What a paddle and its margin cover, and where no other's outer end may be: (side, side) about the base."""
         look = self.look
-        share = line(angle, look.paddle, look.thickness / 2 + self.margin, self.reach)
+        share = line(angle, look.paddle, look.thickness / 2 + self.margin, self.reach, rounded=True)
         share = np.roll(share, end, axis=(0, 1))
         return share >= OCCUPIED, dilated(share >= 0.5, self.margin)
 
@@ -303,17 +296,19 @@ def dilated(pixels: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     return np.logical_or.reduce(shifted)
 
 
-def line(angle: float, length: float, radius: float, reach: int) -> NDArray[np.float64]:
+def line(angle: float, length: float, radius: float, reach: int, *, rounded: bool) -> NDArray[np.float64]:
     """Share of each pixel that a line covers, which begins in the middle: (2 reach + 1, 2 reach + 1)."""
     fine = np.arange(-reach * FINE, reach * FINE + 1)
-    along = np.clip(fine[:, None] * math.sin(angle) + fine * math.cos(angle), 0, length * FINE)
-    far = np.hypot(fine[:, None] - along * math.sin(angle), fine - along * math.cos(angle))
-    return _shrunk(far <= radius * FINE + 1e-9, 2 * reach + 1)
+    along = fine[:, None] * math.sin(angle) + fine * math.cos(angle)
+    beside = fine[:, None] * math.cos(angle) - fine * math.sin(angle)
+    beyond = np.maximum(-along, along - length * FINE).clip(0)
+    covered = np.hypot(beside, beyond) <= radius * FINE + 1e-9
+    return _shrunk(covered if rounded else covered & (beyond < 1e-9), 2 * reach + 1)
 
 
 def disc(radius: float) -> NDArray[np.float64]:
     """A marker: share of each pixel, (side, side), its middle in the middle."""
-    return line(0.0, 0.0, radius, math.ceil(radius) + 1)
+    return line(0.0, 0.0, radius, math.ceil(radius) + 1, rounded=True)
 
 
 def _shrunk(shape: NDArray[np.bool_], side: int) -> NDArray[np.float64]:
