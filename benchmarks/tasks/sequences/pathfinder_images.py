@@ -5,11 +5,12 @@ units" (2018), with the parameters of Tay et al., "Long Range Arena" (2021), who
 markers these are. Written from the description. What differs from the original generator, for the sake of speed (it
 draws four images a second) or of clean curves:
 
-- a curve that is stuck takes back its last paddles; there, the whole image begins again;
+- the curves grow one after the other, and one that is stuck takes back its last paddles; there, they grow in turn, and
+  the whole image begins again;
 - a paddle keeps clear of all paddles but the one before it in its own curve, from the first one on; there, of those
   that came a step or more before, and what is occupied is yes or no, where there it has shades;
-- coordinates are rounded to the nearest pixel, not up or down, and all images have one scale of brightness: the
-  original stretches each to 0 to 255.
+- coordinates are rounded to the nearest pixel, not up or down, and all images of a look have one scale of brightness:
+  there, each is stretched to 0 to 255.
 
 Occupied pixels are the bits of one integer, and the stamp of each paddle is made once for each direction.
 """
@@ -33,8 +34,8 @@ FINE = 2  # points of the canvas that a stamp is drawn on, along a pixel
 PADDING = 1  # pixels of the border that nothing is drawn on
 TURN = 360  # directions of a curve's first paddle
 OCCUPIED = 0.9  # share of a pixel, as two such pixels are 1.8 together
-TRIES = 6  # draws of a paddle before some are taken back
-DEAD_ENDS = 40  # of a curve before the image begins again
+TRIES = 10  # draws of a paddle before some are taken back
+DEAD_ENDS = 60  # of a curve before the image begins again
 DISTRACTOR_TRIES = 5
 PLACES = 40  # tries for a distractor's first paddle
 CHUNK = 256  # images rendered at a time
@@ -201,7 +202,9 @@ class Stamps:
         ahead = [look.paddle + margin] * TURN + [look.paddle + 2 * margin] * len(steps)
         self.next = [self._bit(*_along(angle, far)) for angle, far in zip(angles, ahead, strict=True)]
         turned = [angle if index < TURN else angle + math.pi for index, angle in enumerate(angles)]
-        self.ink = np.stack([line(angle, look.paddle, look.thickness / 2, look.paddle + 2, rounded=False) for angle in turned])
+        self.ink = np.stack(
+            [line(angle, look.paddle, look.thickness / 2, look.paddle + 2, rounded=False) for angle in turned]
+        )
         shapes = [self._shapes(angle, end) for angle, end in zip(turned, self.ends, strict=True)]
         self.bodies = [self._bits(body) for body, _ in shapes]
         self.halos = [self._bits(halo) for _, halo in shapes]
@@ -289,7 +292,9 @@ def circle(radius: int) -> list[tuple[int, int]]:
 
 def dilated(pixels: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     """A shape widened by a disc; what is outside of the array is empty."""
-    disc = [(y, x) for y in range(-radius, radius + 1) for x in range(-radius, radius + 1) if y * y + x * x <= radius**2]
+    disc = [
+        (y, x) for y in range(-radius, radius + 1) for x in range(-radius, radius + 1) if y * y + x * x <= radius**2
+    ]
     height, width = pixels.shape
     wide = np.pad(pixels, radius)
     shifted = [wide[radius + y : radius + y + height, radius + x : radius + x + width] for y, x in disc]
