@@ -1,9 +1,12 @@
 """imdb: is a film review positive? The bytes of Long Range Arena's task Text.
 
-Reviews by Maas et al., "Learning Word Vectors for Sentiment Analysis" (ACL 2011), 25,000 to train on and 25,000 to test,
-half of them positive, of other films; the task by Tay et al., "Long Range Arena" (2020), whose own pipeline chooses on
-the test split, which here is read once. Reviews that are longer than the net are cut: the median has 970 bytes, one in
+Reviews by Maas et al., "Learning Word Vectors for Sentiment Analysis" (ACL 2011), 25,000 to train on and 25,000 of other
+films to test, half of them positive; the task by Tay et al., "Long Range Arena" (2020), whose own pipeline chooses on
+the test split, which here is read once. A review that is longer than the net is cut: the median has 970 bytes, one in
 forty more than 4,096.
+
+What a bag of bytes can do: 61.8 % at 512 bytes, 64.7 at 1,024, 66.4 at 4,096, by `bag_of_tokens`. Long Range Arena's own
+table has its Transformer at 64.3 and its best net at 65.9.
 """
 
 from __future__ import annotations
@@ -54,8 +57,8 @@ def read(split: str, count: int | None, length: int, data_dir: Path) -> Split:
     """
     data_dir = Path(data_dir)
     table = _table(data_dir, split)
-    reviews = sorted(_of_folder(_folder(data_dir), split) if table is None else _of_table(table))
-    place = data_dir if table is None else table
+    place = _folder(data_dir) if table is None else table
+    reviews = sorted(_of_folder(place, split) if table is None else _of_table(place))
     _check_numbers(place, split, reviews)
     tokens = tokens_of([text for _, _, text in reviews[:count]], length)
     return tokens, torch.tensor([label for _, label, _ in reviews[:count]], dtype=torch.int64)
@@ -81,9 +84,7 @@ def _of_table(path: Path) -> list[Review]:
     reviews = []
     for number, (index, label, _, text) in enumerate(rows_of(path, COLUMNS, header=True), start=2):
         if not index.isdigit() or label not in (b"0", b"1"):
-            raise UserError(
-                f"{path} is damaged: line {number:,} has no number and label 0 or 1; replace it by the original"
-            )
+            raise UserError(f"{path} is damaged: line {number:,} has no id, or a label that is neither 0 nor 1")
         reviews.append((int(index), int(label), text))
     return reviews
 
@@ -116,5 +117,5 @@ def _check_numbers(place: Path, split: str, reviews: list[Review]) -> None:
     if (len(reviews) - positive, positive) != (DOCUMENTS // 2, DOCUMENTS // 2):
         raise UserError(
             f"{place} is damaged: its {split} split has {len(reviews) - positive:,} negative and {positive:,} positive "
-            f"reviews, expected {DOCUMENTS // 2:,} of each; replace it by the original, or move it away to have it downloaded"
+            f"reviews, expected {DOCUMENTS // 2:,} of each; replace it by the original"
         )

@@ -1,8 +1,8 @@
 """pixels: CIFAR-10 as a sequence of grey pixels, row by row: Long Range Arena's task Image.
 
 Tay et al., "Long Range Arena" (2020); the images by Krizhevsky, "Learning Multiple Layers of Features from Tiny Images"
-(2009). A token is the brightness, 0 to 255, plus 1: none is padding. 1,024 tokens are the images as they are, as LRA has
-them; 256 are 16 x 16 pixels, resized in colour as for the image tasks, which LRA does not have.
+(2009). A token is the brightness, 0 to 255, plus 1: none is padding. 1,024 tokens are the images as they are, which is
+what LRA has; 256 are 16 x 16 pixels, resized in colour as for the image tasks, which LRA has not.
 """
 
 from __future__ import annotations

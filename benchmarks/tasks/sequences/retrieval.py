@@ -1,10 +1,10 @@
 """retrieval: is there a citation between two papers? The bytes of Long Range Arena's task Retrieval.
 
-Pairs of the ACL Anthology Network (Radev et al., 2013) by Tay et al., "Long Range Arena" (2020), 147,086 to train on and
-17,437 to test, half of them cited. Each paper goes through the net by itself (`towers`), 4,000 or 4,096 bytes of it, and
-a longer one is cut. The files may not be passed on by others than their publishers, so that they are not downloaded
-here; the release has a third file, new_aan_pairs.eval.tsv, which is not read: what is held out here comes from the
-training pairs, as in all other tasks. All pairs at 4,096 bytes are 2.4 GB.
+Pairs of the ACL Anthology Network (Radev et al., 2013) by Tay et al., "Long Range Arena" (2020), 147,086 to train on
+and 17,437 to test. Each paper goes through the net by itself (`towers`), 4,000 or 4,096 bytes of it; a longer one is
+cut. The release is large and its texts are not free, so that it is not downloaded here. It has a third file,
+new_aan_pairs.eval.tsv, which is not read: what is held out comes from the training pairs, as in all other tasks. All
+training pairs at 4,096 bytes take 2.4 GB.
 """
 
 from __future__ import annotations

@@ -46,12 +46,11 @@ def file_text(path: Path) -> str:
         UserError: it cannot be read, is empty, or is not UTF-8.
     """
     try:
-        return file_bytes(path).decode("utf-8-sig")
+        return file_bytes(path).decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        how = f"type `iconv -f latin1 -t utf-8 {path.name}` with the encoding that it has"
-        raise UserError(
-            f"{path} is not UTF-8: byte {error.start:,} is {error.object[error.start]:#04x}; {how}"
-        ) from error
+        how = "convert it with iconv -t utf-8 -f and the encoding that it has, such as latin1"
+        where = f"byte {error.start:,} is {error.object[error.start]:#04x}"
+        raise UserError(f"{path} is not UTF-8, {where}; {how}") from error
 
 
 def rows_of(path: Path, columns: Sequence[str], header: bool) -> list[list[bytes]]:
