@@ -2,8 +2,8 @@
 
 It stands where Long Range Arena has Retrieval, whose files are not free. Passages of exactly `length` bytes are cut
 from articles of two passages or more, at most MOST of an article, and each is used once: half of them in pairs of one
-article (class 1), half in pairs of two (class 0), so that neither passage alone says anything of the class. Training and
-test articles are different ones, told by a checksum of their text. A cut may go through a character of two bytes.
+article (class 1), half in pairs of two (class 0), so that neither passage alone says anything of the class. Training
+and test articles are different ones, told by a checksum of their text. A cut may go through a character of two bytes.
 
 What a bag of bytes can do: articles differ in how often they use digits, capitals, brackets and the bytes of other
 scripts, so that passages of one article have shares of bytes that are nearer to each other; `bag_of_tokens` is fitted

@@ -25,6 +25,8 @@ class TwoTowers(nn.Module):
         MixerError: the net has a head.
     """
 
+    documents = 2  # of an example; each goes through the mixers
+
     def __init__(self, net: MixerNet, num_classes: int) -> None:
         super().__init__()
         if net.num_classes:
