@@ -6,11 +6,14 @@ import io
 
 import pytest
 import torch
+import torch.nn.functional as F
+from mixer_checks import build, default_dtype, output_and_gradients
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from mixers import MixerError, MixerNet, list_mixers
+from mixers import MixerError, MixerNet, UnsupportedSize, create_mixer, list_mixers
 from mixers.backbone import not_decayed_by_mixers
+from mixers.registry import mixer_entry
 from mixers.stems import check_tokens, pooled, real_tokens
 
 VOCABULARY, LENGTH = 11, 16
@@ -236,3 +239,164 @@ def test_bfloat16_between_the_blocks_is_near_float32() -> None:
 def test_an_empty_batch_gives_an_empty_output() -> None:
     for mixer in ("dct", "attention"):
         assert net(mixer)(tokens()[:0]).shape == (0, 5)
+
+
+TAKE_PADDING = ["attention", "attention(backend=plain)", "attention(backend=torch)", "linear_attention", "performer"]
+
+
+def test_these_and_no_others_keep_padding_out() -> None:
+    assert [name for name in list_mixers() if mixer_entry(name).cls.takes_padding] == [
+        "attention",
+        "linear_attention",
+        "performer",
+    ]
+
+
+@pytest.mark.parametrize("mixer", TAKE_PADDING)
+def test_what_stands_in_the_padding_and_how_much_there_is_changes_no_real_token(mixer: str) -> None:
+    lengths = (10, 7, 1)
+    short, long = (build(mixer, 16, (1, n)) for n in (10, 40))
+    long.load_state_dict(short.state_dict())
+    x = torch.randn(3, 16, 1, 40)
+    real = (torch.arange(40) < torch.tensor(lengths)[:, None]).unsqueeze(1)
+    other = torch.where(real.unsqueeze(1), x, 30 * torch.randn_like(x))
+    expected = [short(x[i : i + 1, ..., :10], real[i : i + 1, :, :10]) for i in range(3)]
+    for y in (long(x, real), long(other, real), long.reference(x, real).float(), long.reference(other, real).float()):
+        for i, n in enumerate(lengths):
+            torch.testing.assert_close(y[i, ..., :n], expected[i][0, ..., :n], rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(long(x)[1, ..., :7], long(other)[1, ..., :7], atol=1e-3)  # without the mask it does
+
+
+@pytest.mark.parametrize("mixer", TAKE_PADDING)
+@pytest.mark.parametrize("size", [(1, 9), (3, 4)], ids=str)
+def test_with_padding_output_and_gradients_are_those_of_the_reference(mixer: str, size: tuple[int, int]) -> None:
+    with default_dtype(torch.float64):
+        module = build(mixer, 16, size)
+        real = torch.rand(3, *size, generator=torch.Generator().manual_seed(0)) < 0.5
+        real[:, 0, 0] = True
+        x, cotangent = torch.randn(3, 16, *size), torch.randn(3, 16, *size)
+        (y, grads), (expected, expected_grads) = (
+            output_and_gradients(lambda x, f=f: f(x, real), module, x, cotangent) for f in (module, module.reference)
+        )
+        torch.testing.assert_close(y, expected)
+        for name, gradient in grads.items():
+            torch.testing.assert_close(gradient, expected_grads[name], msg=name)
+
+
+@pytest.mark.parametrize("mixer", TAKE_PADDING)
+def test_a_mask_that_hides_nothing_changes_nothing(mixer: str) -> None:
+    module, x = build(mixer, 16, (1, 12)), torch.randn(2, 16, 1, 12)
+    torch.testing.assert_close(module(x, torch.ones(2, 1, 12, dtype=torch.bool)), module(x))
+
+
+@pytest.mark.parametrize("mixer", ["attention", "linear_attention", "performer"])
+def test_a_net_is_blind_to_its_padding(mixer: str) -> None:
+    # of one sequence in nets of two lengths, whose first positions are the same
+    short, long = net(mixer, length=8).eval(), net(mixer, length=24).eval()
+    state = short.state_dict()
+    state["positions.weight"] = torch.cat([state["positions.weight"], torch.randn(16, 1, 16)], 2)
+    long.load_state_dict(state)
+    x = tokens((8, 5, 2), 8)
+    torch.testing.assert_close(long(F.pad(x, (0, 16))), short(x), rtol=1e-5, atol=1e-5)
+
+
+def test_the_mask_reaches_the_mixers_unless_there_is_no_padding() -> None:
+    x, model = tokens((16, 4, 1)), net("attention").eval()
+    state = model.state_dict()
+    with torch.no_grad():
+        before = model(x)
+        model.stem.weight[0] += 3  # another vector for padding
+        torch.testing.assert_close(model(x), before)
+        blind = net("attention", padding=False).eval()
+        blind.load_state_dict({name: value for name, value in state.items() if name != "_extra_state"})
+        assert not torch.allclose(blind(x), before, atol=1e-3)
+
+
+def test_records_say_which_operator_runs_with_padding() -> None:
+    assert net("attention(backend=plain)").method_on("cpu") == "sdpa-plain"
+    assert net("attention(backend=torch)").method_on("cpu") == "sdpa-flash"  # which takes a mask on a CPU
+    seen = []
+    model = net("attention", padding=True)
+    model.blocks[0].mixer.method_on_padded = lambda *_: seen.append("padded") or "one"
+    model.blocks[1].mixer.method_on_padded = lambda *_: "two"
+    assert model.method_on("cpu") == "one+two" and seen
+    assert net("attention", padding=False).method_on("cpu") == net("attention").mixers[0].method_on("cpu")
+
+
+@pytest.mark.parametrize("mixer", list_mixers())
+@pytest.mark.parametrize("length", [32, 48, 128, 1000])
+def test_every_mixer_works_on_one_row_or_has_no_form_for_it(mixer: str, length: int) -> None:
+    if mixer == "hadamard" and length == 1000:
+        with pytest.raises(UnsupportedSize, match="no matrix for a side of 1000 tokens"):
+            build(mixer, 16, (1, length))
+        return
+    module = build(mixer, 16, (1, length))
+    x = torch.randn(1, 16, 1, length)
+    y = module(x)
+    expected = module.reference(x)
+    tolerance = 1e-3 if mixer == "fft_magphase" else 1e-4
+    torch.testing.assert_close(y.double(), expected, rtol=tolerance, atol=tolerance)
+    assert (y.square().mean((0, 2, 3)) > 0).all()  # every channel says something
+
+
+@pytest.mark.parametrize(("dim", "group"), [(64, 10), (8, 2), (24, 4)])
+def test_shift_on_one_row_moves_left_and_right_and_nothing_else(dim: int, group: int) -> None:
+    x = torch.randn(2, dim, 1, 7)
+    y = build("shift", dim, (1, 7))(x)
+    assert torch.equal(y[:, :group, :, :-1], x[:, :group, :, 1:]) and not y[:, :group, :, -1].any()
+    assert torch.equal(y[:, group : 2 * group, :, 1:], x[:, group : 2 * group, :, :-1])
+    assert not y[:, group : 2 * group, :, 0].any()
+    assert torch.equal(y[:, 2 * group :], x[:, 2 * group :])
+
+
+def test_what_is_another_map_on_one_row_says_so_in_a_checkpoint() -> None:
+    assert [build("shift", 8, size).definition()["version"] for size in ((1, 4), (4, 4), (4, 1))] == [2, 1, 1]
+
+
+@pytest.mark.parametrize("kernel", [3, 7])
+def test_kernels_on_one_row_are_one_row_high(kernel: int) -> None:
+    conv = create_mixer("conv_mixer", 8, (1, 20), kernel=kernel)
+    assert conv.conv.weight.shape == (8, 1, 1, kernel)
+    assert conv.flops() == 2 * kernel * 8 * 20
+    assert create_mixer("pool", 8, (1, 20), kernel=kernel).flops() == kernel * 8 * 20
+    assert create_mixer("conv_mixer", 8, (4, 5), kernel=kernel).conv.weight.shape == (8, 1, kernel, kernel)
+
+
+@pytest.mark.parametrize("kind", ["random", "linear"])
+def test_separable_on_one_row_is_dense_times_a_number(kind: str) -> None:
+    separable, dense = build(f"{kind}_separable", 8, (1, 12)), build("linear", 8, (1, 12))
+    rows, columns = separable.plane_matrices()
+    with torch.no_grad():
+        dense.matrix.copy_(columns.squeeze(0))
+    x = torch.randn(2, 8, 1, 12)
+    torch.testing.assert_close(separable(x), rows.squeeze() * dense(x))
+    assert f"`{kind}`" in (type(separable).__doc__ or "")
+
+
+@pytest.mark.parametrize("mixer", ["linear_fnet", "random_fnet"])
+def test_fnets_matrices_go_over_tokens_and_channels(mixer: str) -> None:
+    module, x = build(mixer, 16, (1, 9)), torch.randn(2, 16, 1, 9)
+    expected = [module.channels @ row[:, 0] @ module.matrix.T for row in x]
+    torch.testing.assert_close(module(x)[:, :, 0], torch.stack(expected))
+    assert sum(p.numel() for p in module.parameters()) == (16 * 16 + 9 * 9 if mixer == "linear_fnet" else 0)
+
+
+@pytest.mark.parametrize("mixer", ["linear_fnet", "random_fnet"])
+def test_they_keep_the_variance(mixer: str) -> None:
+    x = torch.randn(8, 64, 1, 256)
+    assert build(mixer, 64, (1, 256))(x).var().item() == pytest.approx(1, rel=0.15)
+
+
+def test_linear_fnet_starts_as_the_paper_does_where_it_is_asked_to() -> None:
+    paper, ours = (create_mixer("linear_fnet", 64, (1, 256), init=init) for init in ("fnet", "unit"))
+    assert [paper.matrix.std().item(), paper.channels.std().item()] == pytest.approx([0.02, 0.02], rel=0.05)
+    assert [ours.matrix.std().item(), ours.channels.std().item()] == pytest.approx([1 / 16, 1 / 8], rel=0.05)
+    ours.load_state_dict(paper.state_dict())  # where it started is not what it is
+    assert torch.equal(ours.channels, paper.channels)
+    with pytest.raises(MixerError, match="linear_fnet: init is 'lecun'; allowed: unit, fnet"):
+        create_mixer("linear_fnet", 64, (1, 8), init="lecun")
+
+
+def test_each_layer_of_random_fnet_has_matrices_of_its_own() -> None:
+    first, second = net("random_fnet").mixers
+    assert not torch.allclose(first.matrix, second.matrix) and not torch.allclose(first.channels, second.channels)
