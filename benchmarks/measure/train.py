@@ -252,7 +252,7 @@ def evaluation_pass(
 
 def make_optimizer(net: nn.Module, trial: Trial) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices and kernels alone, not on biases, gains, scales and what the mixers name."""
-    named = getattr(net, "no_weight_decay", set)()
+    named: set[str] = getattr(net, "no_weight_decay", set)()
     decayed = [p for name, p in net.named_parameters() if p.ndim > 1 and name not in named]
     others = [p for name, p in net.named_parameters() if p.ndim <= 1 or name in named]
     groups: list[dict[str, Any]] = [
