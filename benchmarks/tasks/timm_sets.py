@@ -27,7 +27,7 @@ from PIL import Image
 
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import FACTS
-from benchmarks.tasks.cifar import CONNECT_TIMEOUT_S
+from benchmarks.tasks.archive import CONNECT_TIMEOUT_S
 from benchmarks.tasks.pictures import Pixels, fitted, read_picture, to_rgb
 
 PACKAGES = {  # kind -> module, and what installs it
