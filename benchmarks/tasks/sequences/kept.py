@@ -44,6 +44,7 @@ def keep(data_dir: Path, name: str, count: int, make: Callable[[range], Arrays])
             arrays = read_kept(path)
             there = len(next(iter(arrays.values()))) if arrays else 0
             if there < count:
+                log.info("%s: %d examples are made, once", name, count - there)
                 arrays = _longer(arrays, make(range(there, count)))
                 with atomic_write(path) as file:
                     np.savez(file, **arrays)

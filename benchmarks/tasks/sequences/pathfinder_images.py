@@ -64,8 +64,11 @@ LOOKS = {
 }
 
 
+Occupied = tuple[int, int]  # bits of what paddles cover, and of where no outer end may be
+
+
 class Paddle(NamedTuple):
-    """One that was placed: where its pivot is, in bits; which direction it has; what it occupies."""
+    """One that was placed: the bit of its base, which is its pivot or first tip; its direction; what it occupies."""
 
     base: int
     direction: int
@@ -91,7 +94,7 @@ class Picture:
     label: int
 
 
-def look_of_distractors(look: Look, paddles: int) -> tuple[int, int]:
+def distractors_of(look: Look, paddles: int) -> tuple[int, int]:
     """How many distractors there are at most, and how many paddles each has."""
     length = paddles // 3
     return look.distractor_paddles // length, length
@@ -129,7 +132,7 @@ def _two_curves(draw: random.Random, stamps: Stamps, paddles: int) -> list[list[
 
 def _distractors(draw: random.Random, stamps: Stamps, occupied: Occupied, paddles: int) -> list[list[Paddle]]:
     """Short curves anywhere, as many as fit after a few tries each."""
-    count, length = look_of_distractors(stamps.look, paddles)
+    count, length = distractors_of(stamps.look, paddles)
     found: list[list[Paddle]] = []
     for _ in range(count):
         for _ in range(DISTRACTOR_TRIES):
@@ -168,9 +171,6 @@ def _grow(
             kept = max(1, len(curve) - 1 - int(draw.random() * 2))
             del curve[kept:], before[kept:]
     return curve
-
-
-Occupied = tuple[int, int]  # bits of what paddles cover, and of where no outer end may be
 
 
 def _union(occupied: Occupied, paddles: Sequence[Paddle]) -> Occupied:
