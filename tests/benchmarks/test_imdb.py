@@ -208,6 +208,13 @@ def test_an_empty_review_and_a_missing_one_are_told(tmp_path, reviews):
     imdb.read("test", None, 64, tmp_path)
 
 
+def test_lines_may_end_as_on_windows(tmp_path, reviews):
+    path = write_table(tmp_path, reviews) / "imdb" / "train.tsv"
+    before = imdb.read("train", None, 64, tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert torch.equal(imdb.read("train", None, 64, tmp_path)[0], before[0])
+
+
 def test_half_of_the_table_is_not_completed_by_a_download(tmp_path, reviews):
     (write_table(tmp_path, reviews) / "imdb" / "test.tsv").unlink()
     assert "test.tsv" in one_line(lambda: imdb.read("train", None, 64, tmp_path))

@@ -66,7 +66,7 @@ def rows_of(path: Path, columns: Sequence[str], header: bool) -> list[list[bytes
     """
     lines = file_bytes(path).removesuffix(b"\n").split(b"\n")
     names = "\t".join(columns).encode()
-    if header and lines.pop(0) != names:
+    if header and lines.pop(0).removesuffix(b"\r") != names:
         raise UserError(f"{path} does not begin with the line {', '.join(columns)}; replace it by the original")
     rows = [line.removesuffix(b"\r").split(b"\t") for line in lines]
     texts = [place for place, name in enumerate(columns) if name.startswith("text")]
