@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.tasks.sequences import drawn
 
-NAMES = ["copy", "first", "match", "recall", "reverse", "two_hop"]
+NAMES = ["copy", "first", "match", "recall", "reverse", "sort", "two_hop"]
 NO_DATA = Path("nowhere")
 SOME = 500
 
@@ -58,6 +58,7 @@ ANSWERS = {
     "two_hop": answered_two_hop,
     "reverse": lambda tokens: [tokens[len(tokens) - 1 - i] - 1 for i in range(len(tokens))],
     "first": lambda tokens: [(token - 1 + tokens[0] - 1) % 8 for token in tokens],
+    "sort": lambda tokens: sorted(token - 1 for token in tokens),
 }
 
 
@@ -147,6 +148,7 @@ FIRST_RELEASE = {
     "match": "d1a951855fe11b9e",
     "recall": "18d089729c87cfda",
     "reverse": "5f01ae4dd468263b",
+    "sort": "9aa9dee1e60bb414",
     "two_hop": "c1ac812d64a72a37",
 }
 
@@ -199,6 +201,7 @@ GUESSES = {
     "copy": lambda tokens: [commonest([token - 1 for token in tokens if token <= 16])] * len(tokens),
     "reverse": lambda tokens: [commonest(tokens) - 1] * len(tokens),
     "first": lambda tokens: [(token - 1 + commonest(tokens) - 1) % 8 for token in tokens],
+    "sort": lambda tokens: [commonest(tokens) - 1] * len(tokens),
 }
 
 
@@ -247,6 +250,12 @@ def test_what_is_guessed_in_two_hop_against_all_keys_that_may_be_said(length):
     assert found["one_hop"] == pytest.approx(100 * statistics.mean(near))
     assert found["bag_of_tokens"] == pytest.approx(100 * statistics.mean(any_other))
     assert found["chance"] == 6.25 and found["majority"] < found["bag_of_tokens"] + 1
+
+
+def test_the_place_alone_in_sort():
+    places = zip(*(targets for _, targets in examples("sort", SOME, 20, "train")), strict=True)
+    guess = [commonest(list(column)) for column in places]
+    assert baselines("sort", SOME, 20)["position"] == pytest.approx(right(lambda _: guess, "sort", 20))
 
 
 def test_the_place_alone_in_first():
