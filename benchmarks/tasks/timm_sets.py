@@ -140,6 +140,10 @@ class TimmSet:
                 sides.append(_side(image))
             if not labels[split]:
                 raise UserError(f"{self.name}: its {split} split has no images")
+            if len(labels[split]) != (told := len(self.sets[split])):  # a torn shard just ends
+                raise UserError(
+                    f"{self.name}: its {split} split has {len(labels[split])} of {told} images; get it again"
+                )
         self._side = int(np.median(sides))
         return {split: np.array(own, dtype=np.int64) for split, own in labels.items()}
 
@@ -148,8 +152,8 @@ class TimmSet:
         try:
             yield from _items(self.sets[split])
         except Exception as error:  # each of these libraries has its own
-            wanted = "images, each with one class, as timm reads them by default"
-            raise UserError(f"{self.name}: its {split} split cannot be read ({_why(error)}); wanted: {wanted}") from error
+            what = f"{self.name}: its {split} split cannot be read ({_why(error)})"
+            raise UserError(f"{what}; wanted: images, each with one class, as timm reads them by default") from error
 
     def _class_names(self) -> tuple[str, ...]:
         first = next(iter(self.sets.values()))

@@ -118,6 +118,15 @@ def test_shards_of_webdataset(tmp_path, splits):
     assert torch.equal((images[:, 2].double().mean((1, 2)) > 50).long(), labels)
 
 
+def test_a_torn_shard_is_told(tmp_path):
+    pytest.importorskip("webdataset")
+    write_shards(tmp_path / "pets", {"train": 10, "validation": 4})
+    shard = tmp_path / "pets" / "train-0.tar"
+    shard.write_bytes(shard.read_bytes()[:12_000])
+    with pytest.raises(UserError, match=r"wds/pets: its train split has \d of 10 images; get it again"):
+        find_own("wds/pets", tmp_path)
+
+
 def test_a_folder_as_hugging_face_reads_it(tmp_path, monkeypatch):
     pytest.importorskip("datasets")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -130,7 +139,7 @@ def test_a_folder_as_hugging_face_reads_it(tmp_path, monkeypatch):
 
 
 def write_tfds(where: Path, name: str, splits: dict[str, int], label: bool = True) -> None:
-    """A data set as TensorFlow datasets prepares it; timm is imported before, as triton bears no TensorFlow before it."""
+    """A data set as TensorFlow datasets prepares it; timm first, as triton bears no TensorFlow before it."""
     pytest.importorskip("tensorflow")
     import timm.data  # noqa: F401
 
