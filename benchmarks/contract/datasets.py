@@ -57,6 +57,7 @@ class DatasetInfo:
         least_length: the shortest one.
         longest: the longest one, of sequences that say nothing beyond; None: any.
         task: of TASK_SIZES; the file of benchmarks/tasks that says how it is trained on.
+        reader: of images, the file of benchmarks/tasks that draws or reads it; None: the one of its name.
     """
 
     name: str
@@ -74,6 +75,7 @@ class DatasetInfo:
     origin: str | None = None
     source: str | None = None
     task: str = "images"
+    reader: str | None = None
     vocabulary: int | None = None
     per_token: bool = False
     padded: bool = False
@@ -140,6 +142,7 @@ CIFAR100_CLASSES = (
 DATASETS = {
     "cifar100": DatasetInfo(
         name="cifar100",
+        reader="cifar",
         num_classes=100,
         mean=(0.5071, 0.4865, 0.4409),
         std=(0.2673, 0.2564, 0.2762),
@@ -152,6 +155,7 @@ DATASETS = {
     ),
     "cifar10": DatasetInfo(
         name="cifar10",
+        reader="cifar",
         num_classes=10,
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2470, 0.2435, 0.2616),
