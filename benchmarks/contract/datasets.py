@@ -218,6 +218,7 @@ DATASETS |= {
         _sequences("copy", 16, 19, 1_000, per_token=True, least_length=13),
         _sequences("reverse", 32, 33, 1_000, per_token=True, least_length=2),
         _sequences("first", 8, 9, 1_000, per_token=True, least_length=2),
+        _sequences("sort", 16, 17, 1_000, per_token=True, least_length=4),
         _sequences("two_hop", 16, 289, 1_000, per_token=True, least_length=8),
         _sequences("listops", 10, 16, 2_000, padded=True, least_length=16),
         _sequences("pathfinder", 2, 257, 2_000, lengths=SQUARES),
