@@ -42,6 +42,7 @@ from benchmarks.report.text import (
     p_text,
     percent,
     ranged,
+    short,
     signed,
     significant,
     span_of,
@@ -138,7 +139,7 @@ def view_of(name: str, table: pd.DataFrame, source: str) -> View:
     header = [*text_cells, *(WORDS.get(f, f) for f in varying), *number_cells]
     cells: list[Cell] = [*text_cells.values(), *(setting_cell(f) for f in varying), *number_cells.values()]
     body = [[cell(row) for cell in cells] for row in rows]
-    shared = [f"{WORDS.get(f, f.replace('_', ' '))} {table[f].iloc[0]}" for f in fields if f not in varying]
+    shared = [f"{WORDS.get(f, f.replace('_', ' '))} {short(table[f].iloc[0])}" for f in fields if f not in varying]
     shared = [
         text
         for f, text in zip([f for f in fields if f not in varying], shared, strict=True)
@@ -214,7 +215,7 @@ def runs(name: str, frame: pd.DataFrame) -> list[str]:
 
 
 def setting_cell(field: str) -> Cell:
-    return lambda row: NOTHING if row[field] is None else markdown(row[field])
+    return lambda row: NOTHING if row[field] is None else markdown(short(row[field]))
 
 
 def status_cell(row: Row) -> str:

@@ -16,6 +16,7 @@ from benchmarks.report.frame import plain
 from benchmarks.report.statistics import round_significant
 
 NOTHING = "–"
+FINGERPRINT = re.compile("[0-9a-f]{64}")
 CSV_DIGITS = 12  # significant ones: a logarithm's last bits differ from one kind of processor to the next
 
 
@@ -128,6 +129,12 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: i
 
     rule = ["-" * w if i < left else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
     return "\n".join([line(header), "| " + " | ".join(rule) + " |", *map(line, rows)]) + "\n"
+
+
+def short(value: Any) -> str:
+    """A value as people read it: of the fingerprint of data or of a plug-in the first 12 digits."""
+    text = str(value)
+    return text[:12] if FINGERPRINT.fullmatch(text) else text
 
 
 def listing(values: Sequence[Any]) -> str:
