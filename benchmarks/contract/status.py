@@ -249,8 +249,8 @@ def lines_of(status: Status) -> list[str]:
     named, texts = status.datasets, 3 if status.datasets else 2
     rows: list[tuple[str, ...]] = [(*(["data set"] if named else []), "kind", "mixer", *STATES)]
     for (data, kind, mixer), counts in status.counts.items():
-        words = [named[data], kind, mixer] if named else [kind, mixer]
-        rows.append((*map(printable, words), *(str(counts[state] or "-") for state in STATES)))
+        names = [named[data], kind, mixer] if named else [kind, mixer]
+        rows.append((*map(printable, names), *(str(counts[state] or "-") for state in STATES)))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [", ".join(words)]
     if status.counts:

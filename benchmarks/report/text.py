@@ -13,7 +13,7 @@ import pandas as pd
 from benchmarks.contract.errors import printable as clean
 from benchmarks.contract.metrics import METRICS
 from benchmarks.report.frame import plain
-from benchmarks.report.statistics import round_significant
+from benchmarks.report.statistics import percent_within, round_significant
 
 NOTHING = "–"
 FINGERPRINT = re.compile("[0-9a-f]{64}")
@@ -96,6 +96,13 @@ def mean_text(mean: Any, half: Any, n: Any) -> str:
         return NOTHING
     interval = "" if plain(half) is None else f" ± {half:.1f}"
     return f"{mean:.1f}{interval} ({int(n)})"
+
+
+def accuracy_text(mean: Any, half: Any, n: Any) -> str:
+    """As `mean_text`, of a percentage: "91.2, 82.0 to 100.0 (3)" where the interval is cut at 0 or 100."""
+    if plain(mean) is None or plain(half) is None or half <= mean <= 100 - half:
+        return mean_text(mean, half, n)
+    return f"{mean:.1f}, {percent_within(mean - half):.1f} to {percent_within(mean + half):.1f} ({int(n)})"
 
 
 def ranged(value: Any, low: Any, high: Any, digits: int = 3) -> str:

@@ -147,7 +147,7 @@ def test_two_data_sets_of_one_name_are_kept_apart(tmp_path, capsys):
     own = {"dataset": "folder:photos"}
     here, there = (trial(0, **own, dataset_source=digit * 64) for digit in "ab")
     save(tmp_path, here)
-    save(tmp_path, there, status="diverged", reason="the loss is not a number")
+    save(tmp_path, there, "diverged")
     status.write_plan(tmp_path, [dataclasses.replace(there, seed=1), here])
     assert cli.main(["status", "--results", str(tmp_path)]) == 0
     said = [line.split() for line in capsys.readouterr().out.splitlines()]
