@@ -105,9 +105,9 @@ def write_plan(results: Path, trials: Iterable[Trial]) -> Path:
     for trial in trials:
         if KINDS[trial.kind].timed and trial.device not in machines:
             machines[trial.device] = machine_key(environment(trial))
-        name = f"{trial.kind}-{trial.id(machines.get(trial.device))}"
-        about = {"dataset": trial.dataset, "dataset_source": trial.dataset_source}
-        entries.append({"record": name, "kind": trial.kind, "mixer": trial.mixer} | about)
+        record = f"{trial.kind}-{trial.id(machines.get(trial.device))}"
+        about = {name: getattr(trial, name) for name in ("kind", "mixer", "dataset", "dataset_source")}
+        entries.append({"record": record} | about)
     return write_json(results / "checkpoints" / PLAN_FILE, {"written": now(), "trials": entries})
 
 
@@ -143,7 +143,7 @@ def read_status(results: Path, at: datetime.datetime | None = None) -> Status:
             continue  # its trial has just ended
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             broken.append(printable(f"{path.name} is not a readable heartbeat ({type(error).__name__}: {error})"))
-    known = {data_of(one.trial) for one in (*records, *running)}
+    known = {data_of(trial) for trial in (*(r.trial for r in records), *(r.trial for r in running))}
     usual = next(iter(known)) if len(known) == 1 else UNTOLD
     to_do = [cell for name, cell in _read_plan(results, usual) if name not in measured | beating]
 

@@ -116,9 +116,8 @@ def _between(found: Estimate | None) -> str:
     """ "41.2 [40.1, 42.3]"."""
     if found is None:
         return NOTHING
-    return f"{found.value:.1f}" + (
-        "" if found.low is None else f" [{percent_within(found.low):.1f}, {percent_within(found.high):.1f}]"
-    )
+    ends = [percent_within(end) for end in (found.low, found.high) if end is not None]
+    return f"{found.value:.1f}" + (f" [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else "")
 
 
 def _accuracy_cells(group: Long) -> list[dict[str, str]]:
