@@ -21,6 +21,7 @@ from benchmarks.contract.errors import UserError, nearest, printable
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import make_results_folder
 from benchmarks.contract.trial import FACTS, FLAGGED, flag, parse_size
+from benchmarks.contract.words import counted
 from benchmarks.ending import say_outcome, say_ranking, say_rows, say_where
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ def validate(options: argparse.Namespace) -> int:
     records, problems = problems_of(options.folder or options.results, options.data_dir)
     for line in problems:
         print(printable(line))
-    print(f"{records} records, {len(problems)} problems")
+    print(f"{counted(records, 'record')}, {counted(len(problems), 'problem')}")
     return 1 if problems else 0
 
 
@@ -385,7 +386,8 @@ def spectracles(options: argparse.Namespace) -> int:
     wanted = [run.settings() for run in runs]
     failed = [entry for entry in entries if entry["settings"] in wanted and entry["status"] != "ok"]
     if failed:
-        print(f"{len(failed)} of {len(runs)} runs failed; to try them again, add {called.option('retry', 'failed')}")
+        again = f"to try them again, add {called.option('retry', 'failed')}"
+        print(f"{len(failed)} of {counted(len(runs), 'run')} failed; {again}")
     return 1 if failed else 0
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contract.errors import UserError, nearest
+from benchmarks.contract import called
+from benchmarks.contract.errors import UserError, nearest, printable
 from benchmarks.contract.record import atomic_write
 
 FILE = "config.toml"
@@ -33,8 +34,12 @@ def arguments_of(path: Path, parser: argparse.ArgumentParser) -> list[str]:
     options = {action.dest: action for action in parser._actions if action.option_strings}
     del options["help"], options["config"]
     arguments = []
+    spelled: dict[str, str] = {}
     for key, value in content.items():
-        action = options.get(key.replace("-", "_"))
+        name = key.replace("-", "_")
+        if (other := spelled.setdefault(name, key)) != key:
+            raise UserError(f"{path} has both {other!r} and {key!r}, which are one option; leave one of them out")
+        action = options.get(name)
         if action is None:
             raise UserError(f"{path} has {key!r}, which is no option.{nearest(key, options)}")
         arguments += _typed(f"{path}: {key}", action, value)
@@ -64,8 +69,10 @@ def write_config(results: Path, verb: str, values: Mapping[str, Any], notes: Ite
         values: option -> value; those that are None are left out.
         notes: comments at the end.
     """
+    folder = _from_here(results)
+    again = [called.option("config", folder / FILE, called.MAKE), called.option("results", folder, called.MAKE)]
     lines = [
-        f"# what {verb} was asked for, and what it took for the rest; again: make {verb} CONFIG={FILE} RESULTS=..."
+        f"# what {verb} was asked for, and what it took for the rest; again: make {verb} {printable(' '.join(again))}"
     ]
     lines += [f"{name} = {toml_value(value)}" for name, value in values.items() if value is not None]
     lines += [f"# {' '.join(note.split())}" for note in notes]
@@ -73,6 +80,12 @@ def write_config(results: Path, verb: str, values: Mapping[str, Any], notes: Ite
     with atomic_write(path) as file:
         file.write(("\n".join(lines) + "\n").encode())
     return path
+
+
+def _from_here(folder: Path) -> Path:
+    """From the working folder; of one elsewhere the name alone, since what is above it is nobody's business."""
+    folder = folder.resolve()
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else Path(folder.name)
 
 
 def toml_value(value: Any) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, printable
 from benchmarks.contract.trial import varied
+from benchmarks.contract.words import counted
 
 if TYPE_CHECKING:
     from benchmarks.contract.record import Record
@@ -42,7 +43,7 @@ def say_outcome(results: Sequence[Result], left: Sequence[Trial], single: bool, 
         counts = Counter(result.record.status for result in results)
         earlier = sum(not result.measured_now for result in results)
         outcome = ", ".join(f"{n} {s}" for s, n in sorted(counts.items())) or "none measured"
-        print(f"{len(results)} trials: {outcome}; {earlier} measured earlier")
+        print(f"{counted(len(results), 'trial')}: {outcome}; {earlier} measured earlier")
     if left:
         from benchmarks.measure.budget import left_lines
 
@@ -88,7 +89,8 @@ def say_where(written: Sequence[Path]) -> None:
     """Prints the folders that files went to and, last, the page among them."""
     pages = [path for path in written if path.name == "index.html"]
     for folder in sorted({path.parent for path in written if path not in pages}):
-        print(f"{sum(path.parent == folder for path in written if path not in pages)} files in {folder}")
+        there = sum(path.parent == folder for path in written if path not in pages)
+        print(f"{counted(there, 'file')} in {folder}")
     for page in pages:
         print(f"the page: {page}")
 

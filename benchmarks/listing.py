@@ -9,7 +9,8 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.contract.datasets import DATASETS, HOW_OWN, DatasetInfo
+from benchmarks.contract import called
+from benchmarks.contract.datasets import DATASETS, HOW_OWN, DatasetInfo, is_own
 from benchmarks.contract.errors import UserError, nearest
 
 SIZE_HEADINGS = {"images": "image (px)", "sequences": "length (tokens)"}
@@ -53,6 +54,11 @@ def mixer_lines(wanted: str | None) -> Iterator[str]:
 def dataset_lines(wanted: str | None) -> Iterator[str]:
     patterns = [part.strip() for part in (wanted or "*").split(",")]
     found = [info for name, info in DATASETS.items() if any(fnmatch.fnmatchcase(name, p) for p in patterns)]
+    if wanted is not None and not found and (":" in wanted or is_own(wanted)):
+        look = called.command("train", mixer="conv1x1", dataset=wanted, epochs=1)
+        raise UserError(
+            f"list shows what is known without looking at data, and {wanted} are your own; try them: {look}"
+        )
     if not found:
         raise UserError(
             f"no data set matches {wanted!r}; known: {', '.join(DATASETS)}.{nearest(wanted or '', DATASETS)}"

@@ -38,6 +38,23 @@ def whole_number(name: str, value: Any, lowest: int | None = None, allowed: str 
     return number
 
 
+def bounded(name: str, value: Any, highest: int) -> int:
+    """A whole number that says how large a mixer is: far above any use, and far below what never comes to an end.
+
+    Args:
+        name: of the argument.
+        value: as given.
+        highest: of the numbers allowed, which begin with 1.
+
+    Raises:
+        MixerError: it is anything else.
+    """
+    allowed = f"whole numbers from 1 to {highest}"
+    if (number := whole_number(name, value, 1, allowed)) > highest:
+        raise MixerError(f"{name} is {value!r}; allowed: {allowed}")
+    return number
+
+
 def whole_seed(value: Any) -> int:
     """What a generator of PyTorch takes for a seed, as an int.
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mixers.arguments import divisor, whole_number, whole_seed
+from mixers.arguments import bounded, divisor, whole_seed
 from mixers.base import Mixer, MixerError
 from mixers.methods import fastest
 from mixers.registry import register_mixer
@@ -279,7 +279,7 @@ class Performer(SelfAttention):
         positions: as for `attention`.
 
     Raises:
-        MixerError: heads does not divide dim, features is not positive, or positions is unknown.
+        MixerError: heads does not divide dim, features is not from 1 to 65,536, or positions is unknown.
     """
 
     directions: Tensor
@@ -296,7 +296,7 @@ class Performer(SelfAttention):
         super().__init__("performer", dim, size, heads, positions)
         width = dim // self.heads
         features = max(1, int(width * math.log(width))) if features is None else features
-        self.features = features = whole_number("performer: features", features, 1)
+        self.features = features = bounded("performer: features", features, 2**16)
         self.seed = whole_seed(seed)
         self.keep_fixed()
 

@@ -43,10 +43,10 @@ def mixer_of_each_block(spec: str, depth: int) -> list[str]:
     parts = _parts(spec)
     if len(parts) == 1 and parts[0][0] is None:
         return [parts[0][1]] * depth
-    blocks = [mixer for count, mixer in parts for _ in range(1 if count is None else count)]
-    if len(blocks) != depth:
-        raise MixerError(f"{spec!r} names the mixers of {len(blocks)} blocks, the depth is {depth}; they must be equal")
-    return blocks
+    counts = [1 if count is None else count for count, _ in parts]
+    if sum(counts) != depth:
+        raise MixerError(f"{spec!r} names the mixers of {sum(counts)} blocks, the depth is {depth}; they must be equal")
+    return [mixer for count, (_, mixer) in zip(counts, parts, strict=True) for _ in range(count)]
 
 
 def check_text(spec: Any) -> None:
@@ -81,7 +81,7 @@ def _parts(spec: str) -> list[tuple[int | None, str]]:
     """
     parts: list[tuple[int | None, str]] = []
     for part in re.split(r"\+(?![^(]*\))", spec):
-        match = re.fullmatch(r"\s*(?:(\d+)x(?=\S))?(.*?)\s*", part, re.DOTALL)
+        match = re.fullmatch(r"\s*(?:(\d{1,18})x(?=\S))?(.*?)\s*", part, re.DOTALL)
         assert match is not None
         count = None if match[1] is None else int(match[1])
         if not match[2] or count == 0:

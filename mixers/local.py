@@ -12,6 +12,9 @@ from mixers.arguments import flag, one_of, whole_number
 from mixers.base import Mixer, MixerError, UnsupportedSize
 from mixers.registry import register_mixer
 
+MOST_KERNEL = 1023  # tokens; one of 511 covers the largest grid
+ODD = f"odd whole numbers from 1 to {MOST_KERNEL}"
+
 
 @register_mixer(
     "conv1x1",
@@ -62,7 +65,7 @@ class ConvMixer(Mixer):
         activation: "none", or "gelu" for the paper's GELU and batch norm behind the convolution.
 
     Raises:
-        MixerError: kernel is even or not positive, or activation is unknown.
+        MixerError: kernel is even or not from 1 to 1,023, or activation is unknown.
     """
 
     memory_format = torch.channels_last
@@ -267,7 +270,7 @@ def _border(window: tuple[int, int]) -> tuple[int, int]:
 
 
 def _odd(name: str, kernel: int) -> int:
-    number = whole_number(f"{name}: kernel", kernel, 1, "odd whole numbers")
-    if number % 2 == 0:
-        raise MixerError(f"{name}: kernel is {kernel!r}; allowed: odd whole numbers")
+    number = whole_number(f"{name}: kernel", kernel, 1, ODD)
+    if number % 2 == 0 or number > MOST_KERNEL:
+        raise MixerError(f"{name}: kernel is {kernel!r}; allowed: {ODD}")
     return number

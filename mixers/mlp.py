@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mixers.arguments import flag, whole_number
+from mixers.arguments import bounded, flag
 from mixers.base import Mixer, UnsupportedSize
 from mixers.registry import register_mixer
 
@@ -33,13 +33,13 @@ class MLPMixer(Mixer):
         hidden: width; by default dim / 2.
 
     Raises:
-        MixerError: hidden is not positive.
+        MixerError: hidden is not from 1 to 65,536.
     """
 
     def __init__(self, dim: int, size: tuple[int, int], hidden: int | None = None) -> None:
         super().__init__(dim, size)
         hidden = max(1, dim // 2) if hidden is None else hidden
-        self.hidden = hidden = whole_number("mlp_mixer: hidden", hidden, 1)
+        self.hidden = hidden = bounded("mlp_mixer: hidden", hidden, 2**16)
         self.expand = nn.Linear(self.tokens, hidden)
         self.contract = nn.Linear(hidden, self.tokens)
 
@@ -84,7 +84,7 @@ class GMLP(Mixer):
         split: True for the two halves, E / 2 channels out; False gates all of them by themselves, E out.
 
     Raises:
-        MixerError: expansion is not positive.
+        MixerError: expansion is not from 1 to 1,024.
         UnsupportedSize: E is odd and to be split.
     """
 
@@ -93,7 +93,7 @@ class GMLP(Mixer):
 
     def __init__(self, dim: int, size: tuple[int, int], expansion: int = 2, split: bool = True) -> None:
         super().__init__(dim, size)
-        self.expansion = whole_number("gmlp: expansion", expansion, 1)
+        self.expansion = bounded("gmlp: expansion", expansion, 2**10)
         self.split = flag("gmlp: split", split)
         width = self.expansion * dim
         if self.split and width % 2:

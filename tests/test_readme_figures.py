@@ -1,7 +1,8 @@
-"""The README's table of accuracies is that of the published records."""
+"""The README's table of accuracies, and what docs/data.md says of speed, are those of the published records."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -53,3 +54,20 @@ def test_the_table_of_accuracies_is_that_of_the_records():
             numbers = [float(word.strip("()")) for word in difference.split() if word != "to"]
             names = ("difference_points", "difference_points_low", "difference_points_high")
             assert numbers == pytest.approx([differences.loc[label, name] for name in names], abs=0.051)
+
+
+@pytest.mark.parametrize(("jpegs", "name"), [("20,000", "own-data-speed"), ("1,500", "own-data-speed-1500")])
+def test_what_reading_images_costs_is_what_was_measured(jpegs, name):
+    folder = ROOT / "results" / "published" / "reliability"
+    found = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    lines = (ROOT / "docs" / "data.md").read_text(encoding="utf-8").splitlines()
+    (row,) = (line.strip("| ").split(" | ") for line in lines if line.startswith(f"| {jpegs} |"))
+    assert row == [
+        f"{found['jpegs']:,}",
+        f"{found['own_ratio']:.0f} times, {found['streamed_ratio']:.0f} times as long",
+        f"{found['own_data_percent']:.1f} %, {found['streamed_data_percent']:.1f} %",
+        f"{found['decode_s']:.2g} s",
+        f"{found['peak_bytes'] / 1e9:.1f} GB",
+    ]
+    assert (found["side"], found["cpu"]) == (256, "AMD EPYC")
+    assert f"reliability/{name}.md" in (ROOT / "docs" / "data.md").read_text(encoding="utf-8")

@@ -70,8 +70,9 @@ class ChosenNets:
         mixer, version = str(trial["mixer"]), trial["mixer_version"]
         plain, chooser = mixer.partition("(")[0], tuning.net_chooser(mixer)
         names = [(mixer, version), (plain, version), *([(chooser, None)] if chooser != plain else [])]
-        for searches in (self._searches, self._published):
-            covering = [search for search in searches if search.covers(trial)]
+        here = [search for search in self._searches if search.covers(trial)]
+        at_this_size = [search for search in here if search.setting["image_size"] == trial["image_size"]]
+        for covering in (at_this_size, here, [search for search in self._published if search.covers(trial)]):
             for name, of_version in names:
                 nets = {search.of(name, of_version) for search in covering} - {None}
                 if nets:
@@ -96,7 +97,8 @@ def _searched(records: list[Record], profiles: Mapping[tuple[str, str], Profile]
         found = tuning.choices([r for r in records if r.trial.mixer_version == version], profile)
         nets |= {(mixer, version): choice.net for mixer, choice in found.items() if choice.net is not None}
     setting = _with_width(trial.to_dict())
-    return _Search(setting, (trial.image_size, *profile.extra_sizes), nets)
+    extra = profile.extra_sizes if trial.image_size == profile.image_size else ()
+    return _Search(setting, (trial.image_size, *extra), nets)
 
 
 def _published(name: str, dataset: str, profile: Profile) -> _Search:

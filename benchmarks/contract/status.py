@@ -13,6 +13,7 @@ import datetime
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.contract.datasets import training_images
 from benchmarks.contract.errors import UserError, printable
@@ -24,6 +25,9 @@ from benchmarks.sources import other_code_line
 PLAN_FILE = "plan.json"
 STALE_S = 60  # a running trial touches its heartbeat more often than that, or says how seldom it does
 STATES = ("done", "failed", "running", "stopped", "to do")
+
+Data = tuple[str, str]  # a data set and, of a user's own, its fingerprint; two may share a name
+UNTOLD: Data = ("", "")  # of a plan that version 0.1 left
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Running:
 class Status:
     """All that the files of a results folder tell."""
 
-    counts: dict[tuple[str, str], collections.Counter[str]]  # (kind, mixer) -> state -> trials
+    counts: dict[tuple[Data, str, str], collections.Counter[str]]  # (data set, kind, mixer) -> state -> trials
     running: list[Running]  # the stopped ones too
     failed: list[Record]
     broken: list[str]  # one line a file that cannot be read
@@ -77,6 +81,22 @@ class Status:
     def totals(self) -> collections.Counter[str]:
         return sum(self.counts.values(), collections.Counter())
 
+    @property
+    def datasets(self) -> dict[Data, str]:
+        """The data sets in words; none of a folder with one, which need not be named."""
+        found = sorted({data for data, _, _ in self.counts})
+        names = collections.Counter(name for name, _ in found)
+        words = {
+            (name, source): f"{name} ({source[:12] or 'not said'})" if names[name] > 1 else name or "not said"
+            for name, source in found
+        }
+        return words if len(found) > 1 else {}
+
+    def describe(self, trial: Trial) -> str:
+        """One line, with the data set where there are several."""
+        data = self.datasets.get(data_of(trial))
+        return trial.describe(self.more) + (f", {printable(data)}" if data else "")
+
 
 def write_plan(results: Path, trials: Iterable[Trial]) -> Path:
     """Leaves word of what a sweep is going to measure, for `read_status`; measured ones may be among the trials."""
@@ -85,8 +105,9 @@ def write_plan(results: Path, trials: Iterable[Trial]) -> Path:
     for trial in trials:
         if KINDS[trial.kind].timed and trial.device not in machines:
             machines[trial.device] = machine_key(environment(trial))
-        name = f"{trial.kind}-{trial.id(machines.get(trial.device))}"
-        entries.append({"record": name, "kind": trial.kind, "mixer": trial.mixer})
+        record = f"{trial.kind}-{trial.id(machines.get(trial.device))}"
+        about = {name: getattr(trial, name) for name in ("kind", "mixer", "dataset", "dataset_source")}
+        entries.append({"record": record} | about)
     return write_json(results / "checkpoints" / PLAN_FILE, {"written": now(), "trials": entries})
 
 
@@ -122,20 +143,30 @@ def read_status(results: Path, at: datetime.datetime | None = None) -> Status:
             continue  # its trial has just ended
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             broken.append(printable(f"{path.name} is not a readable heartbeat ({type(error).__name__}: {error})"))
-    to_do = [(kind, mixer) for name, kind, mixer in _read_plan(results) if name not in measured | beating]
+    known = {data_of(trial) for trial in (*(r.trial for r in records), *(r.trial for r in running))}
+    usual = next(iter(known)) if len(known) == 1 else UNTOLD
+    to_do = [cell for name, cell in _read_plan(results, usual) if name not in measured | beating]
 
-    counts: dict[tuple[str, str], collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    counts: dict[tuple[Data, str, str], collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for record in records:
         # a mixer that does not exist at a size is an answer, not a failure
-        counts[record.kind, record.trial.mixer]["done" if record.status in ("ok", "unsupported") else "failed"] += 1
+        state = "done" if record.status in ("ok", "unsupported") else "failed"
+        counts[data_of(record.trial), record.kind, record.trial.mixer][state] += 1
     for trial in running:
-        counts[trial.trial.kind, trial.trial.mixer]["stopped" if trial.stopped else "running"] += 1
+        counts[data_of(trial.trial), trial.trial.kind, trial.trial.mixer][
+            "stopped" if trial.stopped else "running"
+        ] += 1
     for cell in to_do:
         counts[cell]["to do"] += 1
     failed = [record for record in records if record.status not in ("ok", "unsupported")]
-    left_s = _seconds_left(records, running, [kind for kind, _ in to_do])
+    left_s = _seconds_left(records, running, [kind for _, kind, _ in to_do])
     more = varied([*(record.trial for record in records), *(one.trial for one in running)])
     return Status(dict(sorted(counts.items())), running, failed, broken, left_s, more, other_code_line(records))
+
+
+def data_of(trial: Trial) -> Data:
+    """The data set of a trial."""
+    return trial.dataset, trial.dataset_source or ""
 
 
 def _read_heartbeat(path: Path, at: datetime.datetime) -> Running:
@@ -157,12 +188,20 @@ def _read_heartbeat(path: Path, at: datetime.datetime) -> Running:
     return Running(trial, epoch, epochs, speed, silent_s, interval_s, content["started"], running_s)
 
 
-def _read_plan(results: Path) -> list[tuple[str, str, str]]:
-    """Record name, kind and mixer of every planned trial; nothing where there is no plan, or a broken one."""
+def _read_plan(results: Path, usual: Data) -> list[tuple[str, tuple[Data, str, str]]]:
+    """Record name and data set, kind and mixer of every planned trial; nothing where there is no plan, or a broken one.
+
+    Plans of version 0.1 name no data set; theirs is the usual one.
+    """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         entries = json.loads((results / "checkpoints" / PLAN_FILE).read_text(encoding="utf-8"))["trials"]
-        return [(str(entry["record"]), str(entry["kind"]), str(entry["mixer"])) for entry in entries]
+        return [(str(entry["record"]), _cell_of(entry, usual)) for entry in entries]
     return []
+
+
+def _cell_of(entry: dict[str, Any], usual: Data) -> tuple[Data, str, str]:
+    data = (str(entry["dataset"]), str(entry["dataset_source"] or "")) if "dataset" in entry else usual
+    return data, str(entry["kind"]), str(entry["mixer"])
 
 
 def _seconds_left(records: list[Record], running: list[Running], to_do: list[str]) -> float | None:
@@ -207,29 +246,29 @@ def lines_of(status: Status) -> list[str]:
     words = [f"{totals[state]} {state}" for state in STATES if totals[state]] or ["nothing measured yet"]
     if totals["running"] + totals["stopped"] + totals["to do"]:
         words.append("time left unknown" if status.left_s is None else f"about {duration(status.left_s)} left")
-    rows: list[tuple[str, ...]] = [("kind", "mixer", *STATES)]
-    rows += [
-        (kind, printable(mixer), *(str(counts[state] or "-") for state in STATES))
-        for (kind, mixer), counts in status.counts.items()
-    ]
+    named, texts = status.datasets, 3 if status.datasets else 2
+    rows: list[tuple[str, ...]] = [(*(["data set"] if named else []), "kind", "mixer", *STATES)]
+    for (data, kind, mixer), counts in status.counts.items():
+        names = [named[data], kind, mixer] if named else [kind, mixer]
+        rows.append((*map(printable, names), *(str(counts[state] or "-") for state in STATES)))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [", ".join(words)]
     if status.counts:
         lines += [
-            "  ".join(row[i].ljust(widths[i]) if i < 2 else row[i].rjust(widths[i]) for i in range(len(row)))
+            "  ".join(row[i].ljust(widths[i]) if i < texts else row[i].rjust(widths[i]) for i in range(len(row)))
             for row in rows
         ]
     if status.other_code:
         lines.append(printable(status.other_code))
     for trial in status.running:
-        what = f"{trial.trial.describe(status.more)}: {trial.progress}"
+        what = f"{status.describe(trial.trial)}: {trial.progress}"
         if trial.stopped:
             lines.append(f"stopped: {what}, silent for {duration(trial.silent_s)}; the same command goes on")
         else:
             speed = "" if trial.images_per_s is None else f", {trial.images_per_s:.0f} images/s"
             left = "" if trial.left_s is None else f", about {duration(trial.left_s)} left"
             lines.append(f"running: {what}{speed}{left}")
-    lines += [f"{r.status}: {r.trial.describe(status.more)}: {printable(r.reason or '')}" for r in status.failed]
+    lines += [f"{r.status}: {status.describe(r.trial)}: {printable(r.reason or '')}" for r in status.failed]
     return lines + [f"broken: {line}" for line in status.broken]
 
 

@@ -50,6 +50,7 @@ from benchmarks.atlas_record import FOLDER, SCHEMA_VERSION, AtlasRecord
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record, code_version, environment, now
 from benchmarks.contract.trial import Trial
+from benchmarks.contract.words import counted
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.one_trial import one_line, place_of
 from benchmarks.measure.plan import Plan, Request
@@ -86,7 +87,7 @@ def measure_atlas(request: Request, retry: Sequence[str] = ()) -> list[AtlasReco
     runner = Runner(folder, request.data_dir, (*retry, "ok"))  # "ok": where only the weights are gone
     found = {trial: _find(trial, folder, retry) for trial in trials}
     todo = [trial for trial, record in found.items() if record is None]
-    log.info("atlas: %d mixers, %d already there", len(trials), len(trials) - len(todo))
+    log.info("atlas: %s, %d already there", counted(len(trials), "mixer"), len(trials) - len(todo))
     trained = {trial: record for trial in todo if (record := _trained(trial, folder)) is not None}
     fresh = [trial for trial in todo if trial not in trained]
     if fresh:

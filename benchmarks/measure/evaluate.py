@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.contract.datasets import DATASETS, HOW_OWN
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import atomic_write, cores
+from benchmarks.contract.words import counted
 from benchmarks.measure.trained import TrainedNet
 from benchmarks.tasks.cache import mark_cache_folder
 from benchmarks.tasks.own import Source, cache_folder, open_source
@@ -189,7 +190,7 @@ def lines_of(net: TrainedNet, found: Evaluation) -> list[str]:
     trial = net.trial
     lines = [
         f"{trial.mixer}, seed {trial.seed}, {trial.epochs} epochs on {trial.dataset} (record {net.id})",
-        f"on {found.data}: {len(found.labels):,} images of {len(there)} of its {len(found.classes)} classes",
+        f"on {found.data}: {counted(len(found.labels), 'image')} of {len(there)} of its {len(found.classes)} classes",
     ]
     if missing:
         lines.append(f"no images of: {_named(missing)}")

@@ -59,12 +59,8 @@ class Grid:
         plan, asked = self.first, self.first.request
         left = [n for n in FACTS if n not in self.resolved() and getattr(asked, n, None) is None]
         own = [f"{n} = {getattr(plan.profile, n)}" for n in left if not FACTS[n].tuned and hasattr(plan.profile, n)]
-        rates = {mixer: plan.tuned_of(mixer) for mixer in plan.mixers}
-        chosen = [
-            f"{mixer}: {', '.join(f'{n} = {value}' for n, value in values.items() if n in left)}"
-            for mixer, values in rates.items()
-            if set(values) & set(left)
-        ]
+        tuned = [n for n in left if FACTS[n].tuned]
+        chosen = [f"{mixer}{line}" for mixer in plan.mixers for line in _chosen_lines(plan, mixer, tuned)]
         return [f"of the profile: {', '.join(own)}", *chosen]
 
     def accuracy(self, all_seeds: bool = True) -> list[Trial]:
@@ -94,6 +90,20 @@ class Grid:
         """As `Plan.by_worth`, over all settings."""
         pairs = [pair for plan in self.plans for pair in plan.worths()]
         return _once([[trial for _, trial in sorted(pairs, key=lambda pair: pair[0])]])
+
+
+def _chosen_lines(plan: Plan, mixer: str, names: list[str]) -> list[str]:
+    """What a mixer trains with of what is tuned, once for all sizes where they have it in common."""
+    if not names:
+        return []
+    lines = {}
+    for size in plan.sizes:
+        values = plan.tuned_of(mixer, size)
+        lines[size] = ", ".join(f"{name} = {values[name]}" for name in names)
+    if len(set(lines.values())) == 1:
+        return [f": {lines[plan.sizes[0]]}"]
+    unit = "px" if plan.extent == "image_size" else "tokens"
+    return [f" at {size} {unit}: {line}" for size, line in lines.items()]
 
 
 def _once(parts: Iterable[Iterable[Trial]]) -> list[Trial]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
 import hashlib
 import itertools
 import logging
@@ -12,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.contract import called, tuning
 from benchmarks.contract.chosen_nets import ChosenNets
-from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, facts_of, fixed_of, is_procedural, task_name
+from benchmarks.contract.datasets import DATASETS, TASK_SIZES, facts_of, fixed_of, task_name
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.fields import MATCH, NET, RECIPE
 from benchmarks.contract.profiles import CORE_MIXERS, USUAL_NET, Net, Profile, profile_of
@@ -27,16 +24,16 @@ from benchmarks.contract.trial import (
     FLAGGED,
     Trial,
     check_value,
-    flag,
     names_of,
     normal_size,
     parse_size,
 )
+from benchmarks.measure.checks import check_fields_of_task, check_recipe, check_that_it_builds
 from benchmarks.measure.match import matched
 from benchmarks.measure.plugins import check_plugin, is_plugin
 from benchmarks.tasks.own import find_own
-from mixers import MixerError, UnsupportedSize, create_mixer
-from mixers.blocks import is_per_block, mixer_of_each_block, mixers_in
+from mixers import MixerError
+from mixers.blocks import is_per_block, mixers_in
 from mixers.registry import is_outside, mixer_entry, parse_mixer, split_mixers
 
 log = logging.getLogger("benchmarks")
@@ -99,7 +96,8 @@ class Plan:
         elif self.dataset not in DATASETS:
             found = find_own(self.dataset, request.data_dir)
             self.dataset, self.dataset_source = found.name, found.source
-        _check_fields_of_task(request, self.dataset)
+        check_fields_of_task(request, self.dataset)
+        check_recipe(request, self.dataset)
         self.fixed = fixed_of(self.dataset)
         self.extent = TASK_SIZES[task_name(self.dataset)][0]  # the field that a sweep over sizes varies
         self.profile: Profile = profile_of(self.profile_name, self.dataset)
@@ -116,17 +114,29 @@ class Plan:
             _first(request.positions, self.fixed.get("positions"), USUAL_NET[1]),
         )
         self.sweep: list[Record] = self._read_sweep() if like is None else like.sweep
-        self.tuned = tuning.choices(self._tuning_records(self.sweep), self.profile, self.usual)
+        self._tuned_at: dict[int | str | None, dict[str, tuning.Choice]] = {}
         self.chosen_nets = ChosenNets(self.sweep)
 
     def _read_sweep(self) -> list[Record]:
         return tuning.tuning_records(self.request.results, self.dataset, self.profile_name)
 
-    def _tuning_records(self, sweep: list[Record]) -> list[Record]:
+    @property
+    def sizes(self) -> tuple[Any, ...]:
+        """The sizes asked for, pixels or tokens, else the profile's main one."""
+        return getattr(self.request, self.extent) or (getattr(self.profile, self.extent),)
+
+    def tuned_at(self, size: int | str) -> dict[str, tuning.Choice]:
+        """What a sweep in the results folder chose at a size, by the mixer as written."""
+        at = self._size_fields(size)[self.extent]
+        if at not in self._tuned_at:
+            self._tuned_at[at] = tuning.choices(self._tuning_records(self.sweep, size), self.profile, self.usual)
+        return self._tuned_at[at]
+
+    def _tuning_records(self, sweep: list[Record], size: int | str) -> list[Record]:
         """Those of a sweep over nets and recipes like the ones asked for; what was chosen for others says little."""
         alike = self._recipe() | {name: self._asked(name) for name in names_of(NET, MATCH)}
         alike["dataset_source"] = self.dataset_source
-        alike |= self._size_fields(self.sizes()[0])
+        alike |= self._size_fields(size)
         # at an equal budget every mixer has its own width
         width = alike.pop("dim")
         alike["dim" if alike["match"] == "width" else "match_dim"] = width
@@ -146,10 +156,6 @@ class Plan:
         asked = (getattr(self.request, name, None), self.fixed.get(name), getattr(self.profile, name, None))
         return _first(*asked, FIELDS[name])
 
-    def sizes(self) -> tuple[Any, ...]:
-        """The sizes asked for, pixels or tokens, else the profile's main one."""
-        return getattr(self.request, self.extent) or (getattr(self.profile, self.extent),)
-
     def _size_fields(self, size: Any, patch: int | None = None) -> dict[str, Any]:
         """The fields of a trial that say how large an input is; a patch size where another is wanted."""
         if self.extent == "length":
@@ -159,7 +165,7 @@ class Plan:
 
     def _grid(self) -> tuple[int, int]:
         """Of the main size."""
-        fields = self._size_fields(self.sizes()[0])
+        fields = self._size_fields(self.sizes[0])
         if "length" in fields:
             return 1, max(1, fields["length"])
         sides = parse_size(fields["image_size"])
@@ -198,14 +204,14 @@ class Plan:
         """
         profile, request = self.profile, self.request
         seeds = request.seed or (profile.seeds if all_seeds else profile.seeds[:1])
-        sizes = self.sizes()
+        sizes = self.sizes
         extra = profile.extra_sizes if all_seeds and getattr(request, self.extent) is None else ()
         for size in sizes:
             self._check_size(size)
         settings = [(size, seed) for seed in seeds for size in sizes] + [(size, seeds[0]) for size in extra]
         recipe = self._recipe()
         return [
-            self._trial("accuracy", mixer, size, seed=seed, **recipe, **self.tuned_of(mixer))
+            self._trial("accuracy", mixer, size, seed=seed, **recipe, **self.tuned_of(mixer, size))
             for size, seed in settings
             for mixer in self.mixers
         ]
@@ -216,9 +222,9 @@ class Plan:
         What comes next depends on what did best, so the caller asks again after measuring until nothing is new.
         """
         profile, request = self.profile, self.request
-        size = self.sizes()[0]
+        size = self.sizes[0]
         seeds = request.seed or profile.seeds[:1]
-        tried = tuning.cells_by_mixer(self._tuning_records(self._read_sweep()), self.usual)
+        tried = tuning.cells_by_mixer(self._tuning_records(self._read_sweep(), size), self.usual)
         wanted = {}
         for mixer in self.mixers:
             cells = tried.get(_portable_name(mixer), {})
@@ -241,21 +247,21 @@ class Plan:
 
     def _recipe(self) -> dict[str, Any]:
         """How every mixer is trained, but for what is tuned."""
-        if self.request.train_images is not None and not is_procedural(self.dataset):
-            raise UserError(
-                f"--train-images is for procedural data sets; {self.dataset} trains on its whole training split"
-            )
-        if self.request.augment is not None and (info := facts_of(self.dataset)) is not None:
-            info.check_augment(self.request.augment)
         return {name: self._asked(name) for name in names_of(RECIPE) if not FACTS[name].tuned}
 
-    def tuned_of(self, mixer: str) -> dict[str, Any]:
+    def tuned_of(self, mixer: str, size: int | str) -> dict[str, Any]:
         """What was asked for, else what a sweep in the results folder chose, else the profile's choice.
 
-        Options of a mixer change nothing where they have no sweep of their own.
+        Options of a mixer change nothing where they have no sweep of their own; nor does a size, which takes what was
+        chosen at the profile's.
         """
         name = mixer if is_per_block(mixer) else parse_mixer(mixer)[0]
-        here = self.tuned.get(_portable_name(mixer)) or self.tuned.get(name)
+        found = (
+            self.tuned_at(at).get(written)
+            for at in (size, getattr(self.profile, self.extent))
+            for written in (_portable_name(mixer), name)
+        )
+        here = next((choice for choice in found if choice is not None), None)
         return {
             "lr": _first(self.request.lr, here and here.lr, self.profile.lr_of.get(name), self.profile.lr),
             "weight_decay": _first(self.request.weight_decay, here and here.weight_decay, self.profile.weight_decay),
@@ -270,7 +276,7 @@ class Plan:
 
     def _sizes_and_extra(self) -> tuple[Any, ...]:
         asked = getattr(self.request, self.extent) is not None
-        return self.sizes() if asked else (*self.sizes(), *self.profile.extra_sizes)
+        return self.sizes if asked else (*self.sizes, *self.profile.extra_sizes)
 
     def cost(self) -> list[Trial]:
         """One trial for every net that `accuracy` trains."""
@@ -329,7 +335,7 @@ class Plan:
 
     def worths(self) -> list[tuple[tuple[int, ...], Trial]]:
         """The trials of `by_worth`, each after what it is sorted by."""
-        main = [self._size_fields(size)[self.extent] for size in self.sizes()]
+        main = [self._size_fields(size)[self.extent] for size in self.sizes]
         accuracy = self.accuracy()
         seeds = list(dict.fromkeys(trial.seed for trial in accuracy))
 
@@ -379,18 +385,6 @@ class Plan:
         return matched(trial) if trial.match != "width" else trial
 
 
-@functools.cache
-def check_that_it_builds(mixer: str, dim: int, depth: int, grid: tuple[int, int]) -> None:
-    """Tells a mistake in a mixer's options before anything runs; a size that does not exist is a result, not a mistake.
-
-    Raises:
-        MixerError: the mixer has no such option, or not this value of it; or its blocks are not as many as `depth`.
-    """
-    for spec in dict.fromkeys(mixer_of_each_block(mixer, depth)):
-        with FakeTensorMode(allow_non_fake_inputs=True), contextlib.suppress(UnsupportedSize):
-            create_mixer(spec, dim, grid)
-
-
 def source_of(mixer: str) -> str | None:
     """The hash of a plug-in's source; of several plug-ins in one net, of their hashes."""
     sources = [entry.source for entry in map(mixer_entry, mixers_in(mixer)) if entry.source]
@@ -420,28 +414,6 @@ def _device(asked: str | None) -> str:
         other = called.option("device", "cpu")
         raise UserError(f"--device is cuda, but PyTorch sees no GPU here; use {other}, or leave it out")
     return asked
-
-
-def _check_fields_of_task(request: Request, dataset: str) -> None:
-    """What says how large an input of another task is has no use here, and what is fixed for a task is not asked for.
-
-    Raises:
-        UserError: it was.
-    """
-    sizes = TASK_SIZES[task_name(dataset)]
-    for name, fixed in fixed_of(dataset).items():
-        if getattr(request, name, None) not in (None, fixed):
-            raise UserError(
-                f"{flag(name)} is {getattr(request, name)}; allowed for {dataset}, the same for all mixers: {fixed}"
-            )
-    if request.search == "nets" and "norm" in fixed_of(dataset):
-        raise UserError(f"--search is nets; norm and positions are fixed for {dataset}, so only rates can be searched")
-    for name in SIZES:
-        if name not in sizes and getattr(request, name) is not None:
-            takes = " and ".join(map(flag, sizes))
-            raise UserError(
-                f"{dataset}, a data set of {task_name(dataset)}, has no use for {flag(name)}; it takes {takes}"
-            )
 
 
 def _first(*values: Any) -> Any:

@@ -24,7 +24,7 @@ from benchmarks.report.convergence import (
 from benchmarks.report.page_tables import Table, frame_table
 from benchmarks.report.plots_convergence import convergence_plot
 from benchmarks.report.settled import PLACES, RULE, STATEMENTS, Answer, settled
-from benchmarks.report.statistics import Estimate, mean_interval
+from benchmarks.report.statistics import Estimate, mean_interval, percent_within
 from benchmarks.report.text import NOTHING, clean, csv_text, markdown, markdown_table, signed, span_of
 
 COSINE = (
@@ -116,7 +116,8 @@ def _between(found: Estimate | None) -> str:
     """ "41.2 [40.1, 42.3]"."""
     if found is None:
         return NOTHING
-    return f"{found.value:.1f}" + ("" if found.low is None else f" [{found.low:.1f}, {found.high:.1f}]")
+    ends = [percent_within(end) for end in (found.low, found.high) if end is not None]
+    return f"{found.value:.1f}" + (f" [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else "")
 
 
 def _accuracy_cells(group: Long) -> list[dict[str, str]]:

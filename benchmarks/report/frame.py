@@ -25,6 +25,8 @@ from benchmarks.ratios import round_key, sittings_of
 from benchmarks.report.families import mixer_family
 
 TRIAL_FIELDS = list(FIELDS)
+NET_TIMES = ("forward_ms", "forward_backward_ms")
+MIXER_TIMES = ("mixer_forward_ms", "mixer_forward_backward_ms", "copy_ms")
 SPEEDS = ("train_s", "train_images_per_s", "overhead_percent", "compile_s")  # of a training run, not its accuracy
 # columns, and what records of version 0.1 have in them
 LATER = ADDED | {"processor": None, "processors": None, "flops_unknown": None}
@@ -54,8 +56,7 @@ def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     """The same from records in memory; metrics are floats, all else objects, None where there is nothing."""
     columns: dict[str, list[Any]] = {name: [getattr(record.trial, name) for record in records] for name in TRIAL_FIELDS}
     columns["id"] = [record.id for record in records]
-    columns["status"] = [record.status for record in records]
-    columns["reason"] = [record.reason for record in records]
+    columns["status"], columns["reason"] = map(list, zip(*map(outcome, records), strict=True)) if records else ([], [])
     columns["label"] = mixer_labels(records)
     columns["family"] = [mixer_family(record.trial.mixer) for record in records]
     nets = ChosenNets(records)
@@ -77,12 +78,22 @@ def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     places = {name: place for place, name in enumerate(METRICS)}
     for row, record in zip(values, records, strict=True):
         for name, value in record.metrics.items():
+            if name in MIXER_TIMES and number(value) <= 0:
+                continue  # too short for the clock
             if name in places and not (name in SPEEDS and record.environment.get("neighbours")):
                 row[places[name]] = number(value)
     numbers = pd.DataFrame(values, columns=list(METRICS))
     frame = pd.concat([frame, numbers], axis=1)
     frame["history"] = pd.Series([record.history for record in records], dtype=object)
     return frame
+
+
+def outcome(record: Record) -> tuple[str, str | None]:
+    """Status and reason; a net that took no time is a clock that did not run, which withholds all that it timed."""
+    nothing = [name for name in NET_TIMES if number(record.metrics.get(name)) <= 0]
+    if record.status != "ok" or not nothing:
+        return record.status, record.reason
+    return "error", f"{nothing[0]} is {record.metrics[nothing[0]]}; allowed: times above 0"
 
 
 def budgets(trials: Sequence[Trial]) -> list[int | None]:

@@ -18,7 +18,7 @@ from benchmarks.report.leader import LIKELY, NO_MIXING, OPEN, leader, leader_tex
 from benchmarks.report.page_charts import patch_rows
 from benchmarks.report.paired import FEWEST_SEEDS, Sample
 from benchmarks.report.plots_latency import scaling_row, sweeps
-from benchmarks.report.statistics import Estimate, failed_words, pareto_front
+from benchmarks.report.statistics import Estimate, failed_words, pareto_front, percent_within
 from benchmarks.report.tables import (
     ATTENTION,
     SAME_NET,
@@ -77,7 +77,7 @@ def mean_with_interval(row: pd.Series, unit: str = " %") -> str:
     mean, low, high = (plain(row[f"test_top1_percent_{end}"]) for end in ("mean", "low", "high"))
     if mean is None:
         return NOTHING
-    return f"{mean:.1f}{unit}" + ("" if low is None else f" [{low:.1f}, {high:.1f}]")
+    return f"{mean:.1f}{unit}" + ("" if low is None else f" [{percent_within(low):.1f}, {percent_within(high):.1f}]")
 
 
 def beside(row: pd.Series) -> str:

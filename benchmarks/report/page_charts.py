@@ -10,13 +10,13 @@ import pandas as pd
 from benchmarks.contract.metrics import METRICS
 from benchmarks.ratios import few_sittings
 from benchmarks.report.commands import latency_command, train_command
-from benchmarks.report.frame import USUAL, as_compared, comparisons, plain, row_as_compared, size_order
+from benchmarks.report.frame import NET_TIMES, USUAL, as_compared, comparisons, plain, row_as_compared, size_order
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots_accuracy import rows_by, time_interval
 from benchmarks.report.plots_latency import copy_floor, missing_sizes, sweep_fields, sweeps
-from benchmarks.report.statistics import failed_words
+from benchmarks.report.statistics import failed_words, percent_within
 from benchmarks.report.style import mixer_style
-from benchmarks.report.tables import ACCURACY_SETTING, NET_TIMES, TIMES, TRAINED_ALIKE, best_learning_rates, same_rows
+from benchmarks.report.tables import ACCURACY_SETTING, TIMES, TRAINED_ALIKE, best_learning_rates, same_rows
 from benchmarks.report.text import NOTHING, clean, metric, ranged, significant, span_of
 
 SYMBOLS = {  # matplotlib's markers in plotly's words
@@ -99,7 +99,8 @@ def setting_title(suffix: str, row: Mapping[Any, Any] | pd.Series) -> str:
 
 def point(row: Mapping[Any, Any]) -> dict[str, Any]:
     values = {a["key"]: scaled(row[a["key"]], a["scale"]) for a in AXES}
-    mean, low, high = (row[f"test_top1_percent_{end}"] for end in ("mean", "low", "high"))
+    mean = row["test_top1_percent_mean"]
+    low, high = (_end(row, end) for end in ("low", "high"))
     between = "" if plain(low) is None else f", 95 % interval {low:.1f} to {high:.1f}"
     intervals = {TOP1: None if plain(low) is None else (low, high)}
     intervals |= {
@@ -247,6 +248,12 @@ def patch_rows(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return sorted(found, key=lambda one: -whole[one[0]])
 
 
+def _end(row: Any, end: str) -> float | None:
+    """An end of the interval of an accuracy."""
+    value = plain(row[f"test_top1_percent_{end}"])
+    return None if value is None else percent_within(value)
+
+
 def patch_sweeps(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]:
     """Accuracy by patch size, of settings that differ in nothing else: is it the patches or the mixing?"""
     found = []
@@ -259,8 +266,8 @@ def patch_sweeps(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, A
                 | {
                     "x": [int(row["patch_size"]) for row in known],
                     "y": [significant_value(row[TOP1]) for row in known],
-                    "low": [plain(row["test_top1_percent_low"]) for row in known],
-                    "high": [plain(row["test_top1_percent_high"]) for row in known],
+                    "low": [_end(row, "low") for row in known],
+                    "high": [_end(row, "high") for row in known],
                     "tokens": [int(row["tokens"]) for row in known],
                     "n": [int(row["n"]) for row in known],
                     "commands": [train_command(row, seeds_of(row)) for row in known],

@@ -17,7 +17,7 @@ from benchmarks.report.page_charts import seeds_of
 from benchmarks.report.style import family_colour
 from benchmarks.report.table_files import VIEWS, WORDS, WRONG, verdict_text
 from benchmarks.report.tables import TRAINED_ALIKE, best_learning_rates, same_rows, withheld
-from benchmarks.report.text import NOTHING, clean, count, listing, metric, percent, significant
+from benchmarks.report.text import NOTHING, clean, count, listing, metric, percent, short, significant
 from benchmarks.report.verdicts import Verdict, effect_text
 
 RECORD_COLUMNS = (
@@ -165,14 +165,14 @@ def view_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
         rows.append(
             [
                 *(text_cell(column, row) for column in texts),
-                *(Cell(NOTHING if row[f] is None else clean(row[f]), sort_key(str(row[f]))) for f in varying),
+                *(Cell(NOTHING if row[f] is None else clean(short(row[f])), sort_key(str(row[f]))) for f in varying),
                 *(Cell(text, sort_key(text)) for text in numbers),
             ]
         )
     header = ["mixer" if column == "label" else column for column in texts]
     header += [*(WORDS.get(f, f.replace("_", " ")) for f in varying), *number_cells]
     shared = [
-        f"{WORDS.get(f, f.replace('_', ' '))} {clean(table[f].iloc[0])}"
+        f"{WORDS.get(f, f.replace('_', ' '))} {clean(short(table[f].iloc[0]))}"
         for f in fields
         if f not in varying and plain(table[f].iloc[0]) is not None
     ]
@@ -192,7 +192,7 @@ def pooled_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
     for found in table.to_dict("records"):
         row = {str(column): plain(value) for column, value in found.items()}
         texts = [show(row).replace("\\", "") for show in cells.values()]
-        texts += [NOTHING if row[f] is None else clean(row[f]) for f in varying]
+        texts += [NOTHING if row[f] is None else clean(short(row[f])) for f in varying]
         rows.append(
             [Cell(text, sort_key(text)) if i >= len(text_cells) else Cell(text) for i, text in enumerate(texts)]
         )
@@ -227,7 +227,9 @@ def frame_table(key: str, caption: str, table: pd.DataFrame) -> Table:
     """A table as it comes: texts before numbers, and what all rows share in the caption."""
     shared = [name for name in table.columns if len(table) > 1 and name != "n" and table[name].map(str).nunique() == 1]
     words = [
-        f"{str(n).replace('_', ' ')} {clean(table[n].iloc[0])}" for n in shared if plain(table[n].iloc[0]) is not None
+        f"{str(n).replace('_', ' ')} {clean(short(table[n].iloc[0]))}"
+        for n in shared
+        if plain(table[n].iloc[0]) is not None
     ]
     numbers = [name for name in table.columns if name not in shared and is_number(table[name])]
     texts = [name for name in table.columns if name not in shared and name not in numbers]

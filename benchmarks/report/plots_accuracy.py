@@ -17,7 +17,7 @@ from benchmarks.report.figures import label_room, log_axis, make_figure, save_fi
 from benchmarks.report.frame import comparisons, plain, square_ones
 from benchmarks.report.labels import label_ends, label_points
 from benchmarks.report.notes import caption, holes
-from benchmarks.report.statistics import pareto_front
+from benchmarks.report.statistics import bars, pareto_front
 from benchmarks.report.style import NARROW, WIDE, mixer_style, short
 from benchmarks.report.tables import ACCURACY_SETTING, TRAINED_ALIKE, best_learning_rates, same_rows, withheld
 
@@ -89,8 +89,8 @@ def tradeoff(
             ink += [(v, y) for v in np.geomspace(*span, 12)]
         high = plain(row["test_top1_percent_high"])
         if high is not None:
-            axes.errorbar(x, y, high - y, color=style["color"], elinewidth=0.8, capthick=0.8, zorder=3)
-            ink += [(x, v) for v in np.linspace(2 * y - high, high, 12)]
+            axes.errorbar(x, y, bars(y, high - y), color=style["color"], elinewidth=0.8, capthick=0.8, zorder=3)
+            ink += [(x, v) for v in np.linspace(max(0.0, 2 * y - high), min(high, 100.0), 12)]
         axes.plot(x, y, **style, zorder=4)
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom - 0.06 * (top - bottom), top + 0.06 * (top - bottom))
@@ -252,9 +252,10 @@ def draw_by_size(rows: pd.DataFrame, column: str, frame: pd.DataFrame, folder: P
         aside = [float(size) * apart ** (i - (len(labels) - 1) / 2) for size in mine[column]]
         means = [float(v) for v in mine["test_top1_percent_mean"]]
         halves = [
-            0.0 if plain(h) is None else h - m for h, m in zip(mine["test_top1_percent_high"], means, strict=True)
+            (0.0, 0.0) if plain(h) is None else (min(h - m, m), min(h, 100.0) - m)
+            for h, m in zip(mine["test_top1_percent_high"], means, strict=True)
         ]
-        axes.errorbar(aside, means, halves, **style, elinewidth=0.7, capthick=0.7)
+        axes.errorbar(aside, means, np.transpose(halves), **style, elinewidth=0.7, capthick=0.7)
         ends.append((aside[-1], means[-1]))
     tokens = {int(r[column]): int(r["tokens"]) for _, r in usable.iterrows()}
     size_axis(axes, sizes, tokens, axis)

@@ -10,7 +10,17 @@ from typing import Any
 
 from benchmarks.contract.record import atomic_write, machine_name
 from benchmarks.report.statistics import mean_interval
-from benchmarks.report.text import NOTHING, count, listing, markdown, markdown_table, mean_text, percent, span_of
+from benchmarks.report.text import (
+    NOTHING,
+    accuracy_text,
+    count,
+    listing,
+    markdown,
+    markdown_table,
+    mean_text,
+    percent,
+    span_of,
+)
 
 Entry = Mapping[str, Any]
 LAYOUTS = ("scrambled", "right")
@@ -125,7 +135,7 @@ def difference(group: Sequence[Entry], layout: str, other: str) -> str:
 def accuracy_cell(group: Sequence[Entry], layout: str) -> str:
     """The mean over seeds, and how many runs failed and how; a failed run is no part of the mean."""
     mean = mean_interval(accuracies(group, layout).values())
-    words = [] if mean is None else [mean_text(mean.value, mean.half, mean.n)]
+    words = [] if mean is None else [accuracy_text(mean.value, mean.half, mean.n)]
     failed = [entry["status"] for entry in group if entry["settings"]["layout"] == layout and entry["status"] != "ok"]
     words += [f"{failed.count(status)} {status}" for status in dict.fromkeys(failed)]
     return markdown("; ".join(words)) or NOTHING

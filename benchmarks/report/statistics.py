@@ -55,6 +55,16 @@ class Crossing:
         return f"{where} {round_significant(self.tokens, 2):,.0f} tokens{several}"
 
 
+def percent_within(value: float) -> float:
+    """The end of an interval of a percentage: no accuracy is below 0 or above 100."""
+    return min(100.0, max(0.0, value))
+
+
+def bars(mean: float, half: float) -> tuple[list[float], list[float]]:
+    """How far an interval of a percentage reaches below and above its mean, as matplotlib takes it."""
+    return [min(half, mean)], [min(half, 100 - mean)]
+
+
 def too_many_failed(finished: int, failed: int) -> bool:
     """Whether a third or more of the runs failed: what is left may be the lucky ones, and no verdict rests on them."""
     return failed > 0 and 3 * failed >= finished + failed

@@ -18,6 +18,7 @@ from benchmarks.report.decomposition import decomposition_table
 from benchmarks.report.frame import CSV_NAMES, plain, without_usual
 from benchmarks.report.paired import OVER_BOTH, SIGNIFICANT, Sample, accuracy_intervals, paired_table
 from benchmarks.report.pooled import EFFECTS, effects_table
+from benchmarks.report.statistics import percent_within
 from benchmarks.report.tables import (
     ACCURACY_SETTING,
     COMPARED,
@@ -31,17 +32,18 @@ from benchmarks.report.tables import (
 )  # fmt: skip
 from benchmarks.report.text import (
     NOTHING,
+    accuracy_text,
     clean,
     count,
     csv_text,
     listing,
     markdown,
     markdown_table,
-    mean_text,
     metric,
     p_text,
     percent,
     ranged,
+    short,
     signed,
     significant,
     span_of,
@@ -138,7 +140,7 @@ def view_of(name: str, table: pd.DataFrame, source: str) -> View:
     header = [*text_cells, *(WORDS.get(f, f) for f in varying), *number_cells]
     cells: list[Cell] = [*text_cells.values(), *(setting_cell(f) for f in varying), *number_cells.values()]
     body = [[cell(row) for cell in cells] for row in rows]
-    shared = [f"{WORDS.get(f, f.replace('_', ' '))} {table[f].iloc[0]}" for f in fields if f not in varying]
+    shared = [f"{WORDS.get(f, f.replace('_', ' '))} {short(table[f].iloc[0])}" for f in fields if f not in varying]
     shared = [
         text
         for f, text in zip([f for f in fields if f not in varying], shared, strict=True)
@@ -214,7 +216,7 @@ def runs(name: str, frame: pd.DataFrame) -> list[str]:
 
 
 def setting_cell(field: str) -> Cell:
-    return lambda row: NOTHING if row[field] is None else markdown(row[field])
+    return lambda row: NOTHING if row[field] is None else markdown(short(row[field]))
 
 
 def status_cell(row: Row) -> str:
@@ -234,7 +236,11 @@ def latency_status_cell(row: Row) -> str:
 
 def resampled_cell(row: Row) -> str:
     low, high = row["test_top1_percent_resampled_low"], row["test_top1_percent_resampled_high"]
-    return NOTHING if low is None or row["interval_over"] != OVER_BOTH else f"{low:.1f} to {high:.1f}"
+    return (
+        NOTHING
+        if low is None or row["interval_over"] != OVER_BOTH
+        else f"{percent_within(low):.1f} to {percent_within(high):.1f}"
+    )
 
 
 def difference_cell(row: Row) -> str:
@@ -297,7 +303,7 @@ def joined(column: str, status: str, show: Callable[[Any], str] | None = None) -
 def accuracy(name: str) -> Cell:
     def cell(row: Row) -> str:
         mean, high = row[f"{name}_mean"], row[f"{name}_high"]
-        return mean_text(mean, None if high is None else high - mean, row["n"])
+        return accuracy_text(mean, None if high is None else high - mean, row["n"])
 
     return cell
 

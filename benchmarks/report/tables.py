@@ -17,6 +17,7 @@ from benchmarks.contract.trial import FACTS, names_of
 from benchmarks.ratios import few_sittings, ratio_of
 from benchmarks.report.frame import (
     GROUP,
+    NET_TIMES,
     TRIAL_FIELDS,
     comparisons,
     number,
@@ -68,7 +69,6 @@ TIMES = {  # column of the history -> its name in tables
     "mixer_forward_ms": "mixer_forward",
     "mixer_forward_backward_ms": "mixer_forward_backward",
 }
-NET_TIMES = ("forward_ms", "forward_backward_ms")
 
 
 def summary_table(frame: pd.DataFrame) -> pd.DataFrame:

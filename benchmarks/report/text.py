@@ -13,9 +13,10 @@ import pandas as pd
 from benchmarks.contract.errors import printable as clean
 from benchmarks.contract.metrics import METRICS
 from benchmarks.report.frame import plain
-from benchmarks.report.statistics import round_significant
+from benchmarks.report.statistics import percent_within, round_significant
 
 NOTHING = "–"
+FINGERPRINT = re.compile("[0-9a-f]{64}")
 CSV_DIGITS = 12  # significant ones: a logarithm's last bits differ from one kind of processor to the next
 
 
@@ -97,6 +98,13 @@ def mean_text(mean: Any, half: Any, n: Any) -> str:
     return f"{mean:.1f}{interval} ({int(n)})"
 
 
+def accuracy_text(mean: Any, half: Any, n: Any) -> str:
+    """As `mean_text`, of a percentage: "91.2, 82.0 to 100.0 (3)" where the interval is cut at 0 or 100."""
+    if plain(mean) is None or plain(half) is None or half <= mean <= 100 - half:
+        return mean_text(mean, half, n)
+    return f"{mean:.1f}, {percent_within(mean - half):.1f} to {percent_within(mean + half):.1f} ({int(n)})"
+
+
 def ranged(value: Any, low: Any, high: Any, digits: int = 3) -> str:
     """ "1.23 (1.20-1.31)": a ratio with its interval."""
     if plain(value) is None:
@@ -128,6 +136,12 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: i
 
     rule = ["-" * w if i < left else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
     return "\n".join([line(header), "| " + " | ".join(rule) + " |", *map(line, rows)]) + "\n"
+
+
+def short(value: Any) -> str:
+    """A value as people read it: of the fingerprint of data or of a plug-in the first 12 digits."""
+    text = str(value)
+    return text[:12] if FINGERPRINT.fullmatch(text) else text
 
 
 def listing(values: Sequence[Any]) -> str:

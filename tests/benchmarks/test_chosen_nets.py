@@ -146,6 +146,19 @@ def test_without_a_search_in_the_folder_the_published_choice_holds(tmp_path) -> 
     assert ChosenNets(load_records(tmp_path), published).of(trial.to_dict()) == [TOKEN]
 
 
+def test_a_net_searched_at_a_size_serves_that_size(tmp_path) -> None:
+    """Though a search at the profile's size serves the profile's other sizes too."""
+    several = PROFILES | {("quick", "constellations"): dataclasses.replace(PROFILE, extra_sizes=(32, 48))}
+    search(tmp_path, "dct", 40, 40, 50)
+    search(tmp_path, "dct", 40, 50, 40, image_size=32)
+    nets = ChosenNets(load_records(tmp_path), several)
+    at = {
+        size: nets.of(make_trial("accuracy", "dct", **SETTING | {"image_size": size}).to_dict())
+        for size in (16, 32, 48)
+    }
+    assert at == {16: [SINE], 32: [LEARNED], 48: [SINE]}
+
+
 def test_a_search_of_an_older_version_is_no_choice_of_a_newer_one(tmp_path) -> None:
     search(tmp_path, "gmlp", 50, 40, 40, mixer_version=2)
     nets, trial = ChosenNets(load_records(tmp_path)), make_trial("accuracy", "gmlp", **SETTING).to_dict()

@@ -205,7 +205,7 @@ def test_a_seed_that_one_folder_lacks_or_failed_is_a_difference(tmp_path):
     train(b, "dct", 40, 2)
     table = compare(a, b)
     assert of(table, "dct")["verdict"] == "identical" and "2 seeds, which both have" in of(table, "dct")["note"]
-    assert table.attrs["summary"] == "none of 1 mixer changed beyond noise; identical runs: dct"
+    assert table.attrs["summary"] == "dct did not change beyond noise; identical runs: dct"
     save(b, make_trial("accuracy", "dct", seed=2), status="diverged", reason="the loss is not finite")
     for one, other in ((a, b), (b, a)):
         table = compare(one, other)
@@ -219,7 +219,7 @@ def test_too_few_seeds_are_no_noise(tmp_path):
     train(tmp_path / "b", "dct", 60, 2)
     table = compare(tmp_path / "a", tmp_path / "b")
     assert of(table, "dct")["verdict"] == "too few to tell"
-    assert table.attrs["summary"].startswith("nothing can be told of 1 mixer; too few runs")
+    assert table.attrs["summary"].startswith("nothing can be told of dct; too few runs")
 
 
 def test_counts_are_ratios_without_noise(tmp_path):
@@ -290,7 +290,7 @@ def test_files_hold_every_row_and_the_terminal_the_first_ones(tmp_path, capsys):
     said = capsys.readouterr().out.splitlines()
     assert len(pd.read_csv(out / "comparison.csv")) == 34
     page = (out / "comparison.md").read_text()
-    assert page.count("\n| ") == 36 and "nothing can be told of 1 mixer" in page
+    assert page.count("\n| ") == 36 and "nothing can be told of dct" in page
     assert sum(line.startswith("dct ") for line in said) == 30 and any("and 4 more rows" in line for line in said)
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import cli
-from benchmarks.config import FILE, arguments_of, toml_value
+from benchmarks.config import FILE, arguments_of, toml_value, write_config
+from benchmarks.contract.errors import UserError
 from benchmarks.measure.run import Runner
 
 QUICK = ["--profile", "quick", "--device", "cpu"]
@@ -55,6 +56,28 @@ def test_the_words_are_those_of_the_flags(tmp_path):
     assert found.image_size == ("16x32", "16") and found.budget == 540.0
     assert (found.coordinates, found.complex, found.design) == (False, True, False)
     assert read(Path(write(tmp_path / "b.toml", 'mixer = "dct,attention"'))).mixer == "dct,attention"
+
+
+@pytest.mark.parametrize(
+    "twice", ["image-size = 16\nimage_size = 32", "weight_decay = 0.1\ndim = 8\nweight-decay = 0.1"]
+)
+def test_an_option_spelled_in_two_ways_is_refused_with_both(tmp_path, twice):
+    first, *_, last = (line.partition(" ")[0] for line in twice.splitlines())
+    with pytest.raises(UserError, match=f"has both '{first}' and '{last}', which are one option"):
+        read(Path(write(tmp_path / "my.toml", twice)))
+
+
+def test_the_file_of_a_run_says_how_to_run_it_again(tmp_path, monkeypatch):
+    (tmp_path / "my results").mkdir()
+    (tmp_path / "other").mkdir()
+    for here, words in (
+        (tmp_path, "CONFIG='my results/config.toml' RESULTS='my results'"),
+        (tmp_path / "my results", "CONFIG=config.toml RESULTS=."),
+        (tmp_path / "other", "CONFIG='my results/config.toml' RESULTS='my results'"),
+    ):
+        monkeypatch.chdir(here)
+        first = write_config(tmp_path / "my results", "cost", {"dim": 8}).read_text(encoding="utf-8").splitlines()[0]
+        assert first.endswith(f"again: make cost {words}")
 
 
 def test_what_is_typed_wins(tmp_path, planned):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from synthetic import save
 
 from benchmarks import cli
 from benchmarks.contract.datasets import info_of
@@ -177,3 +178,17 @@ def test_a_users_own_data_are_looked_at_once_for_all_settings(monkeypatch, tmp_p
     trials = Grid(request).accuracy(all_seeds=False)
     assert looked == ["folder:/mine"] and len(trials) == 8
     assert {(trial.dataset, trial.dataset_source) for trial in trials} == {("folder:mine", "f" * 64)}
+
+
+def test_every_image_size_trains_with_what_was_tuned_at_it_and_the_others_with_the_profiles(tmp_path):
+    """In any order; 16 px is the size of the profile, and 48 px has no sweep."""
+    rates = {16: 2e-3, 24: 5e-3, 32: 9e-3}
+    for size, lr in rates.items():
+        request = Request(**HOW, image_size=(size,), lr=(lr,), weight_decay=(0.1,), results=tmp_path)
+        for trial in Grid(request, ("lr", "weight_decay")).tuning():
+            save(tmp_path, trial, {"val_top1_percent": 40.0})
+    for sizes in ((32, 24, 48), (48, 24, 32)):
+        grid = Grid(Request(**HOW, image_size=sizes, results=tmp_path))
+        assert {trial.image_size: trial.lr for trial in grid.accuracy()} == {32: 9e-3, 24: 5e-3, 48: 2e-3}
+        assert "dct at 24 px: lr = 0.005, weight_decay = 0.1" in grid.notes()
+    assert "dct: lr = 0.005, weight_decay = 0.1" in Grid(Request(**HOW, image_size=(24,), results=tmp_path)).notes()

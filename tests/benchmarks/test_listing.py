@@ -63,3 +63,11 @@ def test_versions_are_in_one_line(capsys, monkeypatch, tmp_path):
     assert printed(capsys, "--version")[0].startswith("token-mixers 7.8.9, torch not installed, ")
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "another"\nversion = "1"\n')
     assert listing.own_version() == "7.8.9"
+
+
+def test_data_of_ones_own_are_not_looked_at_and_it_is_said_what_looks_at_them(capsys):
+    assert cli.main(["list", "--dataset", "folder:/my photos"]) == 2
+    said = capsys.readouterr().err
+    assert (
+        "folder:/my photos are your own; try them: " in said and "'folder:/my photos'" in said and said.count("\n") == 1
+    )

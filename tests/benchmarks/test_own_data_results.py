@@ -88,6 +88,17 @@ def test_two_data_sets_of_one_written_name_have_tables_of_their_own(measured, tm
     assert len(names) == 2 and all(name.startswith("folder-photos-") and name.endswith("-quick") for name in names)
 
 
+def test_people_read_the_beginning_of_a_fingerprint_and_programs_all_of_it(measured):
+    source = load_records(measured)[0].trial.dataset_source
+    assert source is not None and len(source) == 64
+    assert cli.main(["report", "--results", str(measured)]) == 0
+    written = [path for path in measured.rglob("*") if path.suffix in (".md", ".tex", ".html", ".svg", ".csv")]
+    holding = {path.suffix for path in written if source in path.read_text(encoding="utf-8")}
+    assert holding == {".csv"}
+    shared = (next((measured / "tables").iterdir()) / "summary.md").read_text(encoding="utf-8")
+    assert f"; dataset source {source[:12]};" in shared
+
+
 def test_the_classes_of_the_test_images_stay_with_the_results(measured, tmp_path):
     frame = results_frame(measured)
     answers = correct_answers(frame, measured)

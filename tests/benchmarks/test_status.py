@@ -143,6 +143,30 @@ def test_a_latency_process_counts_once_for_all_its_trials(tmp_path):
     assert read(tmp_path).left_s == pytest.approx(600)
 
 
+def test_two_data_sets_of_one_name_are_kept_apart(tmp_path, capsys):
+    own = {"dataset": "folder:photos"}
+    here, there = (trial(0, **own, dataset_source=digit * 64) for digit in "ab")
+    save(tmp_path, here)
+    save(tmp_path, there, "diverged")
+    status.write_plan(tmp_path, [dataclasses.replace(there, seed=1), here])
+    assert cli.main(["status", "--results", str(tmp_path)]) == 0
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert said[1][:4] == ["data", "set", "kind", "mixer"]
+    assert said[2] == ["folder:photos", f"({'a' * 12})", "accuracy", "dct", "1", "-", "-", "-", "-"]
+    assert said[3] == ["folder:photos", f"({'b' * 12})", "accuracy", "dct", "-", "1", "-", "-", "1"]
+    assert " ".join(said[4]).startswith(f"diverged: {there.describe()}, folder:photos ({'b' * 12}): ")
+
+
+def test_a_plan_that_names_no_data_set_is_of_the_one_that_is_there(tmp_path):
+    save(tmp_path, trial(0))
+    path = status.write_plan(tmp_path, [trial(1)])
+    content = json.loads(path.read_text())
+    content["trials"] = [{name: entry[name] for name in ("record", "kind", "mixer")} for entry in content["trials"]]
+    path.write_text(json.dumps(content))
+    found = read(tmp_path)
+    assert found.totals["to do"] == 1 and len(found.counts) == 1
+
+
 def test_without_a_plan_or_anything_there_is_still_an_answer(tmp_path, capsys):
     assert cli.main(["status", "--results", str(tmp_path)]) == 0
     assert capsys.readouterr().out == "nothing measured yet\n"

@@ -14,6 +14,7 @@ from benchmarks import cli
 from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.record import Record, content_of, environment, machine_key
 from benchmarks.contract.trial import Trial
+from benchmarks.contract.words import counted
 from benchmarks.measure.validate import validate
 from benchmarks.report.load import load_results
 from benchmarks.report.predictions import correct_answers
@@ -106,7 +107,7 @@ def test_every_problem_is_a_line(results, capsys, damage, says):
     assert cli.main(["validate", str(results)]) == 1
     *lines, last = capsys.readouterr().out.splitlines()
     assert any(says in line for line in lines), lines
-    assert last.endswith(f"{len(lines)} problems") and all(line.startswith("records/") for line in lines)
+    assert last.endswith(f" {counted(len(lines), 'problem')}") and all(line.startswith("records/") for line in lines)
 
 
 def test_predictions_among_more_than_256_classes_are_wider(results, monkeypatch):

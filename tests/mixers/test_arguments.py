@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mixers import Mixer, MixerError, MixerNet, Spectracles, create_mixer, list_mixers
 from mixers.registry import mixer_entry
@@ -61,6 +62,22 @@ def test_options_too(name: str, option: str) -> None:
     for wrong in ("2", 2.0, True, [2]):
         with pytest.raises(MixerError):
             create_mixer(name, 16, (4, 4), **{option: wrong})
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "performer(features={})",
+        "mlp_mixer(hidden={})",
+        "gmlp(expansion={})",
+        "conv_mixer(kernel={})",
+        "pool(kernel={})",
+    ],
+)
+@pytest.mark.parametrize("number", [65_537, 10**9 + 1, 10**12 + 1, 10**30 + 1])
+def test_a_size_beyond_any_use_is_refused_before_anything_is_made(option: str, number: int) -> None:
+    with FakeTensorMode(), pytest.raises(MixerError, match=rf" is {number}; allowed: .*whole numbers from 1 to \d+$"):
+        create_mixer(option.format(number), 16, (4, 4))
 
 
 @pytest.mark.parametrize("name", ["random", "random_orthogonal", "random_fnet", "random_separable", "performer"])

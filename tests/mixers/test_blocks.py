@@ -128,3 +128,11 @@ def test_timm_takes_the_same_words() -> None:
     assert mixers  # registers with timm
     net = timm.create_model("mixernet_tiny", mixer="6xfft_real+2xattention")
     assert [type(m).__name__ for m in net.mixers] == ["FFTReal"] * 6 + ["Attention"] * 2
+
+
+@pytest.mark.parametrize("count", [10**11, 10**17])
+def test_more_blocks_than_memory_holds_are_counted_and_not_made(count: int) -> None:
+    with pytest.raises(MixerError, match=f"names the mixers of {count + 1} blocks, the depth is 4"):
+        mixer_of_each_block(f"{count}xdct+attention", 4)
+    with pytest.raises(MixerError):
+        mixer_of_each_block("9" * 5000 + "xdct+attention", 4)

@@ -11,6 +11,7 @@ import pandas as pd
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record, load_records
+from benchmarks.contract.words import counted
 from benchmarks.report.compare.cells import Match, cells_of, matches
 from benchmarks.report.compare.rows import (
     IDENTICAL,
@@ -102,7 +103,7 @@ def _records(letter: str, folder: Path) -> list[Record]:
 
 def _folders(sides: Sequence[Side], records: Sequence[Sequence[Record]]) -> list[str]:
     pairs = zip("AB", sides, records, strict=True)
-    return [f"{letter}: {side.folder}, {len(own)} records" for letter, side, own in pairs]
+    return [f"{letter}: {side.folder}, {counted(len(own), 'record')}" for letter, side, own in pairs]
 
 
 def _differences(sides: Sequence[Side], records: Sequence[Sequence[Record]], found: Sequence[Match]) -> list[str]:
@@ -173,13 +174,15 @@ def summary(table: pd.DataFrame) -> str:
     names = sorted(set(changed["mixer"]))
     if names:
         words = [f"{name} ({_changes(changed[changed['mixer'] == name])})" for name in names]
-        text = f"{len(names)} of {_mixers(mixers)} changed beyond noise: {_first(words)}"
+        of = f"{len(names)} of {_mixers(mixers)} " if len(mixers) > 1 else ""
+        text = f"{of}changed beyond noise: {_first(words)}"
     elif verdicts.isin(SAME_IN_BOTH).all() and not table["note"].str.endswith(OF_BOTH).any():
         return f"{NOTHING_DIFFERS}: {_mixers(mixers)}, the same in both"
     elif verdicts.isin((*SAME_IN_BOTH, WITHIN)).any() or verdicts.str.startswith("likely").any():
-        text = f"none of {_mixers(mixers)} changed beyond noise"
+        none = f"{mixers[0]} did not change" if len(mixers) == 1 else f"none of {_mixers(mixers)} changed"
+        text = f"{none} beyond noise"
     else:
-        text = f"nothing can be told of {_mixers(mixers)}"
+        text = f"nothing can be told of {mixers[0] if len(mixers) == 1 else _mixers(mixers)}"
     return "; ".join([text, *_untold(table, verdicts)])
 
 
@@ -202,4 +205,4 @@ def _changes(rows: pd.DataFrame) -> str:
 
 
 def _mixers(names: Sequence[str]) -> str:
-    return f"{len(names)} mixer{'s' if len(names) > 1 else ''}"
+    return counted(len(names), "mixer")

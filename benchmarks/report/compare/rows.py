@@ -19,7 +19,7 @@ from benchmarks.report.frame import plain, sittings
 from benchmarks.report.paired import FEWEST_SEEDS, SIGNIFICANT, TOO_FEW, WITHHELD, Runs, Sample
 from benchmarks.report.predictions import correct_answers
 from benchmarks.report.tables import ACCURACY_SETTING, TIMES, ratios
-from benchmarks.report.text import span_of
+from benchmarks.report.text import short, span_of
 
 Row = dict[Any, Any]
 IDENTICAL, SAME, WITHIN = "identical", "the same", "within noise"
@@ -290,5 +290,4 @@ def words_of(differs: Mapping[str, tuple[Any, Any]]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text[:8] if len(text) == 64 else text  # the hash of a plug-in's source
+    return f"{value:g}" if isinstance(value, float) else short(value)

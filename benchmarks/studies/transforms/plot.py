@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from benchmarks.report.figures import make_figure, plot_style, save_figure
 from benchmarks.report.labels import label_points
-from benchmarks.report.statistics import mean_interval
+from benchmarks.report.statistics import bars, mean_interval
 from benchmarks.report.style import WIDE
 from benchmarks.studies.transforms.analysis import Choice
 from benchmarks.studies.transforms.predictors import PREDICTORS
@@ -84,8 +84,8 @@ def _point(axes: Axes, member: Member, run: Runs, predictor: str) -> list[tuple[
     mean = mean_interval(run.accuracies)
     assert mean is not None
     x, y, half = _x(member, predictor), mean.value, mean.half or 0.0
-    ink = [(x, v) for v in np.linspace(y - half, y + half, 12)]
-    axes.errorbar(x, y, half or None, color=colour, elinewidth=0.8, capthick=0.8, zorder=3)
+    ink = [(x, v) for v in np.linspace(max(0.0, y - half), min(y + half, 100.0), 12)]
+    axes.errorbar(x, y, bars(y, half) if half else None, color=colour, elinewidth=0.8, capthick=0.8, zorder=3)
     is_open = member.role != "development"
     axes.plot(
         x, y, marker=marker, color=colour, markerfacecolor="white" if is_open else colour,
