@@ -11,11 +11,12 @@ import pandas as pd
 
 from benchmarks.contract.metrics import METRICS
 from benchmarks.report.commands import train_command
-from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared, without_usual
+from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared
 from benchmarks.report.page_answers import mean_with_interval
 from benchmarks.report.page_charts import seeds_of
+from benchmarks.report.sizes import extent_of, size_words, worded
 from benchmarks.report.style import family_colour
-from benchmarks.report.table_files import VIEWS, WORDS, WRONG, verdict_text
+from benchmarks.report.table_files import WRONG, heading, verdict_text, view_in_words
 from benchmarks.report.tables import TRAINED_ALIKE, best_learning_rates, same_rows, withheld
 from benchmarks.report.text import NOTHING, clean, count, listing, metric, percent, significant
 from benchmarks.report.verdicts import Verdict, effect_text
@@ -103,7 +104,9 @@ def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table
             )
             families.append(clean(row["family"]))
             keys.append(suffix)
-    header = ["rank", "mixer", "family", "top-1 (%) [95 % interval], seeds", *numbers, "learning rate", "again"]
+    extent = extent_of(summary)
+    header = ["rank", "mixer", "family", "top-1 (%) [95 % interval], seeds"]
+    header += [*(worded(name, extent) for name in numbers), "learning rate", "again"]
     words = (
         "Mixers by accuracy: mean over seeds with its 95 % Student-t interval. Times and memory are of the whole net. "
         "Swept: a learning rate that a sweep in this very setting chose; the others are the profile's."
@@ -115,7 +118,7 @@ def differences_table(key: str, summary: pd.DataFrame, paired: pd.DataFrame) -> 
     """Every mixer against the references, in the settings of the ranking."""
     if paired.empty:
         return None
-    title, _, _, number_cells, note = VIEWS["differences"]
+    title, _, _, number_cells, note = view_in_words("differences", paired)
     rows, families, keys, against = [], [], [], []
     for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
         first = row_as_compared(part.iloc[0])
@@ -150,8 +153,7 @@ def view_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
     """One of the tables that are files too, with the same numbers, words and note."""
     if table.empty:
         return None
-    title, fields, text_cells, number_cells, note = VIEWS[name]
-    fields = [f for f in fields if f in without_usual(table)]
+    title, fields, text_cells, number_cells, note = view_in_words(name, table)
     texts = [
         column
         for column in ("kind", "label", "family", "status")
@@ -170,9 +172,9 @@ def view_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
             ]
         )
     header = ["mixer" if column == "label" else column for column in texts]
-    header += [*(WORDS.get(f, f.replace("_", " ")) for f in varying), *number_cells]
+    header += [*(heading(f, table, f.replace("_", " ")) for f in varying), *number_cells]
     shared = [
-        f"{WORDS.get(f, f.replace('_', ' '))} {clean(table[f].iloc[0])}"
+        f"{heading(f, table, f.replace('_', ' '))} {clean(table[f].iloc[0])}"
         for f in fields
         if f not in varying and plain(table[f].iloc[0]) is not None
     ]
@@ -185,7 +187,7 @@ def pooled_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
     """The same of a table whose rows are no single mixer's."""
     if table.empty:
         return None
-    title, fields, text_cells, number_cells, note = VIEWS[name]
+    title, fields, text_cells, number_cells, note = view_in_words(name, table)
     cells = {**text_cells, **number_cells}
     varying = [field for field in fields if table[field].map(str).nunique() > 1]
     rows = []
@@ -196,7 +198,7 @@ def pooled_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
         rows.append(
             [Cell(text, sort_key(text)) if i >= len(text_cells) else Cell(text) for i, text in enumerate(texts)]
         )
-    header = [*cells, *(WORDS.get(f, f.replace("_", " ")) for f in varying)]
+    header = [*cells, *(heading(f, table, f.replace("_", " ")) for f in varying)]
     return Table(key, f"{title}. {note}", header, rows, len(text_cells))
 
 
@@ -294,7 +296,7 @@ def records_table(key: str, frame: pd.DataFrame) -> Table:
     rows = []
     ordered = frame.sort_values(["kind", "label", "id"], kind="stable").head(MOST_ROWS)
     for row in ordered.drop(columns=["history", *METRICS]).to_dict("records"):
-        setting = f"{row['image_size']} px, patch {row['patch_size']}, dim {row['dim']}, depth {row['depth']}"
+        setting = f"{size_words(row)}, dim {row['dim']}, depth {row['depth']}"
         texts = {
             **row,
             "mixer": row["label"],

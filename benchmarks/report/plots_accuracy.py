@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from benchmarks.report.figures import label_room, log_axis, make_figure, save_fi
 from benchmarks.report.frame import comparisons, plain, square_ones
 from benchmarks.report.labels import label_ends, label_points
 from benchmarks.report.notes import caption, holes
+from benchmarks.report.sizes import IMAGES, Extent, extent_of, worded
 from benchmarks.report.statistics import pareto_front
 from benchmarks.report.style import NARROW, WIDE, mixer_style, short
 from benchmarks.report.tables import ACCURACY_SETTING, TRAINED_ALIKE, best_learning_rates, same_rows, withheld
@@ -26,7 +28,9 @@ COSTS = {  # plot -> column of the summary, label of the axis
     "accuracy-vs-latency": ("net_forward_ms_per_image", "net, forward (ms per image)"),
     "accuracy-vs-params": ("params", METRICS["params"].label),
 }
-SIZES = {"image_size": ("at {} px", "image size (px)"), "patch_size": ("at patch {} px", "patch size (px)")}
+PATCHES = dataclasses.replace(
+    IMAGES, field="patch_size", axis="patch size (px)", word="patch-size", at="at patch {} px"
+)
 TOP1 = METRICS["test_top1_percent"].label
 MANY = 11  # from so many mixers on, one column of a paper is too narrow
 
@@ -98,7 +102,7 @@ def tradeoff(
     if trusted:
         ink += draw_front(axes, [trusted[i] for i in pareto_front(trusted)])
     axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.set_xlabel(label, labelpad=2)
+    axes.set_xlabel(worded(label, extent_of(rows)), labelpad=2)
     axes.set_ylabel(TOP1)
     colours = [mixer_style(text)["color"] for text in ready["label"]]
     label_points(axes, points, [short(text) for text in ready["label"]], colours, np.array(ink).reshape(-1, 2))
@@ -190,15 +194,17 @@ def learning_curves(rows: pd.DataFrame, frame: pd.DataFrame, folder: Path, name:
 
 
 def by_size(summary: pd.DataFrame, frame: pd.DataFrame, folder: Path) -> list[Path]:
-    """Accuracy against image size and against patch size: is it the patches or the mixing?"""
+    """Accuracy against image size and against patch size: is it the patches or the mixing? Of sequences by length."""
     paths: list[Path] = []
-    for column, name, alike in (
-        ("image_size", "accuracy-by-image-size", rows_by(square_ones(summary), "image_size", "patch_size")),
-        ("patch_size", "accuracy-by-patch-size", rows_by(summary, "patch_size")),
+    extent = extent_of(summary)
+    for of, found in (
+        (extent, rows_by(square_ones(summary), extent.field, "patch_size")),
+        (PATCHES, rows_by(summary, "patch_size")),
     ):
-        for suffix, rows in alike:
+        name = f"accuracy-by-{of.word}"
+        for suffix, rows in found:
             if not suffix or rows[rows["status"] == "ok"]["label"].nunique() > 1:
-                paths += draw_by_size(rows, column, frame, folder, f"{name}-{suffix}" if suffix else name)
+                paths += draw_by_size(rows, of, frame, folder, f"{name}-{suffix}" if suffix else name)
     return paths
 
 
@@ -220,17 +226,17 @@ def rows_by(summary: pd.DataFrame, column: str, *others: str) -> list[tuple[str,
     return found
 
 
-def draw_by_size(rows: pd.DataFrame, column: str, frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
+def draw_by_size(rows: pd.DataFrame, of: Extent, frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
     """A line for every mixer that was measured at two sizes or more; one size alone says nothing of sizes."""
+    column = of.field
     usable = rows[rows["status"] == "ok"]
     several = usable.groupby("label")[column].transform("nunique") > 1
     rows = rows[rows["label"].isin(usable[several]["label"])] if several.any() else rows
     usable = rows[rows["status"] == "ok"]
     sizes = sorted(set(usable[column]))
     labels = sorted(set(usable["label"]))
-    where, axis = SIZES[column]
     missing: dict[str, Any] = {
-        f"{r['label']} {where.format(r[column])}": str(r["status"]) for _, r in rows.iterrows() if r["status"] != "ok"
+        f"{r['label']} {of.at.format(r[column])}": str(r["status"]) for _, r in rows.iterrows() if r["status"] != "ok"
     }
     patches = ", ".join(
         f"{p} at {s} px" for s, p in sorted({(r["image_size"], r["patch_size"]) for _, r in usable.iterrows()})
@@ -257,7 +263,7 @@ def draw_by_size(rows: pd.DataFrame, column: str, frame: pd.DataFrame, folder: P
         axes.errorbar(aside, means, halves, **style, elinewidth=0.7, capthick=0.7)
         ends.append((aside[-1], means[-1]))
     tokens = {int(r[column]): int(r["tokens"]) for _, r in usable.iterrows()}
-    size_axis(axes, sizes, tokens, axis)
+    size_axis(axes, sizes, tokens, of)
     axes.set_ylim(axes.get_ylim())
     axes.set_ylabel(TOP1)
     label_ends(axes, ends, texts, [mixer_style(label)["color"] for label in labels])

@@ -9,6 +9,7 @@ from benchmarks.report.frame import plain
 from benchmarks.report.leader import what_settles
 from benchmarks.report.page import Group
 from benchmarks.report.page_answers import answers, beside, main_rows, mean_with_interval
+from benchmarks.report.sizes import extent_of, size_words, worded
 from benchmarks.report.tables import withheld
 from benchmarks.report.text import NOTHING, significant, span_of
 
@@ -26,7 +27,7 @@ def ranking(group: Group) -> list[str]:
     rows = rows.assign(_withheld=[withheld(row) for row in rows.to_dict("records")])
     by = ["_withheld", "test_top1_percent_mean", "label"]
     rows = rows.sort_values(by, ascending=[True, False, True], kind="stable")
-    cells = [("mixer", "test top-1, 95 % interval", "seeds", "MFLOPs", "ms per image")]
+    cells = [("mixer", "test top-1, 95 % interval", "seeds", "MFLOPs", worded("ms per image", extent_of(rows)))]
     for _, row in rows.head(MOST_ROWS).iterrows():
         flops, ms = plain(row["flops"]), plain(row["net_forward_ms_per_image"])
         cells.append(
@@ -43,7 +44,7 @@ def ranking(group: Group) -> list[str]:
     if len(rows) > MOST_ROWS:
         lines.append(f"and {len(rows) - MOST_ROWS} more, in the page")
     first = rows.iloc[0]
-    setting = f"{first['dataset']}, {first['image_size']} px, patch {first['patch_size']} px"
+    setting = f"{first['dataset']}, {size_words(first, ' px')}"
     best = answers(group.sample, dict(group.tables), group.frame, group.verdicts)[0]
     answer = best.lines[0].replace(what_settles(called.MAKE), what_settles(called.way()))
     return [f"{setting}; {span_of([int(n) for n in rows['n']], 'seed')}:", *lines, f"{best.question} {answer}"]
