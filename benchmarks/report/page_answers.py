@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.ratios import FEWEST_SITTINGS, Ratio, few_sittings, ratio_of
+from benchmarks.report.baselines import at_baseline, at_baseline_words, highest_words
 from benchmarks.report.claim_parts import Part
 from benchmarks.report.frame import plain
 from benchmarks.report.leader import LIKELY, NO_MIXING, OPEN, leader, leader_text
@@ -242,6 +243,10 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> 
     held_back = [f"{clean(row['label'])}{beside(row)}" for row in lost]
     if not ready:
         return [f"Withheld: a third or more of the runs failed of {listing(held_back)}."]
+    stuck = at_baseline_words(ready)
+    if stuck and all(map(at_baseline, ready)):
+        return [f"None: no net has left its baseline ({highest_words(ready[0])}): {stuck}."]
+    ready = [row for row in ready if not at_baseline(row)]
     most = max(row["n"] for row in ready)
     ready = [row for row in ready if row["n"] >= min(most, FEWEST_SEEDS)]  # one lucky run is no winner among many
     found = leader(sample, ready)
@@ -272,6 +277,8 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> 
     if behind:
         why = not_faster([row for row in ready if row["label"] in behind], best, timed)
         lead += f"; {listing(behind)} less accurate, {why}"
+    if stuck:
+        lead += f"; not above their baseline ({highest_words(best)}): {stuck}"
     if held_back:
         lead += f"; left out since too many runs failed: {listing(held_back)}"
     if len(front) == 1:

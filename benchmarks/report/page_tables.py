@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.contract.metrics import METRICS
+from benchmarks.report.baselines import NOTE, at_baseline, baselines_of
 from benchmarks.report.commands import train_command
 from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared
 from benchmarks.report.page_answers import mean_with_interval
@@ -36,6 +37,7 @@ RECORD_COLUMNS = (
 )
 
 
+BASELINE = "no net"  # in place of a family
 MOST_ROWS = 1_000  # of a table on the page; more make a browser slow, and files have them all
 
 
@@ -83,19 +85,24 @@ def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table
     }
     chosen = tuning[tuning["choice"].notna()] if len(tuning) else tuning
     in_tuning = [name for name in TRAINED_ALIKE if name not in ("net", "budget")]
-    rows, families, keys = [], [], []
+    rows: list[list[Cell]] = []
+    families, keys, judged = [], [], "standing" in summary
     for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
         kept = best_learning_rates(part)
         kept = kept.assign(_top1=[-(plain(mean) or -1.0) for mean in kept["test_top1_percent_mean"]])
-        kept = kept.assign(_withheld=[withheld(row) for row in kept.to_dict("records")])
-        kept = kept.sort_values(["_withheld", "_top1", "label"], kind="stable")
+        kept = kept.assign(
+            _withheld=[withheld(row) for row in kept.to_dict("records")],
+            _stuck=[at_baseline(row) for row in kept.to_dict("records")],
+        )
+        kept = kept.sort_values(["_withheld", "_stuck", "_top1", "label"], kind="stable")
         for rank, row in enumerate(kept.to_dict("records"), 1):
             swept = len(chosen) and same_rows(chosen, row, ["label", *in_tuning, "lr", "weight_decay"]).any()
             rows.append(
                 [
-                    Cell(NOTHING if row["_withheld"] else str(rank), rank),
+                    Cell(NOTHING if row["_withheld"] or row["_stuck"] else str(rank), rank),
                     Cell(clean(row["label"]), colour=family_colour(row["family"])),
                     Cell(clean(row["family"])),
+                    *([Cell(plain(row["standing"]) or "")] if judged else []),
                     Cell(outcome(row), order_of(row["test_top1_percent_mean"])),
                     *(Cell(show(plain(row[name])), order_of(row[name])) for name, show in numbers.values()),
                     Cell(f"{row['lr']:g}" + (", swept" if swept else ""), order_of(row["lr"])),
@@ -104,14 +111,26 @@ def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table
             )
             families.append(clean(row["family"]))
             keys.append(suffix)
+        for label, value in reversed(baselines_of(kept).items()):
+            rows.append(baseline_row(label, value, len(rows[0])))
+            families.append(BASELINE)
+            keys.append(suffix)
     extent = extent_of(summary)
-    header = ["rank", "mixer", "family", "top-1 (%) [95 % interval], seeds"]
+    header = ["rank", "mixer", "family", *(["against its baselines"] if judged else [])]
+    header += ["top-1 (%) [95 % interval], seeds"]
     header += [*(worded(name, extent) for name in numbers), "learning rate", "again"]
     words = (
         "Mixers by accuracy: mean over seeds with its 95 % Student-t interval. Times and memory are of the whole net. "
         "Swept: a learning rate that a sweep in this very setting chose; the others are the profile's."
     )
-    return Table(key, words, header, rows, 3, families, keys)
+    words += f" Below the mixers: predictors that are no net. {NOTE}" if judged else ""
+    return Table(key, words, header, rows, 4 if judged else 3, families, keys)
+
+
+def baseline_row(label: str, percent: float, columns: int) -> list[Cell]:
+    """A line of the ranking for a predictor that is no net."""
+    cells = [Cell(NOTHING), Cell(label), Cell(BASELINE), Cell(""), Cell(f"{percent:.1f}", order_of(percent))]
+    return [*cells, *(Cell(NOTHING) for _ in range(columns - len(cells)))]
 
 
 def differences_table(key: str, summary: pd.DataFrame, paired: pd.DataFrame) -> Table | None:

@@ -13,7 +13,8 @@ import pandas as pd
 from benchmarks.contract.record import atomic_write
 from benchmarks.contract.trial import FACTS
 from benchmarks.contract.tuning import CLEARLY_BETTER
-from benchmarks.report import processors
+from benchmarks.report import baselines, processors
+from benchmarks.report.baselines import with_standing
 from benchmarks.report.decomposition import decomposition_table
 from benchmarks.report.frame import CSV_NAMES, plain, without_usual
 from benchmarks.report.paired import OVER_BOTH, SIGNIFICANT, Sample, accuracy_intervals, paired_table
@@ -84,7 +85,7 @@ def table_files(frame: pd.DataFrame, folder: Path, sample: Sample) -> tuple[dict
     """
     latency = latency_table(frame)
     tables = {
-        "summary": with_intervals(summary_table(frame), accuracy_intervals(sample)),
+        "summary": with_standing(with_intervals(summary_table(frame), accuracy_intervals(sample))),
         "differences": paired_table(sample),
         "effects": effects_table(sample),
         "decomposition": decomposition_table(sample),
@@ -131,6 +132,10 @@ def view_in_words(name: str, table: pd.DataFrame) -> ViewFacts:
     extent, known = extent_of(table), without_usual(table)
     title, fields, texts, numbers, note = VIEWS[name]
     numbers = {worded(header, extent): cell for header, cell in numbers.items()}
+    if "standing" in table:
+        texts = texts | {"against its baselines": lambda row: row["standing"] or ""}
+        numbers |= {f"{baselines.COLUMNS[c]} (%)": shown(c, percent) for c in baselines.known_columns(table)}
+        note = f"{note} {baselines.NOTE}"
     return worded(title, extent), [f for f in fields if f in known], texts, numbers, worded(note, extent)
 
 

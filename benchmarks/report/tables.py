@@ -15,6 +15,7 @@ import pandas as pd
 from benchmarks.contract.fields import DATA, MIXER, NET, RECIPE
 from benchmarks.contract.trial import FACTS, names_of
 from benchmarks.ratios import few_sittings, ratio_of
+from benchmarks.report.baselines import known_columns
 from benchmarks.report.frame import (
     GROUP,
     TRIAL_FIELDS,
@@ -78,6 +79,7 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
     costs = preferred(frame[frame["kind"] == "cost"])
     latencies = preferred(of_one_processor(frame[frame["kind"] == "latency"]))
     attention = attention_by_setting(latencies.to_dict("records"))
+    baselines = known_columns(trained)
     rows = []
     for _, found in trained.groupby(["label", *ACCURACY_SETTING], dropna=False, sort=False):
         runs = found.sort_values(["seed", "id"], kind="stable")
@@ -97,6 +99,7 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
         }
         for name in ("test_top1_percent", "test_top5_percent", "val_top1_percent", "test_loss"):
             row |= estimate_columns(name, mean_interval(ok[name].dropna()))
+        row |= {name: middle(ok[name]) for name in baselines}
         row["train_images_per_s"] = middle(ok["train_images_per_s"])
         row["match_ratio"] = middle(ok["match_ratio"])
         row |= cost_columns(lookup(costs, first, [*SAME_NET, "residual"]), ok) | latency_columns(

@@ -49,7 +49,9 @@ def know(monkeypatch) -> None:
         if name not in DATASETS:
             info = sequences(name, classes, 300, EXAMPLES, per_token=per_token, least_length=min(length, 4))
             monkeypatch.setitem(DATASETS, name, info)
-            monkeypatch.setattr("benchmarks.contract.record.check_record", lambda content: None)  # its schema has no such
+            monkeypatch.setattr(
+                "benchmarks.contract.record.check_record", lambda content: None
+            )  # its schema has no such
 
 
 def make_trial(kind: str, mixer: str, dataset: str = "recall", **changes) -> Trial:
