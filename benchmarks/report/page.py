@@ -20,9 +20,12 @@ from markupsafe import Markup
 from benchmarks.atlas_record import FOLDER, load_atlas
 from benchmarks.contract.record import atomic_write
 from benchmarks.report import atlas
+from benchmarks.report.abilities import NAME, Abilities, cannot, view_of
 from benchmarks.report.page_answers import PASSES, answers, headlines
 from benchmarks.report.page_charts import latency_sweeps, patch_sweeps, settings
 from benchmarks.report.page_tables import (
+    Cell,
+    Table,
     claims_table,
     differences_table,
     frame_table,
@@ -34,7 +37,7 @@ from benchmarks.report.page_tables import (
 )
 from benchmarks.report.paired import Sample
 from benchmarks.report.table_files import caption
-from benchmarks.report.text import clean, listing
+from benchmarks.report.text import clean, listing, unmarked
 from benchmarks.report.verdicts import Verdict
 from benchmarks.studies.transforms import report as transforms
 from benchmarks.studies.transforms.record import find_study, runs_of
@@ -56,7 +59,7 @@ class Group:
     long: Mapping[str, Any] | None = None  # of `convergence_files.page_sections`: how the order held, what is settled
 
 
-def write_page(results: Path, groups: Sequence[Group]) -> Path:
+def write_page(results: Path, groups: Sequence[Group], abilities: Sequence[Abilities] = ()) -> Path:
     """Writes `results`/index.html."""
     environment = Environment(
         loader=FileSystemLoader(FILES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -64,6 +67,7 @@ def write_page(results: Path, groups: Sequence[Group]) -> Path:
     shown = [group_content(f"g{i}", group) for i, group in enumerate(groups)]
     page = environment.get_template("page.html").render(
         groups=shown,
+        abilities=[abilities_content(results, f"abilities{i}", found) for i, found in enumerate(abilities)],
         atlas=atlas_content(results),
         transforms=transforms_content(results),
         data=script_json({content["id"]: content["charts"] for content in shown}),
@@ -124,6 +128,20 @@ def attention_text(shown: Sequence[Mapping[str, Any]]) -> str:
         if p["label"] == "attention":
             return str(p["numbers"][0])
     return ""
+
+
+def abilities_content(results: Path, key: str, found: Abilities) -> dict[str, Any]:
+    """The mixers by the tasks: heat map and table."""
+    picture = results / "plots" / found.folder / f"{NAME}.png"
+    view = view_of(found)
+    rows = [[Cell(unmarked(text)) for text in row] for row in view.body]
+    return {
+        "id": key,
+        "title": found.title,
+        "picture": "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode(),
+        "cannot": cannot(found),
+        "table": Table(f"{key}-table", f"{view.note}", view.header, rows, len(view.header)),
+    }
 
 
 def atlas_content(results: Path) -> list[dict[str, Any]]:

@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.contract.metrics import METRICS
+from benchmarks.report import plots_baselines
+from benchmarks.report.baselines import at_baseline
 from benchmarks.report.figures import label_room, log_axis, make_figure, save_figure, show_count, show_number, size_axis
 from benchmarks.report.frame import comparisons, plain, square_ones
 from benchmarks.report.labels import label_ends, label_points
@@ -75,9 +77,13 @@ def tradeoff(
     if any(across):
         told += " Pale bars across: the time over attention's of the same round, 95 % interval."
     told += " Mixers of one cost stand side by side." if points != exact else ""
+    told += plots_baselines.told(ready)
     notes = [caption(frame, ready) + told, *holes(missing)]
     wide = len(ready) >= MANY
-    figure, (axes,) = make_figure(WIDE if wide else NARROW, 3.2 if wide else 2.5, notes)
+    beside = plots_baselines.labels_of(ready)
+    width = WIDE if wide or beside else NARROW
+    right = [label_room(beside) if beside else 0.08]
+    figure, (axes,) = make_figure(width, 3.2 if wide else 2.5, notes, right=right)
     costs = [x for x, _ in points]
     ends = [x for span in across if span is not None for x in span]
     space = 0.05 if ends else 0.14  # bars leave room for labels beside them
@@ -86,6 +92,7 @@ def tradeoff(
     ink = []
     for (x, y), (_, row), span in zip(points, ready.iterrows(), across, strict=True):
         style = mixer_style(row["label"]) | {"linestyle": "none"}
+        pale = plots_baselines.paleness(row)
         if span is not None:
             axes.plot(
                 span, (y, y), color=style["color"], alpha=0.35, linewidth=1.0, linestyle="-", marker="none", zorder=2
@@ -93,12 +100,15 @@ def tradeoff(
             ink += [(v, y) for v in np.geomspace(*span, 12)]
         high = plain(row["test_top1_percent_high"])
         if high is not None:
-            axes.errorbar(x, y, high - y, color=style["color"], elinewidth=0.8, capthick=0.8, zorder=3)
+            axes.errorbar(x, y, high - y, color=style["color"], elinewidth=0.8, capthick=0.8, zorder=3, **pale)
             ink += [(x, v) for v in np.linspace(2 * y - high, high, 12)]
-        axes.plot(x, y, **style, zorder=4)
+        axes.plot(x, y, **style, **pale, zorder=4)
+    ends, labels, shades = plots_baselines.draw_levels(axes, ready)
+    ink += [(x, y) for _, y in ends for x in np.geomspace(*axes.get_xlim(), 60)]
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom - 0.06 * (top - bottom), top + 0.06 * (top - bottom))
-    trusted = [xy for xy, row in zip(exact, ready.to_dict("records"), strict=True) if not withheld(row)]
+    counted = [not withheld(row) and not at_baseline(row) for row in ready.to_dict("records")]
+    trusted = [xy for xy, counts in zip(exact, counted, strict=True) if counts]
     if trusted:
         ink += draw_front(axes, [trusted[i] for i in pareto_front(trusted)])
     axes.yaxis.set_major_locator(MaxNLocator(6))
@@ -106,6 +116,7 @@ def tradeoff(
     axes.set_ylabel(TOP1)
     colours = [mixer_style(text)["color"] for text in ready["label"]]
     label_points(axes, points, [short(text) for text in ready["label"]], colours, np.array(ink).reshape(-1, 2))
+    label_ends(axes, ends, labels, shades)
     return save_figure(figure, folder, name)
 
 
@@ -168,11 +179,13 @@ def learning_curves(rows: pd.DataFrame, frame: pd.DataFrame, folder: Path, name:
     texts = [short(label) for label in curves]
     missing = {r["label"]: str(r["status"]) for _, r in rows.iterrows() if r["status"] != "ok"}
     ready = rows[rows["status"] == "ok"]
-    told = _of_seeds(ready, " Lines: mean over seeds; bands: lowest to highest seed.")
+    told = _of_seeds(ready, " Lines: mean over seeds; bands: lowest to highest seed.") + plots_baselines.told(ready)
     notes = [caption(frame, ready) + told, *holes(missing)]
     wide = len(curves) >= MANY
     width = WIDE if wide else NARROW
-    figure, (axes,) = make_figure(width, max(2.4, 0.115 * len(curves)), notes, right=[label_room(texts)])
+    room = label_room([*texts, *plots_baselines.labels_of(ready)])
+    pale = {row["label"]: plots_baselines.paleness(row) for row in ready.to_dict("records")}
+    figure, (axes,) = make_figure(width, max(2.4, 0.115 * len(curves)), notes, right=[room])
     ends = []
     for label, curve in curves.items():
         style = mixer_style(label)
@@ -181,15 +194,17 @@ def learning_curves(rows: pd.DataFrame, frame: pd.DataFrame, folder: Path, name:
             axes.fill_between(
                 curve.index, curve.min(axis=1), curve.max(axis=1), color=style["color"], alpha=0.15, linewidth=0
             )
-        axes.plot(mean.index, mean, **style, markevery=max(1, len(mean) // 6))
+        axes.plot(mean.index, mean, **style, **pale[label], markevery=max(1, len(mean) // 6))
         ends.append((float(mean.index[-1]), float(mean.iloc[-1])))
     axes.margins(x=0.03)
     axes.set_xlim(axes.get_xlim())
+    trivial = plots_baselines.draw_levels(axes, ready)
     axes.set_ylim(axes.get_ylim())
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlabel("epoch", labelpad=2)
     axes.set_ylabel(METRICS["val_top1_percent"].label)
-    label_ends(axes, ends, texts, [mixer_style(label)["color"] for label in curves])
+    colours = [mixer_style(label)["color"] for label in curves]
+    label_ends(axes, [*ends, *trivial[0]], [*texts, *trivial[1]], [*colours, *trivial[2]])
     return save_figure(figure, folder, name)
 
 
@@ -245,10 +260,12 @@ def draw_by_size(rows: pd.DataFrame, of: Extent, frame: pd.DataFrame, folder: Pa
     rates = sorted(set(usable["lr"]))
     told += f" Learning rate {rates[0]:g} for all." if len(rates) == 1 else ""
     told += _of_seeds(usable, " Bars: 95 % t-interval over seeds.") + " Points of one size stand side by side."
+    told += plots_baselines.told_by_size(usable)
     notes = [caption(frame, usable) + told, *holes(missing)]
     texts = [short(label) for label in labels]
     width = WIDE if len(labels) >= MANY else NARROW
-    figure, (axes,) = make_figure(width, max(2.4, 0.115 * len(labels)), notes, right=[label_room(texts)], ticks=0.12)
+    room = label_room([*texts, *(plots_baselines.COLUMNS[name] for name in plots_baselines.known_columns(usable))])
+    figure, (axes,) = make_figure(width, max(2.4, 0.115 * len(labels)), notes, right=[room], ticks=0.12)
     ends = []
     apart = min(1.012, 1.1 ** (1 / len(labels)))  # all points of one size within a tenth of it
     for i, label in enumerate(labels):
@@ -260,11 +277,15 @@ def draw_by_size(rows: pd.DataFrame, of: Extent, frame: pd.DataFrame, folder: Pa
         halves = [
             0.0 if plain(h) is None else h - m for h, m in zip(mine["test_top1_percent_high"], means, strict=True)
         ]
-        axes.errorbar(aside, means, halves, **style, elinewidth=0.7, capthick=0.7)
+        axes.errorbar(
+            aside, means, halves, **style, **plots_baselines.paleness_of_all(mine), elinewidth=0.7, capthick=0.7
+        )
         ends.append((aside[-1], means[-1]))
     tokens = {int(r[column]): int(r["tokens"]) for _, r in usable.iterrows()}
     size_axis(axes, sizes, tokens, of)
+    trivial = plots_baselines.draw_by_size(axes, usable, column)
     axes.set_ylim(axes.get_ylim())
     axes.set_ylabel(TOP1)
-    label_ends(axes, ends, texts, [mixer_style(label)["color"] for label in labels])
+    colours = [mixer_style(label)["color"] for label in labels]
+    label_ends(axes, [*ends, *trivial[0]], [*texts, *trivial[1]], [*colours, *trivial[2]])
     return save_figure(figure, folder, name)

@@ -324,10 +324,12 @@ def scaling_table(latency: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def sweep_rows(timed: pd.DataFrame) -> pd.DataFrame:
-    """The latency rows of the sweep over sizes: all sequences, or square images of one patch size; none of one size."""
+    """The latency rows of the sweep over sizes: sequences of what was timed at several lengths, or square images of one
+    patch size.
+    """
     square = square_ones(timed)
     if extent_of(timed) is SEQUENCES:
-        return square if square["length"].nunique() > 1 else square.iloc[:0]
+        return square[square.groupby("label")["length"].transform("nunique") > 1]
     return square[square["patch_size"] == sweep_patch(square)]
 
 
