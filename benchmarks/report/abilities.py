@@ -192,7 +192,7 @@ def heat_map(found: Abilities, folder: Path) -> list[Path]:
     )
     width = max(3.5, 1.5 + 0.85 * len(found.tasks))
     with plot_style():
-        figure, (axes,) = make_figure(width, 0.22 * (len(found.labels) + 1), [told], right=[0.08], ticks=0.16)
+        figure, (axes,) = make_figure(width, 0.22 * (len(found.labels) + 1), [told], right=[0.08])
         box = axes.get_position()
         axes.set_position((1.15 / width, box.y0, 1 - 1.23 / width, box.height))
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.35, aspect="auto", extent=_extent(found))

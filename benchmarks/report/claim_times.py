@@ -147,7 +147,7 @@ def one_a_token(rows: pd.DataFrame) -> pd.Series:
 def paired_sizes(
     frame: pd.DataFrame, mixer: str, rival: str, failed: bool = False
 ) -> dict[int, tuple[pd.Series, pd.Series]]:
-    """By token count, the latency records of two mixers in one setting and one batch: every pixel a token, or sequences.
+    """By token count, the latency records of two mixers in one setting and one batch: pixels as tokens, or sequences.
 
     Args:
         failed: also sizes at which one of them ran out of memory.

@@ -36,6 +36,7 @@ from benchmarks.report.page_tables import (
     view_table,
 )
 from benchmarks.report.paired import Sample
+from benchmarks.report.sizes import SEQUENCES, extent_of, worded
 from benchmarks.report.table_files import caption
 from benchmarks.report.text import clean, listing, unmarked
 from benchmarks.report.verdicts import Verdict
@@ -44,6 +45,7 @@ from benchmarks.studies.transforms.record import find_study, runs_of
 
 FILES = Path(__file__).parent / "page_files"
 SCRIPTS = ("vendor/plotly-basic.min.js", "vendor/dataTables.min.js", "page.js")
+OF_SEQUENCES = "page_sequences.js"
 MOST_ATLAS_BYTES = 2_500_000  # larger pictures stay beside the page
 
 
@@ -64,6 +66,7 @@ def write_page(results: Path, groups: Sequence[Group], abilities: Sequence[Abili
     environment = Environment(
         loader=FileSystemLoader(FILES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["worded"] = lambda text, extent: Markup(worded(str(text), extent))
     shown = [group_content(f"g{i}", group) for i, group in enumerate(groups)]
     page = environment.get_template("page.html").render(
         groups=shown,
@@ -72,13 +75,19 @@ def write_page(results: Path, groups: Sequence[Group], abilities: Sequence[Abili
         transforms=transforms_content(results),
         data=script_json({content["id"]: content["charts"] for content in shown}),
         style=Markup((FILES / "page.css").read_text(encoding="utf-8")),
-        scripts=[Markup((FILES / name).read_text(encoding="utf-8")) for name in SCRIPTS],
+        scripts=[Markup((FILES / name).read_text(encoding="utf-8")) for name in scripts_for(shown)],
         passes=PASSES,
     )
     path = results / "index.html"
     with atomic_write(path) as file:
         file.write(page.encode())
     return path
+
+
+def scripts_for(shown: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The scripts in their order; that of sequences only where there are some, and before what draws."""
+    own = [OF_SEQUENCES] if any("sequences" in content["charts"] for content in shown) else []
+    return [*SCRIPTS[:-1], *own, SCRIPTS[-1]]
 
 
 def script_json(value: Any) -> Markup:
@@ -92,14 +101,19 @@ def group_content(key: str, group: Group) -> dict[str, Any]:
     frame, tables = group.frame, dict(group.tables)
     first = frame.iloc[0]
     title = f"{first['dataset']}, {first['profile']} profile, {first['machine']}"
-    charts = {
+    charts: dict[str, Any] = {
         "settings": settings(frame, tables["summary"]),
         "sweeps": latency_sweeps(frame, tables["latency"]),
         "patches": patch_sweeps(frame, tables["summary"]),
     }
+    extent = extent_of(frame)
+    if extent is SEQUENCES:
+        charts["sequences"] = {"axis": extent.axis, "noun": extent.noun}
     return {
         "id": key,
         "name": group.name,
+        "extent": extent,
+        "sequences": extent is SEQUENCES,
         "title": clean(title),
         "caption": caption("summary", frame),
         "headlines": headlines(group.sample, tables),

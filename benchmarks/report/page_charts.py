@@ -9,6 +9,7 @@ import pandas as pd
 
 from benchmarks.contract.metrics import METRICS
 from benchmarks.ratios import few_sittings
+from benchmarks.report.baselines import baselines_of
 from benchmarks.report.commands import latency_command, train_command
 from benchmarks.report.frame import USUAL, as_compared, comparisons, plain, row_as_compared, size_order
 from benchmarks.report.notes import caption, holes
@@ -85,6 +86,7 @@ def settings(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]
                 "title": setting_title(suffix, rows.iloc[0]),
                 "caption": " ".join([caption(frame, ready if len(ready) else best), *holes(missing)]),
                 "points": points,
+                **({"baselines": list(baselines.items())} if (baselines := baselines_of(ready)) else {}),
                 "curves": curves(frame, ready),
                 "axes": [
                     a | {"label": worded(a["label"], extent)}

@@ -44,7 +44,8 @@ SEQUENCES = Extent(NOUNS["sequences"], "length", "sequence length (tokens)", "le
 
 def extent_of(table: pd.DataFrame) -> Extent:
     """Of records or of rows made of them, all of one task."""
-    return SEQUENCES if "length" in table and table["length"].notna().any() else IMAGES
+    of_lengths = "length" in table and table["length"].notna().any()
+    return SEQUENCES if of_lengths or SEQUENCES.column in table else IMAGES
 
 
 def row_extent(row: Mapping[Any, Any] | pd.Series) -> Extent:
@@ -63,7 +64,8 @@ def worded(text: str, extent: Extent) -> str:
     """A text of this suite's own with what it says of images said of the examples in question."""
     if extent.noun == IMAGES.noun:
         return text
-    text = text.replace("with single pixels as tokens", "timed by length").replace("image size", "sequence length")
+    text = text.replace("with single pixels as tokens", "at every length that was timed")
+    text = text.replace("image size", "sequence length").replace("Image size", "Sequence length")
     return re.sub(r"([Ii])mage(?=s?\b)", lambda found: _like(extent.noun, found[1]), text)
 
 
