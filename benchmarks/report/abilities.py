@@ -91,8 +91,10 @@ def _abilities(key: tuple[str, str], parts: Sequence[pd.DataFrame], keys: Sequen
     alone = sum(other == profile for other, _ in keys) == 1
     table = with_own_interval(pd.concat(parts, ignore_index=True))
     names = [*COLUMNS, *(name for name in table if str(name).startswith("baseline_")), "standing"]
-    table = table[names].assign(_order=[_order(table, label) for label in table["label"]])
-    table = table.sort_values(["_order", "label", "dataset"], kind="stable").drop(columns="_order")
+    labels = sorted(set(table["label"]), key=lambda label: (_order(table, label), label))
+    places = {label: place for place, label in enumerate(labels)}
+    table = table[names].assign(_place=table["label"].map(places))
+    table = table.sort_values(["_place", "dataset"], kind="stable").drop(columns="_place")
     folder = f"{FOLDER}-{profile}" + ("" if alone else f"-{slug(machine)}")
     return Abilities(folder, f"{profile} profile, {clean(machine)}", table.reset_index(drop=True))
 

@@ -383,8 +383,8 @@ def patches_or_mixing(sample: Sample, rows: pd.DataFrame, tables: Mapping[str, p
             "conv1x1, no mixing layer: " + ", ".join(f"{none[p][top1]:.1f} % at patch {p}" for p in sorted(none)),
         ]
     more = "Other patch sizes are not among these records; PATCH_SIZE=1, 2 and 8 would tell how this changes."
-    found = mixing_or_not(sample, rows)
-    return [*found, more] if len(found) > 1 else found
+    told = mixing_or_not(sample, rows)
+    return [*told, more] if len(told) > 1 else told
 
 
 def mixing_or_not(sample: Sample, rows: pd.DataFrame) -> list[str]:

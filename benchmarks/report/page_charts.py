@@ -219,7 +219,7 @@ def sweep_title(row: Mapping[Any, Any] | pd.Series) -> str:
 
 def sweep_place(extent: Extent, size: int, tokens: int) -> str:
     """ "at 32 px, 1,024 tokens", or "at 512 tokens"."""
-    return f"{extent.at.format(size)}, {tokens:,} tokens" if extent.each_token else f"at {size:,} tokens"
+    return f"{extent.at.format(size)}, {tokens:,} tokens" if extent.each_token else extent.at.format(size)
 
 
 def sweep_lines(ready: pd.DataFrame, column: str) -> list[dict[str, Any]]:

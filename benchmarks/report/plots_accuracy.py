@@ -103,8 +103,8 @@ def tradeoff(
             axes.errorbar(x, y, high - y, color=style["color"], elinewidth=0.8, capthick=0.8, zorder=3, **pale)
             ink += [(x, v) for v in np.linspace(2 * y - high, high, 12)]
         axes.plot(x, y, **style, **pale, zorder=4)
-    ends, labels, shades = plots_baselines.draw_levels(axes, ready)
-    ink += [(x, y) for _, y in ends for x in np.geomspace(*axes.get_xlim(), 60)]
+    trivial = plots_baselines.draw_levels(axes, ready)
+    ink += [(x, y) for _, y in trivial[0] for x in np.geomspace(*axes.get_xlim(), 60)]
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom - 0.06 * (top - bottom), top + 0.06 * (top - bottom))
     counted = [not withheld(row) and not at_baseline(row) for row in ready.to_dict("records")]
@@ -116,7 +116,7 @@ def tradeoff(
     axes.set_ylabel(TOP1)
     colours = [mixer_style(text)["color"] for text in ready["label"]]
     label_points(axes, points, [short(text) for text in ready["label"]], colours, np.array(ink).reshape(-1, 2))
-    label_ends(axes, ends, labels, shades)
+    label_ends(axes, *trivial)
     return save_figure(figure, folder, name)
 
 

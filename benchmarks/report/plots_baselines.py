@@ -55,12 +55,12 @@ def labels_of(rows: pd.DataFrame) -> list[str]:
     return [label for label, _ in levels(rows)]
 
 
-def paleness(row: Mapping[Any, Any] | pd.Series) -> dict[str, float]:
+def paleness(row: Mapping[Any, Any] | pd.Series) -> dict[str, Any]:
     """Keywords of a mixer that has not left its baseline."""
     return {"alpha": PALE} if at_baseline(row) else {}
 
 
-def paleness_of_all(rows: pd.DataFrame) -> dict[str, float]:
+def paleness_of_all(rows: pd.DataFrame) -> dict[str, Any]:
     """The same of a line: of a mixer that has not left its baseline anywhere."""
     return {"alpha": PALE} if all(map(at_baseline, rows.to_dict("records"))) else {}
 

@@ -17,6 +17,7 @@ from benchmarks.report.figures import label_room, log_axis, make_figure, save_fi
 from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared
 from benchmarks.report.labels import label_ends
 from benchmarks.report.notes import caption, holes
+from benchmarks.report.plots_ratio import ratio_plot
 from benchmarks.report.sizes import SEQUENCES, extent_of, worded
 from benchmarks.report.statistics import span
 from benchmarks.report.style import FLOOR_COLOUR, NARROW, WIDE, mixer_style, short
@@ -53,6 +54,8 @@ def latency_plots(latency: pd.DataFrame, scaling: pd.DataFrame, frame: pd.DataFr
                 name=name.format(extent.word) + ending,
             )
         paths += memory_plot(rows, timed, folder, f"memory-vs-{extent.word}" + ending)
+        if extent is SEQUENCES:
+            paths += ratio_plot(rows, timed, missing_sizes(rows), folder, f"ratio-vs-{extent.word}" + ending)
     return paths
 
 

@@ -34,8 +34,10 @@ def ranking(group: Group) -> list[str]:
     )
     by = ["_withheld", "_stuck", "test_top1_percent_mean", "label"]
     rows = rows.sort_values(by, ascending=[True, True, False, True], kind="stable")
-    cells = [("mixer", "test top-1, 95 % interval", "seeds", "MFLOPs", worded("ms per image", extent_of(rows)))]
-    cells = [(*cells[0], "against its baselines")] if "standing" in rows else cells
+    cells: list[tuple[str, ...]] = [
+        ("mixer", "test top-1, 95 % interval", "seeds", "MFLOPs", worded("ms per image", extent_of(rows)))
+    ]
+    cells[0] += ("against its baselines",) if "standing" in rows else ()
     for _, row in rows.head(MOST_ROWS).iterrows():
         flops, ms = plain(row["flops"]), plain(row["net_forward_ms_per_image"])
         cells.append(

@@ -39,7 +39,9 @@ class Extent:
 
 
 IMAGES = Extent(NOUNS["images"], "image_size", "image size (px)", "image-size", "at {} px", "image_sizes_px")
-SEQUENCES = Extent(NOUNS["sequences"], "length", "sequence length (tokens)", "length", "at {} tokens", "lengths", False)
+SEQUENCES = Extent(
+    NOUNS["sequences"], "length", "sequence length (tokens)", "length", "at {:,} tokens", "lengths", False
+)
 
 
 def extent_of(table: pd.DataFrame) -> Extent:
