@@ -47,7 +47,8 @@ def ratio_plot(rows: pd.DataFrame, timed: pd.DataFrame, missing: dict[str, str],
 
 def points_of(rows: pd.DataFrame, column: str) -> Points:
     """Ratio and interval of each mixer at each size."""
-    size, found = extent_of(rows).field, {}
+    found: Points = {}
+    size = extent_of(rows).field
     for row in rows[rows["status"] == "ok"].sort_values(["label", size], kind="stable").to_dict("records"):
         value, low, high = (plain(row[f"{column}_over_attention{end}"]) for end in ("", "_low", "_high"))
         if value is not None:

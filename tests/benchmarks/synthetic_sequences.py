@@ -65,7 +65,9 @@ def make_trial(kind: str, mixer: str, dataset: str = "recall", **changes) -> Tri
     return Trial(**(values | changes))
 
 
-def save_accuracy(folder: Path, mixer: str, top1: float, seed: int, dataset: str, predict: bool = True, **changes):
+def save_accuracy(
+    folder: Path, mixer: str, top1: float, seed: int, dataset: str = "recall", predict: bool = True, **changes
+):
     """A trained net that gives that many percent of the answers, as near as their number allows."""
     classes, _, per_token, trivial, _ = TASKS[dataset]
     trial = make_trial("accuracy", mixer, dataset, seed=seed, **changes)
