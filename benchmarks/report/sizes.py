@@ -52,7 +52,7 @@ def extent_of(table: pd.DataFrame) -> Extent:
 
 def row_extent(row: Mapping[Any, Any] | pd.Series) -> Extent:
     """Of one record or row."""
-    return IMAGES if pd.isna(row["length"]) else SEQUENCES
+    return IMAGES if pd.isna(row.get("length")) else SEQUENCES
 
 
 def size_words(row: Mapping[Any, Any] | pd.Series, unit: str = "") -> str:
