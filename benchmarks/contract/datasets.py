@@ -55,7 +55,9 @@ class DatasetInfo:
         towers: sequences of one example, each through the net by itself.
         lengths: the allowed ones, of sequences that have no others.
         least_length: the shortest one.
+        longest: the longest one, of sequences that say nothing beyond; None: any.
         task: of TASK_SIZES; the file of benchmarks/tasks that says how it is trained on.
+        reader: of images, the file of benchmarks/tasks that draws or reads it; None: the one of its name.
     """
 
     name: str
@@ -73,12 +75,14 @@ class DatasetInfo:
     origin: str | None = None
     source: str | None = None
     task: str = "images"
+    reader: str | None = None
     vocabulary: int | None = None
     per_token: bool = False
     padded: bool = False
     towers: int = 1
     lengths: tuple[int, ...] = ()
     least_length: int = 1
+    longest: int | None = None
 
     def check_length(self, length: int) -> None:
         """Refuses sequences of a length, in tokens, that this data set does not have.
@@ -90,6 +94,8 @@ class DatasetInfo:
             raise UserError(f"--length is {length}; {self.name} allows {', '.join(map(str, self.lengths))}")
         if length < self.least_length:
             raise UserError(f"--length is {length}; {self.name} allows {self.least_length} tokens and more")
+        if self.longest is not None and length > self.longest:
+            raise UserError(f"--length is {length}; {self.name} allows {self.least_length} to {self.longest} tokens")
 
     def check_size(self, size: tuple[int, int]) -> None:
         """Refuses images, (height, width) in pixels, that are too small to show their class.
@@ -136,6 +142,7 @@ CIFAR100_CLASSES = (
 DATASETS = {
     "cifar100": DatasetInfo(
         name="cifar100",
+        reader="cifar",
         num_classes=100,
         mean=(0.5071, 0.4865, 0.4409),
         std=(0.2673, 0.2564, 0.2762),
@@ -148,6 +155,7 @@ DATASETS = {
     ),
     "cifar10": DatasetInfo(
         name="cifar10",
+        reader="cifar",
         num_classes=10,
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2470, 0.2435, 0.2616),
@@ -189,17 +197,39 @@ DATASETS = {
 }
 
 
+SQUARES = (32 * 32, 64 * 64, 128 * 128)  # pixels of Pathfinder's images
+
+
 def _sequences(
     name: str, classes: int, vocabulary: int, test: int, train: int | None = None, **facts: Any
 ) -> DatasetInfo:
-    """Facts of a set of sequences, drawn by a program where the trial says how many."""
-    made = {"procedural": train is None, "val_images": None, "train_images": train}
+    """Facts of a set of sequences; `train` None: drawn by a program, as many as the trial says; 0: what is found."""
+    made = {"procedural": train is None, "val_images": None, "train_images": train or None}
     return DatasetInfo(
         name=name, num_classes=classes, test_images=test, task="sequences", vocabulary=vocabulary, **made | facts
     )
 
 
-DATASETS |= {info.name: info for info in (_sequences("recall", 16, 273, 4_000, per_token=True, least_length=4),)}
+DATASETS |= {
+    info.name: info
+    for info in (
+        _sequences("recall", 16, 273, 1_000, per_token=True, least_length=4),
+        _sequences("match", 2, 65, 1_000, per_token=True, least_length=4, longest=128),
+        _sequences("copy", 16, 19, 1_000, per_token=True, least_length=13),
+        _sequences("reverse", 32, 33, 1_000, per_token=True, least_length=2),
+        _sequences("first", 8, 9, 1_000, per_token=True, least_length=2),
+        _sequences("two_hop", 16, 289, 1_000, per_token=True, least_length=8),
+        _sequences("listops", 10, 16, 2_000, padded=True, least_length=16),
+        _sequences("pathfinder", 2, 257, 2_000, lengths=SQUARES),
+        _sequences("pathfinder_middle", 2, 257, 2_000, lengths=SQUARES),
+        _sequences("pathfinder_easy", 2, 257, 2_000, lengths=SQUARES),
+        _sequences("imdb", 2, 257, 25_000, 22_500, padded=True, least_length=16, longest=16_384),
+        _sequences("pixels", 10, 257, 10_000, 45_000, lengths=(256, 1024)),
+        _sequences("pixels100", 20, 257, 10_000, 45_000, lengths=(256, 1024)),
+        _sequences("pairs", 2, 257, 1_000, 0, towers=2, least_length=16, longest=4096),
+        _sequences("retrieval", 2, 257, 17_437, 132_377, padded=True, towers=2, least_length=16, longest=16_384),
+    )
+}
 
 
 TIMM_KINDS = ("torch", "hfds", "hfids", "tfds", "wds")  # what timm's names begin with

@@ -26,7 +26,7 @@ NET_CHOSEN_BY: Mapping[str, str] = {
     "linear_attention": "attention", "performer": "attention", "afno": "global_filter", "pool": "conv_mixer",
     "shift": "conv_mixer", "random_separable": "dct", "linear_separable": "dct", "fft_imag": "fft_real",
     "fft_magphase": "fft_complex", "fft_pairs": "fft_real", "fft_real_2d": "fft_real", "fft_scrambled": "fft_complex",
-    "hartley": "fft_real", "random_orthogonal": "random",
+    "hartley": "fft_real", "random_orthogonal": "random", "random_fnet": "random", "linear_fnet": "linear",
     "hybrid_bottom": "fft_real", "hybrid_middle": "fft_real", "hybrid_mixed": "fft_real", "hybrid_top": "fft_real",
 }  # fmt: skip
 
@@ -142,6 +142,16 @@ PROFILES |= {
     )
     for name in ("constellations", "mosaics")
 }
+# of the quick and of the full profile, tokens
+SEQUENCE_LENGTHS = {
+    **dict.fromkeys(("recall", "match", "copy", "reverse", "first", "two_hop"), (32, 64)),
+    **dict.fromkeys(("pathfinder", "pathfinder_middle", "pathfinder_easy"), (1024, 1024)),
+    **dict.fromkeys(("pixels", "pixels100"), (256, 1024)),
+    "listops": (128, 2048),
+    "imdb": (512, 4096),
+    "pairs": (512, 1024),
+    "retrieval": (1024, 4096),
+}
 _SEQUENCES = {
     "quick": Profile(
         dim=64,
@@ -179,7 +189,7 @@ _SEQUENCES = {
 }
 PROFILES |= {
     (name, dataset): dataclasses.replace(_SEQUENCES[name], length=length)
-    for dataset, lengths in (("recall", (32, 32)),)
+    for dataset, lengths in SEQUENCE_LENGTHS.items()
     for name, length in zip(("quick", "full"), lengths, strict=True)
 }
 # the rates of CIFAR-100, the nearest that was searched; a sweep of one's own replaces them
