@@ -12,7 +12,7 @@ from benchmarks.contract.trial import FACTS
 from benchmarks.report.abilities import FOLDER, find_abilities, write_abilities
 from benchmarks.report.claim_parts import Evidence
 from benchmarks.report.convergence_files import page_sections, write_convergence, write_settled
-from benchmarks.report.frame import results_frame, split_groups
+from benchmarks.report.frame import results_frame, slug, split_groups
 from benchmarks.report.latex import latex_files
 from benchmarks.report.page import Group, write_page
 from benchmarks.report.plots import make_plots
@@ -83,7 +83,7 @@ def clear(results: Path) -> None:
     own = (
         rf"(?:folder|{'|'.join(TIMM_KINDS)})-.+|.+-py-.+"  # as `slug` writes the user's own data, but those of modules
     )
-    datasets = "|".join((*DATASETS, FOLDER, own))
+    datasets = "|".join((*map(slug, DATASETS), FOLDER, own))
     for room, endings in OWNED.items():
         for folder in sorted((results / room).glob("*")):
             if (

@@ -165,8 +165,9 @@ def test_what_a_mixer_can_do_is_a_table_of_tasks(report):
     assert (report[0] / "plots/sequences-quick/abilities.png").stat().st_size > 10_000
 
 
-def test_what_a_report_wrote_of_all_tasks_it_clears(tmp_path):
-    folder = tmp_path / "tables" / "sequences-quick-amd"
+@pytest.mark.parametrize("name", ["sequences-quick-amd", "pathfinder-middle-full"])
+def test_what_a_report_wrote_of_sequences_it_clears(tmp_path, name):
+    folder = tmp_path / "tables" / name
     folder.mkdir(parents=True)
     for name in ("abilities.csv", "abilities.md", "abilities.tex", "notes.txt"):
         (folder / name).write_text("mine")
