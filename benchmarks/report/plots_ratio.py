@@ -52,8 +52,8 @@ def points_of(rows: pd.DataFrame, column: str) -> Points:
     for row in rows[rows["status"] == "ok"].sort_values(["label", size], kind="stable").to_dict("records"):
         value, low, high = (plain(row[f"{column}_over_attention{end}"]) for end in ("", "_low", "_high"))
         if value is not None:
-            ends = (value, value) if low is None else (low, high)
-            found.setdefault(str(row["label"]), []).append((int(row[size]), float(value), *map(float, ends)))
+            low, high = (value, value) if low is None else (low, high)
+            found.setdefault(str(row["label"]), []).append((int(row[size]), float(value), float(low), float(high)))
     return found
 
 

@@ -169,8 +169,8 @@ def test_what_a_mixer_can_do_is_a_table_of_tasks(report):
 def test_what_a_report_wrote_of_sequences_it_clears(tmp_path, name):
     folder = tmp_path / "tables" / name
     folder.mkdir(parents=True)
-    for name in ("abilities.csv", "abilities.md", "abilities.tex", "notes.txt"):
-        (folder / name).write_text("mine")
+    for file in ("abilities.csv", "abilities.md", "abilities.tex", "notes.txt"):
+        (folder / file).write_text("mine")
     clear(tmp_path)
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
