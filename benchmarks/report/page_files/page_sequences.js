@@ -4,7 +4,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const react = Plotly.react;
-  const near = 0.035; // of the axis: labels that would touch share a line
+  const near = 0.055; // of the axis: labels that would touch share a line
 
   const byLength = (axis, traces, words) => {
     axis.title = { text: words.axis };
