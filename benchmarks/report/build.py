@@ -9,9 +9,10 @@ from pathlib import Path
 from benchmarks.collector import without_collector
 from benchmarks.contract.datasets import DATASETS, TIMM_KINDS
 from benchmarks.contract.trial import FACTS
+from benchmarks.report.abilities import FOLDER, find_abilities, write_abilities
 from benchmarks.report.claim_parts import Evidence
 from benchmarks.report.convergence_files import page_sections, write_convergence, write_settled
-from benchmarks.report.frame import results_frame, split_groups
+from benchmarks.report.frame import results_frame, slug, split_groups
 from benchmarks.report.latex import latex_files
 from benchmarks.report.page import Group, write_page
 from benchmarks.report.plots import make_plots
@@ -44,6 +45,9 @@ def make_report(results: Path) -> Report:
     `plots/<dataset>-<profile>/`; the page, `index.html`, has a part for each. The same records make the same files byte
     for byte.
 
+    Where a folder holds several tasks of sequences, what each mixer can do of them goes into a folder of its own,
+    `sequences-<profile>`.
+
     What the records say to the literature's claims goes into `claims.csv` and `claims.md`. Where mixers were trained
     long, how their order held goes into `convergence.md`, and what is settled into `settled.csv` and `settled.md`.
 
@@ -63,10 +67,12 @@ def make_report(results: Path) -> Report:
             paths += written + make_plots(tables, group, results / "plots" / name)
             paths += write_convergence(evidence[-1], results / "tables" / name, results / "plots" / name)
             groups.append(Group(name, group, tables, evidence[-1].sample, judge_groups(evidence[-1:])))
+        abilities = find_abilities([(g.frame, g.tables) for g in groups])
+        paths += [path for found in abilities for path in write_abilities(found, results)]
         paths += [*write_verdicts(judge_groups(evidence), results), *write_settled(evidence, results)]
         shown = zip(groups, evidence, strict=True)
         groups = [dataclasses.replace(g, long=page_sections(f"g{i}", e, evidence)) for i, (g, e) in enumerate(shown)]
-        return Report([*paths, write_page(results, groups)], groups)
+        return Report([*paths, write_page(results, groups, abilities)], groups)
 
 
 def clear(results: Path) -> None:
@@ -77,7 +83,7 @@ def clear(results: Path) -> None:
     own = (
         rf"(?:folder|{'|'.join(TIMM_KINDS)})-.+|.+-py-.+"  # as `slug` writes the user's own data, but those of modules
     )
-    datasets = "|".join((*DATASETS, own))
+    datasets = "|".join((*map(slug, DATASETS), FOLDER, own))
     for room, endings in OWNED.items():
         for folder in sorted((results / room).glob("*")):
             if (

@@ -23,8 +23,9 @@ from benchmarks.report.claim_parts import (
     setting_words,
 )
 from benchmarks.report.frame import number, plain, rounds, square_ones
+from benchmarks.report.sizes import SEQUENCES, row_extent
 from benchmarks.report.statistics import Estimate, repeated, slopes_by_round
-from benchmarks.report.tables import TIMED_ALIKE, overlap, preferred, ratios
+from benchmarks.report.tables import SWEPT_ALIKE, TIMED_ALIKE, overlap, preferred, ratios
 from benchmarks.report.text import span_of
 
 
@@ -113,7 +114,7 @@ class GrowsAsNLogN:
         timed = evidence.frame[(evidence.frame["kind"] == "latency") & (evidence.frame["family"] == self.family)]
         found: dict[str, tuple[dict[int, float], float, float, Any]] = {}
         for label, rows in square_ones(timed).groupby("label", sort=True):
-            chosen = one_setting(rows[(rows["patch_size"] == 1) & (rows["status"] == "ok")])
+            chosen = one_setting(rows[one_a_token(rows) & (rows["status"] == "ok")])
             by_tokens = {
                 int(row["tokens"]): {
                     r: ms / number(row["batch_size"]) for r, ms in rounds(row, "mixer_forward_ms").items()
@@ -138,15 +139,20 @@ class GrowsAsNLogN:
         return Finding(tuple(parts), (), setting, "exponent", "sittings")
 
 
+def one_a_token(rows: pd.DataFrame) -> pd.Series:
+    """Which rows are of images whose pixels are the tokens, or of sequences."""
+    return (rows["patch_size"] == 1) | rows["length"].notna()
+
+
 def paired_sizes(
     frame: pd.DataFrame, mixer: str, rival: str, failed: bool = False
 ) -> dict[int, tuple[pd.Series, pd.Series]]:
-    """By token count, the latency records of two mixers in one setting and with one batch, every pixel a token.
+    """By token count, the latency records of two mixers in one setting and one batch: pixels as tokens, or sequences.
 
     Args:
         failed: also sizes at which one of them ran out of memory.
     """
-    timed = frame[(frame["kind"] == "latency") & (frame["patch_size"] == 1)]
+    timed = frame[(frame["kind"] == "latency") & one_a_token(frame)]
     statuses = ("ok", "oom") if failed else ("ok",)
     timed = timed[timed["status"].isin(statuses)]
     mine, theirs = (timed[timed["mixer"] == name] for name in (mixer, rival))
@@ -161,15 +167,14 @@ def paired_sizes(
 
 
 def one_setting(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of one mixer's latency records those of one setting, image size apart: eager float32 before others."""
+    """Of one mixer's latency records those of one setting, size apart: eager float32 before others."""
     if rows.empty:
         return rows
     ordered = preferred(rows)
-    fields = [name for name in TIMED_ALIKE if name != "image_size"]
-    keys = [tuple(plain(row[f]) for f in fields) for row in ordered.to_dict("records")]
+    keys = [tuple(plain(row[f]) for f in SWEPT_ALIKE) for row in ordered.to_dict("records")]
     most = max(keys, key=lambda key: (keys.count(key) > 1, -keys.index(key)))
     chosen = ordered[[key == most for key in keys]]
-    return chosen.sort_values("tokens", kind="stable").drop_duplicates("image_size")
+    return chosen.sort_values("tokens", kind="stable").drop_duplicates("tokens")
 
 
 def interpolate(values: Mapping[int, Mapping[int, float]], tokens: int) -> dict[int, float] | None:
@@ -205,6 +210,7 @@ def _settled(estimate: Callable[[float], Ratio | None]) -> Callable[[float], Est
 
 
 def _latency_setting(evidence: Evidence, row: pd.Series) -> str:
-    words = [setting_words(name, row[name]) for name in ("patch_size", "dim", "depth")]
+    sizes = ("dim", "depth") if row_extent(row) is SEQUENCES else ("patch_size", "dim", "depth")
+    words = [setting_words(name, row[name]) for name in sizes]
     how = "compiled" if row["compiled"] else "eager"
     return ", ".join([evidence.group, *words, str(row["precision"]), how, span_of([row["threads"]], "thread")])

@@ -10,6 +10,7 @@ from benchmarks.contract.datasets import is_procedural
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.trial import FACTS, FIELDS, FLAGGED
 from benchmarks.report.frame import plain
+from benchmarks.report.sizes import row_extent
 
 # fields that a command always names, in the order of reading; any other only where it is not the usual one
 NAMED = (
@@ -26,8 +27,8 @@ def train_command(row: Mapping[Any, Any], seeds: Sequence[int]) -> str:
 
 
 def latency_command(row: Mapping[Any, Any], sizes: Sequence[int | str]) -> str:
-    """`make latency MIXER=dct ...` over some image sizes; attention comes along, for the ratios to it."""
-    given = {"image_size": ",".join(map(str, sizes)), "batch_size": None}
+    """`make latency MIXER=dct ...` over some sizes; attention comes along, for the ratios to it."""
+    given = {row_extent(row).field: ",".join(map(str, sizes)), "batch_size": None}
     mixer = str(row["mixer"])
     both = mixer if mixer.partition("(")[0] == "attention" else f"attention,{mixer}"
     return command("latency", dict(row) | given | {"mixer": both}, "latency")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.contract.datasets import SIZES
 from benchmarks.contract.record import atomic_write
 from benchmarks.report.claim_parts import Evidence
 from benchmarks.report.convergence import (
@@ -100,7 +101,8 @@ def _shown(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _of_all(groups: Sequence[Long], rows: Any) -> pd.DataFrame:
-    fields = ("image_size", "patch_size", "dim", "depth", "epochs", "augment", "device")
+    sizes = [name for name in SIZES if any(g.setting[name] is not None for g in groups)]
+    fields = (*sizes, "dim", "depth", "epochs", "augment", "device")
     found = [{name: g.setting[name] for name in fields} | row for g in groups for row in rows(g)]
     return pd.DataFrame(found, dtype=object)
 

@@ -16,6 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from benchmarks.contract.record import atomic_write
 from benchmarks.report.labels import END_GAP, text_size
+from benchmarks.report.sizes import IMAGES, Extent
 from benchmarks.report.style import CAPTION_SIZE, RC, TICK_SIZE
 
 LEFT, BOTTOM, TOP = 0.66, 0.40, 0.10  # inches around the axes
@@ -129,8 +130,8 @@ def nice_ticks(low: float, high: float) -> list[float]:
     return [t for t in MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= t <= high]
 
 
-def size_axis(axes: Axes, sizes: Sequence[int], tokens: dict[int, int], label: str = "image size (px)") -> None:
-    """A log axis of sizes in pixels: a tick at every measured one, with its tokens below."""
+def size_axis(axes: Axes, sizes: Sequence[int], tokens: dict[int, int], extent: Extent = IMAGES) -> None:
+    """A log axis of sizes: a tick at every measured one, of images with its tokens below."""
     axes.set_xscale("log", base=2)
     grow = 1.06
     low, high = (sizes[0], sizes[-1]) if len(sizes) > 1 else (sizes[0] / 1.5, sizes[0] * 1.5)
@@ -143,7 +144,7 @@ def size_axis(axes: Axes, sizes: Sequence[int], tokens: dict[int, int], label: s
     edges = [math.inf, math.inf]  # of the size and the tokens written last; the smaller of two that touch goes without
     for size in reversed(sizes):
         lines: list[str] = []
-        for i, line in enumerate((f"{size}", f"{tokens[size]:,}")):
+        for i, line in enumerate((f"{size}", f"{tokens[size]:,}") if extent.each_token else (f"{size:,}",)):
             half = text_size(line, TICK_SIZE)[0] / 2 + 1.5
             if points * math.log(size) + half > edges[i]:
                 break
@@ -151,7 +152,7 @@ def size_axis(axes: Axes, sizes: Sequence[int], tokens: dict[int, int], label: s
             lines.append(line)
         texts.append("\n".join(lines))
     axes.xaxis.set_ticklabels(texts[::-1])
-    axes.set_xlabel(f"{label}, tokens below", labelpad=2)
+    axes.set_xlabel(f"{extent.axis}, tokens below" if extent.each_token else extent.axis, labelpad=2)
 
 
 def show_count(value: float) -> str:

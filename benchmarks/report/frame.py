@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmarks.contract import called
 from benchmarks.contract.chosen_nets import CHOSEN, ChosenNets
-from benchmarks.contract.datasets import is_own
+from benchmarks.contract.datasets import SIZES, is_own
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.fields import RECIPE
 from benchmarks.contract.metrics import METRICS
@@ -23,6 +23,7 @@ from benchmarks.contract.record import Record, load_records, machine_name, proce
 from benchmarks.contract.trial import ADDED, FACTS, FIELDS, Trial, names_of
 from benchmarks.ratios import round_key, sittings_of
 from benchmarks.report.families import mixer_family
+from benchmarks.report.sizes import extent_of
 
 TRIAL_FIELDS = list(FIELDS)
 NET_TIMES = ("forward_ms", "forward_backward_ms")
@@ -31,6 +32,7 @@ SPEEDS = ("train_s", "train_images_per_s", "overhead_percent", "compile_s")  # o
 # columns, and what records of version 0.1 have in them
 LATER = ADDED | {"processor": None, "processors": None, "flops_unknown": None}
 LATER |= {"net": None, "budget": None, "n_failed": 0, "failed_runs": None, "withheld": False}
+LATER |= dict.fromkeys(SIZES)  # those of another task
 CSV_NAMES = {name: f"{name}_px" for name, facts in FACTS.items() if facts.unit == " px"}
 GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these never meet
 OWN_NAME_LENGTH = 40  # in the name of a folder
@@ -219,6 +221,8 @@ def suffix_word(field: str, value: Any) -> str:
         return f"{value}px"
     if field == "patch_size":
         return f"patch{value}"
+    if field == "length":
+        return f"{value}tokens"
     if field == "compiled":
         return "compiled" if value else "eager"
     return f"{field}-{value}"
@@ -259,8 +263,8 @@ def plain(value: Any) -> Any:
 
 
 def square_ones(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows with square images."""
-    return frame[frame["image_size"].map(lambda size: isinstance(size, int)).astype(bool)]
+    """The rows whose size is one number: square images, or sequences."""
+    return frame[frame[extent_of(frame).field].map(lambda size: isinstance(size, int)).astype(bool)]
 
 
 def size_order(value: int | str | None) -> tuple[int, ...]:

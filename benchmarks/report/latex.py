@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.contract.record import atomic_write
+from benchmarks.report.baselines import at_baseline
 from benchmarks.report.frame import comparisons, slug
 from benchmarks.report.leader import CLEAR, leader
 from benchmarks.report.paired import Sample
@@ -117,6 +118,8 @@ def clear_winner(part: pd.DataFrame, sample: Sample) -> int | None:
     if found is None or found.outcome != CLEAR:
         return None
     (best,) = [row for row in rows if row["label"] == found.label]
+    if at_baseline(best):
+        return None
     same = (
         (part["label"] == best["label"]) & (part["lr"] == best["lr"]) & (part["weight_decay"] == best["weight_decay"])
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from benchmarks.contract import called
+from benchmarks.report.baselines import at_baseline
 from benchmarks.report.frame import plain
 from benchmarks.report.paired import Sample, compared_with
 from benchmarks.report.text import clean, listing, span_of
@@ -45,7 +46,7 @@ def leader(sample: Sample, rows: Sequence[pd.Series]) -> Leader | None:
         None where none has an accuracy.
     """
     ready = [row for row in rows if plain(row["test_top1_percent_mean"]) is not None]
-    ready.sort(key=lambda row: (-row["test_top1_percent_mean"], row["label"]))
+    ready.sort(key=lambda row: (at_baseline(row), -row["test_top1_percent_mean"], row["label"]))
     if not ready:
         return None
     best, others = ready[0], ready[1:]

@@ -20,9 +20,12 @@ from markupsafe import Markup
 from benchmarks.atlas_record import FOLDER, load_atlas
 from benchmarks.contract.record import atomic_write
 from benchmarks.report import atlas
+from benchmarks.report.abilities import NAME, Abilities, cannot, view_of
 from benchmarks.report.page_answers import PASSES, answers, headlines
 from benchmarks.report.page_charts import latency_sweeps, patch_sweeps, settings
 from benchmarks.report.page_tables import (
+    Cell,
+    Table,
     claims_table,
     differences_table,
     frame_table,
@@ -33,14 +36,16 @@ from benchmarks.report.page_tables import (
     view_table,
 )
 from benchmarks.report.paired import Sample
+from benchmarks.report.sizes import SEQUENCES, extent_of, worded
 from benchmarks.report.table_files import caption
-from benchmarks.report.text import clean, listing
+from benchmarks.report.text import clean, listing, unmarked
 from benchmarks.report.verdicts import Verdict
 from benchmarks.studies.transforms import report as transforms
 from benchmarks.studies.transforms.record import find_study, runs_of
 
 FILES = Path(__file__).parent / "page_files"
 SCRIPTS = ("vendor/plotly-basic.min.js", "vendor/dataTables.min.js", "page.js")
+OF_SEQUENCES = "page_sequences.js"
 MOST_ATLAS_BYTES = 2_500_000  # larger pictures stay beside the page
 
 
@@ -56,25 +61,33 @@ class Group:
     long: Mapping[str, Any] | None = None  # of `convergence_files.page_sections`: how the order held, what is settled
 
 
-def write_page(results: Path, groups: Sequence[Group]) -> Path:
+def write_page(results: Path, groups: Sequence[Group], abilities: Sequence[Abilities] = ()) -> Path:
     """Writes `results`/index.html."""
     environment = Environment(
         loader=FileSystemLoader(FILES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["worded"] = lambda text, extent: Markup(worded(str(text), extent))
     shown = [group_content(f"g{i}", group) for i, group in enumerate(groups)]
     page = environment.get_template("page.html").render(
         groups=shown,
+        abilities=[abilities_content(results, f"abilities{i}", found) for i, found in enumerate(abilities)],
         atlas=atlas_content(results),
         transforms=transforms_content(results),
         data=script_json({content["id"]: content["charts"] for content in shown}),
         style=Markup((FILES / "page.css").read_text(encoding="utf-8")),
-        scripts=[Markup((FILES / name).read_text(encoding="utf-8")) for name in SCRIPTS],
+        scripts=[Markup((FILES / name).read_text(encoding="utf-8")) for name in scripts_for(shown)],
         passes=PASSES,
     )
     path = results / "index.html"
     with atomic_write(path) as file:
         file.write(page.encode())
     return path
+
+
+def scripts_for(shown: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The scripts in their order; that of sequences only where there are some, and before what draws."""
+    own = [OF_SEQUENCES] if any("sequences" in content["charts"] for content in shown) else []
+    return [*SCRIPTS[:-1], *own, SCRIPTS[-1]]
 
 
 def script_json(value: Any) -> Markup:
@@ -88,14 +101,19 @@ def group_content(key: str, group: Group) -> dict[str, Any]:
     frame, tables = group.frame, dict(group.tables)
     first = frame.iloc[0]
     title = f"{first['dataset']}, {first['profile']} profile, {first['machine']}"
-    charts = {
+    charts: dict[str, Any] = {
         "settings": settings(frame, tables["summary"]),
         "sweeps": latency_sweeps(frame, tables["latency"]),
         "patches": patch_sweeps(frame, tables["summary"]),
     }
+    extent = extent_of(frame)
+    if extent is SEQUENCES:
+        charts["sequences"] = {"axis": extent.axis, "noun": extent.noun}
     return {
         "id": key,
         "name": group.name,
+        "extent": extent,
+        "sequences": extent is SEQUENCES,
         "title": clean(title),
         "caption": caption("summary", frame),
         "headlines": headlines(group.sample, tables),
@@ -124,6 +142,20 @@ def attention_text(shown: Sequence[Mapping[str, Any]]) -> str:
         if p["label"] == "attention":
             return str(p["numbers"][0])
     return ""
+
+
+def abilities_content(results: Path, key: str, found: Abilities) -> dict[str, Any]:
+    """The mixers by the tasks: heat map and table."""
+    picture = results / "plots" / found.folder / f"{NAME}.png"
+    view = view_of(found)
+    rows = [[Cell(unmarked(text)) for text in row] for row in view.body]
+    return {
+        "id": key,
+        "title": found.title,
+        "picture": "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode(),
+        "cannot": cannot(found),
+        "table": Table(f"{key}-table", f"{view.note}", view.header, rows, len(view.header)),
+    }
 
 
 def atlas_content(results: Path) -> list[dict[str, Any]]:

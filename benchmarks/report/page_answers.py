@@ -12,12 +12,14 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.ratios import FEWEST_SITTINGS, Ratio, few_sittings, ratio_of
+from benchmarks.report.baselines import at_baseline, at_baseline_words, highest_words
 from benchmarks.report.claim_parts import Part
 from benchmarks.report.frame import plain
 from benchmarks.report.leader import LIKELY, NO_MIXING, OPEN, leader, leader_text
 from benchmarks.report.page_charts import patch_rows
 from benchmarks.report.paired import FEWEST_SEEDS, Sample
 from benchmarks.report.plots_latency import scaling_row, sweeps
+from benchmarks.report.sizes import SEQUENCES, extent_of, row_extent, size_words, worded
 from benchmarks.report.statistics import Estimate, failed_words, pareto_front, percent_within
 from benchmarks.report.tables import (
     ATTENTION,
@@ -168,13 +170,18 @@ def answers(
         verdicts: on the claims, from the same records.
     """
     rows, timed = main_rows(tables["summary"]), preferred(of_one_processor(frame[frame["kind"] == "latency"]))
-    return [
+    extent = extent_of(frame)
+    patches = Answer("Is it the patches or the mixing?", patches_or_mixing(sample, rows, tables))
+    mixing = Answer("Does mixing matter?", mixing_or_not(sample, rows))
+    found = [
         Answer("Which mixer is best at a given latency?", best_at_latency(sample, rows, timed)),
         Answer("Does the imaginary part matter?", imaginary_part(verdicts)),
-        Answer("Is it the patches or the mixing?", patches_or_mixing(sample, rows, tables)),
+        mixing if extent is SEQUENCES else patches,
         Answer("Where does the FFT overtake attention?", overtaking(tables, rows)),
         Answer("Which published claims hold here?", claims_held(verdicts)),
     ]
+    told = found[:-1]  # a claim says what it is of itself
+    return [*(dataclasses.replace(a, lines=[worded(line, extent) for line in a.lines]) for a in told), found[-1]]
 
 
 def steps_in_time(front: Sequence[pd.Series], timed: pd.DataFrame) -> tuple[list[pd.Series], list[str]]:
@@ -236,6 +243,10 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> 
     held_back = [f"{clean(row['label'])}{beside(row)}" for row in lost]
     if not ready:
         return [f"Withheld: a third or more of the runs failed of {listing(held_back)}."]
+    stuck = at_baseline_words(ready)
+    if stuck and all(map(at_baseline, ready)):
+        return [f"None: no net has left its baseline ({highest_words(ready[0])}): {stuck}."]
+    ready = [row for row in ready if not at_baseline(row)]
     most = max(row["n"] for row in ready)
     ready = [row for row in ready if row["n"] >= min(most, FEWEST_SEEDS)]  # one lucky run is no winner among many
     found = leader(sample, ready)
@@ -255,7 +266,7 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> 
     for i, (row, before) in enumerate(zip(front[1:], front, strict=False), 1):
         steps[i] += f"; {gap_text(sample.difference(row, before))} over {clean(before['label'])}"
     first, best = front[0], front[-1]
-    where = f"{first['image_size']} px, patch {first['patch_size']} px, whole net, forward"
+    where = f"{size_words(first, ' px')}, whole net, forward"
     lead = f"{clean(best['label'])}, where there are {significant(best[column])} ms per image to spend ({where})"
     level = [row["label"] for row in ready if row is not best and not sign(sample.difference(best, row))]
     if level:
@@ -266,6 +277,8 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> 
     if behind:
         why = not_faster([row for row in ready if row["label"] in behind], best, timed)
         lead += f"; {listing(behind)} less accurate, {why}"
+    if stuck:
+        lead += f"; not above their baseline ({highest_words(best)}): {stuck}"
     if held_back:
         lead += f"; left out since too many runs failed: {listing(held_back)}"
     if len(front) == 1:
@@ -369,6 +382,13 @@ def patches_or_mixing(sample: Sample, rows: pd.DataFrame, tables: Mapping[str, p
             ),
             "conv1x1, no mixing layer: " + ", ".join(f"{none[p][top1]:.1f} % at patch {p}" for p in sorted(none)),
         ]
+    more = "Other patch sizes are not among these records; PATCH_SIZE=1, 2 and 8 would tell how this changes."
+    told = mixing_or_not(sample, rows)
+    return [*told, more] if len(told) > 1 else told
+
+
+def mixing_or_not(sample: Sample, rows: pd.DataFrame) -> list[str]:
+    """What the most accurate mixer has over a net without one, in the setting that was trained."""
     without, others = row_of(rows, NO_MIXING), rows[rows["label"] != NO_MIXING] if len(rows) else rows
     if without is None or others.empty:
         return ["Not measured: it takes conv1x1, which has no mixing layer, beside other mixers."]
@@ -379,11 +399,12 @@ def patches_or_mixing(sample: Sample, rows: pd.DataFrame, tables: Mapping[str, p
     share = 100 * without["test_top1_percent_mean"] / (best["test_top1_percent_mean"] or 1.0)  # 0 of 0 is 0
     gap = sample.difference(best, without)
     doubt = "" if sign(gap) else " Too small to tell whether mixing changes anything."
+    sequences = row_extent(without) is SEQUENCES
+    size = f"{without['length']:,} tokens" if sequences else f"patch {without['patch_size']} px"
     return [
-        f"At patch {without['patch_size']} px the net without a mixing layer (conv1x1) reaches {share:.0f} % of the "
+        f"At {size} the net without a mixing layer (conv1x1) reaches {share:.0f} % of the "
         f"accuracy of the most accurate mixer, {clean(best['label'])}.{doubt}",
         f"{clean(best['label'])} minus conv1x1: {gap_text(gap)}",
-        "Other patch sizes are not among these records; PATCH_SIZE=1, 2 and 8 would tell how this changes.",
     ]
 
 

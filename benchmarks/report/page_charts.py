@@ -9,11 +9,13 @@ import pandas as pd
 
 from benchmarks.contract.metrics import METRICS
 from benchmarks.ratios import few_sittings
+from benchmarks.report.baselines import baselines_of
 from benchmarks.report.commands import latency_command, train_command
 from benchmarks.report.frame import NET_TIMES, USUAL, as_compared, comparisons, plain, row_as_compared, size_order
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots_accuracy import rows_by, time_interval
 from benchmarks.report.plots_latency import copy_floor, missing_sizes, sweep_fields, sweeps
+from benchmarks.report.sizes import SEQUENCES, Extent, extent_of, row_extent, size_words, worded
 from benchmarks.report.statistics import failed_words, percent_within
 from benchmarks.report.style import mixer_style
 from benchmarks.report.tables import ACCURACY_SETTING, TIMES, TRAINED_ALIKE, best_learning_rates, same_rows
@@ -72,7 +74,7 @@ def settings(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]
     """The comparisons that were trained alike: a point and a learning curve for each mixer of each."""
     if summary.empty:
         return []
-    found = []
+    found, extent = [], extent_of(summary)
     for suffix, rows in comparisons(summary, TRAINED_ALIKE).items():
         best = best_learning_rates(rows)
         ready = best[best["status"] == "ok"]
@@ -84,8 +86,13 @@ def settings(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]
                 "title": setting_title(suffix, rows.iloc[0]),
                 "caption": " ".join([caption(frame, ready if len(ready) else best), *holes(missing)]),
                 "points": points,
+                **({"baselines": list(baselines.items())} if (baselines := baselines_of(ready)) else {}),
                 "curves": curves(frame, ready),
-                "axes": [a for a in AXES if any(p["values"][a["key"]] is not None for p in points)],
+                "axes": [
+                    a | {"label": worded(a["label"], extent)}
+                    for a in AXES
+                    if any(p["values"][a["key"]] is not None for p in points)
+                ],
             }
         )
     return found
@@ -93,7 +100,7 @@ def settings(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]
 
 def setting_title(suffix: str, row: Mapping[Any, Any] | pd.Series) -> str:
     trained = span_of([row["epochs"]], "epoch")
-    words = f"{row['image_size']} px, patch {row['patch_size']} px, equal {row['match']}, {trained}"
+    words = f"{size_words(row, ' px')}, equal {row['match']}, {trained}"
     return f"{words} ({suffix})" if suffix else words
 
 
@@ -119,7 +126,7 @@ def point(row: Mapping[Any, Any]) -> dict[str, Any]:
         "family": row["family"],
         "values": values,
         "intervals": {key: ends for key, ends in intervals.items() if ends is not None},
-        "numbers": numbers,
+        "numbers": [worded(text, row_extent(row)) for text in numbers],
         "command": train_command(row, seeds_of(row)),
     }
 
@@ -162,7 +169,7 @@ def curves(frame: pd.DataFrame, rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 def latency_sweeps(frame: pd.DataFrame, latency: pd.DataFrame) -> list[dict[str, Any]]:
     """The sweeps over image sizes: per quantity, a line for each mixer."""
-    found = []
+    found, extent = [], extent_of(latency)
     for suffix, rows in sweeps(latency).items():
         first = rows.iloc[0]
         timed = frame[
@@ -171,7 +178,7 @@ def latency_sweeps(frame: pd.DataFrame, latency: pd.DataFrame) -> list[dict[str,
             & same_rows(as_compared(frame), row_as_compared(first), sweep_fields(first))
         ]
         ready = rows[rows["status"] == "ok"].sort_values(["label", "tokens"], kind="stable")
-        ready = ready.drop_duplicates(["label", "image_size"])
+        ready = ready.drop_duplicates(["label", extent.field])
         quantities: list[dict[str, Any]] = [
             {"key": f"{name}_ms_per_image", "label": TIME_LABELS[name], "scale": 1.0} for name in TIMES.values()
         ]
@@ -184,18 +191,18 @@ def latency_sweeps(frame: pd.DataFrame, latency: pd.DataFrame) -> list[dict[str,
             {"key": f"{name}_over_attention", "label": TIME_LABELS[name].replace("(ms per image)", "over attention's")}
             for name in TIMES.values()
         ]
-        shown = [q | {"lines": sweep_lines(ready, q["key"])} for q in quantities]
+        shown = [q | {"label": worded(q["label"], extent), "lines": sweep_lines(ready, q["key"])} for q in quantities]
         floor = copy_floor(rows)
         how = f", {'compiled' if first['compiled'] else 'eager'}, {first['precision']}; medians over rounds"
         found.append(
             {
                 "key": suffix,
-                "title": suffix or f"patch {first['patch_size']} px, {first['precision']}",
+                "title": suffix or sweep_title(first),
                 "caption": " ".join([caption(timed, timed, how), *holes(missing_sizes(rows))]),
                 "sizes": {
                     str(size): f"{tokens:,}"
                     for size, tokens in sorted(
-                        set(zip(ready["image_size"], ready["tokens"], strict=True)),
+                        set(zip(ready[extent.field], ready["tokens"], strict=True)),
                         key=lambda pair: size_order(pair[0]),
                     )
                 },
@@ -206,13 +213,23 @@ def latency_sweeps(frame: pd.DataFrame, latency: pd.DataFrame) -> list[dict[str,
     return found
 
 
+def sweep_title(row: Mapping[Any, Any] | pd.Series) -> str:
+    where = "by length" if row_extent(row) is SEQUENCES else f"patch {row['patch_size']} px"
+    return f"{where}, {row['precision']}"
+
+
+def sweep_place(extent: Extent, size: int, tokens: int) -> str:
+    """ "at 32 px, 1,024 tokens", or "at 512 tokens"."""
+    return f"{extent.at.format(size)}, {tokens:,} tokens" if extent.each_token else extent.at.format(size)
+
+
 def sweep_lines(ready: pd.DataFrame, column: str) -> list[dict[str, Any]]:
-    found = []
+    found, extent = [], extent_of(ready)
     for label, mine in ready.groupby("label", sort=True):
         known = mine[[(plain(value) or 0) > 0 for value in mine[column]]]
         if known.empty:
             continue
-        middles, sizes = list(known[column]), list(known["image_size"])
+        middles, sizes = list(known[column]), list(known[extent.field])
         ends = [f"{column}_low", f"{column}_high"]
         if ends[0] in known:
             numbers = [ranged(*three) for three in zip(middles, *(known[end] for end in ends), strict=True)]
@@ -224,7 +241,7 @@ def sweep_lines(ready: pd.DataFrame, column: str) -> list[dict[str, Any]]:
             | {
                 "x": [int(size) for size in sizes],
                 "y": [significant_value(middle) for middle in middles],
-                "text": [f"{text} at {size} px, {n:,} tokens, batch of {batch}" for text, size, n, batch in beside],
+                "text": [f"{text} {sweep_place(extent, size, n)}, batch of {batch}" for text, size, n, batch in beside],
                 "command": latency_command(known.iloc[0].to_dict(), sizes),
             }
         )

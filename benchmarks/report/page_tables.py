@@ -10,12 +10,14 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.contract.metrics import METRICS
+from benchmarks.report.baselines import NOTE, at_baseline, baselines_of
 from benchmarks.report.commands import train_command
-from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared, without_usual
+from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared
 from benchmarks.report.page_answers import mean_with_interval
 from benchmarks.report.page_charts import seeds_of
+from benchmarks.report.sizes import extent_of, size_words, worded
 from benchmarks.report.style import family_colour
-from benchmarks.report.table_files import VIEWS, WORDS, WRONG, verdict_text
+from benchmarks.report.table_files import WRONG, heading, verdict_text, view_in_words
 from benchmarks.report.tables import TRAINED_ALIKE, best_learning_rates, same_rows, withheld
 from benchmarks.report.text import NOTHING, clean, count, listing, metric, percent, short, significant
 from benchmarks.report.verdicts import Verdict, effect_text
@@ -35,6 +37,7 @@ RECORD_COLUMNS = (
 )
 
 
+BASELINE = "no net"  # in place of a family
 MOST_ROWS = 1_000  # of a table on the page; more make a browser slow, and files have them all
 
 
@@ -82,19 +85,24 @@ def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table
     }
     chosen = tuning[tuning["choice"].notna()] if len(tuning) else tuning
     in_tuning = [name for name in TRAINED_ALIKE if name not in ("net", "budget")]
-    rows, families, keys = [], [], []
+    rows: list[list[Cell]] = []
+    families, keys, judged = [], [], "standing" in summary
     for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
         kept = best_learning_rates(part)
         kept = kept.assign(_top1=[-(plain(mean) or -1.0) for mean in kept["test_top1_percent_mean"]])
-        kept = kept.assign(_withheld=[withheld(row) for row in kept.to_dict("records")])
-        kept = kept.sort_values(["_withheld", "_top1", "label"], kind="stable")
+        kept = kept.assign(
+            _withheld=[withheld(row) for row in kept.to_dict("records")],
+            _stuck=[at_baseline(row) for row in kept.to_dict("records")],
+        )
+        kept = kept.sort_values(["_withheld", "_stuck", "_top1", "label"], kind="stable")
         for rank, row in enumerate(kept.to_dict("records"), 1):
             swept = len(chosen) and same_rows(chosen, row, ["label", *in_tuning, "lr", "weight_decay"]).any()
             rows.append(
                 [
-                    Cell(NOTHING if row["_withheld"] else str(rank), rank),
+                    Cell(NOTHING if row["_withheld"] or row["_stuck"] else str(rank), rank),
                     Cell(clean(row["label"]), colour=family_colour(row["family"])),
                     Cell(clean(row["family"])),
+                    *([Cell(plain(row["standing"]) or "")] if judged else []),
                     Cell(outcome(row), order_of(row["test_top1_percent_mean"])),
                     *(Cell(show(plain(row[name])), order_of(row[name])) for name, show in numbers.values()),
                     Cell(f"{row['lr']:g}" + (", swept" if swept else ""), order_of(row["lr"])),
@@ -103,19 +111,33 @@ def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table
             )
             families.append(clean(row["family"]))
             keys.append(suffix)
-    header = ["rank", "mixer", "family", "top-1 (%) [95 % interval], seeds", *numbers, "learning rate", "again"]
+        for label, value in reversed(baselines_of(kept).items()):
+            rows.append(baseline_row(label, value, len(rows[0])))
+            families.append(BASELINE)
+            keys.append(suffix)
+    extent = extent_of(summary)
+    header = ["rank", "mixer", "family", *(["against its baselines"] if judged else [])]
+    header += ["top-1 (%) [95 % interval], seeds"]
+    header += [*(worded(name, extent) for name in numbers), "learning rate", "again"]
     words = (
         "Mixers by accuracy: mean over seeds with its 95 % Student-t interval. Times and memory are of the whole net. "
         "Swept: a learning rate that a sweep in this very setting chose; the others are the profile's."
     )
-    return Table(key, words, header, rows, 3, families, keys)
+    words += f" Below the mixers: predictors that are no net. {NOTE}" if judged else ""
+    return Table(key, words, header, rows, 4 if judged else 3, families, keys)
+
+
+def baseline_row(label: str, percent: float, columns: int) -> list[Cell]:
+    """A line of the ranking for a predictor that is no net."""
+    cells = [Cell(NOTHING), Cell(label), Cell(BASELINE), Cell(""), Cell(f"{percent:.1f}", order_of(percent))]
+    return [*cells, *(Cell(NOTHING) for _ in range(columns - len(cells)))]
 
 
 def differences_table(key: str, summary: pd.DataFrame, paired: pd.DataFrame) -> Table | None:
     """Every mixer against the references, in the settings of the ranking."""
     if paired.empty:
         return None
-    title, _, _, number_cells, note = VIEWS["differences"]
+    title, _, _, number_cells, note = view_in_words("differences", paired)
     rows, families, keys, against = [], [], [], []
     for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
         first = row_as_compared(part.iloc[0])
@@ -150,8 +172,7 @@ def view_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
     """One of the tables that are files too, with the same numbers, words and note."""
     if table.empty:
         return None
-    title, fields, text_cells, number_cells, note = VIEWS[name]
-    fields = [f for f in fields if f in without_usual(table)]
+    title, fields, text_cells, number_cells, note = view_in_words(name, table)
     texts = [
         column
         for column in ("kind", "label", "family", "status")
@@ -170,9 +191,9 @@ def view_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
             ]
         )
     header = ["mixer" if column == "label" else column for column in texts]
-    header += [*(WORDS.get(f, f.replace("_", " ")) for f in varying), *number_cells]
+    header += [*(heading(f, table, f.replace("_", " ")) for f in varying), *number_cells]
     shared = [
-        f"{WORDS.get(f, f.replace('_', ' '))} {clean(short(table[f].iloc[0]))}"
+        f"{heading(f, table, f.replace('_', ' '))} {clean(short(table[f].iloc[0]))}"
         for f in fields
         if f not in varying and plain(table[f].iloc[0]) is not None
     ]
@@ -185,7 +206,7 @@ def pooled_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
     """The same of a table whose rows are no single mixer's."""
     if table.empty:
         return None
-    title, fields, text_cells, number_cells, note = VIEWS[name]
+    title, fields, text_cells, number_cells, note = view_in_words(name, table)
     cells = {**text_cells, **number_cells}
     varying = [field for field in fields if table[field].map(str).nunique() > 1]
     rows = []
@@ -196,7 +217,7 @@ def pooled_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
         rows.append(
             [Cell(text, sort_key(text)) if i >= len(text_cells) else Cell(text) for i, text in enumerate(texts)]
         )
-    header = [*cells, *(WORDS.get(f, f.replace("_", " ")) for f in varying)]
+    header = [*cells, *(heading(f, table, f.replace("_", " ")) for f in varying)]
     return Table(key, f"{title}. {note}", header, rows, len(text_cells))
 
 
@@ -296,7 +317,7 @@ def records_table(key: str, frame: pd.DataFrame) -> Table:
     rows = []
     ordered = frame.sort_values(["kind", "label", "id"], kind="stable").head(MOST_ROWS)
     for row in ordered.drop(columns=["history", *METRICS]).to_dict("records"):
-        setting = f"{row['image_size']} px, patch {row['patch_size']}, dim {row['dim']}, depth {row['depth']}"
+        setting = f"{size_words(row)}, dim {row['dim']}, depth {row['depth']}"
         texts = {
             **row,
             "mixer": row["label"],

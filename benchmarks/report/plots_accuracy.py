@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,10 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.contract.metrics import METRICS
+from benchmarks.report import plots_baselines
+from benchmarks.report.baselines import at_baseline
 from benchmarks.report.figures import label_room, log_axis, make_figure, save_figure, show_count, show_number, size_axis
 from benchmarks.report.frame import comparisons, plain, square_ones
 from benchmarks.report.labels import label_ends, label_points
 from benchmarks.report.notes import caption, holes
+from benchmarks.report.sizes import IMAGES, Extent, extent_of, worded
 from benchmarks.report.statistics import bars, pareto_front
 from benchmarks.report.style import NARROW, WIDE, mixer_style, short
 from benchmarks.report.tables import ACCURACY_SETTING, TRAINED_ALIKE, best_learning_rates, same_rows, withheld
@@ -26,7 +30,9 @@ COSTS = {  # plot -> column of the summary, label of the axis
     "accuracy-vs-latency": ("net_forward_ms_per_image", "net, forward (ms per image)"),
     "accuracy-vs-params": ("params", METRICS["params"].label),
 }
-SIZES = {"image_size": ("at {} px", "image size (px)"), "patch_size": ("at patch {} px", "patch size (px)")}
+PATCHES = dataclasses.replace(
+    IMAGES, field="patch_size", axis="patch size (px)", word="patch-size", at="at patch {} px"
+)
 TOP1 = METRICS["test_top1_percent"].label
 MANY = 11  # from so many mixers on, one column of a paper is too narrow
 
@@ -71,9 +77,13 @@ def tradeoff(
     if any(across):
         told += " Pale bars across: the time over attention's of the same round, 95 % interval."
     told += " Mixers of one cost stand side by side." if points != exact else ""
+    told += plots_baselines.told(ready)
     notes = [caption(frame, ready) + told, *holes(missing)]
     wide = len(ready) >= MANY
-    figure, (axes,) = make_figure(WIDE if wide else NARROW, 3.2 if wide else 2.5, notes)
+    beside = plots_baselines.labels_of(ready)
+    width = WIDE if wide or beside else NARROW
+    right = [label_room(beside) if beside else 0.08]
+    figure, (axes,) = make_figure(width, 3.2 if wide else 2.5, notes, right=right)
     costs = [x for x, _ in points]
     ends = [x for span in across if span is not None for x in span]
     space = 0.05 if ends else 0.14  # bars leave room for labels beside them
@@ -82,6 +92,7 @@ def tradeoff(
     ink = []
     for (x, y), (_, row), span in zip(points, ready.iterrows(), across, strict=True):
         style = mixer_style(row["label"]) | {"linestyle": "none"}
+        pale = plots_baselines.paleness(row)
         if span is not None:
             axes.plot(
                 span, (y, y), color=style["color"], alpha=0.35, linewidth=1.0, linestyle="-", marker="none", zorder=2
@@ -89,19 +100,23 @@ def tradeoff(
             ink += [(v, y) for v in np.geomspace(*span, 12)]
         high = plain(row["test_top1_percent_high"])
         if high is not None:
-            axes.errorbar(x, y, bars(y, high - y), color=style["color"], elinewidth=0.8, capthick=0.8, zorder=3)
+            axes.errorbar(x, y, bars(y, high - y), color=style["color"], elinewidth=0.8, capthick=0.8, zorder=3, **pale)
             ink += [(x, v) for v in np.linspace(max(0.0, 2 * y - high), min(high, 100.0), 12)]
-        axes.plot(x, y, **style, zorder=4)
+        axes.plot(x, y, **style, **pale, zorder=4)
+    trivial = plots_baselines.draw_levels(axes, ready)
+    ink += [(x, y) for _, y in trivial[0] for x in np.geomspace(*axes.get_xlim(), 60)]
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom - 0.06 * (top - bottom), top + 0.06 * (top - bottom))
-    trusted = [xy for xy, row in zip(exact, ready.to_dict("records"), strict=True) if not withheld(row)]
+    counted = [not withheld(row) and not at_baseline(row) for row in ready.to_dict("records")]
+    trusted = [xy for xy, counts in zip(exact, counted, strict=True) if counts]
     if trusted:
         ink += draw_front(axes, [trusted[i] for i in pareto_front(trusted)])
     axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.set_xlabel(label, labelpad=2)
+    axes.set_xlabel(worded(label, extent_of(rows)), labelpad=2)
     axes.set_ylabel(TOP1)
     colours = [mixer_style(text)["color"] for text in ready["label"]]
     label_points(axes, points, [short(text) for text in ready["label"]], colours, np.array(ink).reshape(-1, 2))
+    label_ends(axes, *trivial)
     return save_figure(figure, folder, name)
 
 
@@ -164,11 +179,13 @@ def learning_curves(rows: pd.DataFrame, frame: pd.DataFrame, folder: Path, name:
     texts = [short(label) for label in curves]
     missing = {r["label"]: str(r["status"]) for _, r in rows.iterrows() if r["status"] != "ok"}
     ready = rows[rows["status"] == "ok"]
-    told = _of_seeds(ready, " Lines: mean over seeds; bands: lowest to highest seed.")
+    told = _of_seeds(ready, " Lines: mean over seeds; bands: lowest to highest seed.") + plots_baselines.told(ready)
     notes = [caption(frame, ready) + told, *holes(missing)]
     wide = len(curves) >= MANY
     width = WIDE if wide else NARROW
-    figure, (axes,) = make_figure(width, max(2.4, 0.115 * len(curves)), notes, right=[label_room(texts)])
+    room = label_room([*texts, *plots_baselines.labels_of(ready)])
+    pale = {row["label"]: plots_baselines.paleness(row) for row in ready.to_dict("records")}
+    figure, (axes,) = make_figure(width, max(2.4, 0.115 * len(curves)), notes, right=[room])
     ends = []
     for label, curve in curves.items():
         style = mixer_style(label)
@@ -177,28 +194,32 @@ def learning_curves(rows: pd.DataFrame, frame: pd.DataFrame, folder: Path, name:
             axes.fill_between(
                 curve.index, curve.min(axis=1), curve.max(axis=1), color=style["color"], alpha=0.15, linewidth=0
             )
-        axes.plot(mean.index, mean, **style, markevery=max(1, len(mean) // 6))
+        axes.plot(mean.index, mean, **style, **pale[label], markevery=max(1, len(mean) // 6))
         ends.append((float(mean.index[-1]), float(mean.iloc[-1])))
     axes.margins(x=0.03)
     axes.set_xlim(axes.get_xlim())
+    trivial = plots_baselines.draw_levels(axes, ready)
     axes.set_ylim(axes.get_ylim())
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlabel("epoch", labelpad=2)
     axes.set_ylabel(METRICS["val_top1_percent"].label)
-    label_ends(axes, ends, texts, [mixer_style(label)["color"] for label in curves])
+    colours = [mixer_style(label)["color"] for label in curves]
+    label_ends(axes, [*ends, *trivial[0]], [*texts, *trivial[1]], [*colours, *trivial[2]])
     return save_figure(figure, folder, name)
 
 
 def by_size(summary: pd.DataFrame, frame: pd.DataFrame, folder: Path) -> list[Path]:
-    """Accuracy against image size and against patch size: is it the patches or the mixing?"""
+    """Accuracy against image size and against patch size: is it the patches or the mixing? Of sequences by length."""
     paths: list[Path] = []
-    for column, name, alike in (
-        ("image_size", "accuracy-by-image-size", rows_by(square_ones(summary), "image_size", "patch_size")),
-        ("patch_size", "accuracy-by-patch-size", rows_by(summary, "patch_size")),
+    extent = extent_of(summary)
+    for of, found in (
+        (extent, rows_by(square_ones(summary), extent.field, "patch_size")),
+        (PATCHES, rows_by(summary, "patch_size")),
     ):
-        for suffix, rows in alike:
+        name = f"accuracy-by-{of.word}"
+        for suffix, rows in found:
             if not suffix or rows[rows["status"] == "ok"]["label"].nunique() > 1:
-                paths += draw_by_size(rows, column, frame, folder, f"{name}-{suffix}" if suffix else name)
+                paths += draw_by_size(rows, of, frame, folder, f"{name}-{suffix}" if suffix else name)
     return paths
 
 
@@ -220,17 +241,17 @@ def rows_by(summary: pd.DataFrame, column: str, *others: str) -> list[tuple[str,
     return found
 
 
-def draw_by_size(rows: pd.DataFrame, column: str, frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
+def draw_by_size(rows: pd.DataFrame, of: Extent, frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
     """A line for every mixer that was measured at two sizes or more; one size alone says nothing of sizes."""
+    column = of.field
     usable = rows[rows["status"] == "ok"]
     several = usable.groupby("label")[column].transform("nunique") > 1
     rows = rows[rows["label"].isin(usable[several]["label"])] if several.any() else rows
     usable = rows[rows["status"] == "ok"]
     sizes = sorted(set(usable[column]))
     labels = sorted(set(usable["label"]))
-    where, axis = SIZES[column]
     missing: dict[str, Any] = {
-        f"{r['label']} {where.format(r[column])}": str(r["status"]) for _, r in rows.iterrows() if r["status"] != "ok"
+        f"{r['label']} {of.at.format(r[column])}": str(r["status"]) for _, r in rows.iterrows() if r["status"] != "ok"
     }
     patches = ", ".join(
         f"{p} at {s} px" for s, p in sorted({(r["image_size"], r["patch_size"]) for _, r in usable.iterrows()})
@@ -239,10 +260,12 @@ def draw_by_size(rows: pd.DataFrame, column: str, frame: pd.DataFrame, folder: P
     rates = sorted(set(usable["lr"]))
     told += f" Learning rate {rates[0]:g} for all." if len(rates) == 1 else ""
     told += _of_seeds(usable, " Bars: 95 % t-interval over seeds.") + " Points of one size stand side by side."
+    told += plots_baselines.told_by_size(usable)
     notes = [caption(frame, usable) + told, *holes(missing)]
     texts = [short(label) for label in labels]
     width = WIDE if len(labels) >= MANY else NARROW
-    figure, (axes,) = make_figure(width, max(2.4, 0.115 * len(labels)), notes, right=[label_room(texts)], ticks=0.12)
+    room = label_room([*texts, *(plots_baselines.COLUMNS[name] for name in plots_baselines.known_columns(usable))])
+    figure, (axes,) = make_figure(width, max(2.4, 0.115 * len(labels)), notes, right=[room], ticks=0.12)
     ends = []
     apart = min(1.012, 1.1 ** (1 / len(labels)))  # all points of one size within a tenth of it
     for i, label in enumerate(labels):
@@ -255,11 +278,14 @@ def draw_by_size(rows: pd.DataFrame, column: str, frame: pd.DataFrame, folder: P
             (0.0, 0.0) if plain(h) is None else (min(h - m, m), min(h, 100.0) - m)
             for h, m in zip(mine["test_top1_percent_high"], means, strict=True)
         ]
-        axes.errorbar(aside, means, np.transpose(halves), **style, elinewidth=0.7, capthick=0.7)
+        paleness = plots_baselines.paleness_of_all(mine)
+        axes.errorbar(aside, means, np.transpose(halves), **style, **paleness, elinewidth=0.7, capthick=0.7)
         ends.append((aside[-1], means[-1]))
     tokens = {int(r[column]): int(r["tokens"]) for _, r in usable.iterrows()}
-    size_axis(axes, sizes, tokens, axis)
+    size_axis(axes, sizes, tokens, of)
+    trivial = plots_baselines.draw_by_size(axes, usable, column)
     axes.set_ylim(axes.get_ylim())
     axes.set_ylabel(TOP1)
-    label_ends(axes, ends, texts, [mixer_style(label)["color"] for label in labels])
+    colours = [mixer_style(label)["color"] for label in labels]
+    label_ends(axes, [*ends, *trivial[0]], [*texts, *trivial[1]], [*colours, *trivial[2]])
     return save_figure(figure, folder, name)

@@ -1,4 +1,4 @@
-"""Plots of latency and memory against image size."""
+"""Plots of latency and memory against the size of an image, or the length of a sequence."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from matplotlib.axes import Axes
 
 from benchmarks.contract.metrics import METRICS
 from benchmarks.report.figures import label_room, log_axis, make_figure, save_figure, show_number, size_axis
-from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared, square_ones
+from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared
 from benchmarks.report.labels import label_ends
 from benchmarks.report.notes import caption, holes
+from benchmarks.report.plots_ratio import ratio_plot
+from benchmarks.report.sizes import SEQUENCES, extent_of, worded
 from benchmarks.report.statistics import span
 from benchmarks.report.style import FLOOR_COLOUR, NARROW, WIDE, mixer_style, short
-from benchmarks.report.tables import ATTENTION, SWEPT_ALIKE, same_rows, sweep_patch
+from benchmarks.report.tables import ATTENTION, SWEPT_ALIKE, same_rows, sweep_rows
 
-Line = list[tuple[float, float]]  # image size in px and value
+Line = list[tuple[float, float]]  # size and value
 PASSES = {  # plot -> columns of the latency table for the panels, and the pass in words
-    "latency-vs-image-size": (("mixer_forward", "net_forward"), "forward"),
-    "latency-vs-image-size-training": (("mixer_forward_backward", "net_forward_backward"), "forward + backward"),
+    "latency-vs-{}": (("mixer_forward", "net_forward"), "forward"),
+    "latency-vs-{}-training": (("mixer_forward_backward", "net_forward_backward"), "forward + backward"),
 }
 MOST_RINGS = 8  # more would hide the lines; the scaling table has them all
 PANELS = ("mixer alone", "whole net")
@@ -33,6 +35,7 @@ PANELS = ("mixer alone", "whole net")
 def latency_plots(latency: pd.DataFrame, scaling: pd.DataFrame, frame: pd.DataFrame, folder: Path) -> list[Path]:
     """All plots of latency and memory of one group, from its tables."""
     paths: list[Path] = []
+    extent = extent_of(latency)
     for suffix, rows in sweeps(latency).items():
         ending = f"-{suffix}" if suffix else ""
         timed = frame[
@@ -41,21 +44,29 @@ def latency_plots(latency: pd.DataFrame, scaling: pd.DataFrame, frame: pd.DataFr
             & same_rows(as_compared(frame), row_as_compared(rows.iloc[0]), sweep_fields(rows.iloc[0]))
         ]
         for name, (columns, words) in PASSES.items():
-            paths += latency_plot(rows, scaling, timed, columns=columns, words=words, folder=folder, name=name + ending)
-        paths += memory_plot(rows, timed, folder, "memory-vs-image-size" + ending)
+            paths += latency_plot(
+                rows,
+                scaling,
+                timed,
+                columns=columns,
+                words=words,
+                folder=folder,
+                name=name.format(extent.word) + ending,
+            )
+        paths += memory_plot(rows, timed, folder, f"memory-vs-{extent.word}" + ending)
+        if extent is SEQUENCES:
+            paths += ratio_plot(rows, timed, missing_sizes(rows), folder, f"ratio-vs-{extent.word}" + ending)
     return paths
 
 
 def sweeps(latency: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The sweeps over square image sizes, by suffix for a file name."""
-    if latency.empty:
+    """The sweeps over sizes, by suffix for a file name."""
+    rows = sweep_rows(latency) if len(latency) else latency
+    if rows.empty:
         return {}
-    square = square_ones(latency)
-    patch = sweep_patch(square)
-    if patch is None:
-        return {}
-    found = comparisons(square[square["patch_size"] == patch].reset_index(drop=True), SWEPT_ALIKE)
-    return {suffix: rows for suffix, rows in found.items() if rows[rows["status"] == "ok"]["image_size"].nunique() > 1}
+    size = extent_of(latency).field
+    found = comparisons(rows.reset_index(drop=True), SWEPT_ALIKE)
+    return {suffix: rows for suffix, rows in found.items() if rows[rows["status"] == "ok"][size].nunique() > 1}
 
 
 def sweep_fields(row: pd.Series) -> list[str]:
@@ -65,10 +76,11 @@ def sweep_fields(row: pd.Series) -> list[str]:
 def lines_of(rows: pd.DataFrame, column: str) -> dict[str, Line]:
     """A line per mixer of what was measured to the end."""
     lines: dict[str, Line] = {}
+    size = extent_of(rows).field
     ready = rows[rows["status"] == "ok"].sort_values(["label", "tokens"], kind="stable")
-    for _, row in ready.drop_duplicates(["label", "image_size"]).iterrows():
+    for _, row in ready.drop_duplicates(["label", size]).iterrows():
         if plain(row[column]) is not None:
-            lines.setdefault(row["label"], []).append((float(row["image_size"]), float(row[column])))
+            lines.setdefault(row["label"], []).append((float(row[size]), float(row[column])))
     return lines
 
 
@@ -82,7 +94,7 @@ def latency_plot(
     folder: Path,
     name: str,
 ) -> list[Path]:
-    """Two panels, the mixer alone and the whole net: latency per image against image size, both axes logarithmic."""
+    """Two panels, the mixer alone and the whole net: latency per image against size, both axes logarithmic."""
     panels = [lines_of(rows, f"{column}_ms_per_image") for column in columns]
     if not any(panels):
         return []
@@ -104,11 +116,10 @@ def latency_plot(
     tall = max(2.5, 0.12 * (max(len(lines) for lines in panels) + 1))
     figure, axes = make_figure(WIDE, tall, notes, right=room, ticks=0.12, title=True)
     sizes = sorted({int(x) for lines in panels for line in lines.values() for x, _ in line})
-    tokens = dict(zip(rows["image_size"].map(int), rows["tokens"].map(int), strict=True))
     for i, (lines, text) in enumerate(zip(panels, texts, strict=True)):
-        draw_lines(axes[i], lines, text, sizes=sizes, tokens=tokens, floor=floor if i == 0 else [], rings=crossings[i])
+        draw_lines(axes[i], lines, text, rows=rows, sizes=sizes, floor=floor if i == 0 else [], rings=crossings[i])
         axes[i].set_title(PANELS[i], loc="left", y=1.0)  # a place of its own need not be looked for
-        axes[i].set_ylabel(f"{words} (ms per image)")
+        axes[i].set_ylabel(worded(f"{words} (ms per image)", extent_of(rows)))
     return save_figure(figure, folder, name)
 
 
@@ -117,8 +128,8 @@ def draw_lines(
     lines: dict[str, Line],
     texts: list[str],
     *,
+    rows: pd.DataFrame,
     sizes: list[int],
-    tokens: dict[int, int],
     floor: Line,
     rings: dict[str, Any],
 ) -> None:
@@ -134,7 +145,7 @@ def draw_lines(
         axes.plot(
             *zip(*floor, strict=True), color=FLOOR_COLOUR, linestyle=(0, (1, 1.5)), linewidth=1, marker="none", zorder=1
         )
-    size_axis(axes, sizes, tokens)
+    size_axis(axes, sizes, tokens_of(rows), extent_of(rows))
     log_axis(axes.yaxis, min(values), max(values), show_number)
     for label, point in rings.items():
         axes.plot(
@@ -156,11 +167,16 @@ def draw_lines(
     )
 
 
+def tokens_of(rows: pd.DataFrame) -> dict[int, int]:
+    """The tokens of every size in these rows."""
+    return dict(zip(rows[extent_of(rows).field].map(int), rows["tokens"].map(int), strict=True))
+
+
 def copy_floor(rows: pd.DataFrame) -> Line:
     """Time to copy the mixer's input, per image: the median over the mixers timed at each size."""
     ready = rows[(rows["status"] == "ok") & rows["copy_ms"].notna()]
     by_size: dict[int, list[float]] = {}
-    for size, ms, images in zip(ready["image_size"], ready["copy_ms"], ready["batch_size"], strict=True):
+    for size, ms, images in zip(ready[extent_of(rows).field], ready["copy_ms"], ready["batch_size"], strict=True):
         by_size.setdefault(size, []).append(ms / images)
     return [(float(size), statistics.median(values)) for size, values in sorted(by_size.items())]
 
@@ -180,7 +196,7 @@ def scaling_row(label: str, scaling: pd.DataFrame, rows: pd.DataFrame) -> pd.Ser
 def crossing_points(
     lines: dict[str, Line], scaling: pd.DataFrame, rows: pd.DataFrame, column: str
 ) -> dict[str, tuple[float, float]]:
-    """Where each mixer's line meets attention's: the image size of the crossing, and attention's latency there."""
+    """Where each mixer's line meets attention's: the size of the crossing, and attention's latency there."""
     points: dict[str, tuple[float, float]] = {}
     attention = lines.get(ATTENTION)
     for label in lines if attention else {}:
@@ -189,21 +205,23 @@ def crossing_points(
         if row is None or tokens is None or not str(row[f"{column}_overtakes_attention"]).startswith("from"):
             continue
         assert attention is not None
-        x = math.sqrt(tokens) * rows["patch_size"].iloc[0]
+        x = tokens if extent_of(rows) is SEQUENCES else math.sqrt(tokens) * rows["patch_size"].iloc[0]
         heights = np.interp(math.log(x), np.log([p[0] for p in attention]), np.log([p[1] for p in attention]))
         points[label] = (x, float(np.exp(heights)))
     return points
 
 
 def missing_sizes(rows: pd.DataFrame) -> dict[str, str]:
+    extent = extent_of(rows)
     failed = rows[rows["status"] != "ok"]
-    return {f"{r['label']} at {r['image_size']} px": str(r["status"]) for _, r in failed.iterrows()}
+    return {f"{r['label']} {extent.at.format(r[extent.field])}": str(r["status"]) for _, r in failed.iterrows()}
 
 
 def memory_plot(rows: pd.DataFrame, timed: pd.DataFrame, folder: Path, name: str) -> list[Path]:
-    """Peak memory against image size; per image where the batch is not the same at all sizes."""
+    """Peak memory against size; per image where the batch is not the same at all sizes."""
     known = rows[(rows["status"] == "ok") & rows["peak_memory_bytes"].notna()]
-    if known["image_size"].nunique() < 2:
+    extent = extent_of(rows)
+    if known[extent.field].nunique() < 2:
         return []
     scale = METRICS["peak_memory_bytes"].scale
     batches = sorted(set(known["batch_size"]))
@@ -217,7 +235,6 @@ def memory_plot(rows: pd.DataFrame, timed: pd.DataFrame, folder: Path, name: str
     notes = [caption(timed, timed, extra), *holes(missing_sizes(rows))]
     figure, (axes,) = make_figure(NARROW, max(2.5, 0.12 * len(lines)), notes, right=[label_room(texts)], ticks=0.12)
     sizes = sorted({int(x) for line in lines.values() for x, _ in line})
-    tokens = dict(zip(known["image_size"].map(int), known["tokens"].map(int), strict=True))
-    draw_lines(axes, lines, texts, sizes=sizes, tokens=tokens, floor=[], rings={})
-    axes.set_ylabel("peak memory (MB per image)" if each else "peak memory (MB)")
+    draw_lines(axes, lines, texts, rows=known, sizes=sizes, floor=[], rings={})
+    axes.set_ylabel(worded("peak memory (MB per image)", extent) if each else "peak memory (MB)")
     return save_figure(figure, folder, name)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from benchmarks.contract import called
+from benchmarks.report.baselines import at_baseline, baselines_of
 from benchmarks.report.frame import plain
 from benchmarks.report.leader import what_settles
 from benchmarks.report.page import Group
 from benchmarks.report.page_answers import answers, beside, main_rows, mean_with_interval
+from benchmarks.report.sizes import extent_of, size_words, worded
 from benchmarks.report.tables import withheld
 from benchmarks.report.text import NOTHING, significant, span_of
 
@@ -18,15 +22,22 @@ MOST_ROWS = 12
 def ranking(group: Group) -> list[str]:
     """Mixers by test accuracy with interval, seeds and cost, best first, and what that says; [] without any.
 
-    Those of which too many runs failed come last, as in the page.
+    Those that have not left their baseline come behind the others, and those of which too many runs failed last, as in
+    the page.
     """
     rows = main_rows(group.tables["summary"])
     if rows.empty:
         return []
-    rows = rows.assign(_withheld=[withheld(row) for row in rows.to_dict("records")])
-    by = ["_withheld", "test_top1_percent_mean", "label"]
-    rows = rows.sort_values(by, ascending=[True, False, True], kind="stable")
-    cells = [("mixer", "test top-1, 95 % interval", "seeds", "MFLOPs", "ms per image")]
+    rows = rows.assign(
+        _withheld=[withheld(row) for row in rows.to_dict("records")],
+        _stuck=[at_baseline(row) for row in rows.to_dict("records")],
+    )
+    by = ["_withheld", "_stuck", "test_top1_percent_mean", "label"]
+    rows = rows.sort_values(by, ascending=[True, True, False, True], kind="stable")
+    cells: list[tuple[str, ...]] = [
+        ("mixer", "test top-1, 95 % interval", "seeds", "MFLOPs", worded("ms per image", extent_of(rows)))
+    ]
+    cells[0] += ("against its baselines",) if "standing" in rows else ()
     for _, row in rows.head(MOST_ROWS).iterrows():
         flops, ms = plain(row["flops"]), plain(row["net_forward_ms_per_image"])
         cells.append(
@@ -36,17 +47,27 @@ def ranking(group: Group) -> list[str]:
                 str(row["n"]),
                 NOTHING if flops is None else f"{flops / 1e6:.2f}",
                 NOTHING if ms is None else significant(ms),
+                *([plain(row["standing"]) or ""] if "standing" in rows else []),
             )
         )
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     if len(rows) > MOST_ROWS:
         lines.append(f"and {len(rows) - MOST_ROWS} more, in the page")
+    lines += baseline_lines(rows)
     first = rows.iloc[0]
-    setting = f"{first['dataset']}, {first['image_size']} px, patch {first['patch_size']} px"
+    setting = f"{first['dataset']}, {size_words(first, ' px')}"
     best = answers(group.sample, dict(group.tables), group.frame, group.verdicts)[0]
     answer = best.lines[0].replace(what_settles(called.MAKE), what_settles(called.way()))
     return [f"{setting}; {span_of([int(n) for n in rows['n']], 'seed')}:", *lines, f"{best.question} {answer}"]
+
+
+def baseline_lines(rows: pd.DataFrame) -> list[str]:
+    """What predictors reach that are no net, the highest first; [] where there are none."""
+    found = baselines_of(rows)
+    if not found:
+        return []
+    return ["without a net: " + ", ".join(f"{label} {value:.1f} %" for label, value in reversed(found.items()))]
 
 
 def groups_of(groups: Sequence[Group], ids: set[str]) -> list[Group]:

@@ -13,11 +13,13 @@ import pandas as pd
 from benchmarks.contract.record import atomic_write
 from benchmarks.contract.trial import FACTS
 from benchmarks.contract.tuning import CLEARLY_BETTER
-from benchmarks.report import processors
+from benchmarks.report import baselines, processors
+from benchmarks.report.baselines import with_standing
 from benchmarks.report.decomposition import decomposition_table
 from benchmarks.report.frame import CSV_NAMES, plain, without_usual
 from benchmarks.report.paired import OVER_BOTH, SIGNIFICANT, Sample, accuracy_intervals, paired_table
 from benchmarks.report.pooled import EFFECTS, effects_table
+from benchmarks.report.sizes import extent_of, worded
 from benchmarks.report.statistics import percent_within
 from benchmarks.report.tables import (
     ACCURACY_SETTING,
@@ -52,8 +54,9 @@ from benchmarks.report.tuning import tuning_table
 
 Row = dict[str, Any]
 Cell = Callable[[Row], str]
+ViewFacts = tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str]
 WORDS = {name: facts.heading for name, facts in FACTS.items() if facts.heading}
-WORDS |= {"image_sizes_px": "sizes (px)", "patch_sizes_px": "patches (px)"}
+WORDS |= {"image_sizes_px": "sizes (px)", "patch_sizes_px": "patches (px)", "lengths": "lengths (tokens)"}
 SAME_TIMED = [
     "mixer",
     "label",
@@ -84,7 +87,7 @@ def table_files(frame: pd.DataFrame, folder: Path, sample: Sample) -> tuple[dict
     """
     latency = latency_table(frame)
     tables = {
-        "summary": with_intervals(summary_table(frame), accuracy_intervals(sample)),
+        "summary": with_standing(with_intervals(summary_table(frame), accuracy_intervals(sample))),
         "differences": paired_table(sample),
         "effects": effects_table(sample),
         "decomposition": decomposition_table(sample),
@@ -126,21 +129,36 @@ def people(name: str, table: pd.DataFrame, frame: pd.DataFrame) -> str:
     return f"# {view.title}\n\n{lines}\n\n{markdown_table(view.header, view.body, view.left)}"
 
 
+def view_in_words(name: str, table: pd.DataFrame) -> ViewFacts:
+    """What VIEWS says of a table, in the words for its examples, and with the fields alone that it has."""
+    extent, known = extent_of(table), without_usual(table)
+    title, fields, texts, numbers, note = VIEWS[name]
+    numbers = {worded(header, extent): cell for header, cell in numbers.items()}
+    if "standing" in table:
+        texts = texts | {"against its baselines": lambda row: row["standing"] or ""}
+        numbers |= {f"{baselines.COLUMNS[c]} (%)": shown(c, percent) for c in baselines.known_columns(table)}
+        note = f"{note} {baselines.NOTE}"
+    return worded(title, extent), [f for f in fields if f in known], texts, numbers, worded(note, extent)
+
+
+def heading(field: str, table: pd.DataFrame, other: str | None = None) -> str:
+    """Over a column of a field; `other` where it has no words of its own."""
+    return worded(WORDS.get(field, field if other is None else other), extent_of(table))
+
+
 def view_of(name: str, table: pd.DataFrame, source: str) -> View:
     """What VIEWS says of some rows of the table with this name; `source` as `caption` says it."""
-    title, fields, text_cells, number_cells, note = VIEWS[name]
-    known = without_usual(table)
-    fields = [f for f in fields if f in known]
+    title, fields, text_cells, number_cells, note = view_in_words(name, table)
     rows: list[Row] = [{str(k): plain(v) for k, v in row.items()} for row in table.to_dict("records")]
     if name == "latency" and table["compiled"].nunique() > 1:
         rows = beside_compiled(rows)
         fields = [f for f in fields if f != "compiled"]
         number_cells = with_compiled_columns(number_cells)
     varying = [f for f in fields if table[f].map(str).nunique() > 1]
-    header = [*text_cells, *(WORDS.get(f, f) for f in varying), *number_cells]
+    header = [*text_cells, *(heading(f, table) for f in varying), *number_cells]
     cells: list[Cell] = [*text_cells.values(), *(setting_cell(f) for f in varying), *number_cells.values()]
     body = [[cell(row) for cell in cells] for row in rows]
-    shared = [f"{WORDS.get(f, f.replace('_', ' '))} {short(table[f].iloc[0])}" for f in fields if f not in varying]
+    shared = [f"{heading(f, table, f.replace('_', ' '))} {short(table[f].iloc[0])}" for f in fields if f not in varying]
     shared = [
         text
         for f, text in zip([f for f in fields if f not in varying], shared, strict=True)
@@ -339,7 +357,7 @@ def trouble_cell(row: Row) -> str:
 
 MIXER: dict[str, Cell] = {"mixer": mixer_cell, "family": lambda row: markdown(row["family"])}
 # title, setting fields, text columns, number columns, note
-VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str]] = {
+VIEWS: dict[str, ViewFacts] = {
     "summary": (
         "Accuracy and cost",
         [*TRAINED_ALIKE, "lr", "weight_decay"],
@@ -488,7 +506,8 @@ VIEWS: dict[str, tuple[str, Sequence[str], dict[str, Cell], dict[str, Cell], str
     ),
     "scaling": (
         "Scaling with image size",
-        [name for name in COMPARED if name != "image_size"] + ["compiled", "processor", "image_sizes_px"],
+        [name for name in COMPARED if name not in ("image_size", "length")]
+        + ["compiled", "processor", "image_sizes_px", "lengths"],
         MIXER,
         {
             "exponent, mixer fwd": with_range("mixer_forward_exponent"),

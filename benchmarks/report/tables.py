@@ -15,6 +15,7 @@ import pandas as pd
 from benchmarks.contract.fields import DATA, MIXER, NET, RECIPE
 from benchmarks.contract.trial import FACTS, names_of
 from benchmarks.ratios import few_sittings, ratio_of
+from benchmarks.report.baselines import known_columns
 from benchmarks.report.frame import (
     GROUP,
     NET_TIMES,
@@ -28,6 +29,7 @@ from benchmarks.report.frame import (
     size_order,
     square_ones,
 )
+from benchmarks.report.sizes import SEQUENCES, extent_of
 from benchmarks.report.statistics import (
     FAILED,
     find_crossing,
@@ -58,7 +60,7 @@ COMPARED += ["net", "budget"]
 # accuracies that differ in one of these do not share a plot
 TRAINED_ALIKE = [*COMPARED, *(name for name in names_of(RECIPE) if name not in APART)]
 TIMED_ALIKE = [*COMPARED, "compiled", "processor"]  # latencies that differ in one of these have no ratio
-SWEPT_ALIKE = [name for name in TIMED_ALIKE if name != "image_size"]  # a sweep over image sizes
+SWEPT_ALIKE = [name for name in TIMED_ALIKE if name not in ("image_size", "length")]  # a sweep over sizes
 INTERVAL_COLUMNS = [  # of paired.accuracy_intervals, beside the Student-t interval over seeds
     *("test_top1_percent_resampled_low", "test_top1_percent_resampled_high", "interval_over"),
     *("seed_sd_points", "test_sd_points"),
@@ -77,6 +79,7 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
     costs = preferred(frame[frame["kind"] == "cost"])
     latencies = preferred(of_one_processor(frame[frame["kind"] == "latency"]))
     attention = attention_by_setting(latencies.to_dict("records"))
+    baselines = known_columns(trained)
     rows = []
     for _, found in trained.groupby(["label", *ACCURACY_SETTING], dropna=False, sort=False):
         runs = found.sort_values(["seed", "id"], kind="stable")
@@ -96,6 +99,7 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
         }
         for name in ("test_top1_percent", "test_top5_percent", "val_top1_percent", "test_loss"):
             row |= estimate_columns(name, mean_interval(ok[name].dropna()))
+        row |= {name: middle(ok[name]) for name in baselines}
         row["train_images_per_s"] = middle(ok["train_images_per_s"])
         row["match_ratio"] = middle(ok["match_ratio"])
         row |= cost_columns(lookup(costs, first, [*SAME_NET, "residual"]), ok) | latency_columns(
@@ -289,7 +293,7 @@ def overlap(record: Any, other: Any) -> bool:
 
 
 def scaling_table(latency: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per mixer and sweep over image sizes: how latency grows with tokens, and where attention is overtaken.
+    """One row per mixer and sweep over sizes: how latency grows with tokens, and where attention is overtaken.
 
     Args:
         latency: what `latency_table` made of the same frame.
@@ -297,28 +301,36 @@ def scaling_table(latency: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     ready = frame[(frame["kind"] == "latency") & (frame["status"] == "ok")]
-    square = square_ones(ready)
-    square = square[square["patch_size"] == sweep_patch(square)]
-    for _, found in square.groupby(["label", *SWEPT_ALIKE], dropna=False, sort=False):
+    extent = extent_of(ready)
+    for _, found in sweep_rows(ready).groupby(["label", *SWEPT_ALIKE], dropna=False, sort=False):
         runs = preferred(found).sort_values("tokens", kind="stable").drop_duplicates("tokens")
         if len(runs) < 2:
             continue
         first = runs.iloc[0]
         row = {name: plain(first[name]) for name in ("mixer", "label", "family", *SWEPT_ALIKE)}
-        row["image_sizes_px"] = " ".join(str(size) for size in runs["image_size"])
+        row[extent.column] = " ".join(str(size) for size in runs[extent.field])
         for column, name in TIMES.items():
             by_tokens = {
                 r["tokens"]: {k: v / r["batch_size"] for k, v in rounds(r, column).items()} for _, r in runs.iterrows()
             }
             estimate = scaling_exponent({tokens: values for tokens, values in by_tokens.items() if values})
             row |= ratio_columns(f"{name}_exponent", estimate)
-        mine = latency[
-            same_rows(latency, first, ["label", *SWEPT_ALIKE]) & latency["image_size"].isin(runs["image_size"])
-        ]
+        sizes = latency[extent.field].isin(runs[extent.field])
+        mine = latency[same_rows(latency, first, ["label", *SWEPT_ALIKE]) & sizes]
         for name in TIMES.values():
             row |= crossing_columns(name, mine, first["mixer"])
         rows.append(row)
     return table(rows, lambda r: (*setting_order(r), r["label"]))
+
+
+def sweep_rows(timed: pd.DataFrame) -> pd.DataFrame:
+    """The latency rows of the sweep over sizes: sequences of what was timed at several lengths, or square images of one
+    patch size.
+    """
+    square = square_ones(timed)
+    if extent_of(timed) is SEQUENCES:
+        return square[square.groupby("label")["length"].transform("nunique") > 1]
+    return square[square["patch_size"] == sweep_patch(square)]
 
 
 def sweep_patch(square: pd.DataFrame) -> int | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.contract.datasets import fixed_of
 from benchmarks.contract.profiles import USUAL_NET, Net, Profile, profile_of
 from benchmarks.contract.tuning import Cell, Cells, best_cell, best_net, chosen_cell, mean_of
 from benchmarks.report.frame import plain
@@ -55,6 +56,12 @@ def tuning_table(frame: pd.DataFrame) -> pd.DataFrame:
     return table(rows, lambda row: (*setting_order(row), row["label"], row["weight_decay"], row["lr"]))
 
 
+def usual_net(dataset: str) -> Net:
+    """Norm and positions of a net that no search chose: of sequences they are fixed."""
+    fixed = fixed_of(dataset)
+    return fixed.get("norm", USUAL_NET[0]), fixed.get("positions", USUAL_NET[1])
+
+
 class _NetsOfSearch:
     """The searches of norm and positions in a frame of tuning records."""
 
@@ -69,10 +76,11 @@ class _NetsOfSearch:
     def chosen(self, first: pd.Series, accuracy: Cells, profile: Profile) -> Cell | None:
         """The cell to mark in the rows of one net, given what was tried with it: that of the net that was chosen."""
         net, cells = (first["norm"], first["positions"]), self.found[_apart_from_net(first)]
-        usual = {cell: nets[USUAL_NET] for cell, nets in cells.items() if USUAL_NET in nets}
+        base = usual_net(first["dataset"])
+        usual = {cell: nets[base] for cell, nets in cells.items() if base in nets}
         rate = chosen_cell(usual, profile)
-        if net == USUAL_NET:
-            return rate if rate is None or best_net(cells[rate]) in (None, USUAL_NET) else None
+        if net == base:
+            return rate if rate is None or best_net(cells[rate]) in (None, base) else None
         if rate is not None and best_net(cells[rate]) == net:
             return rate
         # beside the usual net a few cells of another are no sweep of it

@@ -15,6 +15,7 @@ from benchmarks.contract.record import atomic_write
 from benchmarks.report.compare.cells import SETTING
 from benchmarks.report.compare.folders import NOTHING_DIFFERS
 from benchmarks.report.frame import plain
+from benchmarks.report.sizes import Extent, extent_of, worded
 from benchmarks.report.text import (
     NOTHING,
     count,
@@ -64,6 +65,7 @@ def _markdown(table: pd.DataFrame) -> str:
     heading = "\n".join(f"- {markdown(line)}" for line in table.attrs["heading"])
     rows = [[markdown(cell) for cell in cells] for cells in _cells(table, table)]
     notes = "Change: B less A in points of test top-1, or B over A, with 95 % interval. Times are ms per image.\n"
+    notes = worded(notes, extent_of(table))
     body = markdown_table(HEADER, rows, left=3) if rows else ""
     return f"# A and B compared\n\n{heading}\n\n**{markdown(table.attrs['summary'])}.**\n\n{notes}\n{body}"
 
@@ -111,14 +113,14 @@ def _cells(rows: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[str, ...]]
         note = f" ({row['note']})" if row["note"] else ""
         setting, values = ", ".join(_departures(row, usual)), [_value(row, side) for side in "ab"]
         yield (
-            printable(row["mixer"]), setting, _quantity(row["quantity"]), *values, _change(row),
+            printable(row["mixer"]), setting, _quantity(row["quantity"], extent_of(table)), *values, _change(row),
             p_text(row["holm_p"]) if plain(row["holm_p"]) is not None else "", printable(f"{row['verdict']}{note}"),
         )  # fmt: skip
 
 
-def _quantity(name: str) -> str:
+def _quantity(name: str, extent: Extent) -> str:
     label = METRICS[name].label.replace(" per batch", " per image") if name in METRICS else name
-    return label.replace(" (MB)", "")
+    return worded(label.replace(" (MB)", ""), extent)
 
 
 def _value(row: Any, side: str) -> str:

@@ -1,0 +1,232 @@
+"""What a mixer can and cannot do: the mixers by the sequence tasks of a folder, in a table and a heat map.
+
+Of every task it has the setting with most mixers, each mixer at its best learning rate, as the ranking has them. Groups
+of one profile and machine stand together; a task alone makes no table of tasks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.contract.metrics import METRICS
+from benchmarks.contract.record import atomic_write
+from benchmarks.report.baselines import ABOVE, AT, NOTE, SOLVED, highest, highest_words, own_interval
+from benchmarks.report.figures import make_figure, plot_style, save_figure
+from benchmarks.report.frame import plain, slug
+from benchmarks.report.latex import HEAD, cell_of, escaped, floats
+from benchmarks.report.sizes import SEQUENCES, row_extent
+from benchmarks.report.style import family_colour, short
+from benchmarks.report.table_files import View
+from benchmarks.report.tables import main_rows
+from benchmarks.report.text import NOTHING, clean, csv_text, listing, markdown, markdown_table
+
+FOLDER, NAME = "sequences", "abilities"  # no data set of the suite is called so
+FEWEST_TASKS = 2
+TITLE = "What a mixer can and cannot do"
+MARKS = {SOLVED: "✓", ABOVE: "", AT: "×"}
+COLUMNS = (
+    *("dataset", "length", "mixer", "label", "family", "n", "n_failed"),
+    *("test_top1_percent_mean", "test_top1_percent_own_low", "test_top1_percent_own_high"),
+)
+TOP1 = "test_top1_percent_mean"
+
+
+@dataclasses.dataclass(frozen=True)
+class Abilities:
+    """The tasks of one profile and machine.
+
+    Attributes:
+        folder: the name of its own, in tables/ and plots/.
+        title: profile and machine.
+        rows: one a mixer and task, those of a mixer that solves most first.
+    """
+
+    folder: str
+    title: str
+    rows: pd.DataFrame
+
+    @property
+    def tasks(self) -> list[str]:
+        return sorted(set(self.rows["dataset"]))
+
+    @property
+    def labels(self) -> list[str]:
+        return list(dict.fromkeys(self.rows["label"]))
+
+    def cells(self, label: str) -> list[Mapping[Any, Any] | None]:
+        """Its row in each task; None where it was not trained."""
+        mine = {row["dataset"]: row for row in self.rows[self.rows["label"] == label].to_dict("records")}
+        return [mine.get(task) for task in self.tasks]
+
+    def task_words(self, task: str) -> str:
+        """ "recall, 32 tokens"."""
+        lengths = listing([f"{n:,}" for n in self.rows[self.rows["dataset"] == task]["length"]])
+        return f"{task}, {lengths} tokens"
+
+    def baseline(self, task: str) -> Mapping[Any, Any]:
+        """The row that has the highest baseline of a task."""
+        rows = self.rows[self.rows["dataset"] == task].to_dict("records")
+        return max(rows, key=lambda row: (highest(row) or ("", -1.0))[1])
+
+
+def find_abilities(groups: Sequence[tuple[pd.DataFrame, Mapping[str, pd.DataFrame]]]) -> list[Abilities]:
+    """Of all groups of a folder, their records and tables: one a profile and machine with two tasks or more."""
+    found: dict[tuple[str, str], list[pd.DataFrame]] = {}
+    for frame, tables in groups:
+        rows, first = main_rows(tables["summary"]), frame.iloc[0]
+        if len(rows) and row_extent(first) is SEQUENCES and "standing" in rows:
+            found.setdefault((first["profile"], first["machine"]), []).append(rows)
+    several = {key: rows for key, rows in found.items() if len(rows) >= FEWEST_TASKS}
+    return [_abilities(key, rows, list(several)) for key, rows in sorted(several.items())]
+
+
+def _abilities(key: tuple[str, str], parts: Sequence[pd.DataFrame], keys: Sequence[tuple[str, str]]) -> Abilities:
+    profile, machine = key
+    alone = sum(other == profile for other, _ in keys) == 1
+    table = with_own_interval(pd.concat(parts, ignore_index=True))
+    names = [*COLUMNS, *(name for name in table if str(name).startswith("baseline_")), "standing"]
+    labels = sorted(set(table["label"]), key=lambda label: (_order(table, label), label))
+    places = {label: place for place, label in enumerate(labels)}
+    table = table[names].assign(_place=table["label"].map(places))
+    table = table.sort_values(["_place", "dataset"], kind="stable").drop(columns="_place")
+    folder = f"{FOLDER}-{profile}" + ("" if alone else f"-{slug(machine)}")
+    return Abilities(folder, f"{profile} profile, {clean(machine)}", table.reset_index(drop=True))
+
+
+def with_own_interval(rows: pd.DataFrame) -> pd.DataFrame:
+    """The interval that decides how a net stands, beside its accuracy."""
+    ends = [own_interval(row) or (None, None) for row in rows.to_dict("records")]
+    low, high = (pd.Series([pair[i] for pair in ends], dtype=object) for i in (0, 1))
+    return rows.assign(test_top1_percent_own_low=low, test_top1_percent_own_high=high)
+
+
+def _order(table: pd.DataFrame, label: str) -> tuple[float, ...]:
+    """Most solved, then most left, then the mean."""
+    mine = table[table["label"] == label]
+    counts = [-int((mine["standing"] == SOLVED).sum()), int((mine["standing"] == AT).sum())]
+    return (*counts, -float(mine[TOP1].mean()))
+
+
+def write_abilities(found: Abilities, results: Path) -> list[Path]:
+    """Writes the table as CSV, Markdown and LaTeX, and the heat map."""
+    folder, view = results / "tables" / found.folder, view_of(found)
+    body = markdown_table(view.header, view.body, view.left)
+    heading = "\n".join(markdown(line) for line in (view.source, view.note))
+    cells = [[cell_of(text.replace(MARKS[SOLVED], "+"), i >= view.left) for i, text in enumerate(row)]
+             for row in view.body]  # fmt: skip
+    words = escaped(f"{view.title}. {view.source} {view.note}".replace(MARKS[SOLVED], "+"))
+    texts = {
+        "csv": csv_text(found.rows.dropna(axis="columns", how="all")),
+        "md": f"# {view.title}\n\n{heading}\n\n{body}",
+        "tex": HEAD + "".join(floats(view, cells, words, f"tab:{slug(found.folder)}-{NAME}")),
+    }
+    paths = []
+    for ending, text in texts.items():
+        paths.append(folder / f"{NAME}.{ending}")
+        with atomic_write(paths[-1]) as file:
+            file.write(text.encode())
+    return paths + heat_map(found, results / "plots" / found.folder)
+
+
+def view_of(found: Abilities) -> View:
+    """The mixers by the tasks, as people read it, and a line with the baselines."""
+    header = ["mixer", "family", *map(found.task_words, found.tasks)]
+    family = dict(zip(found.rows["label"], found.rows["family"], strict=True))
+    body = [
+        [markdown(label), markdown(family[label]), *(markdown(cell_text(row)) for row in found.cells(label))]
+        for label in found.labels
+    ]
+    baselines = [markdown(highest_words(found.baseline(task)) or NOTHING) for task in found.tasks]
+    return View(TITLE, f"{found.title}.", "", note(), header, [*body, ["highest baseline", "no net", *baselines]], 2)
+
+
+def note() -> str:
+    """How to read the table."""
+    return (
+        "Test top-1 in percent with its 95 % interval and the number of seeds. "
+        f"{MARKS[SOLVED]} solved, {MARKS[AT]} at its baseline. {NOTE}"
+    )
+
+
+def cell_text(row: Mapping[Any, Any] | None) -> str:
+    """ "✓ 99.8 [99.5, 100.0], 3"; a dash for what was not trained."""
+    if row is None:
+        return NOTHING
+    low, high = (plain(row[f"test_top1_percent_own_{end}"]) for end in ("low", "high"))
+    between = "" if low is None else f" [{low:.1f}, {high:.1f}]"
+    return f"{MARKS.get(row['standing'], '')} {row[TOP1]:.1f}{between}, {row['n']}".strip()
+
+
+def cannot(found: Abilities) -> list[str]:
+    """One sentence a mixer: "dct: solves reverse; at its baseline in match, recall."."""
+    sentences = []
+    for label in found.labels:
+        rows = [row for row in found.cells(label) if row is not None]
+        by = {word: listing([row["dataset"] for row in rows if row["standing"] == word]) for word in MARKS}
+        words = [f"solves {by[SOLVED]}"] if by[SOLVED] else []
+        words += [f"above its baselines in {by[ABOVE]}"] if by[ABOVE] else []
+        words += [f"at its baseline in {by[AT]}"] if by[AT] else []
+        sentences.append(f"{clean(label)}: {'; '.join(words)}.")
+    return sentences
+
+
+def share(row: Mapping[Any, Any] | None) -> float:
+    """How far a net came from its highest baseline, 0, to all answers right, 1; NaN for what was not trained."""
+    if row is None:
+        return float("nan")
+    floor = (highest(row) or ("", 0.0))[1]
+    return min(1.0, max(0.0, (float(row[TOP1]) - floor) / max(1e-9, 100 - floor)))
+
+
+def heat_map(found: Abilities, folder: Path) -> list[Path]:
+    """Mixers by tasks: the colour how far from the highest baseline to all right, the text the accuracy."""
+    shares = np.array([[share(row) for row in found.cells(label)] for label in found.labels])
+    told = (
+        f"{TITLE}: {METRICS['test_top1_percent'].label}, mean over seeds, {found.title}. Colour: from the highest "
+        f"baseline that looks at one thing alone (white) to all right. {MARKS[SOLVED]} solved; {MARKS[AT]} its 95 % "
+        "interval does not lie above that baseline; empty: not trained."
+    )
+    width = max(3.5, 1.5 + 0.85 * len(found.tasks))
+    with plot_style():
+        figure, (axes,) = make_figure(width, 0.22 * (len(found.labels) + 1), [told], right=[0.08])
+        box = axes.get_position()
+        axes.set_position((1.15 / width, box.y0, 1 - 1.23 / width, box.height))
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.35, aspect="auto", extent=_extent(found))
+        for i, label in enumerate(found.labels):
+            for j, row in enumerate(found.cells(label)):
+                if row is not None:
+                    _write(axes, j, i, f"{MARKS.get(row['standing'], '')} {row[TOP1]:.1f}".strip(), shares[i, j])
+        for j, task in enumerate(found.tasks):
+            _write(axes, j, len(found.labels), highest_words(found.baseline(task)).replace(", ", "\n", 1), 0.0, 5)
+        _frame(axes, found)
+        return save_figure(figure, folder, NAME)
+
+
+def _extent(found: Abilities) -> tuple[float, float, float, float]:
+    return -0.5, len(found.tasks) - 0.5, len(found.labels) - 0.5, -0.5
+
+
+def _write(axes: Any, x: int, y: int, text: str, shade: float, size: float = 7) -> None:
+    colour = "white" if shade > 0.75 else "#222222"
+    axes.text(x, y, text, ha="center", va="center", fontsize=size, color=colour, linespacing=0.95)
+
+
+def _frame(axes: Any, found: Abilities) -> None:
+    """Names at the sides, no grid; the last row is of no net."""
+    axes.grid(False)
+    axes.set_xlim(-0.5, len(found.tasks) - 0.5)
+    axes.set_ylim(len(found.labels) + 0.5, -0.5)
+    words = [found.task_words(task).replace(", ", "\n", 1) for task in found.tasks]
+    axes.set_xticks(range(len(found.tasks)), words)
+    axes.set_yticks(range(len(found.labels) + 1), [*(short(label) for label in found.labels), "highest baseline"])
+    axes.axhline(len(found.labels) - 0.5, color="#444444", linewidth=0.6)
+    axes.tick_params(length=0)
+    family = dict(zip(found.rows["label"], found.rows["family"], strict=True))
+    for tick, label in zip(axes.get_yticklabels(), found.labels, strict=False):
+        tick.set_color(family_colour(family[label]))
