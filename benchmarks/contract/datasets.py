@@ -55,6 +55,7 @@ class DatasetInfo:
         towers: sequences of one example, each through the net by itself.
         lengths: the allowed ones, of sequences that have no others.
         least_length: the shortest one.
+        longest: the longest one, of sequences that say nothing beyond; None: any.
         task: of TASK_SIZES; the file of benchmarks/tasks that says how it is trained on.
     """
 
@@ -79,6 +80,7 @@ class DatasetInfo:
     towers: int = 1
     lengths: tuple[int, ...] = ()
     least_length: int = 1
+    longest: int | None = None
 
     def check_length(self, length: int) -> None:
         """Refuses sequences of a length, in tokens, that this data set does not have.
@@ -90,6 +92,8 @@ class DatasetInfo:
             raise UserError(f"--length is {length}; {self.name} allows {', '.join(map(str, self.lengths))}")
         if length < self.least_length:
             raise UserError(f"--length is {length}; {self.name} allows {self.least_length} tokens and more")
+        if self.longest is not None and length > self.longest:
+            raise UserError(f"--length is {length}; {self.name} allows {self.least_length} to {self.longest} tokens")
 
     def check_size(self, size: tuple[int, int]) -> None:
         """Refuses images, (height, width) in pixels, that are too small to show their class.
@@ -199,7 +203,16 @@ def _sequences(
     )
 
 
-DATASETS |= {info.name: info for info in (_sequences("recall", 16, 273, 4_000, per_token=True, least_length=4),)}
+DATASETS |= {
+    info.name: info
+    for info in (
+        _sequences("recall", 16, 273, 1_000, per_token=True, least_length=4),
+        _sequences("match", 2, 65, 1_000, per_token=True, least_length=4, longest=128),
+        _sequences("copy", 16, 19, 1_000, per_token=True, least_length=13),
+        _sequences("reverse", 32, 33, 1_000, per_token=True, least_length=2),
+        _sequences("first", 8, 9, 1_000, per_token=True, least_length=2),
+    )
+}
 
 
 TIMM_KINDS = ("torch", "hfds", "hfids", "tfds", "wds")  # what timm's names begin with

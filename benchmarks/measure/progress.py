@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.contract.datasets import fixed_of, training_images
+from benchmarks.contract.datasets import NOUNS, fixed_of, task_name, training_images
 from benchmarks.contract.errors import printable
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record
@@ -246,7 +246,8 @@ def outcome_line(record: Record) -> str:
         return f"held-out top-1 {metrics['val_top1_percent']:.2f} %"
     if record.kind == "cost":
         return f"{metrics['params']:,} parameters, {float(metrics['flops'] or 0) / 1e6:.2f} MFLOPs"
-    return f"{metrics['forward_ms']:.2f} ms forward for {metrics['latency_batch_size']} images"
+    examples = f"{NOUNS[task_name(record.trial.dataset)]}s"
+    return f"{metrics['forward_ms']:.2f} ms forward for {metrics['latency_batch_size']} {examples}"
 
 
 def estimate_seconds(trial: Trial) -> float:

@@ -65,20 +65,25 @@ def memory_format_of(net: nn.Module) -> torch.memory_format:
 
 
 def training_step_bytes(trial: Trial) -> int:
-    """Predicted peak of a training step's tensors, without the optimizer's, in bytes; nothing is computed.
+    """Predicted peak of a training step's tensors, in bytes; nothing is computed.
+
+    Both moments of AdamW count, which from the second step on are there all the time.
 
     0 where it cannot be predicted, see `predict_peak_bytes`.
     """
     assert trial.batch_size is not None
-    batch = trial.batch_size
+    batch, moments = trial.batch_size, 0
 
     def make():
+        nonlocal moments
         task = task_of(trial)
         net, (inputs, targets) = task.net(trial), task.example(trial, batch, "cpu")
+        moments = 2 * sum(p.numel() * p.element_size() for p in net.parameters())
         step = functools.partial(training_step, net, task.loss, inputs, targets, optimizer=None)
         return step, [inputs, targets, *net.parameters(), *net.buffers()]
 
-    return predict_peak_bytes(make) or 0
+    peak = predict_peak_bytes(make)
+    return 0 if peak is None else peak + moments
 
 
 def train(

@@ -118,10 +118,10 @@ def test_ranges_and_lists_are_read_as_they_are_typed():
         ("latency --seed 0,1", "--seed is 0,1; latency takes no list of it"),
         ("list --dim 8,16", "list has no use for --dim; it takes --mixer, --dataset"),
         (
-            "train --mixer dct --length 64",
+            "train --mixer dct --dataset mosaics --length 64",
             "mosaics, a data set of images, has no use for --length; it takes",
         ),
-        ("bench-all --length 64,128", "has no use for --length"),
+        ("bench-all --dataset mosaics --length 64,128", "has no use for --length"),
         ("report --dim 8,16", "report has no use for --dim"),
     ],
 )
