@@ -41,8 +41,8 @@ class DCT(Separable):
     """Orthonormal 2-D DCT-II of each channel.
 
     Y = D_H X D_W^T, D[k, j] = c_k sqrt(2/n) cos(pi (j + 1/2) k / n). Orthogonal, real, no parameters. Complexity
-    2.5 C N log2 N through a real FFT; done here as matrix products, and by the FFT where a side has more than 256 tokens
-    (Makhoul, "A fast cosine transform in one and two dimensions", 1980).
+    2.5 C N log2 N through a real FFT; done here as matrix products, and where a side has more than 256 tokens by the
+    FFT (Makhoul, "A fast cosine transform in one and two dimensions", 1980).
     """
 
     has_long_fft = True

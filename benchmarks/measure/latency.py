@@ -1,12 +1,12 @@
 """Latency: forward, and forward + backward, of each mixer alone and in the backbone, timed by pytest-benchmark.
 
-Methodology. One process per image size, or length of sequences. In it, one item is one (round, net, target, mode), in shuffled order within a
-round, so that rounds interleave the mixers; every ratio is taken within a round, and has its interval over sittings,
-processes that begin an hour or more apart, see `latency_metrics`. On a CPU the clock is the wall's; on a GPU the
-device's own, around calls that stand back to back, see `device`. Float32 means float32 there too, without TF32. Inputs
-are random and rotate through more memory than the caches hold, token ids too. First calls are not counted. A compiled net is compiled
-for itself, or it has no time, see `compiled`. What an item failed of is not tried in later rounds. The first item is
-repeated at the end: its ratio says how far the machine drifted.
+Methodology. One process per image size, or length of sequences. In it, one item is one (round, net, target, mode), in
+shuffled order within a round, so that rounds interleave the mixers; every ratio is taken within a round, and has its
+interval over sittings, processes that begin an hour or more apart, see `latency_metrics`. On a CPU the clock is the
+wall's; on a GPU the device's own, around calls that stand back to back, see `device`. Float32 means float32 there too,
+without TF32. Inputs are random, token ids too, and rotate through more memory than the caches hold. First calls are not
+counted. A compiled net is compiled for itself, or it has no time, see `compiled`. What an item failed of is not tried
+in later rounds. The first item is repeated at the end: its ratio says how far the machine drifted.
 
 Beside each mixer stands its floor in the same round: the bytes that it must move at the bandwidth of a copy of its
 input, or its FLOPs at the rate of one large matrix product, whichever takes longer. On a GPU that product takes TF32
@@ -14,8 +14,8 @@ also where the trial is in float32: a kernel that reaches the precision of float
 than a plain product, and a floor must lie under it.
 
 What is predicted not to fit into memory is not started on a CPU, where the kernel would kill the process; what fits,
-but not beside the nets that are kept for later rounds, is timed without them. On a GPU the allocator says so. Each time is on the disk before the next item begins: where its time limit ends the process, the
-rounds count that are whole.
+but not beside the nets that are kept for later rounds, is timed without them. On a GPU the allocator says so. Each time
+is on the disk before the next item begins: where its time limit ends the process, the rounds count that are whole.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The items that pytest-benchmark times in one latency process; `latency.py` starts it and reads its results.
 
 This is no test: it is a pytest module so that pytest-benchmark does the timing. A JSON plan, named by the environment
-variable TOKEN_MIXERS_LATENCY_PLAN, lists the nets of one image size or length. Every item is one (round, net, target, mode); the
-order is shuffled within each round, so that a drift of the machine meets all mixers alike. The first item is repeated
-at the end to show that drift. Each time is written down at once, as a line of JSON, and so is what an item failed of;
-that item is not tried again.
+variable TOKEN_MIXERS_LATENCY_PLAN, lists the nets of one image size or length. Every item is one (round, net, target,
+mode); the order is shuffled within each round, so that a drift of the machine meets all mixers alike. The first item is
+repeated at the end to show that drift. Each time is written down at once, as a line of JSON, and so is what an item
+failed of; that item is not tried again.
 
 Memory on a GPU: nets are kept, inputs are shared by all nets, and an item's graph is dropped before the next is made.
 Where an item finds too little, nets move to the computer's memory, all else is dropped, and it gets a second try. On a
