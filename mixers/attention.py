@@ -34,9 +34,13 @@ class SelfAttention(Mixer):
     the matrices of the other families know where each token stands, so attention is told, as in its paper: "sincos"
     adds sines and cosines of row and column to its input (Vaswani et al., 2017, along each axis of the image). They
     have no parameters, and are those of the grid it was built for. "none" leaves them out.
+
+    Keys of padding are kept out of the sums over tokens, exactly: what a token gets does not depend on what stands in
+    the padding, nor on how much there is. Each image or sequence must have one token that is none.
     """
 
     memory_format = torch.channels_last
+    takes_padding = True
     positions: Tensor | None
 
     def __init__(self, name: str, dim: int, size: tuple[int, int], heads: int | None, positions: str) -> None:
@@ -129,13 +133,24 @@ class Attention(SelfAttention):
         self.backend = backend
         self.keep_fixed()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         q, k, v = self.project(x)
+        mask = None if real is None else self._mask(real)
         backend = self._backend_on(x.device.type, q.dtype)
         if backend == "torch":
-            return _image(F.scaled_dot_product_attention(q, k, v), x)
+            return _image(F.scaled_dot_product_attention(q, k, v, mask), x)
         with sdpa_kernel(self._kernels(backend), set_priority=True):
-            return _image(F.scaled_dot_product_attention(q, k, v), x)
+            return _image(F.scaled_dot_product_attention(q, k, v, mask), x)
+
+    def _mask(self, real: Tensor) -> Tensor:
+        """(B, H, W) -> (B, 1, 1, N), for every query of every head.
+
+        Raises:
+            MixerError: the one operator that is to run takes none.
+        """
+        if self.backend == "flash" and real.device.type != "cpu":
+            raise MixerError("attention(backend=flash) keeps no padding out on a GPU; allowed: auto, efficient, plain")
+        return _keys(real).mT
 
     def _backend_on(self, device: str, dtype: torch.dtype) -> str:
         return fastest("attention", device, self.tokens, dtype) if self.backend == "auto" else self.backend
@@ -148,6 +163,12 @@ class Attention(SelfAttention):
         return wanted
 
     def method_on(self, device: str, dtype: torch.dtype = torch.float32) -> str:
+        return self._method_on(device, dtype, padded=False)
+
+    def method_on_padded(self, device: str, dtype: torch.dtype = torch.float32) -> str:
+        return self._method_on(device, dtype, padded=True)  # not every operator takes a mask
+
+    def _method_on(self, device: str, dtype: torch.dtype, padded: bool) -> str:
         backend = self._backend_on(device, dtype)
         if self.backend in ("auto", "torch") and (device == "cpu" or torch.cuda.is_available()):
             q = torch.empty(1, self.heads, self.tokens, self.dim // self.heads, device=device, dtype=dtype)
@@ -156,7 +177,8 @@ class Attention(SelfAttention):
                 if backend == "torch"
                 else sdpa_kernel(self._kernels(backend), set_priority=True)
             ):
-                chosen = SDPBackend(torch._fused_sdp_choice(q, q, q))
+                mask = torch.ones(1, 1, 1, self.tokens, dtype=torch.bool, device=device) if padded else None
+                chosen = SDPBackend(torch._fused_sdp_choice(q, q, q, mask))
             backend = next((name for name, value in BACKENDS.items() if value == chosen), chosen.name.lower())
         return f"sdpa-{backend}"
 
@@ -164,9 +186,10 @@ class Attention(SelfAttention):
         n, c = self.tokens, self.dim
         return 6 * n * c**2 + 4 * n**2 * c
 
-    def reference(self, x: Tensor) -> Tensor:
+    def reference(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         q, k, v = self.project_exactly(x)
-        weights = torch.softmax(q @ k.mT / math.sqrt(q.shape[-1]), dim=-1)  # [B, heads, N, N]
+        logits = _without_padding((q @ k.mT / math.sqrt(q.shape[-1])).mT, real).mT  # [B, heads, N, N]
+        weights = torch.softmax(logits, dim=-1)
         return (weights @ v).transpose(1, 2).flatten(2).mT.unflatten(2, self.size)
 
 
@@ -202,10 +225,11 @@ class LinearAttention(SelfAttention):
         super().__init__("linear_attention", dim, size, heads, positions)
         self.keep_fixed()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         q, k, v = self.project(x)
         dtype, (q, k, v) = v.dtype, _wide(q, k, v)
         with torch.autocast(x.device.type, enabled=False):
+            k = _without_padding(k, real)  # phi of minus infinity is 0
             # phi(x) = exp(min(x, 0)) for negative x, where elu(x) + 1 cancels, and 1 + x for others; the largest
             # exponent of each feature over the keys, and then of each query, cancels in the quotient
             largest = k.amax(-2, keepdim=True).clamp(max=0).detach()
@@ -219,9 +243,9 @@ class LinearAttention(SelfAttention):
         n, c = self.tokens, self.dim
         return 6 * n * c**2 + 4 * n * c * (c // self.heads) + 2 * n * c
 
-    def reference(self, x: Tensor) -> Tensor:
+    def reference(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         q, k, v = self.project_exactly(x)
-        weights = _phi(q) @ _phi(k).mT  # [B, heads, N, N]
+        weights = _phi(q) @ _phi(_without_padding(k, real)).mT  # [B, heads, N, N]
         return (weights / weights.sum(-1, keepdim=True) @ v).transpose(1, 2).flatten(2).mT.unflatten(2, self.size)
 
 
@@ -281,11 +305,11 @@ class Performer(SelfAttention):
         directions = _orthogonal_directions(self.features, self.dim // self.heads, generator)
         return {**super().fixed_tensors(dtype), "directions": directions}
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         q, k, v = self.project(x)
         dtype, (q, k, v) = v.dtype, _wide(q, k, v)
         with torch.autocast(x.device.type, enabled=False):
-            q, k = self._exponents(q), self._exponents(k)
+            q, k = self._exponents(q), _without_padding(self._exponents(k), real)
             # a factor for each direction, and one for each query, cancel in the quotient: nothing overflows, and no sum
             # of weights is less than one
             largest = k.amax(-2, keepdim=True).detach()
@@ -303,7 +327,7 @@ class Performer(SelfAttention):
         n, c, m = self.tokens, self.dim, self.features
         return 6 * n * c**2 + 8 * n * c * m + 2 * n * m * self.heads
 
-    def reference(self, x: Tensor) -> Tensor:
+    def reference(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         q, k, v = self.project_exactly(x)
         exponents = [
             q_or_k @ self.directions.to(torch.float64).mT / q_or_k.shape[-1] ** 0.25
@@ -314,12 +338,23 @@ class Performer(SelfAttention):
         logits = exponents[0][..., :1] + exponents[1][..., :1].mT  # [B, heads, N, N]
         for w in range(1, self.features):
             logits = torch.logaddexp(logits, exponents[0][..., w : w + 1] + exponents[1][..., w : w + 1].mT)
+        logits = _without_padding(logits.mT, real).mT
         return (torch.softmax(logits, -1) @ v).transpose(1, 2).flatten(2).mT.unflatten(2, self.size)
 
 
 def _image(mixed: Tensor, x: Tensor) -> Tensor:
     """(B, heads, N, d) -> (B, C, H, W), the grid that of x."""
     return mixed.transpose(1, 2).flatten(2).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+
+
+def _keys(real: Tensor) -> Tensor:
+    """(B, H, W) -> (B, 1, N, 1), to be held against keys (B, heads, N, d)."""
+    return real.flatten(1)[:, None, :, None]
+
+
+def _without_padding(keys: Tensor, real: Tensor | None) -> Tensor:
+    """Keys (B, heads, N, d), or their exponents, minus infinity where the token is padding."""
+    return keys if real is None else keys.masked_fill(~_keys(real), -math.inf)
 
 
 def _phi(x: Tensor) -> Tensor:

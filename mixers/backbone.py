@@ -19,27 +19,40 @@ from mixers.arguments import (
     flag,
     no_others,
     one_of,
-    two_sides,
     whole_number,
 )
-from mixers.base import Mixer, MixerError, check_floating_point
+from mixers.base import Mixer, MixerError
 from mixers.blocks import mixer_of_each_block
 from mixers.fixed import FixedTensors
 from mixers.methods import autocast_dtype, laid_out
 from mixers.positions import POSITIONS, add_positions, make_positions
 from mixers.registry import create_mixer, mixer_entry, mixer_options, parse_mixer
 from mixers.saved import SavesDefinition
+from mixers.stems import (
+    SEQUENCE_STD,
+    check_image,
+    check_pool,
+    check_sequence,
+    check_tokens,
+    image_sides,
+    is_sequence,
+    make_stem,
+    pooled,
+    real_tokens,
+)
 from mixers.token_norm import norm_over_channels
 
 NORMS = ("image", "token")
-POOLS = ("avg", "")
 RESIDUALS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class MixerNet(SavesDefinition):
     """Stem, `depth` blocks, norm, global average pooling, linear head: (B, in_chans, H, W) -> (B, num_classes).
 
-    The stem is a convolution with kernel and stride `patch_size`; its output is the grid of tokens. Each block is
+    The stem is a convolution with kernel and stride `patch_size`; its output is the grid of tokens. With `vocabulary`
+    and `length` the net is one for sequences: whole numbers (B, length) -> (B, num_classes), the stem an embedding,
+    the grid (1, length), and 0 padding, which is kept out of the mean and of every mixer that says `takes_padding`;
+    the others mix it as any token. Each block is
 
         x = x + s1 * conv1x1([norm(mixer(norm(x))), row coordinate, column coordinate])
         x = x + s2 * conv1x1(gelu(conv1x1(norm(x))))
@@ -53,23 +66,29 @@ class MixerNet(SavesDefinition):
         mixer: a mixer as `create_mixer` takes it, or one for each block, such as "6xfft_real+2xattention" or
             "hybrid_top".
         num_classes: outputs of the head; 0 leaves the head out.
-        img_size: side of the image in pixels, or (H, W).
-        patch_size: side of one token in pixels; 1 makes every pixel a token.
+        img_size: side of the image in pixels, or (H, W); by default 32.
+        patch_size: side of one token in pixels, by default 4; 1 makes every pixel a token.
         dim: channels, a multiple of 8.
         depth: blocks.
-        in_chans: channels of the image.
+        in_chans: channels of the image, by default 3.
         mlp_ratio: hidden width of the second part of a block over dim.
-        norm: "image" takes statistics per image over (C, H, W), "token" per token over C.
-        coordinates: whether the two coordinate channels stand after every mixing layer.
+        norm: "image" takes statistics per image over (C, H, W), "token" per token over C; by default "image", and
+            "token" for sequences, which allow no other.
+        coordinates: whether the two coordinate channels stand after every mixing layer; by default they do, and for
+            sequences, which allow none, they do not.
         positions: what is added to the tokens behind the stem: "none", "learned" for a vector a token, "sine" for
-            fixed sines and cosines of row and column.
+            fixed sines and cosines of row and column; by default "none", and "learned" for sequences.
         layer_scale: where s1 and s2 start.
         seed: of fixed random mixers; each block gets another one from it.
         drop_rate: dropout in front of the head.
         drop_path_rate: stochastic depth (Huang et al., 2016) of the last block, rising linearly from 0 in the first.
-        global_pool: "avg"; or "" for a net without a head, whose output is then (B, dim, rows, columns).
+        global_pool: "avg"; or "" for a net without a head, whose output is then (B, dim, rows, columns). For sequences
+            also "first" for the first token alone, and "tokens" for the head on every token: (B, length, num_classes).
         residual: dtype of what blocks hand on and of their norms' outputs under bfloat16 autocast, "float32" or
             "bfloat16", which halves the memory traffic between products; without autocast it has no effect.
+        vocabulary: of a net for sequences, how many tokens there are, padding too.
+        length: of a net for sequences, tokens; a shorter one is filled up with padding.
+        padding: whether 0 is padding; False, for data that has none, saves the mask, and takes 0 for a token.
         device: where the net is to lie; its weights are drawn on the CPU, the same for every device.
         dtype: of weights and fixed tensors.
 
@@ -81,38 +100,46 @@ class MixerNet(SavesDefinition):
         self,
         mixer: str,
         num_classes: int = 100,
-        img_size: int | Sequence[int] = 32,
-        patch_size: int = 4,
+        img_size: int | Sequence[int] | None = None,
+        patch_size: int | None = None,
         dim: int = 64,
         depth: int = 4,
         *,
-        in_chans: int = 3,
+        in_chans: int | None = None,
         mlp_ratio: float = 2,
-        norm: str = "image",
-        coordinates: bool = True,
+        norm: str | None = None,
+        coordinates: bool | None = None,
         layer_scale: float = 0.1,
         seed: int = 0,
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         global_pool: str = "avg",
         residual: str = "float32",
-        positions: str = "none",
+        positions: str | None = None,
+        vocabulary: int | None = None,
+        length: int | None = None,
+        padding: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         **others: Any,
     ) -> None:
         super().__init__()
         no_others("MixerNet", others, inspect.signature(type(self)).parameters)
-        patch_size, dim = whole_number("patch_size", patch_size), whole_number("dim", dim, 8, "multiples of 8")
-        depth, in_chans = whole_number("depth", depth, 0), whole_number("in_chans", in_chans, 1)
+        of_images = {"img_size": img_size, "patch_size": patch_size, "in_chans": in_chans}
+        sequence = is_sequence(vocabulary, length, of_images)
+        norm, coordinates, positions = _kinds(sequence, norm, coordinates, positions)
+        patch_size = whole_number("patch_size", _or(patch_size, 1 if sequence else 4))
+        dim, depth = whole_number("dim", dim, 8, "multiples of 8"), whole_number("depth", depth, 0)
+        in_chans = 0 if sequence else whole_number("in_chans", _or(in_chans, 3), 1)
         num_classes = whole_number("num_classes", num_classes, 0)
-        height, width = _sides(img_size, patch_size)
+        if sequence:
+            vocabulary, length = check_sequence(vocabulary, length, norm, coordinates)
+            height, width = 1, length
+        else:
+            height, width = image_sides(_or(img_size, 32), patch_size)
         _check_arguments(dim, mlp_ratio, layer_scale, drop_rate, drop_path_rate)
-        _check_pool(global_pool, num_classes)
-        one_of("norm", norm, NORMS)
+        check_pool(global_pool, num_classes, sequence)
         one_of("residual", residual, tuple(RESIDUALS))
-        one_of("positions", positions, POSITIONS)
-        coordinates = flag("coordinates", coordinates)
         placed_at = factory_options(device, dtype)
         self.mixer = mixer
         self.norm_kind = norm
@@ -123,10 +150,12 @@ class MixerNet(SavesDefinition):
         self.patch_size = patch_size
         self.grid = (height // patch_size, width // patch_size)
         self.in_chans = in_chans
+        self.vocabulary, self.length = vocabulary, length
+        self.padding = flag("padding", padding) and sequence
         self.global_pool = global_pool
         self.grad_checkpointing = False
         self.num_features = self.head_hidden_size = dim
-        self.stem = nn.Conv2d(in_chans, dim, patch_size, patch_size)
+        self.stem = make_stem(vocabulary, in_chans, dim, patch_size)
         blocks = []
         for layer, spec in enumerate(mixer_of_each_block(mixer, depth)):
             drop_path = drop_path_rate * layer / max(depth - 1, 1)
@@ -140,13 +169,16 @@ class MixerNet(SavesDefinition):
         self.norm = make_norm(norm, dim, self.memory_format)
         self.head_drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
-        self.positions = make_positions(positions, dim, self.grid)  # drawn last: the other weights are those without
+        std = SEQUENCE_STD if sequence else 0.02
+        # drawn last: the other weights are those without
+        self.positions = make_positions(positions, dim, self.grid, std)
         if placed_at:
             self.to(**placed_at)
 
     def definition(self) -> dict[str, Any]:
         """What neither the weights nor the mixers' own entries tell."""
-        return {"class": "MixerNet", "norm": self.norm_kind, "positions": self.positions_kind}
+        own = {"class": "MixerNet", "norm": self.norm_kind, "positions": self.positions_kind}
+        return own if self.length is None else own | {"padding": self.padding, "global_pool": self.global_pool}
 
     def become(self, saved: dict[str, Any]) -> None:
         super().become({"positions": "none"} | saved)  # of which there were none before it was an option
@@ -160,32 +192,51 @@ class MixerNet(SavesDefinition):
         return [block for block in self.blocks if isinstance(block, Block)]
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """(B, in_chans, H, W) -> (B, dim, rows, columns)."""
+        """(B, in_chans, H, W) or (B, length) -> (B, dim, rows, columns)."""
+        return self._features(x, self._real(x))
+
+    def _real(self, x: Tensor) -> Tensor | None:
+        """Which tokens are not padding, (B, rows, columns); None where there is no padding."""
+        if not self.padding or self.length is None:
+            return None
+        check_tokens(x, self.length)
+        return real_tokens(x)
+
+    def _features(self, x: Tensor, real: Tensor | None) -> Tensor:
         x = self._tokens(x)
-        if not self.grad_checkpointing:
+        if real is None and not self.grad_checkpointing:
             return self._last_norm(self.blocks(x))
         for block in self.blocks:
-            x = checkpoint(block, x, use_reentrant=False)
+            x = self._through(block, x, real)
         return self._last_norm(x)
 
+    def _through(self, block: nn.Module, x: Tensor, real: Tensor | None) -> Tensor:
+        tensors = (x,) if real is None else (x, real)
+        return checkpoint(block, *tensors, use_reentrant=False) if self.grad_checkpointing else block(*tensors)
+
     def _tokens(self, x: Tensor) -> Tensor:
-        check_image(x, (self.in_chans, *self.img_size))
-        x = laid_out(self.stem(laid_out(x, self.memory_format)), self.memory_format)
-        x = stream(x, RESIDUALS[self.residual])
+        if self.length is None:
+            check_image(x, (self.in_chans, *self.img_size))
+            x = laid_out(x, self.memory_format)
+        else:
+            check_tokens(x, self.length)
+        x = stream(laid_out(self.stem(x), self.memory_format), RESIDUALS[self.residual])
         return x if self.positions is None else add_positions(x, self.positions())
 
     def _last_norm(self, x: Tensor) -> Tensor:
         return self.norm(stream(x, torch.float32))  # as what follows it, whatever the residual
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """(B, dim, rows, columns) -> (B, num_classes), or what the head would get where pre_logits is set."""
-        if self.global_pool == "avg":
-            x = x.mean((2, 3))
-        x = self.head_drop(x)
+    def forward_head(self, x: Tensor, pre_logits: bool = False, real: Tensor | None = None) -> Tensor:
+        """(B, dim, rows, columns) -> (B, num_classes), or what the head would get where pre_logits is set.
+
+        The mean is that over `real` (B, rows, columns) where it is given: the tokens that are not padding.
+        """
+        x = self.head_drop(pooled(x, self.global_pool, real))
         return x if pre_logits else self.head(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
+        real = self._real(x)
+        return self.forward_head(self._features(x, real), real=real)
 
     def forward_intermediates(
         self,
@@ -199,7 +250,7 @@ class MixerNet(SavesDefinition):
         """The outputs of some blocks, as timm's nets give them, and unless `intermediates_only` the features before.
 
         Args:
-            x: (B, in_chans, H, W).
+            x: (B, in_chans, H, W) or (B, length).
             indices: blocks, negative ones from the end; a number takes that many last ones, None all.
             norm: whether the final norm is applied to each.
             stop_early: whether the blocks after the last wanted one are left out, from the features too.
@@ -214,9 +265,10 @@ class MixerNet(SavesDefinition):
             raise MixerError(f"output_fmt is {output_fmt!r}; allowed: NCHW, NLC")
         wanted, last = _take_indices(len(self.blocks), indices)
         taken = []
+        real = self._real(x)
         x = self._tokens(x)
         for i, block in enumerate(self.blocks[: last + 1] if stop_early else self.blocks):
-            x = checkpoint(block, x, use_reentrant=False) if self.grad_checkpointing else block(x)
+            x = self._through(block, x, real)
             if i in wanted:
                 taken.append(self._last_norm(x) if norm else x)
         if output_fmt == "NLC":
@@ -241,7 +293,7 @@ class MixerNet(SavesDefinition):
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Puts a new head in place, or none for 0 classes; the pooling stays as it is where None is given."""
         global_pool = self.global_pool if global_pool is None else global_pool
-        _check_pool(global_pool, num_classes)
+        check_pool(global_pool, num_classes, self.length is not None)
         self.num_classes, self.global_pool = num_classes, global_pool
         self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
         self.head.to(self.stem.weight.device, self.stem.weight.dtype).train(self.training)
@@ -257,7 +309,8 @@ class MixerNet(SavesDefinition):
     def no_weight_decay(self) -> set[str]:
         """What the mixers name, and learned positions; whatever has one axis, timm never decays.
 
-        The weights of the coordinates are two input channels of a 1x1 convolution, and decay as its others do.
+        The weights of the coordinates are two input channels of a 1x1 convolution, and decay as its others do; so does
+        an embedding, as BERT's (Devlin et al., 2019).
         """
         own = {"positions.weight"} if self.positions_kind == "learned" else set()
         return own | not_decayed_by_mixers(self)
@@ -266,15 +319,20 @@ class MixerNet(SavesDefinition):
         raise MixerError("MixerNet cannot be scripted by torch.jit.script; use torch.compile or torch.export")
 
     def flops(self) -> int:
-        """Real FLOPs of the algorithm for one image, forward; 2 per multiply-add.
+        """Real FLOPs of the algorithm for one image or sequence, forward; 2 per multiply-add.
 
-        Convolutions, mixers and the head; norms, activations, biases and residual additions are not counted.
+        Convolutions, mixers and the head; norms, activations, biases and residual additions are not counted, and an
+        embedding, which looks up, has none. Padding is counted as the tokens are.
         """
         return self._flops([mixer.flops() for mixer in self.mixers])
 
     def method_on(self, device: str, dtype: torch.dtype = torch.float32) -> str:
         """Which implementation of the mixers runs on this type of device; of several, all, in their order."""
-        return "+".join(dict.fromkeys(mixer.method_on(device, dtype) for mixer in self.mixers))
+        methods = [
+            mixer.method_on_padded(device, dtype) if self.padding else mixer.method_on(device, dtype)
+            for mixer in self.mixers
+        ]
+        return "+".join(dict.fromkeys(methods))
 
     def flops_executed(self) -> int:
         """The same with what the mixers' implementations really do."""
@@ -282,7 +340,8 @@ class MixerNet(SavesDefinition):
 
     def _flops(self, mixer_flops: list[int]) -> int:
         tokens, dim = self.grid[0] * self.grid[1], self.num_features
-        total = 2 * self.in_chans * self.patch_size**2 * dim * tokens + 2 * dim * self.num_classes
+        heads = tokens if self.global_pool == "tokens" else 1
+        total = 2 * self.in_chans * self.patch_size**2 * dim * tokens + 2 * dim * self.num_classes * heads
         for block, own in zip(self._blocks(), mixer_flops, strict=True):
             total += own + 2 * block.mixer.out_channels * dim * tokens + 4 * dim * block.hidden * tokens
         return total
@@ -316,10 +375,11 @@ class Block(nn.Module):
         self.scale2 = nn.Parameter(torch.full((dim,), float(layer_scale)))
         self.drop_path = drop_path
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         # a copy only where the block before has another
         x = laid_out(x, getattr(self.mixer, "memory_format", torch.contiguous_format))
-        mixed = self.norm2(self.mixer(self.norm1(x)))
+        told = (real,) if real is not None and getattr(self.mixer, "takes_padding", False) else ()
+        mixed = self.norm2(self.mixer(self.norm1(x), *told))
         kept = self._kept(x)
         branch = _times(scaled(self.proj, mixed, self.scale1), kept)
         positions = None if self.coordinates is None else _times(self.coordinates(self.scale1), kept)
@@ -463,17 +523,6 @@ def scaled(conv: nn.Module, x: Tensor, scale: Tensor) -> Tensor:
     return conv(x, scale) if isinstance(conv, ScaledConv1x1) else conv(x) * scale[:, None, None]
 
 
-def check_image(x: Tensor, shape: tuple[int, int, int]) -> None:
-    """Holds a batch of images to (C, H, W) in floating point.
-
-    Raises:
-        MixerError: it has another shape or dtype.
-    """
-    check_floating_point(x)
-    if x.shape[1:] != shape:
-        raise MixerError(f"the net was built for images of {shape}, the input has {tuple(x.shape[1:])}")
-
-
 def not_decayed_by_mixers(net: nn.Module) -> set[str]:
     """The parameters of a net that its mixers' `no_weight_decay` names, as the net names them.
 
@@ -503,6 +552,19 @@ def create_mixer_of_layer(mixer: str, dim: int, size: tuple[int, int], layer: in
     return create_mixer(mixer, dim, size, **options)
 
 
+def _kinds(sequence: bool, norm: Any, coordinates: Any, positions: Any) -> tuple[str, bool, str]:
+    """What a net has of each where nothing is said, or what is said."""
+    return (
+        one_of("norm", _or(norm, "token" if sequence else "image"), NORMS),
+        flag("coordinates", _or(coordinates, not sequence)),
+        one_of("positions", _or(positions, "learned" if sequence else "none"), POSITIONS),
+    )
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
 def _times(branch: Tensor, kept: Tensor | None) -> Tensor:
     return branch if kept is None else branch * kept
 
@@ -514,13 +576,6 @@ def _take_indices(blocks: int, indices: int | Sequence[int] | None) -> tuple[lis
     return feature_take_indices(blocks, indices if indices is None or isinstance(indices, int) else list(indices))
 
 
-def _sides(img_size: Any, patch_size: int) -> tuple[int, int]:
-    height, width = two_sides("img_size", img_size)
-    if patch_size < 1 or any(side < 1 or side % patch_size for side in (height, width)):
-        raise MixerError(f"image size {height} x {width} is not a multiple of patch size {patch_size}")
-    return height, width
-
-
 def _check_arguments(dim: int, mlp_ratio: Any, layer_scale: Any, drop_rate: Any, drop_path_rate: Any) -> None:
     if dim % 8:
         raise MixerError(f"dim is {dim}; allowed: multiples of 8")
@@ -530,8 +585,3 @@ def _check_arguments(dim: int, mlp_ratio: Any, layer_scale: Any, drop_rate: Any,
         raise MixerError(f"layer_scale is {layer_scale}; allowed: numbers that {torch.get_default_dtype()} holds")
     for name, rate in (("drop_rate", drop_rate), ("drop_path_rate", drop_path_rate)):
         check_rate(name, rate)
-
-
-def _check_pool(global_pool: str, num_classes: int) -> None:
-    if global_pool not in POOLS or (num_classes and not global_pool):
-        raise MixerError(f"global_pool is {global_pool!r}; allowed: 'avg', or '' with num_classes=0")

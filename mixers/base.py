@@ -52,6 +52,7 @@ class Mixer(FixedTensors, SavesDefinition):
 
     memory_format: torch.memory_format = torch.contiguous_format  # the layout in which this mixer is fastest
     version: int = 1  # raised by whoever changes what it computes or what decays; two versions are never averaged
+    takes_padding = False  # whether forward and reference also take real, bool (B, H, W), and keep the other tokens out
     ways: tuple[str, ...] = ("method", "backend")  # options that say how the map is computed, not which it is
     given_options: dict[str, Any] = {}
     seed: int
@@ -124,6 +125,10 @@ class Mixer(FixedTensors, SavesDefinition):
         """Which implementation runs on this type of device for input of this dtype, as records name it."""
         return "plain"
 
+    def method_on_padded(self, device: str, dtype: torch.dtype = torch.float32) -> str:
+        """The same for input with padding, which a mixer that keeps it out may have to compute in another way."""
+        return self.method_on(device, dtype)
+
     def flops_executed(self) -> int:
         """Operations that this implementation really does for one image."""
         return self.flops()
@@ -182,6 +187,10 @@ def check_floating_point(x: Tensor) -> None:
     check_is_tensor(x)
     if not x.is_floating_point():
         raise MixerError(f"the input is of {x.dtype}; allowed: floating point, such as images.float() / 255")
+
+
+def _is_empty_mask(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype == torch.bool and value.shape[:1] == (0,)
 
 
 _NOT_PLAIN = object()
@@ -262,6 +271,7 @@ def _checked(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
             return function(self, *args, **kwargs)
         x, *others = args
         if self._is_empty(x):
+            others = [one.new_ones(1, *one.shape[1:]) if _is_empty_mask(one) else one for one in others]
             return function(self, torch.cat([x, x.new_zeros(1, *x.shape[1:])]), *others, **kwargs)[:0]
         return function(self, *args, **kwargs)
 

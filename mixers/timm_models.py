@@ -29,9 +29,10 @@ from timm.models.metaformer import GroupNorm1NoBias, MetaFormer
 from torch import Tensor, nn
 
 from mixers.arguments import check_rate, factory_options, flag, no_others, two_sides, whole_number
-from mixers.backbone import MixerNet, check_image, create_mixer_of_layer, not_decayed_by_mixers
+from mixers.backbone import MixerNet, create_mixer_of_layer, not_decayed_by_mixers
 from mixers.base import Mixer, MixerError
 from mixers.blocks import mixer_of_each_block
+from mixers.stems import check_image, check_tokens
 
 CIFAR100_MEAN, CIFAR100_STD = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
 MIXERNETS = {
@@ -157,6 +158,7 @@ class MixerMetaFormer(MetaFormer):
 
 
 register_notrace_function(check_image)
+register_notrace_function(check_tokens)
 register_notrace_function(check_grid)
 
 

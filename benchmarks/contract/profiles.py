@@ -142,6 +142,8 @@ PROFILES |= {
     )
     for name in ("constellations", "mosaics")
 }
+# of the quick and of the full profile, tokens
+SEQUENCE_LENGTHS = {name: (32, 64) for name in ("recall", "match", "copy", "reverse", "first")}
 _SEQUENCES = {
     "quick": Profile(
         dim=64,
@@ -179,7 +181,7 @@ _SEQUENCES = {
 }
 PROFILES |= {
     (name, dataset): dataclasses.replace(_SEQUENCES[name], length=length)
-    for dataset, lengths in (("recall", (32, 32)),)
+    for dataset, lengths in SEQUENCE_LENGTHS.items()
     for name, length in zip(("quick", "full"), lengths, strict=True)
 }
 # the rates of CIFAR-100, the nearest that was searched; a sweep of one's own replaces them

@@ -104,6 +104,9 @@ class Majority:
         share = 100 * (best == targets).double().mean().item()
         return {"top1_percent": share, "loss": self.loss(output, targets).item()}, best.numpy().astype(np.uint8)
 
+    def trivial(self, train: Batch, test: Batch) -> dict[str, float]:
+        return {}
+
     def test_targets(self, trial: Trial, data_dir: Path) -> np.ndarray | None:
         return self.load(trial, data_dir, torch.device("cpu")).read_test().targets.numpy()
 

@@ -76,7 +76,10 @@ def test_the_net_takes_whole_numbers_of_any_kind_and_nothing_else(name: str) -> 
     for kind in KINDS:
         net = MixerNet("random", **{**small, name: kind(small[name])})
         assert net(torch.randn(1, 3, 16, 16)).shape == (1, 5)
+    has_default = name in ("img_size", "patch_size", "in_chans")  # which None is, since a sequence has none of these
     for wrong in NOT_WHOLE:
+        if wrong is None and has_default:
+            continue
         with pytest.raises(MixerError, match=name):
             MixerNet("random", **{**small, name: wrong})
 

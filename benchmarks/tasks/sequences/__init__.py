@@ -1,8 +1,8 @@
 """Classification of sequences, or of each of their tokens: one file a data set in this folder.
 
 Such a file has `read(split, count, length, data_dir)`, tokens (n, N) and what is to be said of them, and
-`baselines(train, test)`, the percent that trivial predictors get right. Token 0 is padding everywhere. What is to be said
-is a class an example, (n,), or one a token, (n, N), with IGNORED where nothing is asked.
+`baselines(train, test)`, the percent that trivial predictors get right. Token 0 is padding everywhere. What is to be
+said is a class an example, (n,), or one a token, (n, N), with IGNORED where nothing is asked.
 """
 
 from __future__ import annotations
