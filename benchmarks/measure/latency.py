@@ -42,7 +42,7 @@ from benchmarks.contract.datasets import handed_on
 from benchmarks.contract.record import now
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.latency_metrics import METRIC_OF, matmul_flops, metrics_of
-from benchmarks.measure.memory import FREE_SHARE, NO_MEMORY, free_bytes, needs_numbers, predict_peak_bytes
+from benchmarks.measure.memory import FREE_SHARE, NO_MEMORY, free_bytes, needs_numbers, predict_bytes
 from benchmarks.tasks.task import build_net, task_of
 from mixers import UnsupportedSize, create_mixer
 from mixers.blocks import is_per_block, mixers_in
@@ -145,28 +145,33 @@ def _items_that_fit(index: int, timing: Timing) -> dict[Item, int]:
     """
     trial = timing.trial
     timing.metrics["peak_memory_bytes"] = None  # on a GPU measured with the net
-    free, most = math.inf, 0
+    free, most, built = math.inf, 0, 0
 
-    def needed(target: str, mode: str) -> int | None:
-        return predict_peak_bytes(functools.partial(_dry_run, trial, target, mode))
+    def needed(target: str, mode: str) -> tuple[int | None, int]:
+        return predict_bytes(functools.partial(_dry_run, trial, target, mode))
 
     if trial.device == "cpu":
         free = free_bytes("cpu") * FREE_SHARE
-        timing.metrics["peak_memory_bytes"] = needed("net", "forward_backward")
-        most = timing.metrics["peak_memory_bytes"] or 0
+        timing.metrics["peak_memory_bytes"], built = needed("net", "forward_backward")
+        most = _most(timing.metrics["peak_memory_bytes"], built)
     if not is_per_block(trial.mixer):
         timing.metrics |= mixer_work(trial)
     fit: dict[Item, int] = {}
     for target, mode in METRIC_OF:
         if target == "mixer" and is_per_block(trial.mixer):
             continue  # there is no one mixer to time
-        asked = most if most <= LITTLE * free else needed(target, mode) or 0
+        asked = most if most <= LITTLE * free else _most(*needed(target, mode))
         if asked <= free:
             fit[Item(index, target, mode)] = asked
     if most > free:
         timing.status = "oom"
-        timing.reason = f"forward + backward of the net asks for {most:,} bytes, {free:,.0f} are free"
+        what = "forward + backward of the net" if most > built else "making the net"
+        timing.reason = f"{what} asks for {most:,} bytes, {free:,.0f} are free"
     return fit
+
+
+def _most(peak: int | None, built: int) -> int:
+    return max(peak or 0, built)
 
 
 def mixer_work(trial: Trial) -> dict[str, int]:

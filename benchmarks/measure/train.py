@@ -28,7 +28,7 @@ from benchmarks.contract.errors import Diverged, OutOfTime, UserError
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import atomic_write, set_aside
 from benchmarks.contract.trial import ADDED, RESULTS_VERSION, Trial
-from benchmarks.measure.memory import predict_peak_bytes
+from benchmarks.measure.memory import predict_bytes
 from benchmarks.measure.step import Capture, EvaluationPass, Graph, TrainingStep, compiled_blocks, cuda_graph
 from benchmarks.measure.training_step import training_step
 from benchmarks.measure.weights import save_weights
@@ -65,11 +65,10 @@ def memory_format_of(net: nn.Module) -> torch.memory_format:
 
 
 def training_step_bytes(trial: Trial) -> int:
-    """Predicted peak of a training step's tensors, in bytes; nothing is computed.
+    """Predicted peak of a training step's tensors, or of building its net, in bytes; nothing is computed.
 
-    Both moments of AdamW count, which from the second step on are there all the time.
-
-    0 where it cannot be predicted, see `predict_peak_bytes`.
+    Both moments of AdamW count, which from the second step on are there all the time. 0 where a step cannot be
+    predicted, see `predict_bytes`.
     """
     assert trial.batch_size is not None
     batch, moments = trial.batch_size, 0
@@ -82,8 +81,8 @@ def training_step_bytes(trial: Trial) -> int:
         step = functools.partial(training_step, net, task.loss, inputs, targets, optimizer=None)
         return step, [inputs, targets, *net.parameters(), *net.buffers()]
 
-    peak = predict_peak_bytes(make)
-    return 0 if peak is None else peak + moments
+    peak, built = predict_bytes(make)
+    return 0 if peak is None else max(peak + moments, built)
 
 
 def train(
