@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from sequence_memory import LENGTHS, peaks
 
 DIM = 8
