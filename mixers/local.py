@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -46,7 +48,7 @@ class Conv1x1(Mixer):
 class ConvMixer(Mixer):
     """Depthwise k x k convolution: each channel with its own kernel, zeros beyond the border.
 
-    Complexity 2 k^2 C N.
+    Complexity 2 k^2 C N. On a grid of one row, a sequence, the kernel is 1 x k: 2 k C N.
 
     Differs from the paper in that a GELU and a batch norm follow the convolution there, which activation="gelu" puts
     there, and in the norms of our block, where it has none. In training the batch norm takes its
@@ -69,7 +71,8 @@ class ConvMixer(Mixer):
         super().__init__(dim, size)
         self.kernel = _odd("conv_mixer", kernel)
         self.activation = one_of("conv_mixer: activation", activation, ("none", "gelu"))
-        self.conv = nn.Conv2d(dim, dim, self.kernel, padding=self.kernel // 2, groups=dim)
+        self.window = _window(self)
+        self.conv = nn.Conv2d(dim, dim, self.window, padding=_border(self.window), groups=dim)
         self.norm = nn.BatchNorm2d(dim) if self.activation == "gelu" else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,12 +80,12 @@ class ConvMixer(Mixer):
         return mixed if self.norm is None else self.norm(F.gelu(mixed))
 
     def flops(self) -> int:
-        return 2 * self.kernel**2 * self.dim * self.tokens
+        return 2 * math.prod(self.window) * self.dim * self.tokens
 
     def reference(self, x: Tensor) -> Tensor:
         assert self.conv.bias is not None
         weight, bias = self.conv.weight.to(torch.float64), self.conv.bias.to(torch.float64)
-        patches = F.unfold(x.to(torch.float64), self.kernel, padding=self.kernel // 2)
+        patches = F.unfold(x.to(torch.float64), self.window, padding=_border(self.window))
         mixed = torch.einsum("bckn,ck->bcn", patches.unflatten(1, (self.dim, -1)), weight.flatten(1))
         mixed = (mixed + bias[:, None]).unflatten(2, x.shape[2:])
         return (
@@ -101,7 +104,7 @@ class Pool(Mixer):
     """Mean over k x k neighbours less the token itself.
 
     Neighbours beyond the border do not count. No parameters; complexity k^2 C N additions. Zero, by its
-    definition, on a grid of one token.
+    definition, on a grid of one token. On a grid of one row, a sequence, the neighbours are 1 x k: k C N.
 
     The paper's layer. There the residual adds the token again, so that the block gives the mean; in our block a norm
     and a 1x1 convolution stand between, which get the token's difference from its neighbours, a Laplacian:
@@ -124,17 +127,18 @@ class Pool(Mixer):
         if self.kernel < 3:
             what = "zero everywhere" if self.subtract else "no mixing"
             raise MixerError(f"pool with kernel 1 is {what}; allowed: odd numbers from 3")
+        self.window = _window(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        mean = F.avg_pool2d(x, self.kernel, 1, self.kernel // 2, count_include_pad=False)
+        mean = F.avg_pool2d(x, self.window, 1, _border(self.window), count_include_pad=False)
         return mean - x if self.subtract else mean
 
     def flops(self) -> int:
-        return self.kernel**2 * self.dim * self.tokens
+        return math.prod(self.window) * self.dim * self.tokens
 
     def reference(self, x: Tensor) -> Tensor:
         def sums(plane: Tensor) -> Tensor:
-            patches = F.unfold(plane, self.kernel, padding=self.kernel // 2)
+            patches = F.unfold(plane, self.window, padding=_border(self.window))
             return patches.unflatten(1, (plane.shape[1], -1)).sum(2).unflatten(2, x.shape[2:])
 
         exact = x.to(torch.float64)
@@ -153,7 +157,7 @@ class Shift(Mixer):
     """Four groups of channels each moved by one token, left, right, up and down; the others stay.
 
     Each group is a twelfth of the channels, at least one; what comes from beyond the border is zero. No parameters and
-    no FLOPs.
+    no FLOPs. On a grid of one row, a sequence, there is no up and down: twice as many channels move left and right.
 
     The paper's layer, with its share of a twelfth for each direction. Its block shifts the stream itself, in front of
     the perceptron, its norm and its residual; ours shifts a branch between a norm and a 1x1 convolution.
@@ -166,7 +170,9 @@ class Shift(Mixer):
         super().__init__(dim, size)
         if dim < 4:
             raise UnsupportedSize(f"shift moves four groups of channels; dim is {dim}")
-        self.group = max(1, dim // 12)
+        self.group = max(1, dim // 12) * (2 if self.size[0] == 1 else 1)
+        if self.size[0] == 1:
+            self.version = 2  # 1 moved zeros into the groups that had nowhere to go
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() and x.requires_grad and not torch.jit.is_tracing():
@@ -179,22 +185,25 @@ class Shift(Mixer):
     def reference(self, x: Tensor) -> Tensor:
         exact = x.to(torch.float64)
         moves = {(0, 1): 0, (0, -1): 1, (1, 0): 2, (-1, 0): 3}  # where a token of the group comes from
+        if self.size[0] == 1:
+            moves = {(0, 1): 0, (0, -1): 1}
         parts = [
             F.pad(exact, (1, 1, 1, 1))[:, k * self.group : (k + 1) * self.group].roll((-down, -right), (2, 3))[
                 :, :, 1:-1, 1:-1
             ]
             for (down, right), k in moves.items()
         ]
-        return torch.cat([*parts, exact[:, 4 * self.group :]], 1)
+        return torch.cat([*parts, exact[:, len(moves) * self.group :]], 1)
 
 
 def _moved(x: Tensor, group: int, step: int) -> Tensor:
-    """The four groups moved by `step` = 1, or back by -1."""
+    """The four groups moved by `step` = 1, or back by -1; the two of a single row."""
     out = x.new_empty(x.shape)
-    out[:, 4 * group :].copy_(x[:, 4 * group :])
     rows, columns = x.shape[2:]
+    ways = ((3, -1), (3, 1), (2, -1), (2, 1))[: 2 if rows == 1 else 4]
+    out[:, len(ways) * group :].copy_(x[:, len(ways) * group :])
     flat_x, flat_out = x.flatten(2), out.flatten(2)
-    for k, (axis, direction) in enumerate(((3, -1), (3, 1), (2, -1), (2, 1))):
+    for k, (axis, direction) in enumerate(ways):
         source, target = (y.narrow(1, k * group, group) for y in (flat_x, flat_out))
         distance, forwards = columns if axis == 2 else 1, direction * step > 0
         n = rows * columns - distance
@@ -245,6 +254,16 @@ def _plain_batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     scale, shift = (value.to(x.dtype)[:, None, None] for value in (variance, mean))
     weight, bias = (value.to(x.dtype)[:, None, None] for value in (norm.weight, norm.bias))
     return (x - shift) / (scale + norm.eps).sqrt() * weight + bias
+
+
+def _window(mixer: ConvMixer | Pool) -> tuple[int, int]:
+    """The neighbours that a kernel meets: k x k, or 1 x k where there is one row."""
+    return (1 if mixer.size[0] == 1 else mixer.kernel, mixer.kernel)
+
+
+def _border(window: tuple[int, int]) -> tuple[int, int]:
+    """What leaves the grid as large as it was."""
+    return window[0] // 2, window[1] // 2
 
 
 def _odd(name: str, kernel: int) -> int:

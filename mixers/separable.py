@@ -120,7 +120,8 @@ class Hadamard(Separable):
 class RandomSeparable(Separable):
     """A X B^T with two fixed Gaussian matrices, A (H, H) from N(0, 1/H) and B (W, W) from N(0, 1/W).
 
-    Complexity 2 C N (H + W). A checkpoint holds their `seed` alone; the backbone gives each layer another.
+    Complexity 2 C N (H + W). A checkpoint holds their `seed` alone; the backbone gives each layer another. On a grid of
+    one row, a sequence, it is the dense mixer `random`, times one number, which a norm behind it takes off.
 
     Args:
         dim: channels.
@@ -152,7 +153,8 @@ class LinearSeparable(PlaneTransform):
     """A X B^T with two learned matrices, A (H, H) and B (W, W), shared by the channels.
 
     They start as those of `random_separable` do. Complexity 2 C N (H + W); H^2 + W^2 parameters. Options as those of
-    `PlaneTransform`, but for "dense", which there is not.
+    `PlaneTransform`, but for "dense", which there is not. On a grid of one row, a sequence, it is the dense mixer
+    `linear`, times one learned number.
     """
 
     kind = "learned_separable"

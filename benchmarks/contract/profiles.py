@@ -26,7 +26,7 @@ NET_CHOSEN_BY: Mapping[str, str] = {
     "linear_attention": "attention", "performer": "attention", "afno": "global_filter", "pool": "conv_mixer",
     "shift": "conv_mixer", "random_separable": "dct", "linear_separable": "dct", "fft_imag": "fft_real",
     "fft_magphase": "fft_complex", "fft_pairs": "fft_real", "fft_real_2d": "fft_real", "fft_scrambled": "fft_complex",
-    "hartley": "fft_real", "random_orthogonal": "random",
+    "hartley": "fft_real", "random_orthogonal": "random", "random_fnet": "random", "linear_fnet": "linear",
     "hybrid_bottom": "fft_real", "hybrid_middle": "fft_real", "hybrid_mixed": "fft_real", "hybrid_top": "fft_real",
 }  # fmt: skip
 

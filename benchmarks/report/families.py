@@ -11,7 +11,7 @@ FAMILIES = {  # of the mixers of this library, as they are registered
         "fft_scrambled",
     ),
     "separable": ("dct", "hadamard", "random_separable", "linear_separable"),
-    "dense": ("random", "random_orthogonal", "linear"),
+    "dense": ("random", "random_orthogonal", "random_fnet", "linear", "linear_fnet"),
     "attention": ("attention", "linear_attention", "performer"),
     "mlp": ("mlp_mixer", "gmlp"),
     "filters": ("global_filter", "afno"),

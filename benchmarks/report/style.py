@@ -38,6 +38,8 @@ MIXER_STYLES: dict[str, tuple[str, str]] = {
     "random": ("v", "-"),
     "random_orthogonal": ("<", "--"),
     "linear": ("h", "-."),
+    "random_fnet": ("^", ":"),
+    "linear_fnet": ("d", "-"),
     "mlp_mixer": ("s", "-"),
     "gmlp": ("d", "--"),
     "attention": ("X", "-"),

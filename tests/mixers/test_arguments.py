@@ -46,6 +46,7 @@ OPTIONS = {
     "afno": ["blocks"],
     "random": ["seed"],
     "random_orthogonal": ["seed"],
+    "random_fnet": ["seed"],
     "random_separable": ["seed"],
 }
 
@@ -62,7 +63,7 @@ def test_options_too(name: str, option: str) -> None:
             create_mixer(name, 16, (4, 4), **{option: wrong})
 
 
-@pytest.mark.parametrize("name", ["random", "random_orthogonal", "random_separable", "performer"])
+@pytest.mark.parametrize("name", ["random", "random_orthogonal", "random_fnet", "random_separable", "performer"])
 def test_seeds_are_those_that_a_generator_takes(name: str) -> None:
     create_mixer(name, 16, (4, 4), seed=2**63 - 1)
     for wrong in (-1, 2**63, 10**30):

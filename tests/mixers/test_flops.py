@@ -27,6 +27,7 @@ CLOSED_FORMS: dict[str, Callable[[int, int], float]] = {
     "pool": lambda c, n: 9 * c * n,
     "linear": lambda c, n: 2 * c * n * n,
     "random_orthogonal": lambda c, n: 2 * c * n * n,
+    **dict.fromkeys(("random_fnet", "linear_fnet"), lambda c, n: 2 * c * n * n + 2 * c * c * n),
     "mlp_mixer": lambda c, n: 2 * c * c * n,
     "gmlp": lambda c, n: 4 * c * c * n + 2 * c * n * n,
     "global_filter": lambda c, n: 5 * c * n * math.log2(n) + 3 * c * n,
@@ -40,6 +41,10 @@ CLOSED_FORMS: dict[str, Callable[[int, int], float]] = {
         lambda c, n: 2.5 * c * n * math.log2(n),
     ),
 }
+IN_ONE_ROW: dict[str, Callable[[int, int], float]] = {  # where a kernel is 1 x k
+    "conv_mixer": lambda c, n: 2 * 5 * c * n,
+    "pool": lambda c, n: 3 * c * n,
+}
 closed_forms = pytest.mark.parametrize("name", CLOSED_FORMS)
 every_mixer = pytest.mark.parametrize("name", list_mixers())
 
@@ -52,6 +57,7 @@ GROWTH_WITH_TOKENS = {
     "random": 16,
     "attention": (4 * 6 * 64 + 16 * 4 * 1024) / (6 * 64 + 4 * 1024),
     "linear": 16,
+    "linear_fnet": (16 * 1024 + 4 * 64) / (1024 + 64),
     "gmlp": (4 * 4 * 64 + 16 * 2 * 1024) / (4 * 64 + 2 * 1024),
     "random_separable": 8,
     "linear_separable": 8,
@@ -68,6 +74,7 @@ GROWTH_WITH_CHANNELS = {
     "random": 2,
     "attention": (4 * 6 * 64 + 2 * 4 * 1024) / (6 * 64 + 4 * 1024),
     "linear": 2,
+    "linear_fnet": (2 * 1024 + 4 * 64) / (1024 + 64),
     "gmlp": (4 * 4 * 64 + 2 * 2 * 1024) / (4 * 64 + 2 * 1024),
     "random_separable": 2,
     "linear_separable": 2,
@@ -78,17 +85,21 @@ GROWTH_WITH_CHANNELS = {
 }
 
 
+def _closed_form(name: str, size: tuple[int, int]) -> Callable[[int, int], float]:
+    return IN_ONE_ROW.get(name, CLOSED_FORMS[name]) if size[0] == 1 else CLOSED_FORMS[name]
+
+
 @closed_forms
 @pytest.mark.parametrize("dim", [8, 16, 64])
 @pytest.mark.parametrize("size", [(1, 1), (1, 8), (4, 2), (8, 8), (16, 32)])
 def test_flops_are_the_closed_form_exactly(name: str, dim: int, size: tuple[int, int]) -> None:
-    assert create_mixer(name, dim, size).flops() == CLOSED_FORMS[name](dim, math.prod(size))
+    assert create_mixer(name, dim, size).flops() == _closed_form(name, size)(dim, math.prod(size))
 
 
 @pytest.mark.parametrize("name", [name for name in CLOSED_FORMS if name != "hadamard"])
 @pytest.mark.parametrize("size", [(7, 11), (1, 13), (12, 5)])
 def test_flops_are_the_closed_form_at_sizes_that_are_no_powers_of_two(name: str, size: tuple[int, int]) -> None:
-    expected = CLOSED_FORMS[name](24, math.prod(size))
+    expected = _closed_form(name, size)(24, math.prod(size))
     assert abs(create_mixer(name, 24, size).flops() - expected) <= 0.5
 
 
@@ -166,7 +177,7 @@ def test_flops_of_two_matrices(name: str, size: tuple[int, int]) -> None:
             *("dct(method=gemm)", "hadamard(method=gemm)", "random", "attention(backend=plain)", "conv1x1"),
             *(f"{name}(method={method})" for name in BY_PRODUCTS for method in ("dense", "gemm")),
             *("random_separable", "linear_separable", "random_orthogonal", "linear", "mlp_mixer", "gmlp"),
-            *("linear_attention", "performer", "conv_mixer", "shift"),
+            *("linear_attention", "performer", "conv_mixer", "shift", "linear_fnet", "random_fnet"),
         )
         for size in ((1, 4), (4, 8), (8, 8), (12, 16))
         if "dense" not in spec or math.prod(size) <= 64

@@ -11,7 +11,7 @@ from mixer_checks import build, default_dtype, output_and_gradients
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from mixers import MixerError, MixerNet, list_mixers
+from mixers import MixerError, MixerNet, UnsupportedSize, create_mixer, list_mixers
 from mixers.backbone import not_decayed_by_mixers
 from mixers.registry import mixer_entry
 from mixers.stems import check_tokens, pooled, real_tokens
@@ -321,3 +321,82 @@ def test_records_say_which_operator_runs_with_padding() -> None:
     model.blocks[1].mixer.method_on_padded = lambda *_: "two"
     assert model.method_on("cpu") == "one+two" and seen
     assert net("attention", padding=False).method_on("cpu") == net("attention").mixers[0].method_on("cpu")
+
+
+@pytest.mark.parametrize("mixer", list_mixers())
+@pytest.mark.parametrize("length", [32, 48, 128, 1000])
+def test_every_mixer_works_on_one_row_or_has_no_form_for_it(mixer: str, length: int) -> None:
+    if mixer == "hadamard" and length == 1000:
+        with pytest.raises(UnsupportedSize, match="no matrix for a side of 1000 tokens"):
+            build(mixer, 16, (1, length))
+        return
+    module = build(mixer, 16, (1, length))
+    x = torch.randn(1, 16, 1, length)
+    y = module(x)
+    expected = module.reference(x)
+    tolerance = 1e-3 if mixer == "fft_magphase" else 1e-4
+    torch.testing.assert_close(y.double(), expected, rtol=tolerance, atol=tolerance)
+    assert (y.square().mean((0, 2, 3)) > 0).all()  # every channel says something
+
+
+@pytest.mark.parametrize(("dim", "group"), [(64, 10), (8, 2), (24, 4)])
+def test_shift_on_one_row_moves_left_and_right_and_nothing_else(dim: int, group: int) -> None:
+    x = torch.randn(2, dim, 1, 7)
+    y = build("shift", dim, (1, 7))(x)
+    assert torch.equal(y[:, :group, :, :-1], x[:, :group, :, 1:]) and not y[:, :group, :, -1].any()
+    assert torch.equal(y[:, group : 2 * group, :, 1:], x[:, group : 2 * group, :, :-1])
+    assert not y[:, group : 2 * group, :, 0].any()
+    assert torch.equal(y[:, 2 * group :], x[:, 2 * group :])
+
+
+def test_what_is_another_map_on_one_row_says_so_in_a_checkpoint() -> None:
+    assert [build("shift", 8, size).definition()["version"] for size in ((1, 4), (4, 4), (4, 1))] == [2, 1, 1]
+
+
+@pytest.mark.parametrize("kernel", [3, 7])
+def test_kernels_on_one_row_are_one_row_high(kernel: int) -> None:
+    conv = create_mixer("conv_mixer", 8, (1, 20), kernel=kernel)
+    assert conv.conv.weight.shape == (8, 1, 1, kernel)
+    assert conv.flops() == 2 * kernel * 8 * 20
+    assert create_mixer("pool", 8, (1, 20), kernel=kernel).flops() == kernel * 8 * 20
+    assert create_mixer("conv_mixer", 8, (4, 5), kernel=kernel).conv.weight.shape == (8, 1, kernel, kernel)
+
+
+@pytest.mark.parametrize("kind", ["random", "linear"])
+def test_separable_on_one_row_is_dense_times_a_number(kind: str) -> None:
+    separable, dense = build(f"{kind}_separable", 8, (1, 12)), build("linear", 8, (1, 12))
+    rows, columns = separable.plane_matrices()
+    with torch.no_grad():
+        dense.matrix.copy_(columns.squeeze(0))
+    x = torch.randn(2, 8, 1, 12)
+    torch.testing.assert_close(separable(x), rows.squeeze() * dense(x))
+    assert f"`{kind}`" in (type(separable).__doc__ or "")
+
+
+@pytest.mark.parametrize("mixer", ["linear_fnet", "random_fnet"])
+def test_fnets_matrices_go_over_tokens_and_channels(mixer: str) -> None:
+    module, x = build(mixer, 16, (1, 9)), torch.randn(2, 16, 1, 9)
+    expected = [module.channels @ row[:, 0] @ module.matrix.T for row in x]
+    torch.testing.assert_close(module(x)[:, :, 0], torch.stack(expected))
+    assert sum(p.numel() for p in module.parameters()) == (16 * 16 + 9 * 9 if mixer == "linear_fnet" else 0)
+
+
+@pytest.mark.parametrize("mixer", ["linear_fnet", "random_fnet"])
+def test_they_keep_the_variance(mixer: str) -> None:
+    x = torch.randn(8, 64, 1, 256)
+    assert build(mixer, 64, (1, 256))(x).var().item() == pytest.approx(1, rel=0.15)
+
+
+def test_linear_fnet_starts_as_the_paper_does_where_it_is_asked_to() -> None:
+    paper, ours = (create_mixer("linear_fnet", 64, (1, 256), init=init) for init in ("fnet", "unit"))
+    assert [paper.matrix.std().item(), paper.channels.std().item()] == pytest.approx([0.02, 0.02], rel=0.05)
+    assert [ours.matrix.std().item(), ours.channels.std().item()] == pytest.approx([1 / 16, 1 / 8], rel=0.05)
+    ours.load_state_dict(paper.state_dict())  # where it started is not what it is
+    assert torch.equal(ours.channels, paper.channels)
+    with pytest.raises(MixerError, match="linear_fnet: init is 'lecun'; allowed: unit, fnet"):
+        create_mixer("linear_fnet", 64, (1, 8), init="lecun")
+
+
+def test_each_layer_of_random_fnet_has_matrices_of_its_own() -> None:
+    first, second = net("random_fnet").mixers
+    assert not torch.allclose(first.matrix, second.matrix) and not torch.allclose(first.channels, second.channels)
