@@ -25,6 +25,7 @@ from benchmarks.contract.trial import Trial, varied
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.latency import Item
 from benchmarks.measure.latency_metrics import METRIC_OF
+from benchmarks.measure.match import far_off
 from benchmarks.measure.memory import free_bytes
 from benchmarks.measure.train import autocast, training_step_bytes
 from benchmarks.measure.training_step import training_step
@@ -245,7 +246,10 @@ def outcome_line(record: Record) -> str:
     if record.kind == "tuning":
         return f"held-out top-1 {metrics['val_top1_percent']:.2f} %"
     if record.kind == "cost":
-        return f"{metrics['params']:,} parameters, {float(metrics['flops'] or 0) / 1e6:.2f} MFLOPs"
+        ratio = metrics.get("match_ratio")
+        far = far_off(record.trial.match, float(ratio)) if ratio else None
+        counts = f"{metrics['params']:,} parameters, {float(metrics['flops'] or 0) / 1e6:.2f} MFLOPs"
+        return f"{counts}; {far}" if far else counts
     examples = f"{NOUNS[task_name(record.trial.dataset)]}s"
     return f"{metrics['forward_ms']:.2f} ms forward for {metrics['latency_batch_size']} {examples}"
 

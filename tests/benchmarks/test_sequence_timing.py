@@ -7,6 +7,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from benchmarks.measure import device, latency, memory
 from benchmarks.measure.cost import measure_cost
 from benchmarks.measure.latency import Item, measure_latency
 from benchmarks.measure.plan import Plan, Request
+from benchmarks.measure.progress import outcome_line
 from benchmarks.measure.train import training_step_bytes
 
 GB = 2**30
@@ -132,3 +134,18 @@ def test_both_peaks_are_predicted():
         return lambda: x + 1, [x]
 
     assert memory.predict_bytes(make) == (80, 4000)
+
+
+def test_a_budget_that_no_width_reaches_is_told_once_and_in_the_line_of_its_record(caplog):
+    trials = Plan(Request(dataset="recall", length=(256,), match="params", mixer="linear,dct", device="cpu")).accuracy()
+    assert {t.mixer: t.dim > 64 for t in trials} == {"linear": False, "dct": True}
+    lines = [line for line in caplog.messages if "outside 0.9 to 1.1" in line]
+    assert len(lines) == 1 and lines[0].startswith("linear, 256 tokens, dim 8: 1.")
+    assert "times the parameters of attention's net" in lines[0]
+    metrics = {"params": 1000, "flops": 1e6, "match_ratio": 1.3}
+    one = dataclasses.replace(trials[0], kind="cost")
+    assert outcome_line(SimpleNamespace(status="ok", kind="cost", trial=one, metrics=metrics)) == (
+        "1,000 parameters, 1.00 MFLOPs; 1.3 times the parameters of attention's net, outside 0.9 to 1.1"
+    )
+    metrics["match_ratio"] = 1.1
+    assert outcome_line(SimpleNamespace(status="ok", kind="cost", trial=one, metrics=metrics)).endswith(" MFLOPs")
