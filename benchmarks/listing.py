@@ -12,7 +12,8 @@ from pathlib import Path
 from benchmarks.contract.datasets import DATASETS, HOW_OWN, DatasetInfo
 from benchmarks.contract.errors import UserError, nearest
 
-NOTHING = "–"
+SIZE_HEADINGS = {"images": "image (px)", "sequences": "length (tokens)"}
+NOT_DOWNLOADED = ("pairs", "retrieval")
 PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 Row = tuple[str, ...]
 
@@ -56,23 +57,37 @@ def dataset_lines(wanted: str | None) -> Iterator[str]:
         raise UserError(
             f"no data set matches {wanted!r}; known: {', '.join(DATASETS)}.{nearest(wanted or '', DATASETS)}"
         )
-    header = ("data set", "classes", "image (px)", "training", "held out", "test", "augmentation", "where from")
-    yield from aligned([header, *map(dataset_row, found)])
-    yield f"\nyour own data: {HOW_OWN}"
+    for task, heading in SIZE_HEADINGS.items():
+        rows = [dataset_row(info) for info in found if info.task == task]
+        if rows:
+            header = ("data set", "classes", heading, "training", "held out", "test", "augmentation", "where from")
+            yield from aligned([header, *rows])
+            yield ""
+    yield f"your own data: {HOW_OWN}"
 
 
 def dataset_row(info: DatasetInfo) -> Row:
     """A data set's facts; what the trial says, not the data set, is in words."""
+    downloaded = "your files" if info.name in NOT_DOWNLOADED else "downloaded once, or your files"
     return (
         info.name,
         str(info.num_classes),
-        "any" if info.native_size is None else str(info.native_size),
-        "as asked" if info.train_images is None else f"{info.train_images:,}",
+        size_words(info),
+        "as asked" if info.procedural else "all" if info.train_images is None else f"{info.train_images:,}",
         "a share" if info.val_images is None else f"{info.val_images:,}",
         f"{info.test_images:,}",
         ", ".join(info.augment_levels),
-        "drawn by a program" if info.procedural else "downloaded once, or your files",
+        "drawn by a program" if info.procedural else downloaded,
     )
+
+
+def size_words(info: DatasetInfo) -> str:
+    """ "32", "any", "256, 1024" or "16 to 4096"."""
+    if info.lengths:
+        return ", ".join(map(str, info.lengths))
+    if info.task == "images":
+        return "any" if info.native_size is None else str(info.native_size)
+    return f"{info.least_length} " + ("and more" if info.longest is None else f"to {info.longest}")
 
 
 def aligned(rows: Sequence[Row]) -> Iterator[str]:

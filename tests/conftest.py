@@ -80,3 +80,21 @@ def cifar100_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"no CIFAR-100: no train.bin and test.bin in {given or 'data/cifar-100-binary'}; "
         "set TOKEN_MIXERS_CIFAR100 to the folder that holds them"
     )
+
+
+@pytest.fixture(scope="session")
+def text_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds real text, imdb/ and wikipedia/; tests that need it skip without it."""
+    given = os.environ.get("TOKEN_MIXERS_TEXT")
+    folder = Path(given) if given else ROOT / "data"
+    if (folder / "imdb" / "train.tsv").is_file() and (folder / "wikipedia" / "wikipedia.txt").is_file():
+        return folder
+    unpack = ROOT.parent / "shared" / "data" / "unpack_text.py"
+    if not given and unpack.is_file():
+        target = tmp_path_factory.mktemp("text")
+        subprocess.run([sys.executable, str(unpack), str(target)], check=True, capture_output=True)
+        return target
+    pytest.skip(
+        f"no real text: no imdb/train.tsv and wikipedia/wikipedia.txt in {given or 'data'}; "
+        "set TOKEN_MIXERS_TEXT to the folder that holds them"
+    )

@@ -193,11 +193,14 @@ DATASETS = {
 }
 
 
+SQUARES = (32 * 32, 64 * 64, 128 * 128)  # pixels of Pathfinder's images
+
+
 def _sequences(
     name: str, classes: int, vocabulary: int, test: int, train: int | None = None, **facts: Any
 ) -> DatasetInfo:
-    """Facts of a set of sequences, drawn by a program where the trial says how many."""
-    made = {"procedural": train is None, "val_images": None, "train_images": train}
+    """Facts of a set of sequences; `train` None: drawn by a program, as many as the trial says; 0: what is found."""
+    made = {"procedural": train is None, "val_images": None, "train_images": train or None}
     return DatasetInfo(
         name=name, num_classes=classes, test_images=test, task="sequences", vocabulary=vocabulary, **made | facts
     )
@@ -211,6 +214,16 @@ DATASETS |= {
         _sequences("copy", 16, 19, 1_000, per_token=True, least_length=13),
         _sequences("reverse", 32, 33, 1_000, per_token=True, least_length=2),
         _sequences("first", 8, 9, 1_000, per_token=True, least_length=2),
+        _sequences("two_hop", 16, 289, 1_000, per_token=True, least_length=8),
+        _sequences("listops", 10, 16, 2_000, padded=True, least_length=16),
+        _sequences("pathfinder", 2, 257, 2_000, lengths=SQUARES),
+        _sequences("pathfinder_middle", 2, 257, 2_000, lengths=SQUARES),
+        _sequences("pathfinder_easy", 2, 257, 2_000, lengths=SQUARES),
+        _sequences("imdb", 2, 257, 25_000, 22_500, padded=True, least_length=16, longest=16_384),
+        _sequences("pixels", 10, 257, 10_000, 45_000, lengths=(256, 1024)),
+        _sequences("pixels100", 20, 257, 10_000, 45_000, lengths=(256, 1024)),
+        _sequences("pairs", 2, 257, 1_000, 0, towers=2, least_length=16, longest=4096),
+        _sequences("retrieval", 2, 257, 17_437, 132_377, padded=True, towers=2, least_length=16, longest=16_384),
     )
 }
 

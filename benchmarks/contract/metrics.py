@@ -24,21 +24,15 @@ class Metric:
 BASELINES = (
     ("chance", "chance", "Share that is right by chance: one over the number of classes."),
     ("majority", "majority class", "Share of test answers that are the most frequent class of the training split."),
-    (
-        "bag_of_tokens",
-        "bag of tokens",
-        "Share that a linear predictor gets right which sees how often each token occurs, not where; where tokens are classified, the token itself too.",
-    ),
+    ("bag_of_tokens", "bag of tokens", "Share that a linear predictor gets right which sees how often each token occurs, not where; where tokens are classified, the token itself too."),
     ("position", "position alone", "Share that is right by the most frequent class at each place."),
-    (
-        "root_operator",
-        "root operator alone",
-        "ListOps: share that is right by the most frequent answer for the first operator.",
-    ),
+    ("one_hop", "one step alone", "Two hops: share that is right by one step of recall, with a guess where two are asked for."),
+    ("marker_distance", "marker distance alone", "Pathfinder: share that is right by how far the two discs are from each other."),
+    ("root_operator", "root operator alone", "ListOps: share that is right by the most frequent answer for the first operator."),
     ("depth_1", "exact to depth 1", "ListOps: share that is right where operators deeper than the first are left out."),
     ("depth_2", "exact to depth 2", "ListOps: the same for operators deeper than the second level."),
     ("depth_3", "exact to depth 3", "ListOps: the same for operators deeper than the third level."),
-)
+)  # fmt: skip
 
 METRICS: dict[str, Metric] = {
     # accuracy

@@ -143,7 +143,15 @@ PROFILES |= {
     for name in ("constellations", "mosaics")
 }
 # of the quick and of the full profile, tokens
-SEQUENCE_LENGTHS = {name: (32, 64) for name in ("recall", "match", "copy", "reverse", "first")}
+SEQUENCE_LENGTHS = {
+    **dict.fromkeys(("recall", "match", "copy", "reverse", "first", "two_hop"), (32, 64)),
+    **dict.fromkeys(("pathfinder", "pathfinder_middle", "pathfinder_easy"), (1024, 1024)),
+    **dict.fromkeys(("pixels", "pixels100"), (256, 1024)),
+    "listops": (128, 2048),
+    "imdb": (512, 4096),
+    "pairs": (512, 1024),
+    "retrieval": (1024, 4096),
+}
 _SEQUENCES = {
     "quick": Profile(
         dim=64,

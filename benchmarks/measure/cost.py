@@ -52,7 +52,7 @@ def measure_cost(trial: Trial) -> dict[str, Any]:
         "params": sum(p.numel() for p in net.parameters()),
         "mixer_params": sum(p.numel() for mixer in net.mixers for p in mixer.parameters()),
         "flops": net.flops(),
-        "mixer_flops": sum(mixer.flops() for mixer in net.mixers),
+        "mixer_flops": getattr(net, "documents", 1) * sum(mixer.flops() for mixer in net.mixers),
         "flops_executed": net.flops_executed(),
         "method": method_of(net, trial),
         "flops_counted": counted,

@@ -114,6 +114,8 @@ def evaluate_on(net: TrainedNet, dataset: str | None, data_dir: Path) -> Evaluat
             f"--dataset is {dataset or 'not given'}; evaluate takes images of your own: {HOW_OWN}. The test split of a "
             "data set that nets are trained on is read once, and what came out is in the record"
         )
+    if net.info.task != "images":
+        raise UserError(f"{net.id} is a net of {net.info.task}; evaluate is for nets of images")
     source = open_source(dataset, data_dir)
     _refuse_its_own(net, source, data_dir)
     classes = net.classes or tuple(map(str, range(net.info.num_classes)))

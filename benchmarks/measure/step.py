@@ -300,6 +300,9 @@ def compiled_blocks(net: nn.Module) -> nn.Module:
     torch.compiler.reset()  # what trials before compiled counts against a limit
     twin = copy.copy(net)
     twin._modules = dict(net._modules)
+    if isinstance(getattr(net, "tower", None), nn.Module):  # a net of two documents, whose blocks are in there
+        twin.tower = compiled_blocks(net.tower)  # type: ignore
+        return twin
     twin.blocks = nn.Sequential(*(torch.compile(block, dynamic=False) for block in net.blocks))  # type: ignore
     return twin
 

@@ -33,7 +33,6 @@ from benchmarks.measure.step import Capture, EvaluationPass, Graph, TrainingStep
 from benchmarks.measure.training_step import training_step
 from benchmarks.measure.weights import save_weights
 from benchmarks.tasks.task import Augmenter, Data, batches, task_of
-from mixers import MixerNet
 
 EVALUATION_BATCH = 500
 GPU_EVALUATION_BATCH = 1000
@@ -260,7 +259,7 @@ def evaluation_pass(
 
 def make_optimizer(net: nn.Module, trial: Trial) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices and kernels alone, not on biases, gains, scales and what the mixers name."""
-    named = net.no_weight_decay() if isinstance(net, MixerNet) else set()
+    named: set[str] = getattr(net, "no_weight_decay", set)()
     decayed = [p for name, p in net.named_parameters() if p.ndim > 1 and name not in named]
     others = [p for name, p in net.named_parameters() if p.ndim <= 1 or name in named]
     groups: list[dict[str, Any]] = [

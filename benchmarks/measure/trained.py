@@ -33,11 +33,23 @@ ID = re.compile(r"[0-9a-f]{4,16}")  # or the beginning of one
 LEVELS = 256  # of a uint8 pixel
 MOST_NAMED = 8  # runs in one error
 # what says in `make train` which net it is
-TO_TYPE = ("dataset", "profile", "image_size", "patch_size", "dim", "depth", "epochs", "lr", "weight_decay", "seed")
+TO_TYPE = (
+    "dataset",
+    "profile",
+    "image_size",
+    "patch_size",
+    "length",
+    "dim",
+    "depth",
+    "epochs",
+    "lr",
+    "weight_decay",
+    "seed",
+)
 
 
 class TrainedNet(nn.Module):
-    """A trained net with what stood around it: images in, logits out.
+    """A trained net with what stood around it: images or tokens in, logits out.
 
     Attributes:
         net: the net itself, normalised float32 inputs -> logits (B, classes).
@@ -77,9 +89,28 @@ class TrainedNet(nn.Module):
             )
         return self._prepare(images * (LEVELS - 1))
 
+    def checked(self, tokens: Tensor) -> Tensor:
+        """Tokens of a sequence, whole numbers (B, N), or (B, 2, N) of two documents, as the net takes them, int64.
+
+        Raises:
+            UserError: they are of another shape or type, or not in the vocabulary; 0 is padding.
+        """
+        towers, length, vocabulary = self.info.towers, self.trial.length or 1, self.info.vocabulary or 1
+        wanted = (length,) if towers == 1 else (towers, length)
+        if not isinstance(tokens, Tensor) or tokens.is_floating_point() or tuple(tokens.shape[1:]) != wanted:
+            given = f"{tokens.dtype} {tuple(tokens.shape)}" if isinstance(tokens, Tensor) else type(tokens).__name__
+            shape = ", ".join(map(str, ("B", *wanted)))
+            raise UserError(f"tokens are {given}; this net takes whole numbers ({shape}), shorter ones padded with 0")
+        if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < vocabulary:
+            raise UserError(f"tokens are {int(tokens.min())} to {int(tokens.max())}; allowed: 0 to {vocabulary - 1}")
+        return self._prepare(tokens)
+
     def forward(self, images: Tensor) -> Tensor:
-        """Images, uint8 (B, 3, H, W) or float on [0, 1] -> logits, float32 (B, classes), in the trial's precision."""
-        inputs = self.normalise(images)
+        """Images, uint8 (B, 3, H, W) or float on [0, 1] -> logits, float32 (B, classes), in the trial's precision.
+
+        Of a sequence tokens (B, N), to logits (B, classes), or (B, N, classes) where each token has a class.
+        """
+        inputs = self.checked(images) if self.info.task == "sequences" else self.normalise(images)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.trial.precision == "bfloat16"):
             return self.net(inputs).float()
 

@@ -22,7 +22,8 @@ from benchmarks.contract.record import atomic_write
 from benchmarks.contract.trial import RESULTS_VERSION, Trial
 
 KEY = "token_mixers"
-FACTS = ("name", "num_classes", "classes", "mean", "std", "task")  # of a data set: what is needed without its images
+# of a data set: what is needed without its examples
+FACTS = ("name", "num_classes", "classes", "mean", "std", "task", "vocabulary", "per_token", "padded", "towers")
 
 
 def save_weights(path: Path, net: nn.Module, trial: Trial, info: DatasetInfo) -> None:

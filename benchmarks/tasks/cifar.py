@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import io
 import pickle
-import socket
-import tarfile
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,22 +14,10 @@ from torch import Tensor
 
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
-
-CONNECT_TIMEOUT_S = 10
+from benchmarks.tasks import archive
+from benchmarks.tasks.archive import Archive, SourceFile, read_checked
 
 Split = tuple[Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """One file of a data set as published."""
-
-    name: str
-    digest: str | None  # None: none is published
-    algorithm: str  # of the digest: sha1 or md5
-    size_bytes: int | None = None  # where the publisher says
-
-
 Files = dict[str, SourceFile]  # "test", and one or several whose keys begin with "train", in order
 
 
@@ -91,12 +73,14 @@ class Cifar:
         return list(self.layouts)[-1]
 
     @property
-    def archive(self) -> SourceFile:
-        """The file that is downloaded."""
+    def archive(self) -> Archive:
+        """What is downloaded."""
         import torchvision.datasets
 
         source = getattr(torchvision.datasets, self.torch_name)
-        return SourceFile(source.filename, source.tgz_md5, "md5")
+        file = SourceFile(source.filename, source.tgz_md5, "md5")
+        probe = self.layouts[self.downloaded].files["test"].name
+        return Archive(self.title, file, source.url, self.downloaded, probe)
 
 
 PIXELS = 3 * 32 * 32
@@ -171,16 +155,16 @@ def find_cifar(dataset: str, data_dir: Path) -> tuple[Path, Layout]:
     if found is not None:
         return found
     cifar = CIFARS[dataset]
-    archive, downloaded = cifar.archive, cifar.downloaded
-    if data_dir.name == archive.name and data_dir.is_file():
+    file, downloaded = cifar.archive.file, cifar.downloaded
+    if data_dir.name == file.name and data_dir.is_file():
         data_dir = data_dir.parent
     for folder in (data_dir, data_dir.parent) if data_dir.name == downloaded else (data_dir,):
-        if (folder / archive.name).is_file():
+        if (folder / file.name).is_file():
             download(dataset, folder)  # which unpacks it
             return folder / downloaded, cifar.layouts[downloaded]
     if data_dir.name in cifar.layouts:  # a download would go into a folder of that name within it
-        names = " and ".join(file.name for file in cifar.layouts[data_dir.name].files.values())
-        raise UserError(f"no {names}, nor {archive.name}, in {data_dir}; {what_to_type()}")
+        names = " and ".join(each.name for each in cifar.layouts[data_dir.name].files.values())
+        raise UserError(f"no {names}, nor {file.name}, in {data_dir}; {what_to_type()}")
     download(dataset, data_dir)
     return data_dir / downloaded, cifar.layouts[downloaded]
 
@@ -208,30 +192,6 @@ def find_cifar_here(dataset: str, data_dir: Path) -> tuple[Path, Layout] | None:
                 f"{folder} lacks {', '.join(missing)}; complete it, or move it away to have {cifar.title} downloaded"
             )
     return None
-
-
-def read_checked(folder: Path, file: SourceFile) -> bytes:
-    """The content of a file, if it is what was published.
-
-    Raises:
-        UserError: it cannot be read, or its size or checksum is wrong.
-    """
-    path = folder / file.name
-    advice = "replace it by the original, or move it and those beside it away to have the data set downloaded"
-    try:
-        size_bytes = path.stat().st_size
-        if file.size_bytes is not None and size_bytes != file.size_bytes:
-            raise UserError(f"{path} is damaged: {size_bytes:,} bytes, expected {file.size_bytes:,}; {advice}")
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}; {advice}") from error
-    if file.digest is None:
-        return content
-    digest = hashlib.new(file.algorithm, content, usedforsecurity=False).hexdigest()
-    if digest != file.digest:
-        name = {"sha1": "SHA-1", "md5": "MD5"}[file.algorithm]
-        raise UserError(f"{path} is damaged: {name} {digest}, expected {file.digest}; {advice}")
-    return content
 
 
 def decode_binary(content: bytes, record_bytes: int = RECORD_BYTES) -> Split:
@@ -263,54 +223,10 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def download(dataset: str, data_dir: Path) -> None:
-    """Downloads cifar100 or cifar10 through torchvision into `data_dir`; it appears there whole or not at all.
-
-    An archive that lies there already is unpacked instead.
+    """Downloads cifar100 or cifar10 into `data_dir`, or unpacks the archive that lies there.
 
     Raises:
         UserError: it cannot be downloaded, or not written, or the archive is damaged.
     """
-    import torchvision.datasets
-
     cifar = CIFARS[dataset]
-    archive, made = cifar.archive, cifar.downloaded
-    unpack = (data_dir / archive.name).is_file()
-    if unpack:
-        read_checked(data_dir, archive)
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with (
-            tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as folder,
-            _socket_timeout(CONNECT_TIMEOUT_S),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            if not unpack:
-                url = getattr(torchvision.datasets, cifar.torch_name).url
-                torchvision.datasets.utils.download_url(url, folder, archive.name, archive.digest)
-            _extract((data_dir if unpack else Path(folder)) / archive.name, Path(folder))
-            (Path(folder) / made).rename(data_dir / made)
-    except Exception as error:
-        if (data_dir / made / cifar.layouts[made].files["test"].name).is_file():
-            return  # another process was faster
-        how = f"unpacking {archive.name}" if unpack else "downloading it"
-        raise UserError(
-            f"no {cifar.title}: neither {'/ nor '.join(cifar.layouts)}/ is in {data_dir}, and {how} there "
-            f"failed ({' '.join(str(error).split()) or type(error).__name__}); {what_to_type()}"
-        ) from error
-
-
-def _extract(archive: Path, folder: Path) -> None:
-    """Unpacks a tar file; a member that is no plain file or folder within `folder` is an error."""
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
-
-
-@contextlib.contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+    archive.download(cifar.archive, data_dir, f"neither {'/ nor '.join(cifar.layouts)}/", what_to_type())

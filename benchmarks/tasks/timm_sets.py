@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import importlib.util
 import io
+import os
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -27,15 +28,16 @@ from PIL import Image
 
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import FACTS
-from benchmarks.tasks.cifar import CONNECT_TIMEOUT_S
+from benchmarks.tasks.archive import CONNECT_TIMEOUT_S
 from benchmarks.tasks.pictures import Pixels, fitted, read_picture, to_rgb
 
-PACKAGES = {  # kind -> module, and what installs it
-    "hfds": ("datasets", "datasets"),
-    "hfids": ("datasets", "datasets"),
-    "tfds": ("tensorflow_datasets", "tensorflow tensorflow-datasets"),
-    "wds": ("webdataset", "webdataset"),
+PACKAGES = {  # kind -> modules, and what installs them
+    "hfds": (("datasets",), "datasets"),
+    "hfids": (("datasets",), "datasets"),
+    "tfds": (("tensorflow", "tensorflow_datasets"), "tensorflow tensorflow-datasets"),
+    "wds": (("webdataset",), "webdataset"),
 }
+SILENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}  # TensorFlow tells of oneDNN at any level
 SPLITS = {"train": ("train", "training"), "test": ("test",), "val": ("validation", "valid", "val")}
 WITHOUT_MIRRORS = ("mnist", "kmnist", "qmnist")  # a mirrored character is another one
 
@@ -75,8 +77,8 @@ class TimmSet:
             yield f"image {number} of {split}", partial(_picture, image)
 
     def _refuse_without_package(self) -> None:
-        module, install = PACKAGES.get(self.kind, ("torchvision", "torchvision"))
-        if importlib.util.find_spec(module) is None:
+        modules, install = PACKAGES.get(self.kind, (("torchvision",), "torchvision"))
+        if any(importlib.util.find_spec(module) is None for module in modules):
             raise UserError(f"{self.name} needs a package that is not installed; type: pip install {install}")
 
     def _open(self) -> dict[str, Any]:
@@ -91,7 +93,10 @@ class TimmSet:
                     found[split] = self._create(name)
                     break
                 except _NoSplit as error:
-                    why = str(error)
+                    why = why or str(error)
+        if "train" not in found and "`splits` is empty" in why:  # in the words of TensorFlow datasets
+            load = f"import tensorflow_datasets as t; t.load({self.rest!r}, data_dir={str(self.data_dir)!r})"
+            raise UserError(f'{self.name} is not prepared in {self.data_dir}; type: python -c "{load}"')
         if "train" not in found:
             raise UserError(f"{self.name} has no training split that timm can read ({why})")
         if "test" not in found and "val" in found:
@@ -99,7 +104,9 @@ class TimmSet:
         return found if "test" in found else {"all": found["train"]}
 
     def _create(self, split: str) -> Any:
-        from timm.data import create_dataset
+        for name, value in SILENT.items():
+            os.environ.setdefault(name, value)
+        from timm.data import create_dataset  # loads triton, which crashes where TensorFlow was loaded before it
 
         root = {"hfds": self.data_dir / "hfds", "hfids": self.data_dir / "hfds", "wds": self.data_dir / self.rest}
         where = root.get(self.kind, self.data_dir)
@@ -115,17 +122,16 @@ class TimmSet:
         except AssertionError as error:
             raise UserError(f"timm knows no {self.name} ({error}); see timm.data.create_dataset") from error
         except Exception as error:  # each of these libraries has its own
-            why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             if "split" in str(error).lower():
-                raise _NoSplit(why) from error
-            raise UserError(f"{self.name} is not in {where}, and cannot be had ({why})") from error
+                raise _NoSplit(_why(error)) from error
+            raise UserError(f"{self.name} is not in {where}, and cannot be had ({_why(error)})") from error
 
     def _read_all(self) -> dict[str, NDArray[np.int64]]:
         """One pass over all images, for their labels and the fingerprint."""
         labels: dict[str, list[int]] = {split: [] for split in self.sets}
         sides = []
         for split in sorted(self.sets):
-            for image, label in _items(self.sets[split]):
+            for image, label in self._told(split):
                 if label < 0:
                     raise UserError(f"{self.name}: image {len(labels[split])} of {split} has no class")
                 labels[split].append(label)
@@ -134,8 +140,20 @@ class TimmSet:
                 sides.append(_side(image))
             if not labels[split]:
                 raise UserError(f"{self.name}: its {split} split has no images")
+            if len(labels[split]) != (told := len(self.sets[split])):  # a torn shard just ends
+                raise UserError(
+                    f"{self.name}: its {split} split has {len(labels[split])} of {told} images; get it again"
+                )
         self._side = int(np.median(sides))
         return {split: np.array(own, dtype=np.int64) for split, own in labels.items()}
+
+    def _told(self, split: str) -> Iterator[Item]:
+        """The items of a split; whatever goes wrong in reading them is one line."""
+        try:
+            yield from _items(self.sets[split])
+        except Exception as error:  # each of these libraries has its own
+            what = f"{self.name}: its {split} split cannot be read ({_why(error)})"
+            raise UserError(f"{what}; wanted: images, each with one class, as timm reads them by default") from error
 
     def _class_names(self) -> tuple[str, ...]:
         first = next(iter(self.sets.values()))
@@ -147,6 +165,11 @@ class TimmSet:
 
 class _NoSplit(Exception):
     """There is no split of this name."""
+
+
+def _why(error: Exception) -> str:
+    """An error in a line, without the list of a thousand names that TensorFlow datasets gives."""
+    return f"{type(error).__name__}: {' '.join(str(error).partition('Available datasets')[0].split())[:300]}"
 
 
 def _items(data: Any) -> Iterator[Item]:

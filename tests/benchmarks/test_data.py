@@ -18,6 +18,7 @@ from PIL import Image
 from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
+from benchmarks.tasks import archive as archives
 from benchmarks.tasks import cifar
 from benchmarks.tasks.images import RENDERED, hold_out, labels_of_test, resize
 from benchmarks.tasks.task import batches, load_data
@@ -255,7 +256,7 @@ def test_an_archive_that_lies_there_is_unpacked_and_nothing_downloaded(small, mo
     for _ in range(2):  # unpacked, then found
         loaded = load_data(trial("cifar100"), own / given, "cpu")
         assert len(loaded.train.inputs) == 1000
-        monkeypatch.setattr(cifar, "_extract", lambda *args: pytest.fail("unpacks again"))
+        monkeypatch.setattr(archives, "extract", lambda *args: pytest.fail("unpacks again"))
     assert archive.is_file()
 
 
@@ -277,7 +278,7 @@ def test_a_download_is_quiet_and_arrives_whole(small, monkeypatch, capfd):
 
     def download(url, root, filename, md5):
         assert (url, md5) == (torchvision.datasets.CIFAR100.url, torchvision.datasets.CIFAR100.tgz_md5)
-        assert socket.getdefaulttimeout() == cifar.CONNECT_TIMEOUT_S
+        assert socket.getdefaulttimeout() == archives.CONNECT_TIMEOUT_S
         print("Downloading ...")
         with tarfile.open(Path(root) / filename, "w:gz") as tar:
             tar.add(target.parent / "model", cifar.PICKLE_FOLDER)
@@ -434,4 +435,4 @@ def test_the_sums_and_names_of_cifar10_are_those_of_torchvision():
     files = {file.name: file.digest for file in cifar.CIFAR10_PICKLE_FILES.values()}
     assert files == dict(theirs.train_list + theirs.test_list)
     assert cifar.CIFARS["cifar10"].downloaded == theirs.base_folder
-    assert cifar.CIFARS["cifar10"].archive == cifar.SourceFile(theirs.filename, theirs.tgz_md5, "md5")
+    assert cifar.CIFARS["cifar10"].archive.file == cifar.SourceFile(theirs.filename, theirs.tgz_md5, "md5")

@@ -6,6 +6,7 @@ import collections
 import hashlib
 import importlib
 import itertools
+import statistics
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ import torch
 
 from benchmarks.tasks.sequences import drawn
 
-NAMES = ["copy", "first", "match", "recall", "reverse"]
+NAMES = ["copy", "first", "match", "recall", "reverse", "sort", "two_hop"]
 NO_DATA = Path("nowhere")
+SOME = 500
 
 
 def data_set(name):
@@ -36,6 +38,15 @@ def answered_recall(tokens: list[int]) -> list[int]:
     return [-100 if token <= 256 else pairs[token - 257] for token in tokens]
 
 
+def answered_two_hop(tokens: list[int]) -> list[int]:
+    following = dict(divmod(token - 1, 16) for token in tokens if token <= 256)
+
+    def answered(token: int) -> int:
+        return following[token - 257] if token < 273 else following[following[token - 273]]
+
+    return [-100 if token <= 256 else answered(token) for token in tokens]
+
+
 def answered_copy(tokens: list[int]) -> list[int]:
     return [-100] * (len(tokens) - 6) + [token - 1 for token in tokens if token <= 16]
 
@@ -44,8 +55,10 @@ ANSWERS = {
     "match": lambda tokens: [int(tokens.count(token) > 1) for token in tokens],
     "recall": answered_recall,
     "copy": answered_copy,
+    "two_hop": answered_two_hop,
     "reverse": lambda tokens: [tokens[len(tokens) - 1 - i] - 1 for i in range(len(tokens))],
     "first": lambda tokens: [(token - 1 + tokens[0] - 1) % 8 for token in tokens],
+    "sort": lambda tokens: sorted(token - 1 for token in tokens),
 }
 
 
@@ -61,7 +74,8 @@ def test_tokens_and_classes_stay_within_what_the_set_says(name):
     sets = data_set(name)
     tokens, targets = sets.read("train", 3000, 32, NO_DATA)
     asked = targets[targets != -100]
-    assert set(tokens.unique().tolist()) == set(range(1, sets.VOCABULARY))  # and 0, padding, is none
+    never = {1 + 17 * key for key in range(16)} if name == "two_hop" else set()  # a key is not its own value
+    assert set(tokens.unique().tolist()) == set(range(1, sets.VOCABULARY)) - never  # and 0, padding, is none
     assert set(asked.unique().tolist()) == set(range(sets.NUM_CLASSES))
     assert targets.dtype == torch.int64
     assert tokens.dtype == (torch.uint8 if sets.VOCABULARY <= 256 else torch.int16)
@@ -75,6 +89,22 @@ def test_a_sequence_of_recall_shows_every_key_once_and_asks_for_each():
         shown = collections.Counter(token - 1 for token in tokens[:40])
         assert len(shown) == 16 and set(shown.values()) <= {2, 3}
         assert {token - 257 for token in tokens[40:]} == set(range(16))
+
+
+@pytest.mark.parametrize("length", [8, 17, 32, 70])
+def test_the_pairs_of_two_hop_lead_through_all_keys_shown_and_half_the_questions_ask_two_steps(length):
+    shown, far = min(16, length // 2), 0
+    for tokens, _ in examples("two_hop", length=length):
+        following = dict(divmod(token - 1, 16) for token in tokens[: length // 2])
+        key, passed = next(iter(following)), []
+        while key not in passed:
+            passed.append(key)
+            key = following[key]
+        assert len(passed) == len(following) == shown and key == passed[0]
+        assert {(token - 257) % 16 for token in tokens[length // 2 :]} == set(passed)
+        far += sum(token >= 273 for token in tokens)
+    questions = 200 * (length - length // 2)
+    assert abs(far - questions / 2) < 2 * questions**0.5
 
 
 def test_a_sequence_of_copy_holds_six_symbols_and_asks_at_its_end():
@@ -118,6 +148,8 @@ FIRST_RELEASE = {
     "match": "d1a951855fe11b9e",
     "recall": "18d089729c87cfda",
     "reverse": "5f01ae4dd468263b",
+    "sort": "9aa9dee1e60bb414",
+    "two_hop": "c1ac812d64a72a37",
 }
 
 
@@ -140,7 +172,7 @@ def right(guess, name: str, length: int = 32) -> float:
     """Percent right of guess(tokens) -> one guess a place, over the places that are asked."""
     pairs = [
         (said, target)
-        for tokens, targets in examples(name, 1000, length)
+        for tokens, targets in examples(name, SOME, length)
         for said, target in zip(guess(tokens), targets, strict=True)
         if target != -100
     ]
@@ -169,6 +201,7 @@ GUESSES = {
     "copy": lambda tokens: [commonest([token - 1 for token in tokens if token <= 16])] * len(tokens),
     "reverse": lambda tokens: [commonest(tokens) - 1] * len(tokens),
     "first": lambda tokens: [(token - 1 + commonest(tokens) - 1) % 8 for token in tokens],
+    "sort": lambda tokens: [commonest(tokens) - 1] * len(tokens),
 }
 
 
@@ -178,30 +211,59 @@ def baselines(name: str, count: int, length: int) -> dict[str, float]:
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", GUESSES)
 @pytest.mark.parametrize("length", [16, 33])
 def test_baselines_are_what_plain_guesses_get(name, length):
-    found = baselines(name, 1000, length)
+    found = baselines(name, SOME, length)
     assert found["bag_of_tokens"] == pytest.approx(right(GUESSES[name], name, length))
     assert found["chance"] == 100 / data_set(name).NUM_CLASSES
-    train = [target for _, targets in examples(name, 1000, length, "train") for target in targets if target != -100]
-    assert found["majority"] == pytest.approx(right(lambda tokens: [commonest(train)] * len(tokens), name, length))
+    train = [target for _, targets in examples(name, SOME, length, "train") for target in targets if target != -100]
+    most = commonest(train)
+    assert found["majority"] == pytest.approx(right(lambda tokens: [most] * len(tokens), name, length))
     assert found["majority"] <= found["bag_of_tokens"] + 1
 
 
 def test_the_place_alone_in_copy_against_all_choices_of_places():
-    found = baselines("copy", 1000, 16)["position"]
+    found = baselines("copy", SOME, 16)["position"]
     plain = right(heaviest_by_place, "copy", 16)
     assert abs(found - plain) < 0.5  # ties are broken otherwise
-    assert found > baselines("copy", 1000, 16)["bag_of_tokens"] + 20
+    assert found > baselines("copy", SOME, 16)["bag_of_tokens"] + 20
+
+
+def likely(candidates: set[int], target: int) -> float:
+    """That a candidate drawn at random is right."""
+    return (target in candidates) / len(candidates)
+
+
+@pytest.mark.parametrize("length", [10, 32, 70])
+def test_what_is_guessed_in_two_hop_against_all_keys_that_may_be_said(length):
+    near, any_other = [], []
+    for tokens, targets in examples("two_hop", SOME, length):
+        following = dict(divmod(token - 1, 16) for token in tokens if token <= 256)
+        for token, target in zip(tokens, targets, strict=True):
+            if target != -100:
+                key = (token - 257) % 16
+                others = set(following) - {key}
+                any_other.append(likely(others, target))
+                near.append(likely({following[key]} if token < 273 else others - {following[key]}, target))
+    found = baselines("two_hop", SOME, length)
+    assert found["one_hop"] == pytest.approx(100 * statistics.mean(near))
+    assert found["bag_of_tokens"] == pytest.approx(100 * statistics.mean(any_other))
+    assert found["chance"] == 6.25 and found["majority"] < found["bag_of_tokens"] + 1
+
+
+def test_the_place_alone_in_sort():
+    places = zip(*(targets for _, targets in examples("sort", SOME, 20, "train")), strict=True)
+    guess = [commonest(list(column)) for column in places]
+    assert baselines("sort", SOME, 20)["position"] == pytest.approx(right(lambda _: guess, "sort", 20))
 
 
 def test_the_place_alone_in_first():
     def guessed(tokens):
         return [(tokens[0] - 1) * 2 % 8] + [0] * (len(tokens) - 1)
 
-    assert abs(baselines("first", 1000, 8)["position"] - right(guessed, "first", 8)) < 2
-    assert baselines("first", 1000, 2)["position"] == pytest.approx(100 * (1 + 1 / 8) / 2)
+    assert abs(baselines("first", SOME, 8)["position"] - right(guessed, "first", 8)) < 2
+    assert baselines("first", SOME, 2)["position"] == pytest.approx(100 * (1 + 1 / 8) / 2)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -77,7 +77,8 @@ def test_what_is_not_there_and_cannot_be_downloaded_is_told(tmp_path):
     ("kind", "install"), [("tfds", "tensorflow-datasets"), ("wds", "webdataset"), ("hfds", "datasets")]
 )
 def test_a_missing_package_is_named(tmp_path, monkeypatch, kind, install):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    there = {"tensorflow_datasets": True}  # of TensorFlow's two packages one alone
+    monkeypatch.setattr(importlib.util, "find_spec", there.get)
     with pytest.raises(
         UserError, match=rf"{kind}/x needs a package that is not installed; type: pip install .*{install}$"
     ):
@@ -117,6 +118,15 @@ def test_shards_of_webdataset(tmp_path, splits):
     assert torch.equal((images[:, 2].double().mean((1, 2)) > 50).long(), labels)
 
 
+def test_a_torn_shard_is_told(tmp_path):
+    pytest.importorskip("webdataset")
+    write_shards(tmp_path / "pets", {"train": 10, "validation": 4})
+    shard = tmp_path / "pets" / "train-0.tar"
+    shard.write_bytes(shard.read_bytes()[:12_000])
+    with pytest.raises(UserError, match=r"wds/pets: its train split has \d of 10 images; get it again"):
+        find_own("wds/pets", tmp_path)
+
+
 def test_a_folder_as_hugging_face_reads_it(tmp_path, monkeypatch):
     pytest.importorskip("datasets")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -126,3 +136,72 @@ def test_a_folder_as_hugging_face_reads_it(tmp_path, monkeypatch):
     assert (info.name, info.classes) == ("hfds/pets", ("cat", "dog"))
     assert (info.train_images, info.val_images, info.test_images) == (8, 2, 10)
     assert find_own(f"hfds/{tmp_path}/pets", tmp_path / "data").source == info.source
+
+
+def write_tfds(where: Path, name: str, splits: dict[str, int], label: bool = True) -> None:
+    """A data set as TensorFlow datasets prepares it; timm first, as triton bears no TensorFlow before it."""
+    pytest.importorskip("tensorflow")
+    import timm.data  # noqa: F401
+
+    tfds = pytest.importorskip("tensorflow_datasets")
+    features = {"image": tfds.features.Image(shape=(None, None, 3))}
+    features |= {"label": tfds.features.ClassLabel(names=["cat", "dog"])} if label else {}
+
+    class Prepared(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+        def _split_generators(self, dl_manager):
+            return {split: self._generate_examples(count) for split, count in splits.items()}
+
+        def _generate_examples(self, count):
+            for i in range(count):
+                example = {"image": np.full((16, 20, 3), 200 * (i % 2), np.uint8), "label": i % 2}
+                yield i, {feature: example[feature] for feature in features}
+
+    Prepared.name = name
+    Prepared(data_dir=where).download_and_prepare()
+
+
+@pytest.mark.parametrize(
+    ("splits", "parts"),
+    [
+        ({"train": 10, "test": 4}, (8, 2, 4)),
+        ({"train": 10, "validation": 4}, (8, 2, 4)),
+        ({"train": 10, "validation": 4, "test": 6}, (10, 4, 6)),
+        ({"train": 10}, (6, 2, 2)),
+    ],
+)
+def test_what_tensorflow_datasets_prepared(tmp_path, splits, parts):
+    write_tfds(tmp_path, "pets", splits)
+    info = find_own("tfds/pets", tmp_path)
+    assert (info.name, info.classes, info.native_size) == ("tfds/pets", ("cat", "dog"), 16)
+    assert (info.train_images, info.val_images, info.test_images) == parts
+    (trial,) = Plan(Request(dataset="tfds/pets", data_dir=tmp_path, **SMALL)).accuracy(all_seeds=False)
+    images, labels = load_data(trial, tmp_path, "cpu").train
+    assert torch.equal((images.double().mean((1, 2, 3)) > 50).long(), labels)
+    assert find_own("tfds/pets", tmp_path).source == info.source
+
+
+def test_what_is_no_prepared_set_of_classified_images_is_a_line(tmp_path):
+    write_tfds(tmp_path, "plain", {"train": 4, "test": 4}, label=False)
+    with pytest.raises(UserError, match=r"tfds/plain: its test split cannot be read \(KeyError: 'label'\); wanted: "):
+        find_own("tfds/plain", tmp_path)
+    with pytest.raises(UserError, match=r"cannot be had \(DatasetNotFoundError: Dataset plian not found.\)$"):
+        find_own("tfds/plian", tmp_path)
+    with pytest.raises(UserError, match=r"mnist is not prepared in .*; type: python -c .* t.load\('mnist', data_dir="):
+        find_own("tfds/mnist", tmp_path)
+
+
+def test_a_folder_without_classes_as_hugging_face_reads_it_is_a_line(tmp_path, monkeypatch):
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for split in ("train", "test"):
+        make_folder(tmp_path / "pets" / split, {"cat": 5})
+        for file in (tmp_path / "pets" / split / "cat").iterdir():
+            file.rename(file.parent.parent / file.name)
+        (tmp_path / "pets" / split / "cat").rmdir()
+    with pytest.raises(UserError, match=r"hfds/pets"):
+        find_own(f"hfds/{tmp_path}/pets", tmp_path / "data")

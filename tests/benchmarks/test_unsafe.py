@@ -18,7 +18,7 @@ from benchmarks.contract.record import Record
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.train import UnreadableCheckpoint, _resume, make_optimizer
 from benchmarks.report.build import write_report
-from benchmarks.tasks import cifar
+from benchmarks.tasks import archive, cifar
 from benchmarks.tasks.task import build_net
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,10 +83,10 @@ def test_an_archive_writes_nothing_outside_its_folder(tmp_path, how):
         tar.addfile(member, io.BytesIO(b"x"))
     before = sorted(tmp_path.iterdir())
     if how == "absolute":  # made one within the folder, as tar does
-        cifar._extract(tmp_path / "a.tar.gz", folder)
+        archive.extract(tmp_path / "a.tar.gz", folder)
     else:
         with pytest.raises(tarfile.FilterError):
-            cifar._extract(tmp_path / "a.tar.gz", folder)
+            archive.extract(tmp_path / "a.tar.gz", folder)
     assert sorted(tmp_path.iterdir()) == before
 
 

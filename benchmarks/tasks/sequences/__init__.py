@@ -86,8 +86,11 @@ class SequenceClassification:
         )
 
     def _test(self, trial: Trial, data_dir: Path) -> Split:
-        count = self.info.test_images if self.info.procedural else None
-        return source_of(self.info.name).read("test", count, trial.length or 1, data_dir)
+        name, count = self.info.name, self.info.test_images
+        tokens, targets = source_of(name).read("test", count, trial.length or 1, data_dir)
+        if len(tokens) < count:
+            raise UserError(f"{name} has {len(tokens):,} test examples in {data_dir}, and needs {count:,}; add data")
+        return tokens, targets
 
     def augment(self, trial: Trial, memory_format: torch.memory_format = torch.contiguous_format) -> AsTokens:
         return AsTokens()
@@ -130,8 +133,8 @@ class AsTokens:
 
 
 def source_of(name: str) -> Any:
-    """The module of a data set, by its name, or by what is before the first underscore of it."""
-    return importlib.import_module(f"{__package__}.{name.partition('_')[0]}")
+    """The module of a data set."""
+    return importlib.import_module(f"{__package__}.{name}")
 
 
 def hold_out(count: int) -> tuple[Tensor, Tensor]:

@@ -36,15 +36,17 @@ def baselines(train: drawn.Examples, test: drawn.Examples) -> dict[str, float]:
 
 
 def _draw(generator: torch.Generator, count: int, length: int) -> tuple[Tensor, Tensor]:
-    keys, asked = draw_keys(generator, count, length)
+    keys, asked = draw_keys(generator, drawn.orders(generator, count, KEYS), length)
     values = drawn.uniform(generator, VALUES, count, KEYS)
     return laid_out(keys, values.gather(1, keys), asked, values.gather(1, asked))
 
 
-def draw_keys(generator: torch.Generator, count: int, length: int) -> tuple[Tensor, Tensor]:
-    """The keys of the pairs (count, length // 2), and those asked for (count, the rest): every one of the former."""
-    pairs = length // 2
-    order = drawn.orders(generator, count, KEYS)
+def draw_keys(generator: torch.Generator, order: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Of the keys in order (n, 16), those of the pairs (n, length // 2), and those asked for (n, the rest).
+
+    As many of the first as there are pairs are shown, all as often as each other or once more, and every one is asked.
+    """
+    count, pairs = len(order), length // 2
     keys = order.gather(1, drawn.orders(generator, count, pairs) % KEYS)
     return keys, keys.gather(1, drawn.orders(generator, count, length - pairs) % pairs)
 
