@@ -26,7 +26,7 @@ from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.latency import Item
 from benchmarks.measure.latency_metrics import METRIC_OF
 from benchmarks.measure.match import far_off
-from benchmarks.measure.memory import free_bytes
+from benchmarks.measure.memory import FREE_SHARE, free_bytes
 from benchmarks.measure.train import autocast, training_step_bytes
 from benchmarks.measure.training_step import training_step
 from benchmarks.tasks.task import task_of
@@ -292,7 +292,7 @@ def _per_image_s(trial: Trial, probe: bool = True) -> float:
         **fixed_of(trial.dataset),
     )
     try:
-        if training_step_bytes(dataclasses.replace(net, batch_size=1)) > free_bytes("cpu"):
+        if training_step_bytes(dataclasses.replace(net, batch_size=1)) > FREE_SHARE * free_bytes("cpu"):
             return 0.0
         return _step_seconds_per_image(net)
     except (MixerError, RuntimeError):

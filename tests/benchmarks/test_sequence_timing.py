@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from benchmarks import cli
+from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import load_records
 from benchmarks.contract.trial import Trial
 from benchmarks.measure import device, latency, memory
+from benchmarks.measure.atlas import atlas_trials, measure_atlas
 from benchmarks.measure.cost import measure_cost
 from benchmarks.measure.latency import Item, measure_latency
 from benchmarks.measure.plan import Plan, Request
@@ -149,3 +151,25 @@ def test_a_budget_that_no_width_reaches_is_told_once_and_in_the_line_of_its_reco
     )
     metrics["match_ratio"] = 1.1
     assert outcome_line(SimpleNamespace(status="ok", kind="cost", trial=one, metrics=metrics)).endswith(" MFLOPs")
+
+
+SMALL = ["--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1", "--train-images", "200", "--profile", "quick"]
+
+
+def test_the_parts_of_a_step_of_sequences_are_told_by_length(tmp_path):
+    command = ["profile", "--dataset", "recall", "--length", "8,16", "--mixer", "fft_real", "--rounds", "1"]
+    assert cli.main([*command, "--results", str(tmp_path), *SMALL]) == 0
+    page = (tmp_path / "profile.md").read_text()
+    assert "| length (tokens) |" in page and "\n| fft_real | 16 | " in page and "patch" not in page
+    assert (tmp_path / "trace-fft_real-8tokens.json.gz").exists()
+
+
+def test_the_atlas_takes_a_sequence_as_one_row(tmp_path):
+    request = Request(mixer="attention,conv1x1", length=(8,), dim=8, depth=1, train_images=200, device="cpu")
+    attention, conv1x1 = measure_atlas(request.but(results=tmp_path, threads=1, epochs=1))
+    for record in (attention, conv1x1):
+        assert record.status == "ok" and record.trial.dataset == "recall"
+        assert all(len(influence) == 1 and len(influence[0]) == 8 for influence in record.maps.values())
+    assert conv1x1.numbers["layer_trained"]["reach"] == 0 < attention.numbers["layer_trained"]["reach"]
+    with pytest.raises(UserError, match="--length is 8,16; an atlas takes one, such as 8"):
+        atlas_trials(request.but(length=(8, 16)))
