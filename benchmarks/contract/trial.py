@@ -18,6 +18,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, Self
 
+from benchmarks.contract import lra
 from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, facts_of, task_name
 from benchmarks.contract.errors import UserError, nearest, printable
 from benchmarks.contract.fields import DATA, KIND, MACHINE, MATCH, MIXER, NET, RECIPE, SEED, TIMING, Facts, known, later
@@ -53,7 +54,12 @@ class Trial:
     dim: int = known(NET, low=8, high=8192, noun="dim", listed=True, help="channels of the backbone, a multiple of 8")
     depth: int = known(NET, low=1, high=256, noun="depth", listed=True, help="blocks")
     seed: int = known(SEED, 0, low=0, high=2**31 - 1, listed=True, help="one, or a list: 0,1,2 or 0-7")
-    profile: str = known(DATA, "quick", choices=("quick", "full"), help="quick (without a GPU) | full (with one)")
+    profile: str = known(
+        DATA,
+        "quick",
+        choices=("quick", "full", *lra.NAMES),
+        help="quick (without a GPU) | full (with one) | lra | lra-small (Long Range Arena's)",
+    )
     match: str = known(  # what is held equal across mixers
         MATCH, "width", choices=("width", "params", "flops"), heading="equal", help="hold equal: width | params | flops"
     )
@@ -123,8 +129,8 @@ class Trial:
         help="longest gradient; a longer one is scaled down to it (1)",
     )  # fmt: skip
     schedule: str = later(
-        "cosine", RECIPE, choices=("cosine", "constant"), listed=True,
-        help="of the learning rate behind the warm-up: cosine to zero | constant (cosine)",
+        "cosine", RECIPE, choices=("cosine", "constant", "rsqrt", "linear"), listed=True,
+        help="of the learning rate behind the warm-up: cosine or linear to zero | constant | rsqrt (cosine)",
     )  # fmt: skip
 
     def __post_init__(self) -> None:

@@ -278,15 +278,23 @@ def make_optimizer(net: nn.Module, trial: Trial) -> torch.optim.AdamW:
 def learning_rate(trial: Trial, epoch: float) -> float:
     """Linear from 0 over the warm-up, then by the trial's schedule; `epoch` counts from 0 with fractions.
 
-    "cosine" is a half cosine to 0 at the end, "constant" keeps the peak.
+    "cosine" is a half cosine to 0 at the end, "linear" a line to it, "constant" keeps the peak, "rsqrt" falls as the
+    inverse square root of the steps. Its warm-up (without one, the first epoch) sets the scale, and may be longer than
+    the run; that of the others ends half way at the latest.
     """
     assert trial.lr is not None and trial.epochs is not None and trial.warmup_epochs is not None
-    warmup = min(trial.warmup_epochs, trial.epochs / 2)
+    warmup = trial.warmup_epochs if trial.schedule == "rsqrt" else min(trial.warmup_epochs, trial.epochs / 2)
     if epoch < warmup:
         return trial.lr * max(epoch / warmup, 1e-3)
     if trial.schedule == "constant":
         return trial.lr
-    return trial.lr * 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (trial.epochs - warmup)))
+    if trial.schedule == "rsqrt":
+        scale = warmup or 1.0
+        return trial.lr * math.sqrt(scale / max(epoch, scale))
+    done = (epoch - warmup) / (trial.epochs - warmup)
+    if trial.schedule == "linear":
+        return trial.lr * (1 - done)
+    return trial.lr * 0.5 * (1 + math.cos(math.pi * done))
 
 
 @contextlib.contextmanager
