@@ -56,6 +56,7 @@ from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.one_trial import one_line, place_of
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
+from benchmarks.tasks.sequences.towers import TwoTowers
 from benchmarks.tasks.task import build_net, load_data, task_of
 from mixers import MixerNet
 
@@ -214,12 +215,14 @@ def rank_and_orthogonality(transposed: Tensor) -> tuple[float, float]:
     return rank / inputs, trace**2 / (inputs * trace_of_square) if trace_of_square else math.nan
 
 
-def look(net: MixerNet, images: Tensor, sources: Sequence[int]) -> dict[str, tuple[Tensor, dict[str, float | None]]]:
+def look(net: MixerNet | TwoTowers, images: Tensor, sources: Sequence[int]) -> dict[str, tuple[Tensor, dict[str, float | None]]]:
     """Map (H, W) and numbers of "layer" and "net" as the net is now.
 
     Raises:
         ValueError: an influence is not finite.
     """
+    if isinstance(net, TwoTowers):
+        net, images = net.tower, images[:, 0]  # of two documents the first
     net.eval()
     inputs: list[Tensor] = []
     mixer = net.mixers[0]

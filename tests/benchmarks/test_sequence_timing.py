@@ -153,7 +153,8 @@ def test_a_budget_that_no_width_reaches_is_told_once_and_in_the_line_of_its_reco
     assert outcome_line(SimpleNamespace(status="ok", kind="cost", trial=one, metrics=metrics)).endswith(" MFLOPs")
 
 
-SMALL = ["--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1", "--train-images", "200", "--profile", "quick"]
+SMALL = ["--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1", "--profile", "quick"]
+SMALL += ["--train-images", "200"]
 
 
 def test_the_parts_of_a_step_of_sequences_are_told_by_length(tmp_path):
