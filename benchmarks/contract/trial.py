@@ -132,13 +132,26 @@ class Trial:
         "cosine", RECIPE, choices=("cosine", "constant", "rsqrt", "linear"), listed=True,
         help="of the learning rate behind the warm-up: cosine or linear to zero | constant | rsqrt (cosine)",
     )  # fmt: skip
+    pretrain: str = later(  # own: masked modelling of the training sequences first, see measure/pretrain.py
+        "none", RECIPE, choices=("none", "own"), listed=True, common=(("own", "masked pre-training first"),),
+        help="of sequences: none | own (a third of the epochs fills in masked tokens first) (none)",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         for name in FACTS:
             check_value(name, getattr(self, name))
         self._check_sizes()
+        if self.pretrain == "own":
+            self._check_pretraining()
         if self.dim % 8:
             raise UserError(f"--dim is {self.dim}; allowed: multiples of 8, such as {max(8, self.dim // 8 * 8)}")
+
+    def _check_pretraining(self) -> None:
+        task = task_name(self.dataset)
+        if task != "sequences":
+            raise UserError(f"--pretrain is own, which is for sequences; {self.dataset} is a data set of {task}")
+        if self.epochs is not None and self.epochs < 2:
+            raise UserError(f"--pretrain is own, which takes a third of the epochs; --epochs is {self.epochs}, take 3")
 
     def _check_sizes(self) -> None:
         """What says how large an input is depends on the task, see TASK_SIZES."""

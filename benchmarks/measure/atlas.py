@@ -215,7 +215,9 @@ def rank_and_orthogonality(transposed: Tensor) -> tuple[float, float]:
     return rank / inputs, trace**2 / (inputs * trace_of_square) if trace_of_square else math.nan
 
 
-def look(net: MixerNet | TwoTowers, images: Tensor, sources: Sequence[int]) -> dict[str, tuple[Tensor, dict[str, float | None]]]:
+def look(
+    net: MixerNet | TwoTowers, images: Tensor, sources: Sequence[int]
+) -> dict[str, tuple[Tensor, dict[str, float | None]]]:
     """Map (H, W) and numbers of "layer" and "net" as the net is now.
 
     Raises:

@@ -99,7 +99,8 @@ def measure_latency(
     the rounds that are whole: the same rounds for each, so that they compare with each other, but fewer than asked for.
     """
     sitting = now()
-    timings, items = [], []
+    timings: list[Timing] = []
+    items: list[Item] = []
     needs: dict[Item, int] = {}
     for index, trial in enumerate(trials):
         timing = Timing(trial, "ok", None, {"latency_batch_size": trial.batch_size, "method": None}, [])

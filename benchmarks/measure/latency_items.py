@@ -184,7 +184,8 @@ def _call(index: int, target: str, mode: str) -> Callable[[], Any]:
     if target == "matmul":
         return _matmul(trial)
     module = _module(trial, target)
-    shape, tokens = (trial.dim, *trial.grid), None
+    shape: tuple[int, ...] = (trial.dim, *trial.grid)
+    tokens = None
     if target == "net":
         example = task_of(trial).example(trial, 1, "cpu").inputs
         shape = tuple(example.shape[1:])
