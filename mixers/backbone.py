@@ -29,7 +29,6 @@ from mixers.positions import POSITIONS, add_positions, make_positions
 from mixers.registry import create_mixer, mixer_entry, mixer_options, parse_mixer
 from mixers.saved import SavesDefinition
 from mixers.stems import (
-    SEQUENCE_STD,
     check_image,
     check_pool,
     check_sequence,
@@ -169,9 +168,7 @@ class MixerNet(SavesDefinition):
         self.norm = make_norm(norm, dim, self.memory_format)
         self.head_drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
-        std = SEQUENCE_STD if sequence else 0.02
-        # drawn last: the other weights are those without
-        self.positions = make_positions(positions, dim, self.grid, std)
+        self.positions = make_positions(positions, dim, self.grid)  # drawn last: the other weights are those without
         if placed_at:
             self.to(**placed_at)
 

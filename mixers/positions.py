@@ -14,13 +14,13 @@ POSITIONS = ("none", "learned", "sine")
 class LearnedPositions(nn.Module):
     """A learned vector for each token (Dosovitskiy et al., 2021): (dim, rows, columns).
 
-    It starts as timm's do, normal of standard deviation 0.02 if no other is given, whose truncation at 100 of these
-    takes nothing off, and no weight decay should pull it back.
+    It starts as timm's do, normal of standard deviation 0.02, whose truncation at 100 of these takes nothing off, and
+    no weight decay should pull it back.
     """
 
-    def __init__(self, dim: int, size: tuple[int, int], std: float = 0.02) -> None:
+    def __init__(self, dim: int, size: tuple[int, int]) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(dim, *size).normal_(std=std))
+        self.weight = nn.Parameter(torch.empty(dim, *size).normal_(std=0.02))
 
     def forward(self) -> Tensor:
         return self.weight
@@ -43,11 +43,11 @@ class SinePositions(FixedTensors):
         return self.sines
 
 
-def make_positions(positions: str, dim: int, size: tuple[int, int], std: float = 0.02) -> nn.Module | None:
-    """The positions of a given kind, see `MixerNet`; None for "none". Learned ones start with deviation `std`."""
+def make_positions(positions: str, dim: int, size: tuple[int, int]) -> nn.Module | None:
+    """The positions of a given kind, see `MixerNet`; None for "none"."""
     if positions == "none":
         return None
-    return LearnedPositions(dim, size, std) if positions == "learned" else SinePositions(dim, size)
+    return LearnedPositions(dim, size) if positions == "learned" else SinePositions(dim, size)
 
 
 def add_positions(x: Tensor, positions: Tensor) -> Tensor:

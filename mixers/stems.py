@@ -19,21 +19,22 @@ from mixers.errors import MixerError
 
 PADDING = 0
 POOLS = ("avg", "first", "tokens", "")
-SEQUENCE_STD = 0.5**0.5  # of embedding and learned positions: the variance of their sum is one
 
 
 class Embedding(nn.Embedding):
     """A learned vector for each token of a vocabulary: whole numbers (B, N) -> (B, dim, 1, N).
 
-    Drawn from N(0, 1/2), as learned positions are here, so that their sum has unit variance. Padding has a vector as
-    any other token, since mixers that do not keep it out mix it as one (FNet, Lee-Thorp et al., 2021).
+    Drawn from N(0, 0.02^2), as BERT's and as learned positions are here: so small that the blocks, whose branches start
+    at a tenth, soon outweigh it. With unit variance `fft_real` learns to reverse no sequence in 500 steps, with this it
+    does. Padding has a vector as any other token, since mixers that do not keep it out mix it as one (FNet, Lee-Thorp
+    et al., 2021).
 
     Raises:
         MixerError: on a CPU, a token outside the vocabulary. A GPU is not waited for: hold the data to `check_tokens`.
     """
 
     def reset_parameters(self) -> None:
-        nn.init.normal_(self.weight, std=SEQUENCE_STD)
+        nn.init.normal_(self.weight, std=0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return embedded(tokens, self.weight).mT.unsqueeze(2)

@@ -58,6 +58,7 @@ class DatasetInfo:
         longest: the longest one, of sequences that say nothing beyond; None: any.
         masked_share: of the real tokens, that masked pre-training hides (Amos et al., 2024).
         task: of TASK_SIZES; the file of benchmarks/tasks that says how it is trained on.
+        reader: of images, the file of benchmarks/tasks that draws or reads it; None: the one of its name.
     """
 
     name: str
@@ -75,6 +76,7 @@ class DatasetInfo:
     origin: str | None = None
     source: str | None = None
     task: str = "images"
+    reader: str | None = None
     vocabulary: int | None = None
     per_token: bool = False
     padded: bool = False
@@ -142,6 +144,7 @@ CIFAR100_CLASSES = (
 DATASETS = {
     "cifar100": DatasetInfo(
         name="cifar100",
+        reader="cifar",
         num_classes=100,
         mean=(0.5071, 0.4865, 0.4409),
         std=(0.2673, 0.2564, 0.2762),
@@ -154,6 +157,7 @@ DATASETS = {
     ),
     "cifar10": DatasetInfo(
         name="cifar10",
+        reader="cifar",
         num_classes=10,
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2470, 0.2435, 0.2616),
@@ -216,6 +220,7 @@ DATASETS |= {
         _sequences("copy", 16, 19, 1_000, per_token=True, least_length=13),
         _sequences("reverse", 32, 33, 1_000, per_token=True, least_length=2),
         _sequences("first", 8, 9, 1_000, per_token=True, least_length=2),
+        _sequences("sort", 16, 17, 1_000, per_token=True, least_length=4),
         _sequences("two_hop", 16, 289, 1_000, per_token=True, least_length=8),
         _sequences("listops", 10, 16, 2_000, padded=True, least_length=16),
         _sequences("pathfinder", 2, 257, 2_000, lengths=SQUARES),

@@ -148,7 +148,7 @@ PROFILES |= {
 }
 # of the quick and of the full profile, tokens
 SEQUENCE_LENGTHS = {
-    **dict.fromkeys(("recall", "match", "copy", "reverse", "first", "two_hop"), (32, 64)),
+    **dict.fromkeys(("recall", "match", "copy", "reverse", "first", "sort", "two_hop"), (32, 64)),
     **dict.fromkeys(("pathfinder", "pathfinder_middle", "pathfinder_easy"), (1024, 1024)),
     **dict.fromkeys(("pixels", "pixels100"), (256, 1024)),
     "listops": (128, 2048),

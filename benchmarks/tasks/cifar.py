@@ -145,6 +145,22 @@ def what_to_type() -> str:
     return f"type {called.option('data_dir', '...')} for the folder that holds it, or {other}, which needs no files"
 
 
+def read(dataset: str, split: str, data_dir: Path) -> Split:
+    """Images, uint8 (n, 3, 32, 32), and classes, int64 (n,), of a split, downloaded where they are missing.
+
+    Raises:
+        UserError: they are incomplete or damaged, or cannot be downloaded.
+    """
+    folder, layout = find_cifar(dataset, data_dir)
+    return layout.read(folder, split)
+
+
+def labels(dataset: str, split: str, data_dir: Path) -> torch.Tensor | None:
+    """The classes alone; None where the data set is not here."""
+    found = find_cifar_here(dataset, data_dir)
+    return None if found is None else found[1].read(found[0], split)[1]
+
+
 def find_cifar(dataset: str, data_dir: Path) -> tuple[Path, Layout]:
     """The folder that holds cifar100 or cifar10, and its layout; downloads where there is none.
 

@@ -1,8 +1,16 @@
-"""Image classification: data sets decoded once, kept as uint8 on the device; the test split is left until asked for."""
+"""Image classification: data sets decoded once, kept as uint8 on the device; the test split is left until asked for.
+
+A data set is a row of facts and a file of this folder, `reader` in the facts, or the data set's own name. A set that is
+drawn by a program has there `render(count, size, split)`, one of files `read(dataset, split, data_dir)`, and `labels`
+of the same form which gives None where the files are not here; images uint8 (n, 3, H, W) and classes int64 (n,) both.
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,15 +20,13 @@ from torch import Tensor
 from benchmarks.contract.datasets import DatasetInfo, info_of, is_own
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
-from benchmarks.tasks import constellations, mosaics
 from benchmarks.tasks.augment import Augment
-from benchmarks.tasks.cifar import Split, find_cifar, find_cifar_here
+from benchmarks.tasks.cifar import Split
 from benchmarks.tasks.task import Batch, Data, register_task
 from mixers import MixerNet
 
 HOLD_OUT_SEED = 0  # one held-out part for all trials and seeds
 MIN_VAL_IMAGES = 500  # of a procedural set, where half of the images allow it
-RENDERED = {"constellations": constellations, "mosaics": mosaics}  # drawn by a program, from no files
 
 
 @register_task("images")
@@ -61,7 +67,7 @@ class ImageClassification:
 
             data, self.info = load_own(trial, data_dir, device)
             return data
-        load = _load_rendered if trial.dataset in RENDERED else _load_cifar
+        load = _load_rendered if self.info.procedural else _load_read
         return load(trial, data_dir, device)
 
     def augment(self, trial: Trial, memory_format: torch.memory_format = torch.contiguous_format) -> Augment:
@@ -100,13 +106,16 @@ def labels_of_test(data_dir: Path, dataset: str, size: tuple[int, int]) -> np.nd
     Raises:
         UserError: a file of it is damaged.
     """
-    if dataset in RENDERED:
-        return RENDERED[dataset].render(info_of(dataset).test_images, size, split="test")[1].numpy()
-    found = find_cifar_here(dataset, Path(data_dir).expanduser())
-    if found is None:
-        return None
-    folder, layout = found
-    return layout.read(folder, "test")[1].numpy()
+    info = info_of(dataset)
+    if info.procedural:
+        return reader_of(info).render(info.test_images, size, split="test")[1].numpy()
+    labels = reader_of(info).labels(dataset, "test", Path(data_dir).expanduser())
+    return None if labels is None else labels.numpy()
+
+
+def reader_of(info: DatasetInfo) -> Any:
+    """The module that draws or reads a data set."""
+    return importlib.import_module(f"{__package__}.{info.reader or info.name}")
 
 
 def hold_out(labels: Tensor, num_classes: int, per_class: int, seed: int = HOLD_OUT_SEED) -> tuple[Tensor, Tensor]:
@@ -137,7 +146,8 @@ def resize(images: Tensor, size: tuple[int, int], chunk: int = 1024) -> Tensor:
 
 
 def _load_rendered(trial: Trial, data_dir: Path, device: torch.device) -> Data:
-    info, render = info_of(trial.dataset), RENDERED[trial.dataset].render
+    info = info_of(trial.dataset)
+    render = reader_of(info).render
     count = trial.train_images
     if count is None:
         raise UserError(f"--train-images is not given; {info.name} needs a number of images, such as 20000")
@@ -153,15 +163,15 @@ def _load_rendered(trial: Trial, data_dir: Path, device: torch.device) -> Data:
     return Data(train, (images[held].to(device), labels[held].to(device)), test)
 
 
-def _load_cifar(trial: Trial, data_dir: Path, device: torch.device) -> Data:
+def _load_read(trial: Trial, data_dir: Path, device: torch.device) -> Data:
     info = info_of(trial.dataset)
-    folder, layout = find_cifar(trial.dataset, data_dir)
+    read = functools.partial(reader_of(info).read, info.name)
 
     def prepare(images: Tensor, labels: Tensor) -> Split:
         return resize(images.to(device), trial.size), labels.to(device)
 
-    images, labels = layout.read(folder, "train")
+    images, labels = read("train", data_dir)
     assert info.val_images is not None
     stay, held = hold_out(labels, info.num_classes, info.val_images // info.num_classes)
     train, val = prepare(images[stay], labels[stay]), prepare(images[held], labels[held])
-    return Data(train, val, lambda: prepare(*layout.read(folder, "test")))
+    return Data(train, val, lambda: prepare(*read("test", data_dir)))

@@ -20,9 +20,10 @@ from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
 from benchmarks.tasks import archive as archives
 from benchmarks.tasks import cifar
-from benchmarks.tasks.images import RENDERED, hold_out, labels_of_test, resize
+from benchmarks.tasks.images import hold_out, labels_of_test, reader_of, resize
 from benchmarks.tasks.task import batches, load_data
 
+DRAWN = [name for name, info in DATASETS.items() if info.procedural and info.task == "images"]
 NATIVE = 32
 
 
@@ -321,7 +322,7 @@ def test_resizing_is_pillows_bicubic(height, width, chunk):
         assert np.abs(difference).max() <= 2
 
 
-@pytest.mark.parametrize("rendered", RENDERED)
+@pytest.mark.parametrize("rendered", DRAWN)
 @pytest.mark.parametrize(("count", "val"), [(100, 50), (800, 400), (2000, 500), (20_000, 2000)])
 def test_what_is_drawn_holds_out_a_balanced_tenth(rendered, count, val):
     loaded = load_data(trial(rendered, 16, train_images=count), Path("unused"), "cpu")
@@ -333,17 +334,17 @@ def test_what_is_drawn_holds_out_a_balanced_tenth(rendered, count, val):
         loaded.read_test()
 
 
-@pytest.mark.parametrize("rendered", RENDERED)
+@pytest.mark.parametrize("rendered", DRAWN)
 def test_what_is_drawn_is_the_same_for_all_seeds_and_has_the_stated_statistics(rendered):
     first, second = (load_data(trial(rendered, 16, train_images=4000, seed=s), Path("unused"), "cpu") for s in (0, 1))
     assert torch.equal(first.train.inputs, second.train.inputs)
     pixels = first.train.inputs.float() / 255
     assert pixels.mean().item() == pytest.approx(DATASETS[rendered].mean[0], abs=0.002)
     assert pixels.std().item() == pytest.approx(DATASETS[rendered].std[0], abs=0.002)
-    assert DATASETS[rendered].num_classes == RENDERED[rendered].NUM_CLASSES
+    assert DATASETS[rendered].num_classes == reader_of(DATASETS[rendered]).NUM_CLASSES
 
 
-@pytest.mark.parametrize("rendered", RENDERED)
+@pytest.mark.parametrize("rendered", DRAWN)
 def test_what_is_drawn_needs_a_number_of_images(rendered):
     with pytest.raises(UserError, match=f"--train-images.*{rendered}"):
         load_data(trial(rendered, 16), Path("unused"), "cpu")

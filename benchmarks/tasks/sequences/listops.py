@@ -117,7 +117,6 @@ def evaluated(tokens: Tensor, depth: int = DEPTH) -> Tensor:
     opens = (symbols >= MIN) & (symbols <= SM)
     inside = np.cumsum(opens, 1) - np.cumsum(symbols == CLOSE, 1)  # how many operators are open after a token
     values = np.where((symbols > 0) & (symbols <= DIGITS), symbols - 1, -1)
-    values[inside > depth] = -1
     for level in range(min(depth, DEPTH), 0, -1):
         heads = opens & (inside == level)
         members = (values >= 0) & (inside - opens == level)
