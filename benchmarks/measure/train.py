@@ -249,7 +249,7 @@ def _run_phase(
             if saved_epochs < epoch:
                 save()
             raise OutOfTime(f"the time was up after {epoch} of {trial.epochs} epochs")
-        row = _train_epoch(trial, step, epoch, phase, show_bar=bar)
+        row = _train_epoch(trial, step, epoch, phase=phase, show_bar=bar)
         train_s += row["seconds"]
         overhead_s += row.pop("overhead_s")
         row |= _held_out(trial, phase, net, forward, data)
@@ -276,7 +276,7 @@ def _held_out(trial: Trial, phase: _Phase, net: nn.Module, forward: EvaluationPa
     return named | {"val_top1_percent": scores["top1_percent"], "val_loss": scores["loss"]}
 
 
-def _train_epoch(trial: Trial, step: TrainingStep, epoch: int, phase: _Phase, *, show_bar: bool) -> dict[str, Any]:
+def _train_epoch(trial: Trial, step: TrainingStep, epoch: int, *, phase: _Phase, show_bar: bool) -> dict[str, Any]:
     """One pass over the training examples; returns its row of the history, and `overhead_s` outside the net in it."""
     assert trial.epochs is not None and trial.batch_size is not None
     # one generator for the order and one for the augmentation, both seeded anew from (seed, epoch)
