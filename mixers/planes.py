@@ -10,6 +10,7 @@ from mixers.fused import by_products, can_fuse, plane_transform
 from mixers.methods import computed_in, fastest
 
 DENSE_TOKENS = 64  # with more, the matrix over all tokens is never the fastest
+LONG_SIDE = 256  # tokens; a matrix of a longer side costs more memory than the input of any transform that has an FFT
 
 
 class PlaneTransform(Mixer):
@@ -23,7 +24,8 @@ class PlaneTransform(Mixer):
         size: (H, W) of the grid.
         method: "dense", one product with the matrix over all tokens, up to 64 tokens; "gemm", one product along the
             rows and one along the columns; "fft" where there is one; "fused", both products in one kernel on a GPU, up
-            to 128 tokens a side, and "gemm" elsewhere; "auto", the fastest of these by crossovers.json.
+            to 128 tokens a side, and "gemm" elsewhere; "auto", the fastest of these by crossovers.json, and where a
+            side has more than 256 tokens always "fft" where there is one, which then keeps no matrix.
 
     Raises:
         MixerError: there is no such method.
@@ -33,6 +35,7 @@ class PlaneTransform(Mixer):
     copied_off_cpu = True
     has_dense = True
     has_fft = False
+    has_long_fft = False  # whether `by_fft` is there for long sides alone
     parts_first = False  # results in channel blocks [all of j = 0, all of j = 1] instead of group by group
     left: Tensor
     right: Tensor
@@ -44,13 +47,33 @@ class PlaneTransform(Mixer):
         if method not in methods:
             raise MixerError(f"{type(self).__name__} has no method {method!r}; allowed: {', '.join(methods)}")
         self.method = method
+        self.plane = self.folded()
         if method == "dense" and self.tokens > DENSE_TOKENS:
             raise MixerError(f"method dense is for grids of up to {DENSE_TOKENS} tokens; this one has {self.tokens}")
-        left, right = self.keep_matrices()
+        left, right = self.small_matrices() if self.is_long else self.keep_matrices()
         self.outputs, self.inputs = left.shape[:2]
         if dim % self.inputs == 0:
             self.out_channels = dim // self.inputs * self.outputs
-        self.channels_each = self.outputs * right.shape[1] // self.size[1]  # of the result, for a group of planes
+        self.channels_each = self.outputs * right.shape[1] // right.shape[2]  # of the result, for a group of planes
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it goes by the FFT alone and keeps no matrix, which grows as the square of a side."""
+        fast = (self.has_fft and self.method in ("auto", "fft")) or (self.has_long_fft and self.method == "auto")
+        return fast and max(self.size) > LONG_SIDE
+
+    def folded(self) -> tuple[int, int]:
+        """(H, W) of the plane that the matrices are of: the grid, or one with as many tokens that has smaller ones."""
+        return self.size
+
+    def small_matrices(self) -> tuple[Tensor, Tensor]:
+        """A and B of a single token, which have the first axes of any other's; nothing is kept."""
+        size, self.size = self.size, (1, 1)
+        try:
+            return self.matrices()
+        finally:
+            self.size = size
+            self.keep_fixed({})
 
     def matrices(self) -> tuple[Tensor, Tensor]:
         """A (J, I, T, H, H) and B (T, W', W) in float64."""
@@ -86,8 +109,10 @@ class PlaneTransform(Mixer):
         raise NotImplementedError
 
     def method_on(self, device: str, dtype: torch.dtype = torch.float32) -> str:
+        if self.is_long:
+            return "fft"
         method = fastest(self.kind, device, self.tokens, dtype) if self.method == "auto" else self.method
-        if method == "fused" and not can_fuse(device, self.size, dtype):
+        if method == "fused" and not can_fuse(device, self.plane, dtype):
             return "gemm"
         return method
 
@@ -100,7 +125,7 @@ class PlaneTransform(Mixer):
         method = self.method_on(x.device.type, dtype)
         if method == "fft":
             return self.by_fft(x)
-        batch, groups, (height, width) = x.shape[0], self.dim // self.inputs, self.size
+        batch, groups, (height, width) = x.shape[0], self.dim // self.inputs, self.plane
         if method == "dense":
             matrix = self.kept_matrix("tokens_matrix", dtype)
             y = torch.matmul(x.reshape(batch, groups, self.inputs * self.tokens), matrix)
@@ -113,10 +138,12 @@ class PlaneTransform(Mixer):
                 y = by_products(grouped, left, right)
         if self.parts_first:
             y = y.reshape(batch, groups, self.outputs, self.tokens).transpose(1, 2)
-        return y.reshape(batch, groups * self.channels_each, height, width)
+        return y.reshape(batch, groups * self.channels_each, *self.size)
 
     def flops_executed(self) -> int:
-        (height, width), tokens, groups = self.size, self.tokens, self.dim // self.inputs
+        if self.is_long:
+            return self.flops()
+        (height, width), tokens, groups = self.plane, self.tokens, self.dim // self.inputs
         right = self.plane_matrices()[1]
         terms, new_width = right.shape[:2]
         inputs, outputs = self.inputs, self.outputs

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from mixers.arguments import whole_seed
 from mixers.base import UnsupportedSize
-from mixers.planes import PlaneTransform
+from mixers.planes import LONG_SIDE, PlaneTransform
 from mixers.registry import register_mixer
-from mixers.transforms import dct_matrix, hadamard_matrix, hadamard_order
+from mixers.transforms import dct, dct_matrix, hadamard_matrix, hadamard_order, in_float
 
 
 class Separable(PlaneTransform):
@@ -41,11 +41,17 @@ class DCT(Separable):
     """Orthonormal 2-D DCT-II of each channel.
 
     Y = D_H X D_W^T, D[k, j] = c_k sqrt(2/n) cos(pi (j + 1/2) k / n). Orthogonal, real, no parameters. Complexity
-    2.5 C N log2 N through a real FFT; done here as matrix products.
+    2.5 C N log2 N through a real FFT; done here as matrix products, and where a side has more than 256 tokens by the
+    FFT (Makhoul, "A fast cosine transform in one and two dimensions", 1980).
     """
+
+    has_long_fft = True
 
     def two_matrices(self) -> tuple[Tensor, Tensor]:
         return dct_matrix(self.size[0]), dct_matrix(self.size[1])
+
+    def by_fft(self, x: Tensor) -> Tensor:
+        return in_float(lambda real: dct(dct(real, -1), -2), x)
 
     def flops(self) -> int:
         return round(2.5 * self.dim * self.tokens * math.log2(self.tokens))
@@ -63,7 +69,8 @@ class Hadamard(Separable):
 
     Y = A_H X A_W^T with entries +-1/sqrt(n): Sylvester's matrix for n = 2^k, times Paley's of order 12, 20 or 28 for
     n = 2^k m. Orthogonal; its own inverse for 2^k and 28 2^k only. Complexity C N log2 N additions for powers of two by
-    butterflies, and C N (k + m - 1) per axis otherwise.
+    butterflies, and C N (k + m - 1) per axis otherwise. A sequence of more than 256 tokens is folded into a plane: its
+    matrix is the Kronecker product of two small ones.
 
     Raises:
         UnsupportedSize: there is no such matrix for a side of the grid.
@@ -80,8 +87,20 @@ class Hadamard(Separable):
                 )
         super().__init__(dim, size, method)
 
+    def folded(self) -> tuple[int, int]:
+        height, width = self.size
+        if height > 1 or width <= LONG_SIDE:
+            return self.size
+        powers, _ = hadamard_order(width) or (0, width)
+        rows = 2 ** (powers // 2)
+        return rows, width // rows
+
     def two_matrices(self) -> tuple[Tensor, Tensor]:
-        return hadamard_matrix(self.size[0]), hadamard_matrix(self.size[1])
+        return hadamard_matrix(self.plane[0]), hadamard_matrix(self.plane[1])
+
+    def reference(self, x: Tensor) -> Tensor:
+        rows, columns = (hadamard_matrix(side).to(x.device) for side in self.size)
+        return torch.einsum("ih,bchw,jw->bcij", rows, x.to(torch.float64), columns)
 
     def flops(self) -> int:
         steps = 0

@@ -23,6 +23,7 @@ from mixers.transforms import (
     dft_matrices,
     dft_real,
     hartley,
+    in_float,
 )
 
 
@@ -39,7 +40,7 @@ class _RealAndImaginary(PlaneTransform):
         return torch.stack([real, imaginary])[:, None], torch.stack([re_w, im_w])
 
     def by_fft(self, x: Tensor) -> Tensor:
-        return _in_float(dft_complex, x)
+        return in_float(dft_complex, x)
 
 
 @register_mixer(
@@ -99,7 +100,7 @@ class FFTReal(_RealAndImaginary):
         return {**super().tensors_of(left, right), "channels": torch.cat([real, -imaginary], 1)}
 
     def by_fft(self, x: Tensor) -> Tensor:
-        return _in_float(lambda real: dft_real(real, (1, 2, 3)), x)
+        return in_float(lambda real: dft_real(real, (1, 2, 3)), x)
 
     def method_on(self, device: str, dtype: torch.dtype = torch.float32) -> str:
         return "fft" if dtype == torch.float16 else super().method_on(device, dtype)
@@ -111,7 +112,7 @@ class FFTReal(_RealAndImaginary):
         return torch.matmul(channels, self.planes(x).flatten(2)).unflatten(2, self.size)
 
     def flops_executed(self) -> int:
-        if self.method_on(self.channels.device.type) == "fft":
+        if self.is_long or self.method_on(self.channels.device.type) == "fft":
             return self.flops()
         return super().flops_executed() + 4 * self.dim**2 * self.tokens
 
@@ -140,7 +141,7 @@ class _OnePart(PlaneTransform):
         raise NotImplementedError
 
     def by_fft(self, x: Tensor) -> Tensor:
-        return _in_float(self.transform, x)
+        return in_float(self.transform, x)
 
     def flops(self) -> int:
         return _real_fft_flops(self.dim, self.tokens)
@@ -266,7 +267,7 @@ class FFTPairs(PlaneTransform):
         return left, torch.stack([re_w, im_w])
 
     def by_fft(self, x: Tensor) -> Tensor:
-        return _in_float(_transform_pairs, x)
+        return in_float(_transform_pairs, x)
 
     def flops(self) -> int:
         return _real_fft_flops(self.dim, self.tokens)
@@ -305,7 +306,7 @@ class FFTMagPhase(Mixer):
         return {"own_mirror": (2 * rows % height == 0)[:, None] & (2 * columns % width == 0)}
 
     def forward(self, x: Tensor) -> Tensor:
-        return _in_float(self._polar, x)
+        return in_float(self._polar, x)
 
     def _polar(self, x: Tensor) -> Tensor:
         width = x.shape[-1]
@@ -359,7 +360,7 @@ class FFTScrambled(PlaneTransform):
         self.out_channels = 2 * dim
 
     def by_fft(self, x: Tensor) -> Tensor:
-        return _in_float(dft_interleaved, x).reshape(x.shape[0], self.out_channels, *self.size)
+        return in_float(dft_interleaved, x).reshape(x.shape[0], self.out_channels, *self.size)
 
     def flops(self) -> int:
         return _real_fft_flops(self.dim, self.tokens)
@@ -386,10 +387,3 @@ def _mirrored(half: Tensor, conjugate: Tensor, width: int) -> Tensor:
 
 def _real_fft_flops(dim: int, tokens: int) -> int:
     return round(2.5 * dim * tokens * math.log2(tokens))
-
-
-def _in_float(transform, x: Tensor) -> Tensor:
-    """Applies an FFT in float32 where the input is in half precision, which FFT libraries lack or restrict."""
-    if x.dtype in (torch.bfloat16, torch.float16):
-        return transform(x.float()).to(x.dtype)
-    return transform(x)

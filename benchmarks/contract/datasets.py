@@ -56,6 +56,7 @@ class DatasetInfo:
         lengths: the allowed ones, of sequences that have no others.
         least_length: the shortest one.
         longest: the longest one, of sequences that say nothing beyond; None: any.
+        masked_share: of the real tokens, that masked pre-training hides (Amos et al., 2024).
         task: of TASK_SIZES; the file of benchmarks/tasks that says how it is trained on.
         reader: of images, the file of benchmarks/tasks that draws or reads it; None: the one of its name.
     """
@@ -83,6 +84,7 @@ class DatasetInfo:
     lengths: tuple[int, ...] = ()
     least_length: int = 1
     longest: int | None = None
+    masked_share: float = 0.1
 
     def check_length(self, length: int) -> None:
         """Refuses sequences of a length, in tokens, that this data set does not have.
@@ -232,6 +234,13 @@ DATASETS |= {
     )
 }
 
+# half of an image's tokens, as its neighbours tell each; 15 % of text
+MASKED = {"pixels": 0.5, "pathfinder": 0.5, "imdb": 0.15, "pairs": 0.15, "retrieval": 0.15}
+DATASETS |= {
+    name: dataclasses.replace(info, masked_share=share)
+    for name, info in DATASETS.items()
+    if (share := next((share for start, share in MASKED.items() if name.startswith(start)), None))
+}
 
 TIMM_KINDS = ("torch", "hfds", "hfids", "tfds", "wds")  # what timm's names begin with
 # no path in it, nor a character that a line or a terminal would stumble over

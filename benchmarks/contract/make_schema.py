@@ -113,7 +113,8 @@ def code_schema() -> dict[str, Any]:
 
 def row_schema(key: str) -> dict[str, Any]:
     columns = {name: number(name) for name in HISTORY[key]}
-    own = {key: {"type": "integer", "minimum": 0}} | ({"sitting": TIME} if key == "round" else {})
+    own: dict[str, Any] = {key: {"type": "integer", "minimum": 0}}
+    own |= {"sitting": TIME} if key == "round" else {"phase": {"enum": ["pretrain", "train"]}}
     return closed(own | columns) | {"required": [key]}
 
 

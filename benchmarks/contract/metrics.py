@@ -41,6 +41,8 @@ METRICS: dict[str, Metric] = {
     "test_loss": Metric("test loss (nats)", "lower", "Mean cross-entropy on the test split, without label smoothing."),
     "val_top1_percent": Metric("held-out top-1 accuracy (%)", "higher", "The same on images held out from the training split, after the last epoch; every choice is made on these."),
     "train_loss": Metric("training loss (nats)", "lower", "Mean training loss of the last epoch, label smoothing and augmentation included."),
+    "pretrain_train_loss": Metric("pre-training loss (nats)", "lower", "With PRETRAIN=own: mean cross-entropy of masked tokens in the last epoch of pre-training."),
+    "pretrain_val_loss": Metric("held-out pre-training loss (nats)", "lower", "The same on masked tokens of held-out sequences, after that epoch."),
     "train_images_per_s": Metric("training images per second", "higher", "Images trained on per second of training, data handling included, validation and compilation left out. Whatever else ran on the machine slowed it; the latency sweep is the fair comparison."),
     "overhead_percent": Metric("share of a step outside the net (%)", "lower", "Share of training time that is neither forward, backward nor optimizer: order, augmentation, schedule, bookkeeping. CPU only."),
     "train_s": Metric("training time (s)", "lower", "Seconds of training, over all sittings of a resumed run; validation and test left out."),

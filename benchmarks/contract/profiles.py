@@ -1,8 +1,8 @@
-"""The two profiles: every number of a run that nobody set on the command line.
+"""The profiles: every number of a run that nobody set on the command line.
 
 `quick` shows the whole line in minutes on two cores; `full` is a comparison to cite, for a GPU. Everything a profile
 sets is the same for all mixers but the learning rate, the norm and the positions, which each gets from the same sweep
-on held-out images.
+on held-out images. `lra` and `lra-small` are settings of others, for sequences: see `lra.py` for what they leave open.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import field
 
-from benchmarks.contract.datasets import facts_of
+from benchmarks.contract import lra
+from benchmarks.contract.datasets import DATASETS, facts_of
+from benchmarks.contract.errors import UserError
 
 # compared where no mixer is named; MIXER="*" takes every registered one
 CORE_MIXERS = ("attention", "conv1x1", "dct", "fft_complex", "fft_real", "hadamard", "random")
@@ -51,6 +53,8 @@ class Profile:
     tuned_weight_decays: tuple[float, ...] = (0.05, 0.2)  # the first with every rate, the others with the best one
     weight_decay: float = 0.05
     warmup_epochs: float
+    schedule: str | None = None  # None: what trials have, as all that is None here
+    beta2: float | None = None
     label_smoothing: float = 0.1
     augment: str
     train_images: int | None = None  # of a procedural data set
@@ -192,6 +196,31 @@ PROFILES |= {
     for dataset, lengths in SEQUENCE_LENGTHS.items()
     for name, length in zip(("quick", "full"), lengths, strict=True)
 }
+
+
+def _of_lra(dataset: str, setting: lra.Setting) -> Profile:
+    """One of Long Range Arena's settings, in epochs of what is trained on."""
+    drawn = lra.DRAWN.get(dataset)
+    examples = DATASETS[dataset].train_images or round(0.9 * (drawn or 0))
+    an_epoch = examples / setting.batch_size  # steps
+    return dataclasses.replace(
+        _SEQUENCES["full"],
+        length=setting.length,
+        dim=setting.dim,
+        depth=setting.depth,
+        epochs=max(1, round(setting.steps / an_epoch)),
+        batch_size=setting.batch_size,
+        lr=setting.lr,
+        tuned_lrs=tuple(setting.lr * factor for factor in (0.25, 0.5, 1, 2, 4)),
+        weight_decay=setting.weight_decay,
+        warmup_epochs=setting.warmup / an_epoch,
+        schedule=setting.schedule,
+        beta2=setting.beta2,
+        train_images=drawn,
+    )
+
+
+PROFILES |= {(name, dataset): _of_lra(dataset, setting) for (name, dataset), setting in lra.SETTINGS.items()}
 # the rates of CIFAR-100, the nearest that was searched; a sweep of one's own replaces them
 PROFILES |= {(name, "cifar10"): PROFILES[name, "cifar100"] for name in ("quick", "full")}
 
@@ -207,11 +236,16 @@ def profile_of(profile: str, dataset: str) -> Profile:
     """The settings of a profile on a data set; on the user's own, those of CIFAR-100 fitted to their size and number.
 
     Raises:
-        UserError: there is no such data set.
+        UserError: there is no such data set, or the profile has no numbers for it.
     """
     known = PROFILES.get((profile, dataset))
     if known is not None:
         return known
+    if profile in lra.NAMES:
+        has = ", ".join(name for of, name in lra.SETTINGS if of == profile)
+        raise UserError(
+            f"--profile is {profile}, which has no numbers for {dataset}, only for {has}; type quick or full"
+        )
     info = facts_of(dataset)
     if info is None:
         return fitted(profile, USUAL_SIDE, USUAL_IMAGES, ("none",))

@@ -18,6 +18,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, Self
 
+from benchmarks.contract import lra
 from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, facts_of, task_name
 from benchmarks.contract.errors import UserError, nearest, printable
 from benchmarks.contract.fields import DATA, KIND, MACHINE, MATCH, MIXER, NET, RECIPE, SEED, TIMING, Facts, known, later
@@ -53,7 +54,12 @@ class Trial:
     dim: int = known(NET, low=8, high=8192, noun="dim", listed=True, help="channels of the backbone, a multiple of 8")
     depth: int = known(NET, low=1, high=256, noun="depth", listed=True, help="blocks")
     seed: int = known(SEED, 0, low=0, high=2**31 - 1, listed=True, help="one, or a list: 0,1,2 or 0-7")
-    profile: str = known(DATA, "quick", choices=("quick", "full"), help="quick (without a GPU) | full (with one)")
+    profile: str = known(
+        DATA,
+        "quick",
+        choices=("quick", "full", *lra.NAMES),
+        help="quick (without a GPU) | full (with one) | lra | lra-small (Long Range Arena's)",
+    )
     match: str = known(  # what is held equal across mixers
         MATCH, "width", choices=("width", "params", "flops"), heading="equal", help="hold equal: width | params | flops"
     )
@@ -123,16 +129,29 @@ class Trial:
         help="longest gradient; a longer one is scaled down to it (1)",
     )  # fmt: skip
     schedule: str = later(
-        "cosine", RECIPE, choices=("cosine", "constant"), listed=True,
-        help="of the learning rate behind the warm-up: cosine to zero | constant (cosine)",
+        "cosine", RECIPE, choices=("cosine", "constant", "rsqrt", "linear"), listed=True,
+        help="of the learning rate behind the warm-up: cosine or linear to zero | constant | rsqrt (cosine)",
+    )  # fmt: skip
+    pretrain: str = later(  # own: masked modelling of the training sequences first, see measure/pretrain.py
+        "none", RECIPE, choices=("none", "own"), listed=True, common=(("own", "masked pre-training first"),),
+        help="of sequences: none | own (a third of the epochs fills in masked tokens first) (none)",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
         for name in FACTS:
             check_value(name, getattr(self, name))
         self._check_sizes()
+        if self.pretrain == "own":
+            self._check_pretraining()
         if self.dim % 8:
             raise UserError(f"--dim is {self.dim}; allowed: multiples of 8, such as {max(8, self.dim // 8 * 8)}")
+
+    def _check_pretraining(self) -> None:
+        task = task_name(self.dataset)
+        if task != "sequences":
+            raise UserError(f"--pretrain is own, which is for sequences; {self.dataset} is a data set of {task}")
+        if self.epochs is not None and self.epochs < 2:
+            raise UserError(f"--pretrain is own, which takes a third of the epochs; --epochs is {self.epochs}, take 3")
 
     def _check_sizes(self) -> None:
         """What says how large an input is depends on the task, see TASK_SIZES."""

@@ -24,6 +24,8 @@ Reach and evenness are means over several tokens i; rank and orthogonality are o
 whose S_i sums to less than 1e-9, which is float32's rounding, has no influence: its map is zero, and it has no part in
 the means. Im F has such tokens.
 
+A sequence is a grid of one row, its padding in it as any token; positions stand before both functions.
+
 The nets are those of the benchmark, whose norm takes its statistics over the image. These carry a trace of every token
 to every other whatever the mixer does, so in the maps of the net they are held fixed, at what they are for the image:
 mean and variance count as constants of d f. What a map shows then came through the mixers. The norms inside a mixer are
@@ -49,12 +51,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from benchmarks.atlas_record import FOLDER, SCHEMA_VERSION, AtlasRecord
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record, code_version, environment, now
-from benchmarks.contract.trial import Trial
+from benchmarks.contract.trial import Trial, flag
 from benchmarks.contract.words import counted
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.one_trial import one_line, place_of
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.run import Runner
+from benchmarks.tasks.sequences.towers import TwoTowers
 from benchmarks.tasks.task import build_net, load_data, task_of
 from mixers import MixerNet
 
@@ -107,19 +110,22 @@ def atlas_trials(request: Request) -> list[Trial]:
     """The training runs behind an atlas, one a mixer.
 
     Raises:
-        UserError: several seeds or image sizes were asked for, or the request is not allowed otherwise.
+        UserError: several seeds, image sizes or lengths were asked for, or the request is not allowed otherwise.
     """
-    for name, values in (("seed", request.seed), ("image-size", request.image_size)):
+    for name in ("seed", "image_size", "length"):
+        values = getattr(request, name)
         if values is not None and len(values) > 1:
-            raise UserError(f"--{name} is {','.join(map(str, values))}; an atlas takes one, such as {values[0]}")
+            raise UserError(f"{flag(name)} is {','.join(map(str, values))}; an atlas takes one, such as {values[0]}")
     request = request.but(mixer=request.mixer or "*", profile=request.profile or "quick")
-    if request.dataset is None and request.profile == "quick":  # whose grid is large enough for a map
+    if (
+        request.dataset is None and request.length is None and request.profile == "quick"
+    ):  # whose grid is large enough for a map
         request = request.but(dataset="constellations")
     return Plan(request).accuracy(all_seeds=False)
 
 
 def held_out_images(trial: Trial, data_dir: Path) -> Tensor:
-    """The first `IMAGES` held-out images, as the net sees them: float32 (n, 3, H, W)."""
+    """The first `IMAGES` held-out images, as the net sees them: float32 (n, 3, H, W); of sequences int64 (n, N)."""
     data = load_data(trial, data_dir, "cpu")
     return task_of(trial).augment(trial).prepare(data.val.inputs[:IMAGES])
 
@@ -210,18 +216,22 @@ def rank_and_orthogonality(transposed: Tensor) -> tuple[float, float]:
     return rank / inputs, trace**2 / (inputs * trace_of_square) if trace_of_square else math.nan
 
 
-def look(net: MixerNet, images: Tensor, sources: Sequence[int]) -> dict[str, tuple[Tensor, dict[str, float | None]]]:
+def look(
+    net: MixerNet | TwoTowers, images: Tensor, sources: Sequence[int]
+) -> dict[str, tuple[Tensor, dict[str, float | None]]]:
     """Map (H, W) and numbers of "layer" and "net" as the net is now.
 
     Raises:
         ValueError: an influence is not finite.
     """
+    if isinstance(net, TwoTowers):
+        net, images = net.tower, images[:, 0]  # of two documents the first
     net.eval()
     inputs: list[Tensor] = []
     mixer = net.mixers[0]
     hook = mixer.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
     with torch.no_grad():
-        tokens = net.stem(images)
+        tokens = net._tokens(images)
         net.forward_features(images)
     hook.remove()
     functions: dict[str, tuple[Function, Tensor]] = {

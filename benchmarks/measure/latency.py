@@ -1,21 +1,21 @@
 """Latency: forward, and forward + backward, of each mixer alone and in the backbone, timed by pytest-benchmark.
 
-Methodology. One process per image size. In it, one item is one (round, net, target, mode), in shuffled order within a
-round, so that rounds interleave the mixers; every ratio is taken within a round, and has its interval over sittings,
-processes that begin an hour or more apart, see `latency_metrics`. On a CPU the clock is the wall's; on a GPU the
-device's own, around calls that stand back to back, see `device`. Float32 means float32 there too, without TF32. Inputs
-are random and rotate through more memory than the caches hold. First calls are not counted. A compiled net is compiled
-for itself, or it has no time, see `compiled`. What an item failed of is not tried in later rounds. The first item is
-repeated at the end: its ratio says how far the machine drifted.
+Methodology. One process per image size, or length of sequences. In it, one item is one (round, net, target, mode), in
+shuffled order within a round, so that rounds interleave the mixers; every ratio is taken within a round, and has its
+interval over sittings, processes that begin an hour or more apart, see `latency_metrics`. On a CPU the clock is the
+wall's; on a GPU the device's own, around calls that stand back to back, see `device`. Float32 means float32 there too,
+without TF32. Inputs are random, token ids too, and rotate through more memory than the caches hold. First calls are not
+counted. A compiled net is compiled for itself, or it has no time, see `compiled`. What an item failed of is not tried
+in later rounds. The first item is repeated at the end: its ratio says how far the machine drifted.
 
 Beside each mixer stands its floor in the same round: the bytes that it must move at the bandwidth of a copy of its
 input, or its FLOPs at the rate of one large matrix product, whichever takes longer. On a GPU that product takes TF32
 also where the trial is in float32: a kernel that reaches the precision of float32 by several products in TF32 is faster
 than a plain product, and a floor must lie under it.
 
-What is predicted not to fit into memory is not started on a CPU, where the kernel would kill the process; on a GPU the
-allocator says so. Each time is on the disk before the next item begins: where its time limit ends the process, the
-rounds count that are whole.
+What is predicted not to fit into memory is not started on a CPU, where the kernel would kill the process; what fits,
+but not beside the nets that are kept for later rounds, is timed without them. On a GPU the allocator says so. Each time
+is on the disk before the next item begins: where its time limit ends the process, the rounds count that are whole.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from benchmarks.contract.datasets import handed_on
 from benchmarks.contract.record import now
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.latency_metrics import METRIC_OF, matmul_flops, metrics_of
-from benchmarks.measure.memory import FREE_SHARE, NO_MEMORY, free_bytes, needs_numbers, predict_peak_bytes
+from benchmarks.measure.memory import FREE_SHARE, NO_MEMORY, free_bytes, needs_numbers, predict_bytes
 from benchmarks.tasks.task import build_net, task_of
 from mixers import UnsupportedSize, create_mixer
 from mixers.blocks import is_per_block, mixers_in
@@ -54,6 +54,7 @@ MODES = ("forward", "forward_backward")
 TIMEOUT_S = 3600.0  # for one image size
 LOOK_S = 2.0  # how often somebody who waits is told how far it is: seldom enough not to disturb what is timed
 MATMUL = ("matmul", "forward")
+LITTLE = 0.1  # of the free memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,12 +99,14 @@ def measure_latency(
     the rounds that are whole: the same rounds for each, so that they compare with each other, but fewer than asked for.
     """
     sitting = now()
-    timings, items = [], []
+    timings: list[Timing] = []
+    items: list[Item] = []
+    needs: dict[Item, int] = {}
     for index, trial in enumerate(trials):
         timing = Timing(trial, "ok", None, {"latency_batch_size": trial.batch_size, "method": None}, [])
         timings.append(timing)
         try:
-            own = list(_items_that_fit(index, timing))
+            own = _items_that_fit(index, timing)
         except UnsupportedSize as error:
             timing.status, timing.reason = "unsupported", str(error)
             continue
@@ -111,11 +114,12 @@ def measure_latency(
             timing.status, timing.reason = "error", f"{type(error).__name__}: {_tail(str(error))}"
             continue
         items += own
+        needs |= own
     copies = {_copied(trial): index for index, trial in reversed(list(enumerate(trials)))}
     items += [Item(index, "copy", "forward") for index in copies.values()]
     if items:
         items.append(Item(0, *MATMUL))  # trials of one process share device and precision
-    results, failures, end = _run_process(trials, items, timeout_s, on_item)
+    results, failures, end = _run_process(trials, items, timeout_s, on_item, needs)
     asked = trials[0].rounds or 1
     rounds = _whole_rounds(asked, items, results, failures)
     if len(rounds) == asked:
@@ -135,29 +139,40 @@ def _copied(trial: Trial) -> tuple[Any, ...]:
     return trial.batch_size, trial.dim
 
 
-def _items_that_fit(index: int, timing: Timing) -> Iterator[Item]:
-    """The items of one trial whose predicted memory is there; those that do not fit are noted as `oom`."""
+def _items_that_fit(index: int, timing: Timing) -> dict[Item, int]:
+    """The items of one trial whose predicted memory is there, with its bytes; without those that do not fit: `oom`.
+
+    Where the whole net takes little of what is free, its peak stands for that of every item.
+    """
     trial = timing.trial
     timing.metrics["peak_memory_bytes"] = None  # on a GPU measured with the net
-    free, most = math.inf, 0.0
+    free, most, built = math.inf, 0, 0
 
-    def needed(target: str, mode: str) -> int | None:
-        return predict_peak_bytes(functools.partial(_dry_run, trial, target, mode))
+    def needed(target: str, mode: str) -> tuple[int | None, int]:
+        return predict_bytes(functools.partial(_dry_run, trial, target, mode))
 
     if trial.device == "cpu":
         free = free_bytes("cpu") * FREE_SHARE
-        timing.metrics["peak_memory_bytes"] = needed("net", "forward_backward")
-        most = timing.metrics["peak_memory_bytes"] or 0
+        timing.metrics["peak_memory_bytes"], built = needed("net", "forward_backward")
+        most = _most(timing.metrics["peak_memory_bytes"], built)
     if not is_per_block(trial.mixer):
         timing.metrics |= mixer_work(trial)
+    fit: dict[Item, int] = {}
     for target, mode in METRIC_OF:
         if target == "mixer" and is_per_block(trial.mixer):
             continue  # there is no one mixer to time
-        if most <= free or (needed(target, mode) or 0) <= free:
-            yield Item(index, target, mode)
+        asked = most if most <= LITTLE * free else _most(*needed(target, mode))
+        if asked <= free:
+            fit[Item(index, target, mode)] = asked
     if most > free:
         timing.status = "oom"
-        timing.reason = f"forward + backward of the net asks for {most:,} bytes, {free:,.0f} are free"
+        what = "forward + backward of the net" if most > built else "making the net"
+        timing.reason = f"{what} asks for {most:,} bytes, {free:,.0f} are free"
+    return fit
+
+
+def _most(peak: int | None, built: int) -> int:
+    return max(peak or 0, built)
 
 
 def mixer_work(trial: Trial) -> dict[str, int]:
@@ -207,7 +222,7 @@ def _dry_run(trial: Trial, target: str, mode: str):
     return run, [x, *module.parameters(), *module.buffers()]
 
 
-def _run_process(trials: list[Trial], items: list[Item], timeout_s: float, on_item=None):
+def _run_process(trials: list[Trial], items: list[Item], timeout_s: float, on_item=None, needs=None):
     """Runs the items under pytest-benchmark; returns results and failures by item, and how it ended where not well."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -216,6 +231,7 @@ def _run_process(trials: list[Trial], items: list[Item], timeout_s: float, on_it
         plan = {
             "trials": [trial.to_dict() for trial in trials],
             "items": [item.to_dict() for item in items],
+            "needs": [(needs or {}).get(item, 0) for item in items],
             "own_data": [handed_on(dataset) for dataset in dict.fromkeys(trial.dataset for trial in trials)],
             "plugins": [entry.origin for entry in map(mixer_entry, mixers) if entry.origin],
             "results": str(results),

@@ -1,13 +1,15 @@
 """The items that pytest-benchmark times in one latency process; `latency.py` starts it and reads its results.
 
 This is no test: it is a pytest module so that pytest-benchmark does the timing. A JSON plan, named by the environment
-variable TOKEN_MIXERS_LATENCY_PLAN, lists the nets of one image size. Every item is one (round, net, target, mode); the
-order is shuffled within each round, so that a drift of the machine meets all mixers alike. The first item is repeated
-at the end to show that drift. Each time is written down at once, as a line of JSON, and so is what an item failed of;
-that item is not tried again.
+variable TOKEN_MIXERS_LATENCY_PLAN, lists the nets of one image size or length. Every item is one (round, net, target,
+mode); the order is shuffled within each round, so that a drift of the machine meets all mixers alike. The first item is
+repeated at the end to show that drift. Each time is written down at once, as a line of JSON, and so is what an item
+failed of; that item is not tried again.
 
 Memory on a GPU: nets are kept, inputs are shared by all nets, and an item's graph is dropped before the next is made.
-Where an item finds too little, nets move to the computer's memory, all else is dropped, and it gets a second try.
+Where an item finds too little, nets move to the computer's memory, all else is dropped, and it gets a second try. On a
+CPU, where nobody says that it is too little before it is too late, all is dropped, nets too, before an item whose
+predicted memory is not free.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from benchmarks.measure import device
 from benchmarks.measure.compiled import Compiled
 from benchmarks.measure.latency import DRIFT_ROUND, PLAN_VARIABLE, Item, is_out_of_memory
 from benchmarks.measure.latency_metrics import MATMUL_SIDE
-from benchmarks.measure.memory import free_bytes, peak_bytes
+from benchmarks.measure.memory import FREE_SHARE, free_bytes, peak_bytes
 from benchmarks.measure.train import autocast, method_of
 from benchmarks.tasks.task import build_net, task_of
 from mixers import Mixer, MixerNet, create_mixer
@@ -57,6 +59,7 @@ for own in PLAN["own_data"]:
     take_over(own)
 TRIALS = [Trial.from_dict(values) for values in PLAN["trials"]]
 DEVICE = TRIALS[0].device  # of all of them, as are threads and rounds
+NEEDS = {Item(**item): needed for item, needed in zip(PLAN["items"], PLAN["needs"], strict=True)}  # bytes, on a CPU
 FAILED: set[Item] = set()  # in round 0, whenever it was
 MODULES: dict[tuple[Trial, str], Mixer | MixerNet] = {}  # by trial, and "mixer" or "net"
 GRADIENTS: dict[tuple[Any, ...], Tensor] = {}
@@ -89,6 +92,7 @@ class Ready:
 def prepared(item: Item) -> Ready:
     """The item's call, warm; on a GPU it moves SECONDS on instead of taking time."""
     if DEVICE == "cpu":
+        _find_room(item)
         return _on_cpu(item.trial, item.target, item.mode)
     try:
         return _on_gpu(item)
@@ -97,6 +101,20 @@ def prepared(item: Item) -> Ready:
             raise
     make_room()
     return _on_gpu(item)
+
+
+def _find_room(item: Item) -> None:
+    """Drops what is kept for later where an item would not find its memory beside it.
+
+    Raises:
+        MemoryError: even then it would not.
+    """
+    needed = NEEDS.get(item.in_round(0), 0)
+    if needed > FREE_SHARE * free_bytes("cpu"):
+        make_room()
+        free = FREE_SHARE * free_bytes("cpu")
+        if needed > free:
+            raise MemoryError(f"the {item.target} asks for {needed:,} bytes, {free:,.0f} are free")
 
 
 @functools.cache
@@ -121,10 +139,15 @@ def _on_gpu(item: Item) -> Ready:
 
 
 def make_room() -> None:
-    """Leaves nothing on the GPU: nets are moved back, and inputs and programs made again, when they are needed."""
-    for cached in (_call, _program, _pool):
+    """Leaves nothing on the GPU: nets are moved back, and inputs and programs made again, when they are needed.
+
+    On a CPU nets are made again too.
+    """
+    for cached in (_on_cpu, _call, _program, _pool, _token_pool):
         cached.cache_clear()
     GRADIENTS.clear()
+    if DEVICE == "cpu":
+        MODULES.clear()
     for module in MODULES.values():
         module.cpu()
     device.free_memory()
@@ -146,7 +169,6 @@ def _facts(index: int, target: str, mode: str) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if target == "net":  # asked here, where it runs: PyTorch's choice for a fake tensor is another
         net = _module(trial, target)
-        assert isinstance(net, MixerNet)
         facts["method"] = method_of(net, trial)
         if trial.compiled:
             facts["graphs"] = _program(index, target, mode).graphs
@@ -163,10 +185,14 @@ def _call(index: int, target: str, mode: str) -> Callable[[], Any]:
         return _matmul(trial)
     module = _module(trial, target)
     shape: tuple[int, ...] = (trial.dim, *trial.grid)
+    tokens = None
     if target == "net":
-        shape = tuple(task_of(trial).example(trial, 1, "cpu").inputs.shape[1:])
+        example = task_of(trial).example(trial, 1, "cpu").inputs
+        shape = tuple(example.shape[1:])
+        if not example.is_floating_point():
+            tokens = _token_pool(trial.dataset, trial.batch_size, trial.length)
     program = _program(index, target, mode) if trial.compiled else module
-    return _run(trial, module, program, shape, mode, input_gradient=target == "mixer")
+    return _run(trial, module, program, shape, mode, input_gradient=target == "mixer", tokens=tokens)
 
 
 @functools.cache
@@ -213,6 +239,19 @@ def _pool(shape: tuple[int, ...], dtype: torch.dtype, memory_format: torch.memor
     return [x.contiguous(memory_format=memory_format) for x in pool]
 
 
+@functools.cache
+def _token_pool(*alike: Any) -> list[Tensor]:
+    """Batches of random ids as the task has them, of the trials with this data set, batch size and length.
+
+    As many as are larger than the caches, in one tensor.
+    """
+    trial = next(t for t in TRIALS if (t.dataset, t.batch_size, t.length) == alike)
+    batch = trial.batch_size or 1
+    one = task_of(trial).example(trial, 1, "cpu").inputs
+    count = POOL_BYTES // (batch * one.numel() * one.element_size()) + 1
+    return list(task_of(trial).example(trial, count * batch, DEVICE).inputs.split(batch))
+
+
 def _gradient(y: Tensor) -> Tensor:
     """A random one, shared by all outputs of one form."""
     return GRADIENTS.setdefault((y.shape, y.stride(), y.dtype), torch.randn_like(y))
@@ -254,10 +293,11 @@ def _run(
     shape: tuple[int, ...],
     mode: str,
     input_gradient: bool,
+    tokens: list[Tensor] | None = None,
 ) -> Callable[[], Any]:
     assert trial.batch_size is not None
     dtype = _dtype(trial) if input_gradient else torch.float32
-    inputs = _pool((trial.batch_size, *shape), dtype, module.memory_format)
+    inputs = tokens or _pool((trial.batch_size, *shape), dtype, module.memory_format)
     if mode == "forward":
         pool = itertools.cycle(inputs)
     else:

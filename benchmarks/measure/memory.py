@@ -94,19 +94,26 @@ def needs_numbers(error: BaseException) -> bool:
     return isinstance(error, NEEDS_NUMBERS) or any(words in str(error) for words in ("tensor subclass", "fake impl"))
 
 
-def predict_peak_bytes(make: Callable[[], tuple[Callable[[], Any], Iterable[Tensor]]]) -> int | None:
-    """The peak that `make() -> (run, alive)` would have on a CPU, found without allocating or computing.
+def predict_bytes(make: Callable[[], tuple[Callable[[], Any], Iterable[Tensor]]]) -> tuple[int | None, int]:
+    """The peaks that `make() -> (run, alive)` would have on a CPU, found without allocating or computing.
 
-    None where `run` does not go without numbers: it looks at them, or hands them to NumPy.
+    That of `run`, or None where it does not go without numbers: it looks at them, or hands them to NumPy. And that of
+    `make` itself, which is more where what a net draws stands beside what it keeps.
     """
     with FakeTensorMode(allow_non_fake_inputs=True):
-        run, alive = make()
+        with TensorBytes() as making:
+            run, alive = make()
         try:
-            return peak_bytes(run, alive, "cpu")
+            return peak_bytes(run, alive, "cpu"), making.peak
         except Exception as error:
             if needs_numbers(error):
-                return None
+                return None, making.peak
             raise
+
+
+def predict_peak_bytes(make: Callable[[], tuple[Callable[[], Any], Iterable[Tensor]]]) -> int | None:
+    """The first of `predict_bytes`."""
+    return predict_bytes(make)[0]
 
 
 def free_bytes(device: str) -> int:

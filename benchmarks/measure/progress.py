@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.contract.datasets import fixed_of, training_images
+from benchmarks.contract.datasets import NOUNS, fixed_of, task_name, training_images
 from benchmarks.contract.errors import printable
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record
@@ -25,7 +25,8 @@ from benchmarks.contract.trial import Trial, varied
 from benchmarks.measure.device import set_math_mode
 from benchmarks.measure.latency import Item
 from benchmarks.measure.latency_metrics import METRIC_OF
-from benchmarks.measure.memory import free_bytes
+from benchmarks.measure.match import far_off
+from benchmarks.measure.memory import FREE_SHARE, free_bytes
 from benchmarks.measure.train import autocast, training_step_bytes
 from benchmarks.measure.training_step import training_step
 from benchmarks.tasks.task import task_of
@@ -245,8 +246,12 @@ def outcome_line(record: Record) -> str:
     if record.kind == "tuning":
         return f"held-out top-1 {metrics['val_top1_percent']:.2f} %"
     if record.kind == "cost":
-        return f"{metrics['params']:,} parameters, {float(metrics['flops'] or 0) / 1e6:.2f} MFLOPs"
-    return f"{metrics['forward_ms']:.2f} ms forward for {metrics['latency_batch_size']} images"
+        ratio = metrics.get("match_ratio")
+        far = far_off(record.trial.match, float(ratio)) if ratio else None
+        counts = f"{metrics['params']:,} parameters, {float(metrics['flops'] or 0) / 1e6:.2f} MFLOPs"
+        return f"{counts}; {far}" if far else counts
+    examples = f"{NOUNS[task_name(record.trial.dataset)]}s"
+    return f"{metrics['forward_ms']:.2f} ms forward for {metrics['latency_batch_size']} {examples}"
 
 
 def estimate_seconds(trial: Trial) -> float:
@@ -287,7 +292,7 @@ def _per_image_s(trial: Trial, probe: bool = True) -> float:
         **fixed_of(trial.dataset),
     )
     try:
-        if training_step_bytes(dataclasses.replace(net, batch_size=1)) > free_bytes("cpu"):
+        if training_step_bytes(dataclasses.replace(net, batch_size=1)) > FREE_SHARE * free_bytes("cpu"):
             return 0.0
         return _step_seconds_per_image(net)
     except (MixerError, RuntimeError):

@@ -108,7 +108,7 @@ def profile_trials(
     Returns:
         The results, and in words what the deadline left.
     """
-    several_sizes = len({trial.image_size for trial in trials}) > 1
+    several_sizes = len({trial.extent for trial in trials}) > 1
     found: list[StepProfile] = []
     left = []
     deadline = Deadline(until)
@@ -234,7 +234,8 @@ def write_profiles(folder: Path, results: list[StepProfile], left: Sequence[str]
 def trace_name(trial: Trial, with_size: bool) -> str:
     """The file name of a trial's trace."""
     mixer = re.sub(r"[^A-Za-z0-9_]+", "-", trial.mixer).strip("-")[:80]
-    return f"trace-{mixer}-{trial.image_size}px.json.gz" if with_size else f"trace-{mixer}.json.gz"
+    size = f"{trial.image_size}px" if trial.image_size else f"{trial.length}tokens"
+    return f"trace-{mixer}-{size}.json.gz" if with_size else f"trace-{mixer}.json.gz"
 
 
 def _stepper(trial: Trial, net: MixerNet, data: Data) -> Callable[[], None]:
@@ -326,6 +327,7 @@ def _row(result: StepProfile) -> dict[str, Any]:
     trial = result.trial
     row: dict[str, Any] = {"mixer": trial.mixer, "status": result.status, "reason": result.reason}
     names = ("dataset", "patch_size", "dim", "depth", "batch_size", "augment", "device", "precision", "threads")
+    row |= {"length": trial.length} if trial.length else {}
     row |= {"image_size_px": trial.image_size} | {name: getattr(trial, name) for name in names}
     row |= {"steps": result.steps, "step_ms": result.step_ms, "profiled_step_ms": result.profiled_step_ms}
     for part in PARTS:
@@ -337,7 +339,8 @@ def _row(result: StepProfile) -> dict[str, Any]:
 
 def _page(results: list[StepProfile], machine: str) -> str:
     trial, steps = results[0].trial, max(result.steps for result in results)
-    how = f"dim {trial.dim}, depth {trial.depth}, patch {trial.patch_size}, batch {trial.batch_size}"
+    patch, size = (f"patch {trial.patch_size}, ", "image (px)") if trial.image_size else ("", "length (tokens)")
+    how = f"dim {trial.dim}, depth {trial.depth}, {patch}batch {trial.batch_size}"
     rows = [
         "# Where the time of a training step goes",
         "",
@@ -348,16 +351,16 @@ def _page(results: list[StepProfile], machine: str) -> str:
         "",
         "; ".join(f"{name}: {what}" for name, what in PARTS.items()) + ".",
         "",
-        f"| mixer | image (px) | step (ms) | under the profiler (ms) | {' | '.join(PARTS)} |",
+        f"| mixer | {size} | step (ms) | under the profiler (ms) | {' | '.join(PARTS)} |",
         "|---|---:|---:|---:|" + "---:|" * len(PARTS),
     ]
     for result in results:
         mixer = result.trial.mixer.replace("|", "\\|")
         if result.status != "ok":
             reason = (result.reason or "").replace("|", "\\|")
-            rows.append(f"| {mixer} | {result.trial.image_size} | {result.status}: {reason} |{' |' * (len(PARTS) + 1)}")
+            rows.append(f"| {mixer} | {result.trial.extent} | {result.status}: {reason} |{' |' * (len(PARTS) + 1)}")
             continue
         cells = [f"{result.part_ms[part]:.2f} ({result.part_percent[part][0]:.1f} %)" for part in PARTS]
         times = f"{result.step_ms:.1f} | {result.profiled_step_ms:.1f}"
-        rows.append(f"| {mixer} | {result.trial.image_size} | {times} | {' | '.join(cells)} |")
+        rows.append(f"| {mixer} | {result.trial.extent} | {times} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"

@@ -10,11 +10,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import io
 import logging
 import math
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,11 +22,15 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from benchmarks.contract.errors import Diverged, OutOfTime, UserError
+from benchmarks.contract.errors import Diverged, OutOfTime
 from benchmarks.contract.kinds import KINDS
-from benchmarks.contract.record import atomic_write, set_aside
-from benchmarks.contract.trial import ADDED, RESULTS_VERSION, Trial
-from benchmarks.measure.memory import predict_peak_bytes
+from benchmarks.contract.record import set_aside
+from benchmarks.contract.trial import Trial
+from benchmarks.measure.checkpoint import UnreadableCheckpoint
+from benchmarks.measure.checkpoint import resume as _resume
+from benchmarks.measure.checkpoint import save as _save
+from benchmarks.measure.memory import predict_bytes
+from benchmarks.measure.pretrain import MaskedModelling, hand_over, pretraining_epochs
 from benchmarks.measure.step import Capture, EvaluationPass, Graph, TrainingStep, compiled_blocks, cuda_graph
 from benchmarks.measure.training_step import training_step
 from benchmarks.measure.weights import save_weights
@@ -64,20 +66,24 @@ def memory_format_of(net: nn.Module) -> torch.memory_format:
 
 
 def training_step_bytes(trial: Trial) -> int:
-    """Predicted peak of a training step's tensors, without the optimizer's, in bytes; nothing is computed.
+    """Predicted peak of a training step's tensors, or of building its net, in bytes; nothing is computed.
 
-    0 where it cannot be predicted, see `predict_peak_bytes`.
+    Both moments of AdamW count, which from the second step on are there all the time. 0 where a step cannot be
+    predicted, see `predict_bytes`.
     """
     assert trial.batch_size is not None
-    batch = trial.batch_size
+    batch, moments = trial.batch_size, 0
 
     def make():
+        nonlocal moments
         task = task_of(trial)
         net, (inputs, targets) = task.net(trial), task.example(trial, batch, "cpu")
+        moments = 2 * sum(p.numel() * p.element_size() for p in net.parameters())
         step = functools.partial(training_step, net, task.loss, inputs, targets, optimizer=None)
         return step, [inputs, targets, *net.parameters(), *net.buffers()]
 
-    return predict_peak_bytes(make) or 0
+    peak, built = predict_bytes(make)
+    return 0 if peak is None else max(peak + moments, built)
 
 
 def train(
@@ -112,8 +118,90 @@ def train(
         OutOfTime: epochs are left, and `until` came too near; the checkpoint holds those that were trained.
         UserError: the checkpoint belongs to another configuration, or there is no room for a new one.
     """
+    assert trial.epochs is not None
+    task, sooner = task_of(trial), checkpoint.with_name(f"{checkpoint.stem}-pretrain.pt")
+    run_phase = functools.partial(
+        _run_phase, trial, data=data, on_epoch=on_epoch, steps_to_come=steps_to_come, until=until, bar=bar
+    )
+    first = pretraining_epochs(trial)
+
+    def pretrained(net: nn.Module) -> tuple[list[dict[str, Any]], float, float]:
+        """What comes before the task's own epochs: their history and seconds; the net gets their weights."""
+        if not first:
+            return [], 0.0, 0.0
+        run = run_phase(_Phase(MaskedModelling(task), 0, first, "pretrain"), checkpoint=sooner)
+        hand_over(run.net, net)
+        return list(run.history), run.train_s, run.overhead_s
+
+    run = run_phase(
+        _Phase(task, first, trial.epochs, "train" if first else None), checkpoint=checkpoint, before=pretrained
+    )
+    sooner.unlink(missing_ok=True)
+    net, history, train_s, step = run.net, run.history, run.train_s, run.step
+    on_gpu = trial.device == "cuda"
+    test_scores: dict[str, float] = {}
+    trivial: dict[str, float] = {}
+    predictions = None
+    if KINDS[trial.kind].reads_test:
+        test = data.read_test()
+        test_scores, predictions = task.scores(run.forward(test.inputs), test.targets)
+        trivial = task.trivial(data.train, test)
+        save_weights(checkpoint.with_suffix(".safetensors"), net, trial, getattr(run.augment, "info", task.info))
+    metrics = {
+        **{f"test_{name}": value for name, value in test_scores.items()},
+        **{f"baseline_{name}_percent": value for name, value in trivial.items()},
+        **({f"pretrain_{name}": history[first - 1][name] for name in ("train_loss", "val_loss")} if first else {}),
+        "val_top1_percent": history[-1]["val_top1_percent"],
+        "train_loss": history[-1]["train_loss"],
+        "train_s": train_s,
+        "train_images_per_s": trial.epochs * len(data.train.targets) / train_s,
+        "overhead_percent": 100 * run.overhead_s / train_s if not on_gpu else None,
+        "params": sum(p.numel() for p in net.parameters()),
+        "method": method_of(net, trial),
+        "step": step.kind,
+        "compile_s": step.compile_s if on_gpu else None,
+    }
+    return Outcome(metrics, history, predictions)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Phase:
+    """The epochs of a trial, counted from 0, that go to one task, each with a schedule of rates of its own."""
+
+    task: Any
+    first: int
+    end: int
+    name: str | None = None  # in the history, where there are two
+
+
+@dataclasses.dataclass
+class _Run:
+    """What is left of a phase at its end."""
+
+    net: Any
+    augment: Augmenter
+    step: TrainingStep
+    forward: EvaluationPass
+    history: list[dict[str, Any]]  # of the phases before too, as are the seconds
+    train_s: float
+    overhead_s: float
+
+
+def _run_phase(
+    trial: Trial,
+    phase: _Phase,
+    data: Data,
+    checkpoint: Path,
+    on_epoch: Callable[[dict[str, Any]], None],
+    *,
+    steps_to_come: int | None,
+    until: float | None,
+    bar: bool,
+    before: Callable[[nn.Module], tuple[list[dict[str, Any]], float, float]] = lambda net: ([], 0.0, 0.0),
+) -> _Run:
+    """Trains one phase as `train` says; `before` gives the net what it starts from where there is no checkpoint."""
     assert trial.epochs is not None and trial.batch_size is not None
-    task = task_of(trial)
+    task = phase.task
     net = task.net(trial).to(trial.device)
     optimizer = make_optimizer(net, trial)
     try:
@@ -123,9 +211,13 @@ def train(
         log.warning(
             "  %s cannot be read (%s): it is now in set-aside/, and the trial starts anew", checkpoint.name, error
         )
-        return train(trial, data, checkpoint, on_epoch, steps_to_come=steps_to_come, until=until, bar=bar)
+        return _run_phase(
+            trial, phase, data, checkpoint, on_epoch, steps_to_come=steps_to_come, until=until, bar=bar, before=before
+        )
     if history:
         on_epoch(history[-1])
+    else:
+        history, train_s, overhead_s = before(net)
     augment = task.augment(trial, memory_format_of(net))
     on_gpu = trial.device == "cuda"
     capture = cuda_graph if on_gpu else None
@@ -139,7 +231,7 @@ def train(
         torch.Generator(trial.device),
         capture,
         compiled_blocks if on_gpu else None,
-        steps=(trial.epochs - len(history)) * -(-len(data.train.targets) // trial.batch_size),
+        steps=(phase.end - len(history)) * -(-len(data.train.targets) // trial.batch_size),
         steps_to_come=steps_to_come,
         kind=kind,
         clip_norm=trial.clip_norm,
@@ -151,53 +243,40 @@ def train(
     def save() -> None:
         _save(trial, checkpoint, net, optimizer, history, train_s, overhead_s, step.kind)
 
-    for epoch in range(len(history), trial.epochs):
+    for epoch in range(len(history), phase.end):
         started, compile_before = time.monotonic(), step.compile_s
         if until is not None and started + epoch_s > until:
             if saved_epochs < epoch:
                 save()
             raise OutOfTime(f"the time was up after {epoch} of {trial.epochs} epochs")
-        row = _train_epoch(trial, step, epoch, show_bar=bar)
+        row = _train_epoch(trial, step, epoch, phase=phase, show_bar=bar)
         train_s += row["seconds"]
         overhead_s += row.pop("overhead_s")
-        scores, _ = task.scores(forward(data.val.inputs), data.val.targets)
-        row |= {"val_top1_percent": scores["top1_percent"], "val_loss": scores["loss"]}
+        row |= _held_out(trial, phase, net, forward, data)
         history.append(row)
+        top1 = "" if row["val_top1_percent"] is None else f" top-1 {row['val_top1_percent']:.1f} %,"
         log.info(
-            "  epoch %d of %d: loss %.3f, held-out top-1 %.1f %%, %.0f images/s",
-            *(epoch + 1, trial.epochs, row["train_loss"], row["val_top1_percent"], row["images_per_s"]),
+            "  epoch %d of %d: loss %.3f, held-out%s %.0f images/s",
+            *(epoch + 1, trial.epochs, row["train_loss"], top1 or f" loss {row['val_loss']:.3f},", row["images_per_s"]),
         )
-        if epoch + 1 == trial.epochs or time.monotonic() - saved_at >= CHECKPOINT_EVERY_S[trial.device]:
+        if epoch + 1 == phase.end or time.monotonic() - saved_at >= CHECKPOINT_EVERY_S[trial.device]:
             save()
             saved_at, saved_epochs = time.monotonic(), epoch + 1
         epoch_s = time.monotonic() - started - (step.compile_s - compile_before)
         on_epoch(row)
-
-    test_scores: dict[str, float] = {}
-    trivial: dict[str, float] = {}
-    predictions = None
-    if KINDS[trial.kind].reads_test:
-        test = data.read_test()
-        test_scores, predictions = task.scores(forward(test.inputs), test.targets)
-        trivial = task.trivial(data.train, test)
-        save_weights(checkpoint.with_suffix(".safetensors"), net, trial, getattr(augment, "info", task.info))
-    metrics = {
-        **{f"test_{name}": value for name, value in test_scores.items()},
-        **{f"baseline_{name}_percent": value for name, value in trivial.items()},
-        "val_top1_percent": history[-1]["val_top1_percent"],
-        "train_loss": history[-1]["train_loss"],
-        "train_s": train_s,
-        "train_images_per_s": trial.epochs * len(data.train.targets) / train_s,
-        "overhead_percent": 100 * overhead_s / train_s if not on_gpu else None,
-        "params": sum(p.numel() for p in net.parameters()),
-        "method": method_of(net, trial),
-        "step": step.kind,
-        "compile_s": step.compile_s if on_gpu else None,
-    }
-    return Outcome(metrics, history, predictions)
+    return _Run(net, augment, step, forward, history, train_s, overhead_s)
 
 
-def _train_epoch(trial: Trial, step: TrainingStep, epoch: int, *, show_bar: bool) -> dict[str, Any]:
+def _held_out(trial: Trial, phase: _Phase, net: nn.Module, forward: EvaluationPass, data: Data) -> dict[str, Any]:
+    """What an epoch's row says of the held-out examples, and the name of its phase."""
+    named = {} if phase.name is None else {"phase": phase.name}
+    if phase.name == "pretrain":
+        return named | phase.task.judge(net, trial, data, functools.partial(autocast, trial))
+    scores, _ = phase.task.scores(forward(data.val.inputs), data.val.targets)
+    return named | {"val_top1_percent": scores["top1_percent"], "val_loss": scores["loss"]}
+
+
+def _train_epoch(trial: Trial, step: TrainingStep, epoch: int, *, phase: _Phase, show_bar: bool) -> dict[str, Any]:
     """One pass over the training examples; returns its row of the history, and `overhead_s` outside the net in it."""
     assert trial.epochs is not None and trial.batch_size is not None
     # one generator for the order and one for the augmentation, both seeded anew from (seed, epoch)
@@ -210,13 +289,14 @@ def _train_epoch(trial: Trial, step: TrainingStep, epoch: int, *, show_bar: bool
     schedule = list(batches(count, trial.batch_size, order, trial.device))
     step.data.ahead(schedule)
     images_seen, steps = 0, len(schedule)
+    part = dataclasses.replace(trial, epochs=phase.end - phase.first, pretrain="none")
     loss_sum, last_finite = torch.zeros((), device=trial.device), math.nan
     model_before, compile_before, started = step.model_s, step.compile_s, time.perf_counter()
     bar = tqdm(total=count, unit="example", disable=None if show_bar else True, leave=False, dynamic_ncols=True)
     bar.set_description(f"{trial.mixer} epoch {epoch + 1}/{trial.epochs}")
     lr = 0.0
     for number, index in enumerate(schedule):
-        lr = learning_rate(trial, epoch + number / steps)
+        lr = learning_rate(part, epoch - phase.first + number / steps)
         loss_sum += step(index, lr) * len(index)
         images_seen += len(index)
         bar.update(len(index))
@@ -274,15 +354,23 @@ def make_optimizer(net: nn.Module, trial: Trial) -> torch.optim.AdamW:
 def learning_rate(trial: Trial, epoch: float) -> float:
     """Linear from 0 over the warm-up, then by the trial's schedule; `epoch` counts from 0 with fractions.
 
-    "cosine" is a half cosine to 0 at the end, "constant" keeps the peak.
+    "cosine" is a half cosine to 0 at the end, "linear" a line to it, "constant" keeps the peak, "rsqrt" falls as the
+    inverse square root of the steps. Its warm-up (without one, the first epoch) sets the scale, and may be longer than
+    the run; that of the others ends half way at the latest.
     """
     assert trial.lr is not None and trial.epochs is not None and trial.warmup_epochs is not None
-    warmup = min(trial.warmup_epochs, trial.epochs / 2)
+    warmup = trial.warmup_epochs if trial.schedule == "rsqrt" else min(trial.warmup_epochs, trial.epochs / 2)
     if epoch < warmup:
         return trial.lr * max(epoch / warmup, 1e-3)
     if trial.schedule == "constant":
         return trial.lr
-    return trial.lr * 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (trial.epochs - warmup)))
+    if trial.schedule == "rsqrt":
+        scale = warmup or 1.0
+        return trial.lr * math.sqrt(scale / max(epoch, scale))
+    done = (epoch - warmup) / (trial.epochs - warmup)
+    if trial.schedule == "linear":
+        return trial.lr * (1 - done)
+    return trial.lr * 0.5 * (1 + math.cos(math.pi * done))
 
 
 @contextlib.contextmanager
@@ -290,69 +378,3 @@ def autocast(trial: Trial) -> Iterator[None]:
     """The trial's precision."""
     with torch.autocast(trial.device, torch.bfloat16, enabled=trial.precision == "bfloat16"):
         yield
-
-
-def _save(trial, checkpoint: Path, net, optimizer, history, train_s: float, overhead_s: float, kind: str) -> None:
-    state = {
-        "trial": trial.to_dict(),
-        "results_version": RESULTS_VERSION,
-        "net": net.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "history": history,
-        "train_s": train_s,
-        "overhead_s": overhead_s,
-        "step": kind,
-    }
-    buffer = io.BytesIO()  # torch.save tells of a full disk as of an internal error
-    torch.save(state, buffer)
-    with atomic_write(checkpoint) as file:
-        file.write(buffer.getbuffer())
-
-
-class UnreadableCheckpoint(RuntimeError):
-    """The file is torn or no checkpoint; the message is of few words."""
-
-
-def _resume(
-    trial: Trial, checkpoint: Path, net: nn.Module, optimizer
-) -> tuple[list[dict[str, Any]], float, float, str | None]:
-    """Loads the checkpoint if there is one; returns the history, the seconds so far and how steps ran.
-
-    Raises:
-        UnreadableCheckpoint: net and optimizer are then of no use any more.
-        UserError: it is of another configuration.
-    """
-    if not checkpoint.exists():
-        return [], 0.0, 0.0, None
-    try:
-        with zipfile.ZipFile(checkpoint) as archive:  # PyTorch itself does not look at the checksums
-            damaged = archive.testzip()
-        if damaged:
-            raise UnreadableCheckpoint(f"wrong checksum of {damaged}")
-        state = torch.load(checkpoint, map_location=trial.device, weights_only=True)
-        other, version = ADDED | dict(state["trial"]), state["results_version"]
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # whatever a broken file makes the unpickler raise
-        what = str(error) if isinstance(error, UnreadableCheckpoint) else type(error).__name__
-        raise UnreadableCheckpoint(what) from error
-    mine = trial.to_dict()
-    differing = [f"{key} {other.get(key)!r} for {value!r}" for key, value in mine.items() if other.get(key) != value]
-    if differing or version != RESULTS_VERSION:
-        what = ", ".join(differing) or f"results version {version} for {RESULTS_VERSION}"
-        raise UserError(
-            f"the checkpoint is of another configuration ({what}); move {checkpoint} away to start this trial anew"
-        )
-    try:
-        net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
-        history, train_s, overhead_s = state["history"], float(state["train_s"]), float(state["overhead_s"])
-        epochs = [row["epoch"] for row in history]
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UnreadableCheckpoint(f"{type(error).__name__}: it does not fit the net") from error
-    if epochs != list(range(1, len(epochs) + 1)) or not 0 < len(epochs) <= (trial.epochs or 0):
-        raise UnreadableCheckpoint(f"its epochs are {epochs}")
-    log.info("  going on after epoch %d of %s", len(history), trial.epochs)
-    return history, train_s, overhead_s, state.get("step")

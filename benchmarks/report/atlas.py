@@ -118,10 +118,11 @@ def caption(page: Sequence[AtlasRecord]) -> str:
     row, column = divmod(first.sources[0], columns)
     dims = {record.trial.dim for record in page}
     tangents = f"all {dims.pop()} unit tangents" if len(dims) == 1 else "all unit tangents"
+    patch = f", patch {trial.patch_size} px" if trial.patch_size else ""
     counted = f"{trial.train_images:,} images drawn, " if trial.train_images is not None else ""
     norm = {"token": "norm per token", "image": "norm per image, its statistics held fixed in the maps"}[trial.norm]
     return clean(
-        f"{trial.dataset}, {trial.image_size} px, patch {trial.patch_size} px, dim {trial.dim}, depth {trial.depth}, "
+        f"{trial.dataset}, {trial.extent_in_words()}{patch}, dim {trial.dim}, depth {trial.depth}, "
         f"{norm}. Influence of the token in row {row + 1}, column {column + 1} of {rows} x {columns} on every token: "
         f"Frobenius norm of the Jacobian's block, {tangents} of the token, root mean square over "
         f"n = {first.images} held-out images. One layer: the first block's mixer alone. Whole net: from the stem's "

@@ -227,7 +227,7 @@ def test_what_a_gpu_has_no_room_for_is_a_row_of_its_own_and_costs_nothing_before
 ):
     monkeypatch.setattr(latency.subprocess, "run", failed(error, message))
     monkeypatch.setattr(latency_metrics, "MATMUL_SIDE", {"cuda": 64})
-    for costly in ("predict_peak_bytes", "build_net"):  # the allocator says what fits
+    for costly in ("predict_bytes", "build_net"):  # the allocator says what fits
         monkeypatch.setattr(latency, costly, lambda *_: pytest.fail("the net was built to see whether it fits"))
     large, small = measure_latency([trial("random", device="cuda"), trial("dct", device="cuda")])
     assert large.status == status and reason in large.reason and len(large.reason) < 400
@@ -239,7 +239,7 @@ def test_what_a_gpu_has_no_room_for_is_a_row_of_its_own_and_costs_nothing_before
 @pytest.fixture
 def items(monkeypatch, tmp_path):
     """The module that times, loaded for one small trial."""
-    plan = {"trials": [trial("dct").to_dict()], "items": [], "plugins": [], "own_data": []}
+    plan = {"trials": [trial("dct").to_dict()], "items": [], "needs": [0], "plugins": [], "own_data": []}
     plan |= {"items": [Item(0, "net", "forward_backward").to_dict()]}
     plan |= {name: str(tmp_path / f"{name}.jsonl") for name in ("results", "failures")}
     (tmp_path / "plan.json").write_text(json.dumps(plan))

@@ -64,6 +64,7 @@ OTHER = {
     "beta2": 0.99,
     "clip_norm": 0.5,
     "schedule": "constant",
+    "pretrain": "own",
 }
 SINGLE = {"optimizer"}  # fields that have one allowed value yet
 RANGES = {name: (facts.low, facts.high) for name, facts in FACTS.items() if facts.low is not None}
@@ -140,7 +141,7 @@ def test_every_field_has_another_value_here():
     assert set(OTHER) == {field.name for field in dataclasses.fields(Trial)}
 
 
-@pytest.mark.parametrize("field", [name for name in OTHER if name not in SINGLE | {"length"}])
+@pytest.mark.parametrize("field", [name for name in OTHER if name not in SINGLE | {"length", "pretrain"}])
 def test_every_field_changes_the_id(field):
     assert make(**{field: OTHER[field]}).id() != make().id()
 
@@ -158,6 +159,7 @@ def test_a_sequence_has_a_length_and_no_image(words):
     trial = Trial(**words)
     assert trial.grid == trial.size == (1, 64) and trial.tokens == 64
     assert trial.id() != Trial(**words | {"length": 128}).id()
+    assert trial.id() != Trial(**words | {"pretrain": "own"}).id()
     assert Trial.from_dict(trial.to_dict()) == trial
     assert trial.describe() == "accuracy dct 64 tokens seed 0"
 
