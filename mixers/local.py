@@ -74,7 +74,7 @@ class ConvMixer(Mixer):
         super().__init__(dim, size)
         self.kernel = _odd("conv_mixer", kernel)
         self.activation = one_of("conv_mixer: activation", activation, ("none", "gelu"))
-        self.window = _window(self)
+        self.window = _window(self.size, self.kernel)
         self.conv = nn.Conv2d(dim, dim, self.window, padding=_border(self.window), groups=dim)
         self.norm = nn.BatchNorm2d(dim) if self.activation == "gelu" else None
 
@@ -130,7 +130,7 @@ class Pool(Mixer):
         if self.kernel < 3:
             what = "zero everywhere" if self.subtract else "no mixing"
             raise MixerError(f"pool with kernel 1 is {what}; allowed: odd numbers from 3")
-        self.window = _window(self)
+        self.window = _window(self.size, self.kernel)
 
     def forward(self, x: Tensor) -> Tensor:
         mean = F.avg_pool2d(x, self.window, 1, _border(self.window), count_include_pad=False)
@@ -259,9 +259,9 @@ def _plain_batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     return (x - shift) / (scale + norm.eps).sqrt() * weight + bias
 
 
-def _window(mixer: ConvMixer | Pool) -> tuple[int, int]:
+def _window(size: tuple[int, int], kernel: int) -> tuple[int, int]:
     """The neighbours that a kernel meets: k x k, or 1 x k where there is one row."""
-    return (1 if mixer.size[0] == 1 else mixer.kernel, mixer.kernel)
+    return (1 if size[0] == 1 else kernel, kernel)
 
 
 def _border(window: tuple[int, int]) -> tuple[int, int]:

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mixers import UnsupportedSize
+
 
 class Plain(nn.Module):
     """A function of one tensor, without weights."""
@@ -113,6 +115,8 @@ class ShiftViT(nn.Module):
 
     def __init__(self, ours: Any) -> None:
         super().__init__()
+        if ours.size[0] == 1:
+            raise UnsupportedSize("ShiftViT shifts up and down too: grids of more than one row")
         self.group = ours.group
 
     def forward(self, x: Tensor) -> Tensor:

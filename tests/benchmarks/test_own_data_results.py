@@ -111,7 +111,7 @@ def test_the_classes_of_the_test_images_stay_with_the_results(measured, tmp_path
     _, problems = validate(measured, tmp_path / "data")
     assert len(problems) == 1 and "its predictions come to" in problems[0]
     np.save(path, np.load(path)[1:])
-    assert "3 predictions for 4 test images" in validate(measured, tmp_path / "data")[1][0]
+    assert "predictions of shape (3,) for a test split of (4,)" in validate(measured, tmp_path / "data")[1][0]
 
 
 @pytest.mark.parametrize("dataset", ["", "folder:{}/nowhere", "folder:{}/photos/cat", "{}/x.py:Nothing", "folderr:{}"])

@@ -64,7 +64,7 @@ def test_a_repaired_mixer_is_tuned_anew(tmp_path, repaired) -> None:
             own = dataclasses.replace(trial, mixer_version=version)
             save(tmp_path, own, {"val_top1_percent": value}, [{"epoch": 1}])
     plan = Plan(request)
-    cells = cells_by_mixer(plan._tuning_records(plan.sweep))["dct"]
+    cells = cells_by_mixer(plan._tuning_records(plan.sweep, plan.sizes[0]))["dct"]
     assert {value for values in cells.values() for value in values} == {50.0}
 
 
