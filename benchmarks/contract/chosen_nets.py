@@ -102,7 +102,8 @@ def _searched(records: list[Record], profiles: Mapping[tuple[str, str], Profile]
 
 
 def _published(name: str, dataset: str, profile: Profile) -> _Search:
-    setting = FIELDS | dataclasses.asdict(profile) | {"dataset": dataset, "profile": name, "match": "width"}
+    said = {field: value for field, value in dataclasses.asdict(profile).items() if value is not None}
+    setting = FIELDS | said | {"dataset": dataset, "profile": name, "match": "width"}
     setting |= {"coordinates": True, "recipe_version": RECIPE_VERSION, "width": profile.dim}
     nets: dict[tuple[str, int | None], Net] = {(mixer, None): net for mixer, net in profile.net_of.items()}
     return _Search(setting, (profile.image_size, *profile.extra_sizes), nets)
