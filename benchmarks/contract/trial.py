@@ -137,7 +137,7 @@ class Trial:
         help="of sequences: none | own (a third of the epochs fills in masked tokens first) (none)",
     )  # fmt: skip
     padded_length: int | None = later(  # of the net; None: that of the sequences
-        None, NET, low=1, high=2**20, noun="padded to", unit=" tokens", listed=True,
+        None, NET, low=1, high=2**20, noun="padded to", unit=" tokens", heading="padded to (tokens)", listed=True,
         help="tokens of the net, to which sequences of --length are filled up with padding (no more than --length)",
     )  # fmt: skip
 
@@ -185,7 +185,8 @@ class Trial:
         task = task_name(self.dataset)
         if self.length is None:
             raise UserError(
-                f"--padded-length is {self.padded_length}, which is for sequences; {self.dataset} is a data set of {task}"
+                f"--padded-length is {self.padded_length}, which is for sequences; "
+                f"{self.dataset} is a data set of {task}"
             )
         if self.padded_length < self.length:
             raise UserError(

@@ -142,7 +142,9 @@ def test_every_field_has_another_value_here():
     assert set(OTHER) == {field.name for field in dataclasses.fields(Trial)}
 
 
-@pytest.mark.parametrize("field", [name for name in OTHER if name not in SINGLE | {"length", "pretrain", "padded_length"}])
+@pytest.mark.parametrize(
+    "field", [name for name in OTHER if name not in SINGLE | {"length", "pretrain", "padded_length"}]
+)
 def test_every_field_changes_the_id(field):
     assert make(**{field: OTHER[field]}).id() != make().id()
 

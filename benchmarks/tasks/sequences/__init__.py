@@ -2,8 +2,8 @@
 
 Such a file has `read(split, count, length, data_dir)`, tokens (n, N) and what is to be said of them, and
 `baselines(train, test)`, the percent that trivial predictors get right. Token 0 is padding everywhere. What is to be
-said is a class an example, (n,), or one a token, (n, N), with IGNORED where nothing is asked. Where a net is longer than
-the sequences, they are kept as they are and filled up on their way into it; nothing is asked of what was added.
+said is a class an example, (n,), or one a token, (n, N), with IGNORED where nothing is asked. Where a net is longer
+than the sequences, they are kept as they are and filled up on their way into it; nothing is asked of what was added.
 """
 
 from __future__ import annotations
