@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pandas as pd
 import pytest
 import torch
 from synthetic import save
@@ -18,6 +19,7 @@ from benchmarks.measure.grid import Grid
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.measure.pretrain import MaskedTokens
 from benchmarks.measure.train import train
+from benchmarks.report.build import write_report
 from benchmarks.report.frame import comparisons, results_frame
 from benchmarks.report.notes import caption
 from benchmarks.report.tables import TRAINED_ALIKE, main_rows, summary_table
@@ -170,3 +172,34 @@ def test_nets_of_different_padded_lengths_share_neither_a_mean_nor_a_ranking(tmp
     assert "padded to" not in told[0] and "length 32 tokens, padded to 128 tokens" in told[1].replace(
         ", dim 64, depth 2", ""
     )
+
+
+def test_a_table_has_the_mixers_by_the_lengths_they_were_padded_to(tmp_path):
+    right = {None: (90.0, 91.0, 92.0), 64: (80.0, 81.0, 82.0), 128: (60.0, 61.0, 62.0)}
+    for padded, values in right.items():
+        for seed, top1 in enumerate(values):
+            save_accuracy(tmp_path, "dct", top1, seed, padded_length=padded)
+            save_accuracy(tmp_path, "attention", 95.0 + seed, seed, padded_length=padded)
+    save_accuracy(tmp_path, "conv1x1", 30.0, 0, padded_length=64)
+    write_report(tmp_path)
+    folder = tmp_path / "tables/recall-quick"
+    table = pd.read_csv(folder / "padding.csv").set_index(["label", "tokens"])
+    assert len(table) == 7 and list(table.loc["dct"]["padded_length"].dropna()) == [64, 128]
+    row = table.loc["dct", 128]
+    assert row["test_top1_percent_mean"] == pytest.approx(61, abs=0.1)
+    assert row["difference_points"] == pytest.approx(-30, abs=0.1)
+    assert row["difference_points_low"] < -30 < row["difference_points_high"] < -25
+    assert table.loc["attention"]["difference_points"].dropna().tolist() == [0, 0]
+    assert pd.isna(table.loc["conv1x1", 64]["difference_points"])
+    told = (folder / "padding.md").read_text()
+    assert "| mixer     | family    | net of 32 tokens |" in told and "dim 64, depth 2, length 32 tokens:" in told
+    assert "                – |                     30.0 (1) |" in told
+    assert write_report(tmp_path) and (folder / "padding.md").read_text() == told
+
+
+def test_without_padded_nets_there_is_no_table_of_padding(tmp_path):
+    for length in (32, 64):
+        save_accuracy(tmp_path, "dct", 50.0, 0, length=length)
+    write_report(tmp_path)
+    assert (tmp_path / "tables/recall-quick/summary.csv").is_file()
+    assert not list(tmp_path.rglob("padding.*"))
