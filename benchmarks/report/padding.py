@@ -17,7 +17,7 @@ from benchmarks.report.text import NOTHING, clean, csv_text, markdown, markdown_
 TITLE = "What padding does"
 NOTE = (
     "Test top-1 in percent, mean over seeds, their number in parentheses; behind it, in points, the difference from "
-    "the shortest net of the same mixer, with its 95 % interval over seeds and the same test sequences; one seed has none. "
+    "the shortest net of the same mixer, with its 95 % interval over seeds and test sequences; one seed has none. "
     "Which nets are at their baseline stands in the summary."
 )
 COLUMNS = (
