@@ -136,11 +136,16 @@ class Trial:
         "none", RECIPE, choices=("none", "own"), listed=True, common=(("own", "masked pre-training first"),),
         help="of sequences: none | own (a third of the epochs fills in masked tokens first) (none)",
     )  # fmt: skip
+    padded_length: int | None = later(  # of the net; None: that of the sequences
+        None, NET, low=1, high=2**20, noun="padded to", unit=" tokens", heading="padded to (tokens)", listed=True,
+        help="tokens of the net, to which sequences of --length are filled up with padding (no more than --length)",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         for name in FACTS:
             check_value(name, getattr(self, name))
         self._check_sizes()
+        self._check_padding()
         if self.pretrain == "own":
             self._check_pretraining()
         if self.dim % 8:
@@ -174,10 +179,25 @@ class Trial:
                 f"patch sizes that fit: {', '.join(map(str, fits))}"
             )
 
+    def _check_padding(self) -> None:
+        if self.padded_length is None:
+            return
+        task = task_name(self.dataset)
+        if self.length is None:
+            raise UserError(
+                f"--padded-length is {self.padded_length}, which is for sequences; "
+                f"{self.dataset} is a data set of {task}"
+            )
+        if self.padded_length < self.length:
+            raise UserError(
+                f"--padded-length is {self.padded_length}, and the sequences have {self.length} tokens; "
+                f"allowed: {self.length} and more"
+            )
+
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of an image in pixels; of a sequence (1, tokens)."""
-        return (1, self.length or 1) if self.image_size is None else parse_size(self.image_size)
+        """(height, width) of an image in pixels; of a sequence (1, tokens), those of padding too."""
+        return (1, self.padded_length or self.length or 1) if self.image_size is None else parse_size(self.image_size)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -244,8 +264,10 @@ class Trial:
         return printable(" ".join(words))
 
     def extent_in_words(self) -> str:
-        """ "32 px", or "512 tokens"."""
-        return f"{self.extent} px" if self.image_size else f"{self.extent} tokens"
+        """ "32 px", "512 tokens", or "512 tokens padded to 1024"."""
+        if self.image_size:
+            return f"{self.extent} px"
+        return f"{self.extent} tokens" + (f" padded to {self.padded_length}" if self.padded_length else "")
 
     def named(self, names: Iterable[str]) -> list[str]:
         """Some fields in words, ["dim 128"], without those that the trial has not."""

@@ -32,8 +32,9 @@ def check_fields_of_task(request: Request, dataset: str) -> None:
             )
     if request.search == "nets" and "norm" in fixed_of(dataset):
         raise UserError(f"--search is nets; norm and positions are fixed for {dataset}, so only rates can be searched")
-    for name in SIZES:
-        if name not in sizes and getattr(request, name) is not None:
+    optional = ("padded_length",) if "length" in sizes else ()
+    for name in (*SIZES, "padded_length"):
+        if name not in (*sizes, *optional) and getattr(request, name) is not None:
             takes = " and ".join(map(flag, sizes))
             raise UserError(
                 f"{dataset}, a data set of {task_name(dataset)}, has no use for {flag(name)}; it takes {takes}"

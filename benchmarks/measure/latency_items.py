@@ -190,7 +190,7 @@ def _call(index: int, target: str, mode: str) -> Callable[[], Any]:
         example = task_of(trial).example(trial, 1, "cpu").inputs
         shape = tuple(example.shape[1:])
         if not example.is_floating_point():
-            tokens = _token_pool(trial.dataset, trial.batch_size, trial.length)
+            tokens = _token_pool(trial.dataset, trial.batch_size, trial.tokens)
     program = _program(index, target, mode) if trial.compiled else module
     return _run(trial, module, program, shape, mode, input_gradient=target == "mixer", tokens=tokens)
 
@@ -245,7 +245,7 @@ def _token_pool(*alike: Any) -> list[Tensor]:
 
     As many as are larger than the caches, in one tensor.
     """
-    trial = next(t for t in TRIALS if (t.dataset, t.batch_size, t.length) == alike)
+    trial = next(t for t in TRIALS if (t.dataset, t.batch_size, t.tokens) == alike)
     batch = trial.batch_size or 1
     one = task_of(trial).example(trial, 1, "cpu").inputs
     count = POOL_BYTES // (batch * one.numel() * one.element_size()) + 1

@@ -129,14 +129,25 @@ class Plan:
         """What a sweep in the results folder chose at a size, by the mixer as written."""
         at = self._size_fields(size)[self.extent]
         if at not in self._tuned_at:
-            self._tuned_at[at] = tuning.choices(self._tuning_records(self.sweep, size), self.profile, self.usual)
+            nets = dict.fromkeys(
+                (None, self._size_fields(size).get("padded_length"))
+            )  # its own before that of no padding
+            swept = [self._tuning_records(self.sweep, size, {"padded_length": padded}) for padded in nets]
+            chosen = [tuning.choices(records, self.profile, self.usual) for records in swept]
+            self._tuned_at[at] = chosen[0] | chosen[-1]
         return self._tuned_at[at]
 
-    def _tuning_records(self, sweep: list[Record], size: int | str) -> list[Record]:
-        """Those of a sweep over nets and recipes like the ones asked for; what was chosen for others says little."""
+    def _tuning_records(self, sweep: list[Record], size: int | str, but: dict[str, Any] | None = None) -> list[Record]:
+        """Those of a sweep over nets and recipes like the ones asked for; what was chosen for others says little.
+
+        Args:
+            sweep: the records.
+            size: of the inputs.
+            but: fields in which the nets are others than those asked for.
+        """
         alike = self._recipe() | {name: self._asked(name) for name in names_of(NET, MATCH)}
         alike["dataset_source"] = self.dataset_source
-        alike |= self._size_fields(size)
+        alike |= self._size_fields(size) | (but or {})
         # at an equal budget every mixer has its own width
         width = alike.pop("dim")
         alike["dim" if alike["match"] == "width" else "match_dim"] = width
@@ -159,15 +170,20 @@ class Plan:
     def _size_fields(self, size: Any, patch: int | None = None) -> dict[str, Any]:
         """The fields of a trial that say how large an input is; a patch size where another is wanted."""
         if self.extent == "length":
-            return {"length": size}
+            return {"length": size, "padded_length": self._padded_length(size)}
         patch = _first(patch, self.request.patch_size, self.profile.patch_size)
         return {"image_size": normal_size(size), "patch_size": patch}
+
+    def _padded_length(self, length: int) -> int | None:
+        """What was asked for; None where that is the length itself, or this one only belongs to a sweep over sizes."""
+        asked = self.request.padded_length
+        return None if asked == length or length not in self.sizes else asked
 
     def _grid(self) -> tuple[int, int]:
         """Of the main size."""
         fields = self._size_fields(self.sizes[0])
         if "length" in fields:
-            return 1, max(1, fields["length"])
+            return 1, max(1, fields["length"], fields["padded_length"] or 1)
         sides = parse_size(fields["image_size"])
         rows, columns = (max(1, side // max(1, fields["patch_size"])) for side in sides)
         return rows, columns

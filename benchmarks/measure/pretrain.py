@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmarks.contract.datasets import DatasetInfo
 from benchmarks.contract.trial import Trial
-from benchmarks.tasks.sequences import IGNORED, PADDING, SequenceClassification
+from benchmarks.tasks.sequences import IGNORED, PADDING, SequenceClassification, filled_up
 from benchmarks.tasks.task import Data, Task
 from mixers import MixerNet
 
@@ -34,10 +34,10 @@ def pretraining_epochs(trial: Trial) -> int:
 
 
 class MaskedTokens:
-    """Masks tokens: (B, N) or (B, 2, N) -> (B', N), and the tokens that were there, IGNORED elsewhere."""
+    """Masks tokens: (B, N) or (B, 2, N) -> (B', length), and the tokens that were there, IGNORED elsewhere."""
 
-    def __init__(self, info: DatasetInfo) -> None:
-        self.share, self.mask = info.masked_share, info.vocabulary or 0
+    def __init__(self, info: DatasetInfo, length: int) -> None:
+        self.share, self.mask, self.length = info.masked_share, info.vocabulary or 0, length
 
     def __call__(self, inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         tokens = self.prepare(inputs)
@@ -47,7 +47,7 @@ class MaskedTokens:
         return tokens.masked_fill(chosen, self.mask), tokens.masked_fill(~chosen, IGNORED)
 
     def prepare(self, inputs: Tensor) -> Tensor:
-        return inputs.long().flatten(0, -2)
+        return filled_up(inputs.long().flatten(0, -2), self.length)
 
 
 class MaskedModelling:
@@ -65,7 +65,7 @@ class MaskedModelling:
         return net
 
     def augment(self, trial: Trial, memory_format: torch.memory_format = torch.contiguous_format) -> MaskedTokens:
-        return MaskedTokens(self.info)
+        return MaskedTokens(self.info, trial.size[1])
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
         return self.as_task.loss(output, targets)
@@ -76,7 +76,7 @@ class MaskedModelling:
     ) -> dict[str, float | None]:
         """Mean cross-entropy of masked held-out tokens, the same ones in every epoch."""
         net.eval()
-        masker, generator = MaskedTokens(self.info), torch.Generator(trial.device).manual_seed(0)
+        masker, generator = MaskedTokens(self.info, trial.size[1]), torch.Generator(trial.device).manual_seed(0)
         inputs = data.val.inputs[:JUDGED]
         total, count = 0.0, 0
         for chunk in inputs.split(max(1, TOKENS_AT_ONCE // inputs[0].numel())):

@@ -231,7 +231,7 @@ class LatencyProgress:
 def process_of(trial: Trial) -> Any:
     """Consecutive trials that agree in this are measured together, in one process."""
     if trial.kind == "latency":
-        return trial.extent, trial.patch_size, trial.compiled, trial.precision
+        return trial.extent, trial.padded_length, trial.patch_size, trial.compiled, trial.precision
     return trial
 
 
@@ -285,6 +285,7 @@ def _per_image_s(trial: Trial, probe: bool = True) -> float:
         image_size=trial.image_size,
         patch_size=trial.patch_size,
         length=trial.length,
+        padded_length=trial.padded_length,
         dim=trial.dim,
         depth=trial.depth,
         precision=trial.precision,

@@ -327,7 +327,7 @@ def _row(result: StepProfile) -> dict[str, Any]:
     trial = result.trial
     row: dict[str, Any] = {"mixer": trial.mixer, "status": result.status, "reason": result.reason}
     names = ("dataset", "patch_size", "dim", "depth", "batch_size", "augment", "device", "precision", "threads")
-    row |= {"length": trial.length} if trial.length else {}
+    row |= {name: value for name in ("length", "padded_length") if (value := getattr(trial, name))}
     row |= {"image_size_px": trial.image_size} | {name: getattr(trial, name) for name in names}
     row |= {"steps": result.steps, "step_ms": result.step_ms, "profiled_step_ms": result.profiled_step_ms}
     for part in PARTS:

@@ -39,6 +39,7 @@ TO_TYPE = (
     "image_size",
     "patch_size",
     "length",
+    "padded_length",
     "dim",
     "depth",
     "epochs",
@@ -112,7 +113,8 @@ class TrainedNet(nn.Module):
         """
         inputs = self.checked(images) if self.info.task == "sequences" else self.normalise(images)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.trial.precision == "bfloat16"):
-            return self.net(inputs).float()
+            output = self.net(inputs).float()
+        return output[:, : images.shape[-1]] if self.info.per_token else output  # none of what was filled up
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from benchmarks.report.claim_parts import Evidence
 from benchmarks.report.convergence_files import page_sections, write_convergence, write_settled
 from benchmarks.report.frame import results_frame, slug, split_groups
 from benchmarks.report.latex import latex_files
+from benchmarks.report.padding import write_padding
 from benchmarks.report.page import Group, write_page
 from benchmarks.report.plots import make_plots
 from benchmarks.report.table_files import table_files
@@ -48,6 +49,8 @@ def make_report(results: Path) -> Report:
     Where a folder holds several tasks of sequences, what each mixer can do of them goes into a folder of its own,
     `sequences-<profile>`.
 
+    Where nets were padded to several lengths, what that did to each mixer is the group's table `padding`.
+
     What the records say to the literature's claims goes into `claims.csv` and `claims.md`. Where mixers were trained
     long, how their order held goes into `convergence.md`, and what is settled into `settled.csv` and `settled.md`.
 
@@ -65,6 +68,8 @@ def make_report(results: Path) -> Report:
             tables, written = table_files(group, results / "tables" / name, evidence[-1].sample)
             written += latex_files(tables, group, results / "tables" / name, evidence[-1].sample)
             paths += written + make_plots(tables, group, results / "plots" / name)
+            source = f"{group.iloc[0]['dataset']}, {group.iloc[0]['profile']} profile, {group.iloc[0]['machine']}."
+            paths += write_padding(evidence[-1].sample, results / "tables" / name, source)
             paths += write_convergence(evidence[-1], results / "tables" / name, results / "plots" / name)
             groups.append(Group(name, group, tables, evidence[-1].sample, judge_groups(evidence[-1:])))
         abilities = find_abilities([(g.frame, g.tables) for g in groups])

@@ -37,7 +37,9 @@ CSV_NAMES = {name: f"{name}_px" for name, facts in FACTS.items() if facts.unit =
 GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these never meet
 OWN_NAME_LENGTH = 40  # in the name of a folder
 # the rest are ablations
-USUAL = {name: FIELDS[name] for name in ("match", "norm", "positions", "coordinates")} | {"compiled": False}
+USUAL = {name: FIELDS[name] for name in ("match", "norm", "positions", "coordinates", "padded_length")} | {
+    "compiled": False
+}
 USUAL |= {name: ADDED[name] for name in names_of(RECIPE) if name in ADDED}
 
 

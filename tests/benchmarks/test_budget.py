@@ -345,7 +345,7 @@ def test_on_a_gpu_one_process_trains_one_after_the_other_until_something_goes_wr
 
 @pytest.mark.slow
 def test_a_bounded_sweep_ends_in_time_with_a_fair_set_and_says_what_is_left(tmp_path) -> None:
-    budget_s, slack_s = 60, 30  # other tests run beside this one
+    budget_s, slack_s = 90, 30  # other tests run beside this one
     command = [sys.executable, "-m", "benchmarks", "bench-all", f"--budget={budget_s}s", f"--results={tmp_path}"]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     began = time.monotonic()

@@ -30,7 +30,7 @@ def options(*arguments: str):
 
 def test_every_field_that_takes_a_list_is_tried_here():
     listed = {name for name in FLAGGED if FACTS[name].listed}
-    assert listed == {*TWO, *OF_A_PLAN, "augment", "pretrain"}  # no level of mosaics, and no sequence
+    assert listed == {*TWO, *OF_A_PLAN, "augment", "pretrain", "padded_length"}  # no level of mosaics, and no sequence
 
 
 @pytest.mark.parametrize("name", TWO)

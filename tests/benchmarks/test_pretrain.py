@@ -32,12 +32,12 @@ def test_the_share_of_the_real_tokens_is_masked_and_none_of_the_padding(dataset,
     assert info.masked_share == share
     tokens = torch.randint(1, info.vocabulary, (64, 200))
     tokens[:, 150:] = 0
-    masked, targets = MaskedTokens(info)(tokens, tokens, torch.Generator().manual_seed(1))
+    masked, targets = MaskedTokens(info, 200)(tokens, tokens, torch.Generator().manual_seed(1))
     chosen = masked == info.vocabulary
     assert chosen[:, :150].float().mean() == pytest.approx(share, abs=0.02) and not chosen[:, 150:].any()
     assert (targets[chosen] == tokens[chosen]).all() and (targets[~chosen] == IGNORED).all()
     assert (masked[~chosen] == tokens[~chosen]).all() and chosen.any(1).all()
-    again, _ = MaskedTokens(info)(tokens, tokens, torch.Generator().manual_seed(2))
+    again, _ = MaskedTokens(info, 200)(tokens, tokens, torch.Generator().manual_seed(2))
     assert not torch.equal(masked, again)
 
 

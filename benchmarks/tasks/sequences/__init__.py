@@ -2,7 +2,8 @@
 
 Such a file has `read(split, count, length, data_dir)`, tokens (n, N) and what is to be said of them, and
 `baselines(train, test)`, the percent that trivial predictors get right. Token 0 is padding everywhere. What is to be
-said is a class an example, (n,), or one a token, (n, N), with IGNORED where nothing is asked.
+said is a class an example, (n,), or one a token, (n, N), with IGNORED where nothing is asked. Where a net is longer
+than the sequences, they are kept as they are and filled up on their way into it; nothing is asked of what was added.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class SequenceClassification:
             trial.mixer,
             num_classes=0 if towers else self.info.num_classes,
             vocabulary=self.info.vocabulary,
-            length=trial.length,
+            length=trial.size[1],
             dim=trial.dim,
             depth=trial.depth,
             norm=trial.norm,
@@ -55,7 +56,7 @@ class SequenceClassification:
             seed=trial.seed,
             residual=trial.residual,
             global_pool="tokens" if self.info.per_token else "avg",
-            padding=self.info.padded,
+            padding=self.info.padded or trial.size[1] != trial.length,
         )
         if not towers:
             return net
@@ -65,9 +66,10 @@ class SequenceClassification:
 
     def example(self, trial: Trial, n: int, device: str) -> Batch:
         """Random tokens int64 (n, N), none of them padding, and the first class for each of what is asked."""
-        shape = (n, trial.length or 1) if self.info.towers == 1 else (n, self.info.towers, trial.length or 1)
+        length = trial.size[1]
+        shape = (n, length) if self.info.towers == 1 else (n, self.info.towers, length)
         tokens = torch.randint(1, self.info.vocabulary or 2, shape, device=device)
-        asked = (n, trial.length or 1) if self.info.per_token else (n,)
+        asked = (n, length) if self.info.per_token else (n,)
         return Batch(tokens, torch.zeros(asked, dtype=torch.int64, device=device))
 
     def load(self, trial: Trial, data_dir: Path, device: torch.device) -> Data:
@@ -93,16 +95,16 @@ class SequenceClassification:
         return tokens, targets
 
     def augment(self, trial: Trial, memory_format: torch.memory_format = torch.contiguous_format) -> AsTokens:
-        return AsTokens()
+        return AsTokens(trial.size[1])
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy of logits (n, classes) with classes (n,), or of (n, N, classes) with (n, N)."""
-        return F.cross_entropy(output.flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
+        """Cross-entropy of logits (n, classes) with classes (n,), or of (n, N and more, classes) with (n, N)."""
+        return F.cross_entropy(_given(output, targets).flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
 
     @torch.no_grad()
     def scores(self, output: Tensor, targets: Tensor) -> tuple[dict[str, float], np.ndarray]:
         """Top-1 and mean cross-entropy over what is asked, and the most probable class of each."""
-        best = _asked(output.argmax(-1), targets)
+        best = _asked(_given(output, targets).argmax(-1), targets)
         hits = (best == _asked(targets, targets)).double().mean()
         top1, loss = torch.stack([hits, self.loss(output, targets).double()]).tolist()
         return {"top1_percent": 100 * top1, "loss": loss}, best.cpu().numpy().astype(self.info.prediction_dtype)
@@ -123,13 +125,21 @@ class SequenceClassification:
 
 
 class AsTokens:
-    """What a net takes: the tokens as int64; nothing is random."""
+    """What a net takes: the tokens as int64, filled up with padding to its length; nothing is random."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
 
     def __call__(self, inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return self.prepare(inputs), targets
 
     def prepare(self, inputs: Tensor) -> Tensor:
-        return inputs.long()
+        return filled_up(inputs.long(), self.length)
+
+
+def filled_up(tokens: Tensor, length: int) -> Tensor:
+    """(..., N) -> (..., length), padding behind the others."""
+    return F.pad(tokens, (0, length - tokens.shape[-1]), value=PADDING)
 
 
 def source_of(name: str) -> Any:
@@ -149,6 +159,11 @@ def _training(name: str, count: int | None, length: int, data_dir: Path, procedu
     if procedural and count is None:
         raise UserError(f"--train-images is not given; {name} needs a number of sequences, such as 20000")
     return source_of(name).read("train", count if procedural else None, length, data_dir)
+
+
+def _given(output: Tensor, targets: Tensor) -> Tensor:
+    """Of logits (n, N and more, classes) those of the N tokens that have targets; (n, classes) as they are."""
+    return output if targets.ndim == 1 else output[:, : targets.shape[1]]
 
 
 def _asked(values: Tensor, targets: Tensor) -> Tensor:
