@@ -71,3 +71,14 @@ def test_what_reading_images_costs_is_what_was_measured(jpegs, name):
     ]
     assert (found["side"], found["cpu"]) == (256, "AMD EPYC")
     assert f"reliability/{name}.md" in (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+
+
+def test_the_line_of_the_readme_on_reading_images_is_what_was_measured():
+    path = ROOT / "results" / "published" / "reliability" / "own-data-speed.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    (line,) = (line for line in lines if line.startswith("- Your own images: "))
+    assert line == (
+        f"- Your own images: {found['jpegs']:,} JPEGs of {found['side']} px are decoded once in "
+        f"{found['decode_s']:.2g} s on two cores; then data take {found['own_data_percent']:.1f} % of a training step"
+    )
