@@ -138,7 +138,7 @@ class Trial:
     )  # fmt: skip
     padded_length: int | None = later(  # of the net; None: that of the sequences
         None, NET, low=1, high=2**20, noun="padded to", unit=" tokens", heading="padded to (tokens)", listed=True,
-        help="tokens of the net, to which sequences of --length are filled up with padding (no more than --length)",
+        help="tokens of the net, to which sequences of --length are filled up with padding (that of --length)",
     )  # fmt: skip
 
     def __post_init__(self) -> None:

@@ -57,6 +57,7 @@ def ranking(group: Group) -> list[str]:
     lines += baseline_lines(rows)
     first = rows.iloc[0]
     setting = f"{first['dataset']}, {size_words(first, ' px')}"
+    setting += ", pre-trained on its own sequences" if plain(first["pretrain"]) == "own" else ""
     best = answers(group.sample, dict(group.tables), group.frame, group.verdicts)[0]
     answer = best.lines[0].replace(what_settles(called.MAKE), what_settles(called.way()))
     return [f"{setting}; {span_of([int(n) for n in rows['n']], 'seed')}:", *lines, f"{best.question} {answer}"]

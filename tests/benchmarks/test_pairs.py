@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.trial import Trial
 from benchmarks.tasks.sequences import pairs, retrieval
+from benchmarks.tasks.task import load_data
 
 N = 32
 DIGEST = "fac18578e317c090"
@@ -231,3 +233,17 @@ def test_papers_have_their_baselines(tmp_path):
     assert (
         scores["chance"] == 50 and scores["majority"] == 50 and set(scores) == {"chance", "majority", "bag_of_tokens"}
     )
+
+
+def test_too_few_to_test_on_are_told_before_anything_is_trained(tmp_path):
+    write(tmp_path, [160] * 100)
+    pairs.check(4, N, tmp_path)
+    with pytest.raises(UserError, match=r"gives \d+ pairs to test on, of passages of \d+ bytes, and 1,000 are needed"):
+        pairs.check(1_000, N, tmp_path)
+    trial = Trial(
+        kind="accuracy", mixer="dct", dataset="pairs", length=N, dim=8, depth=1, norm="token", positions="learned",
+        coordinates=False, epochs=1, batch_size=4, lr=1e-3, weight_decay=0.0, warmup_epochs=0.0, label_smoothing=0.0,
+        augment="none",
+    )  # fmt: skip
+    with pytest.raises(UserError, match="1,000 are needed"):
+        load_data(trial, tmp_path, "cpu")

@@ -1,7 +1,8 @@
 """Classification of sequences, or of each of their tokens: one file a data set in this folder.
 
 Such a file has `read(split, count, length, data_dir)`, tokens (n, N) and what is to be said of them, and
-`baselines(train, test)`, the percent that trivial predictors get right. Token 0 is padding everywhere. What is to be
+`baselines(train, test)`, the percent that trivial predictors get right; where the data decide how many examples there
+are, `check(needed, length, data_dir)` too, of the test split. Token 0 is padding everywhere. What is to be
 said is a class an example, (n,), or one a token, (n, N), with IGNORED where nothing is asked. Where a net is longer
 than the sequences, they are kept as they are and filled up on their way into it; nothing is asked of what was added.
 """
@@ -75,6 +76,8 @@ class SequenceClassification:
     def load(self, trial: Trial, data_dir: Path, device: torch.device) -> Data:
         """Tokens, uint8 or int16 (n, N), and int64 (n,) or (n, N)."""
         info = self.info
+        if not info.procedural and info.train_images is None:  # as many as are found
+            source_of(info.name).check(info.test_images, trial.length or 1, data_dir)
         tokens, targets = _training(info.name, trial.train_images, trial.length or 1, data_dir, info.procedural)
         stay, held = hold_out(len(tokens))
 

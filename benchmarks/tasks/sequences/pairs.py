@@ -37,6 +37,21 @@ PLACES = ("wikipedia", "")  # folders of DATA_DIR that may hold the text
 Pair = tuple[bytes, bytes]
 
 
+def check(needed: int, length: int, data_dir: Path) -> None:
+    """Looks, before anything is trained, whether there are pairs enough to test on.
+
+    Raises:
+        UserError: there are fewer than `needed`.
+    """
+    found = [text for text in articles(Path(data_dir)) if len(text) >= 2 * length and split_of(text) == "test"]
+    there = 2 * len(couples(found, length, np.random.RandomState(SEEDS["test"]))[0])
+    if there < needed:
+        raise UserError(
+            f"{data_dir} gives {there:,} pairs to test on, of passages of {length} bytes, and {needed:,} are needed; "
+            f"type {called.option('length')} with a smaller one, or add text"
+        )
+
+
 def read(split: str, count: int | None, length: int, data_dir: Path) -> Split:
     """Pairs of passages of the split "train" or "test"; the same articles give the same pairs on every machine.
 
