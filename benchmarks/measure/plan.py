@@ -129,9 +129,8 @@ class Plan:
         """What a sweep in the results folder chose at a size, by the mixer as written."""
         at = self._size_fields(size)[self.extent]
         if at not in self._tuned_at:
-            nets = dict.fromkeys(
-                (None, self._size_fields(size).get("padded_length"))
-            )  # its own before that of no padding
+            padded_length = self._size_fields(size).get("padded_length")
+            nets = dict.fromkeys((None, padded_length))  # what was chosen for the padded net counts before the other
             swept = [self._tuning_records(self.sweep, size, {"padded_length": padded}) for padded in nets]
             chosen = [tuning.choices(records, self.profile, self.usual) for records in swept]
             self._tuned_at[at] = chosen[0] | chosen[-1]

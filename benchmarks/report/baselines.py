@@ -23,9 +23,9 @@ SOLVED_PERCENT = 95.0
 SOLVED, ABOVE, AT = "solved", "above its baselines", "at its baseline"
 Z = 1.96  # of a 95 % interval over test examples alone
 NOTE = (
-    f"Solved: top-1 of {SOLVED_PERCENT:g} % or more. At its baseline: the 95 % interval, over the net's own seeds "
-    "and the test examples, does not lie above the highest of the predictors that look at one thing alone; such a net "
-    "is ranked behind the others."
+    "Judged by the 95 % interval of top-1 over the net's own seeds and the test examples. Solved: it lies at "
+    f"{SOLVED_PERCENT:g} % or above. At its baseline: it does not lie above the highest of the predictors that look at "
+    "one thing alone; such a net is ranked behind the others."
 )
 Row = Mapping[Any, Any] | pd.Series
 
@@ -69,13 +69,13 @@ def own_interval(row: Row) -> tuple[float, float] | None:
 
 def standing(row: Row) -> str | None:
     """SOLVED, ABOVE or AT; None without a finished run or without baselines."""
-    found, mean = highest(row), plain(row["test_top1_percent_mean"])
-    if found is None or mean is None:
+    found = highest(row)
+    if found is None or plain(row["test_top1_percent_mean"]) is None:
         return None
     between = own_interval(row)
     if between is None or between[0] <= found[1]:
         return AT
-    return SOLVED if mean >= SOLVED_PERCENT else ABOVE
+    return SOLVED if between[0] >= SOLVED_PERCENT else ABOVE
 
 
 def with_standing(summary: pd.DataFrame) -> pd.DataFrame:

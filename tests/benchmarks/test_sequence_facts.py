@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from benchmarks.contract.datasets import DATASETS
+from benchmarks.contract.errors import UserError
 from benchmarks.contract.metrics import METRICS
 from benchmarks.contract.profiles import profile_of
+from benchmarks.measure.plan import Plan, Request
 from benchmarks.tasks.sequences import source_of
+from benchmarks.tasks.task import load_data
 
 SEQUENCES = [name for name, info in DATASETS.items() if info.task == "sequences"]
 DRAWN = [name for name in SEQUENCES if DATASETS[name].procedural and "pathfinder" not in name]
@@ -43,3 +47,16 @@ def test_what_is_drawn_is_as_the_facts_say(name, tmp_path):
     assert {"chance", "majority", "bag_of_tokens"} <= set(found)
     assert {f"baseline_{key}_percent" for key in found} <= set(METRICS)
     assert all(0 <= value <= 100 for value in found.values())
+
+
+@pytest.mark.parametrize(("token", "says"), [(999, "999"), (0, "no tokens, padding alone")])
+def test_tokens_that_a_net_could_not_read_are_told_before_training(token, says, monkeypatch, tmp_path):
+    def read(split, count, length, data_dir):
+        tokens = torch.ones(count, length, dtype=torch.int16)
+        tokens[3] = token
+        return tokens, torch.zeros(count, length, dtype=torch.int64)
+
+    monkeypatch.setattr(source_of("first"), "read", read)
+    trial = Plan(Request(dataset="first", mixer="dct", device="cpu", train_images=101)).accuracy()[0]
+    with pytest.raises(UserError, match=f"^first: .*{says}"):
+        load_data(trial, tmp_path, "cpu")

@@ -22,13 +22,13 @@ from torch import Tensor, nn
 from benchmarks.contract.datasets import DatasetInfo
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
+from benchmarks.tasks.sequences.drawn import IGNORED
+from benchmarks.tasks.sequences.drawn import Examples as Split
 from benchmarks.tasks.task import Batch, Data, register_task
-from mixers import MixerNet
+from mixers import MixerError, MixerNet
+from mixers.stems import PADDING, check_tokens
 
-IGNORED = -100  # the target of a token of which nothing is asked, as torch's cross-entropy has it
-PADDING = 0
 HOLD_OUT_SHARE = 0.1  # of the training examples; one held-out part for all trials and seeds
-Split = tuple[Tensor, Tensor]
 
 
 @register_task("sequences")
@@ -79,6 +79,7 @@ class SequenceClassification:
         if not info.procedural and info.train_images is None:  # as many as are found
             source_of(info.name).check(info.test_images, trial.length or 1, data_dir)
         tokens, targets = _training(info.name, trial.train_images, trial.length or 1, data_dir, info.procedural)
+        self._check(tokens)
         stay, held = hold_out(len(tokens))
 
         def on_device(split: Split) -> Split:
@@ -95,7 +96,19 @@ class SequenceClassification:
         tokens, targets = source_of(name).read("test", count, trial.length or 1, data_dir)
         if len(tokens) < count:
             raise UserError(f"{name} has {len(tokens):,} test examples in {data_dir}, and needs {count:,}; add data")
+        self._check(tokens)
         return tokens, targets
+
+    def _check(self, tokens: Tensor) -> None:
+        """Looks at all tokens once, which nets on a GPU cannot.
+
+        Raises:
+            UserError: one is outside the vocabulary, or a sequence has none.
+        """
+        try:
+            check_tokens(tokens.flatten(0, -2), tokens.shape[-1], self.info.vocabulary)
+        except MixerError as error:
+            raise UserError(f"{self.info.name}: {error}") from error
 
     def augment(self, trial: Trial, memory_format: torch.memory_format = torch.contiguous_format) -> AsTokens:
         return AsTokens(trial.size[1])

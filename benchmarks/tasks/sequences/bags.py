@@ -7,10 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.tasks.sequences.drawn import Examples as Split
+
 CHUNK = 2048  # sequences counted at a time
 RIDGE = 100.0  # on standardised features; the accuracy hardly depends on it
 
-Split = tuple[Tensor, Tensor]
 Floats = NDArray[np.float64]
 
 

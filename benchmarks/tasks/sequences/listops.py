@@ -12,22 +12,19 @@ than 2,000 tokens; below they have N / 2 to N tokens, and up to 256 operators ha
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import os
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.tasks.cache import mark_cache_folder
 from benchmarks.tasks.sequences import drawn
+from benchmarks.tasks.sequences.bags import predictors
+from benchmarks.tasks.sequences.kept import Arrays, keep
 
 DIGITS = 10
 MIN, MAX, MED, SM = OPERATORS = (11, 12, 13, 14)  # tokens; those of the digits are 1 to 10
@@ -42,8 +39,7 @@ COUNTS = {"train": 96_000, "test": 2_000}  # the published ones
 TEST_SHARE = 4  # a tree is for testing if its checksum is divisible by this
 BATCH = 8192  # trees that are drawn side by side
 CACHED_TOKENS = 2**24  # more are kept on disk
-CACHE_VERSION = 1  # raised by whoever changes what is drawn
-FITTED = 10_000  # trees that the bag of tokens is fitted on
+VERSION = 1  # raised by whoever changes what is drawn
 
 Array = NDArray[np.int64]
 
@@ -78,33 +74,27 @@ def read(split: str, count: int | None, length: int, data_dir: Path) -> drawn.Ex
 
     Raises:
         ValueError: there is no such split.
+        UserError: a large set cannot be kept there.
     """
     if split not in COUNTS:
         raise ValueError(f"split is {split!r}; allowed: {', '.join(COUNTS)}")
     wanted = COUNTS[split] if count is None else count
     if wanted * length <= CACHED_TOKENS:
         return _draw(split, wanted, length)
-    path = data_dir / "cache" / f"listops-{CACHE_VERSION}-{length}-{split}-{wanted}.npz"
-    with _lock(path):
-        kept = _load(path)
-        if kept is None:
-            kept = _draw(split, wanted, length)
-            _save(path, kept)
-    return kept
+    name = f"listops-{length}-{split}-{VERSION}"
+    kept = keep(data_dir, name, wanted, lambda numbers: _numbered(split, numbers, length))
+    return torch.from_numpy(kept["tokens"]), torch.from_numpy(kept["values"])
 
 
 def baselines(train: drawn.Examples, test: drawn.Examples) -> dict[str, float]:
     """Percent right of the trivial predictors.
 
-    "bag_of_tokens" is a logistic regression on the counts of the symbols; "root_operator" knows the first token alone;
+    "bag_of_tokens" knows the shares of the symbols; "root_operator" the first token alone;
     "depth_1" to "depth_3" compute what stands at most that deep and leave out deeper operators, and where nothing is
     left of a tree, they say what "root_operator" says.
     """
     root = _root_guesses(train, test)
-    found = drawn.simplest(train, test, NUM_CLASSES) | {
-        "bag_of_tokens": _bag_of_tokens(train, test),
-        "root_operator": drawn.percent_right(root, test[1]),
-    }
+    found = predictors(train, test, VOCABULARY, NUM_CLASSES) | {"root_operator": drawn.percent_right(root, test[1])}
     for depth in (1, 2, 3):
         value = evaluated(test[0], depth)
         found[f"depth_{depth}"] = drawn.percent_right(torch.where(value < 0, root, value), test[1])
@@ -146,23 +136,10 @@ def _root_guesses(train: drawn.Examples, test: drawn.Examples) -> Tensor:
     return table.view(VOCABULARY, NUM_CLASSES).argmax(1)[test[0][:, 0].long()]
 
 
-def _bag_of_tokens(train: drawn.Examples, test: drawn.Examples) -> float:
-    seen, asked = (drawn.counts(tokens[:FITTED], VOCABULARY).float().log1p() for tokens, _ in (train, test))
-    mean, spread = seen.mean(0), seen.std(0).clamp(min=1e-3)
-    model = torch.nn.Linear(VOCABULARY, NUM_CLASSES)
-    torch.nn.init.zeros_(model.weight)
-    torch.nn.init.zeros_(model.bias)
-    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=50, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        value = torch.nn.functional.cross_entropy(model((seen - mean) / spread), train[1][:FITTED])
-        value.backward()
-        return value
-
-    optimizer.step(loss)
-    with torch.no_grad():
-        return drawn.percent_right(model((asked - mean) / spread).argmax(1), test[1][:FITTED])
+def _numbered(split: str, numbers: range, length: int) -> Arrays:
+    """Trees of these numbers: those before them are drawn too, since none comes twice."""
+    tokens, values = _draw(split, numbers.stop, length)
+    return {"tokens": tokens[numbers.start :].numpy(), "values": values[numbers.start :].numpy()}
 
 
 def _draw(split: str, count: int, length: int) -> drawn.Examples:
@@ -200,35 +177,3 @@ def _batch(generator: torch.Generator, within: Limits) -> Iterator[NDArray[np.ui
         rows, depth = rows[depth > 0], depth[depth > 0]
     for row in np.flatnonzero(lengths >= within.shortest):
         yield tokens[row, : lengths[row]]
-
-
-def _lock(path: Path) -> contextlib.AbstractContextManager[object]:
-    """Others that want the same file wait for it; none where its folder cannot be written."""
-    try:
-        mark_cache_folder(path.parent)
-        return filelock.FileLock(path.with_suffix(".lock")).acquire()
-    except OSError:
-        return contextlib.nullcontext()
-
-
-def _load(path: Path) -> drawn.Examples | None:
-    """What is kept, if it is whole: the archive has a checksum of each array."""
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            return torch.from_numpy(kept["tokens"]), torch.from_numpy(kept["values"])
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-        return None
-
-
-def _save(path: Path, examples: drawn.Examples) -> None:
-    """The file appears whole or not at all; a folder that cannot be written costs the time of drawing again."""
-    part = path.with_suffix(f".{os.getpid()}.part")
-    with contextlib.suppress(OSError):
-        try:
-            with part.open("wb") as file:
-                np.savez(file, tokens=examples[0].numpy(), values=examples[1].numpy())
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)

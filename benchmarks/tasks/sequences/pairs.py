@@ -7,8 +7,7 @@ and test articles are different ones, told by a checksum of their text. A cut ma
 
 What a bag of bytes can do: articles differ in how often they use digits, capitals, brackets and the bytes of other
 scripts, so that passages of one article have shares of bytes that are nearer to each other; `bag_of_tokens` is fitted
-on that distance, byte by byte. On 19,625 articles of Wikipedia it is right on 68.7 % of the pairs of 256 bytes, 74.9 at
-512, 81.5 at 1,024: what a net has to beat before it can be said to read.
+on that distance, byte by byte: what a net has to beat before it can be said to read.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
+from benchmarks.tasks.sequences.bags import predictors
 from benchmarks.tasks.sequences.kept import Arrays, keep
 from benchmarks.tasks.sequences.pathfinder_images import CHUNK, LOOKS, Look, brightest, disc, pictures, render
 
@@ -69,35 +70,15 @@ def draw(name: str, look: Look, paddles: int, numbers: range) -> Arrays:
 def baselines(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> dict[str, float]:
     """Percent right on test, fitted on train.
 
-    chance; majority, the more frequent label; bag_of_tokens, a linear readout of how often each grey value is there;
-    marker_distance, the best threshold on how far the two discs are from each other.
+    Chance, the majority and a bag of tokens, here of grey values; marker_distance is the best threshold on how far the
+    two discs are from each other.
     """
     count = max(1, JUDGED // train[0].shape[1])
-    (inputs, labels), (others, answers) = [(tokens[:count].numpy(), y[:count].numpy()) for tokens, y in (train, test)]
-    predicted = {
-        "majority": np.full(len(answers), labels.mean() >= 0.5),
-        "bag_of_tokens": linear_readout(histogram(inputs), labels, histogram(others)),
-        "marker_distance": _by_threshold(marker_distance(inputs), labels, marker_distance(others)),
-    }
-    return {"chance": 50.0} | {name: 100 * float((said == answers).mean()) for name, said in predicted.items()}
-
-
-def histogram(tokens: NDArray[np.int16]) -> NDArray[np.float64]:
-    """Share of each token: (n, N) -> (n, vocabulary)."""
-    ids = tokens + np.arange(len(tokens))[:, None] * VOCABULARY
-    counts = np.bincount(ids.ravel(), minlength=len(tokens) * VOCABULARY)
-    return counts.reshape(-1, VOCABULARY) / tokens.shape[1]
-
-
-def linear_readout(
-    features: NDArray[np.float64], labels: NDArray[np.int64], others: NDArray[np.float64]
-) -> NDArray[np.bool_]:
-    """Labels (n,) of other examples, by least squares on features (n, f), scaled, with a ridge of one example's."""
-    mean, scale = features.mean(0), features.std(0) + 1e-9
-    known, asked = (features - mean) / scale, (others - mean) / scale
-    target = labels - labels.mean()
-    weights = np.linalg.solve(known.T @ known + np.eye(known.shape[1]), known.T @ target)
-    return asked @ weights + labels.mean() >= 0.5
+    known, asked = ((tokens[:count], labels[:count]) for tokens, labels in (train, test))
+    distances = (marker_distance(tokens.numpy()) for tokens, _ in (known, asked))
+    said = _by_threshold(next(distances), known[1].numpy(), next(distances))
+    by_distance = 100 * float((said == asked[1].numpy()).mean())
+    return predictors(known, asked, VOCABULARY, NUM_CLASSES) | {"marker_distance": by_distance}
 
 
 def marker_distance(tokens: NDArray[np.int16]) -> NDArray[np.float64]:
