@@ -33,7 +33,9 @@ def test_tokens_with_padding_give_what_they_give_on_a_cpu(mixer: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("changes", [{}, {"padded_length": 48}, {"pretrain": "own"}], ids=["plain", "padded", "pretrain"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"padded_length": 48}, {"pretrain": "own"}], ids=["plain", "padded", "pretrain"]
+)
 def test_a_step_of_sequences_is_captured_and_learns(changes, precision, tmp_path) -> None:
     one = Trial(kind="accuracy", mixer="attention", dataset="reverse", length=16, precision=precision, **NET, **RECIPE)
     one = dataclasses.replace(one, **changes)
