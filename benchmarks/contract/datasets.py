@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,15 @@ from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, nearest
 
 # what says how large an input is, by task: fields of a trial that this task's trials have, and no others do
-TASK_SIZES = {"images": ("image_size", "patch_size"), "sequences": ("length",)}
-SIZES = tuple(name for names in TASK_SIZES.values() for name in names)
-NOUNS = {"images": "image", "sequences": "sequence"}  # what an example of a task is
+TASK_SIZES = {"images": ("image_size", "patch_size"), "sequences": ("length",), "text": ("length",)}
+SIZES = tuple(dict.fromkeys(name for names in TASK_SIZES.values() for name in names))
+NOUNS = {"images": "image", "sequences": "sequence", "text": "passage"}  # what an example of a task is
 # fields that are the same for all mixers of a task: a norm over all tokens would pass information without a mixer, and
 # a sequence has no rows and columns
 TASK_FIXED: dict[str, dict[str, Any]] = {
     "images": {},
     "sequences": {"norm": "token", "positions": "learned", "coordinates": False},
+    "text": {"norm": "token", "positions": "learned", "coordinates": False},
 }
 
 
@@ -57,6 +59,8 @@ class DatasetInfo:
         least_length: the shortest one.
         longest: the longest one, of sequences that say nothing beyond; None: any.
         masked_share: of the real tokens, that masked pre-training hides (Amos et al., 2024).
+        chunked: whether an epoch is as many examples as the trial says, one such part of the whole after another.
+        headline: of text, the metric that says most, without `test_`.
         task: of TASK_SIZES; the file of benchmarks/tasks that says how it is trained on.
         reader: of images, the file of benchmarks/tasks that draws or reads it; None: the one of its name.
     """
@@ -85,6 +89,8 @@ class DatasetInfo:
     least_length: int = 1
     longest: int | None = None
     masked_share: float = 0.1
+    chunked: bool = False
+    headline: str = "top1_percent"
 
     def check_length(self, length: int) -> None:
         """Refuses sequences of a length, in tokens, that this data set does not have.
@@ -123,8 +129,15 @@ class DatasetInfo:
             )
 
     @property
+    def regression(self) -> bool:
+        """Whether a number is asked for, not a class."""
+        return self.num_classes == 1
+
+    @property
     def prediction_dtype(self) -> str:
-        """In which a file keeps one predicted class an example: the smallest unsigned integer that holds them all."""
+        """In which a file keeps one prediction an example: of classes the smallest unsigned integer that holds them."""
+        if self.regression:
+            return "float32"
         return next(f"uint{bits}" for bits in (8, 16, 32, 64) if self.num_classes <= 2**bits)
 
 
@@ -242,6 +255,38 @@ DATASETS |= {
     if (share := next((share for start, share in MASKED.items() if name.startswith(start)), None))
 }
 
+
+def _text(
+    name: str, classes: int, test: int, train: int | None = None, val: int | None = None, **facts: Any
+) -> DatasetInfo:
+    """Facts of a task on text; of `classes` 1 a number is asked."""
+    return DatasetInfo(
+        name=name, num_classes=classes, test_images=test, train_images=train, val_images=val, task="text",
+        padded=True, least_length=16, longest=8192, **facts,
+    )  # fmt: skip
+
+
+PRETRAIN = "pretrain"
+DATASETS |= {
+    info.name: info
+    for info in (
+        # any token may be asked for; as many passages as the corpus has
+        _text(PRETRAIN, 2**16, 2_000, chunked=True),
+        _text("plays", 2, 0),
+        _text("glue:sst2", 2, 872),
+        _text("glue:cola", 2, 1_043, headline="matthews"),
+        _text("glue:mrpc", 2, 1_725, headline="f1_percent"),
+        _text("glue:rte", 2, 277),
+        _text("glue:stsb", 1, 1_500, headline="spearman"),
+        _text("glue:wnli", 2, 71),
+        _text("glue:qnli", 2, 5_463),
+        _text("glue:qqp", 2, 40_430, headline="f1_percent"),
+        _text("glue:mnli", 3, 9_815),
+        _text("trec", 6, 500),
+        _text("mr", 2, 1_066),
+    )
+}
+
 TIMM_KINDS = ("torch", "hfds", "hfids", "tfds", "wds")  # what timm's names begin with
 # no path in it, nor a character that a line or a terminal would stumble over
 OWN = re.compile(
@@ -264,28 +309,47 @@ def add_found(info: DatasetInfo) -> DatasetInfo:
     return info
 
 
-def labels_file(results: Path, source: str | None, dataset: str = "", length: int | None = None) -> Path | None:
+def labels_file(results: Path, trial: Mapping[str, Any]) -> Path | None:
     """Where a results folder keeps the classes of a test split, so that a report needs no data; None: nowhere.
 
     Args:
         results: the folder.
-        source: of somebody's own data.
-        dataset: its name.
-        length: of sequences.
+        trial: its fields; those count on which the classes depend.
     """
-    name = source[:16] if source else f"{dataset}-{length}" if length else None
+    dataset, source, length = trial["dataset"], trial["dataset_source"], trial["length"]
+    if dataset == PRETRAIN:
+        name = "-".join(map(str, (dataset, str(source)[:16], length, trial["tokenizer"], trial["order"])))
+    else:
+        name = source[:16] if source else f"{dataset.replace(':', '-')}-{length}" if length else None
     return None if name is None else results / "test_labels" / f"{name}.npy"
 
 
-def handed_on(dataset: str) -> dict[str, Any] | None:
-    """What another process has to know of a data set of the user's own, as JSON has it; None for the suite's."""
+_CORPORA: dict[str, str] = {}  # those of the user's own, by their names in records, as typed in this process
+
+
+def add_corpus(name: str, typed: str) -> None:
+    """Makes known in this process where a corpus lies that records know by `name`."""
+    _CORPORA[name] = typed
+
+
+def typed_corpus(name: str | None) -> str | None:
+    """A corpus as it would be typed, by its name in a trial."""
+    return None if name is None else _CORPORA.get(name, name)
+
+
+def handed_on(dataset: str, corpus: str | None = None) -> dict[str, Any] | None:
+    """What another process has to know of the user's own data or text, as JSON has it; None for the suite's."""
+    if corpus in _CORPORA:
+        return {"corpus": [corpus, _CORPORA[corpus]]}
     info = _FOUND.get(dataset)
     return None if info is None else dataclasses.asdict(info)
 
 
 def take_over(content: dict[str, Any] | None) -> None:
     """Makes known here what `handed_on` gave in another process."""
-    if content is not None:
+    if content is not None and "corpus" in content:
+        add_corpus(*content["corpus"])
+    elif content is not None:
         lists = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
         add_found(DatasetInfo(**content | lists))
 
@@ -327,6 +391,36 @@ def task_name(dataset: str) -> str:
 def fixed_of(dataset: str) -> dict[str, Any]:
     """Fields of a trial that are the same for all mixers on this data set, with their values."""
     return TASK_FIXED[task_name(dataset)]
+
+
+BYTES = "bytes"
+BYTES_VOCABULARY = 261  # 256 bytes behind five special tokens
+BPE = re.compile(r"bpe-([1-9]\d{2,4})")
+BPE_SIZES = (300, 64_000)
+
+
+def vocabulary_of(tokenizer: str) -> int:
+    """How many tokens a tokenizer has, by its name in a trial.
+
+    Raises:
+        UserError: there is no such tokenizer.
+    """
+    if tokenizer == BYTES:
+        return BYTES_VOCABULARY
+    found = BPE.fullmatch(tokenizer)
+    size = int(found[1]) if found else 0
+    if not BPE_SIZES[0] <= size <= BPE_SIZES[1]:
+        low, high = BPE_SIZES
+        raise UserError(
+            f"--tokenizer is {tokenizer!r}; allowed: bytes, or bpe-N with N from {low} to {high}, such as bpe-4096"
+        )
+    return size
+
+
+def main_metric(dataset: str) -> str:
+    """The metric without which a training run on a data set says nothing."""
+    info = facts_of(dataset)
+    return "test_spearman" if info is not None and info.regression and info.task == "text" else "test_top1_percent"
 
 
 def is_procedural(dataset: str) -> bool:

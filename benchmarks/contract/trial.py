@@ -15,11 +15,12 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, Self
 
 from benchmarks.contract import lra
-from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, facts_of, task_name
+from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, facts_of, task_name, vocabulary_of
 from benchmarks.contract.errors import UserError, nearest, printable
 from benchmarks.contract.fields import DATA, KIND, MACHINE, MATCH, MIXER, NET, RECIPE, SEED, TIMING, Facts, known, later
 from benchmarks.contract.kinds import KINDS
@@ -141,6 +142,17 @@ class Trial:
         help="tokens of the net, to which sequences of --length are filled up with padding (that of --length)",
     )  # fmt: skip
 
+    corpus: str | None = later(None, DATA)  # of text: what a net was, or is, pre-trained on
+    tokenizer: str | None = later(None, NET, heading="tokens", listed=True, help="of text: bytes | bpe-N (bytes)")
+    pretrained: str | None = later(  # the id of a record, whose weights a net starts from
+        None, RECIPE, heading="pre-trained", listed=True,
+        help="of text: the id of a pre-training record that nets start from (none)",
+    )  # fmt: skip
+    order: str = later(
+        "swap", RECIPE, choices=("swap", "random", "none"), listed=True,
+        help="of pre-training: swap (two parts of a passage change places) | random (the second is of another) | none (swap)",
+    )  # fmt: skip
+
     def __post_init__(self) -> None:
         for name in FACTS:
             check_value(name, getattr(self, name))
@@ -148,6 +160,7 @@ class Trial:
         self._check_padding()
         if self.pretrain == "own":
             self._check_pretraining()
+        self._check_text()
         if self.dim % 8:
             raise UserError(f"--dim is {self.dim}; allowed: multiples of 8, such as {max(8, self.dim // 8 * 8)}")
 
@@ -157,6 +170,21 @@ class Trial:
             raise UserError(f"--pretrain is own, which is for sequences; {self.dataset} is a data set of {task}")
         if self.epochs is not None and self.epochs < 2:
             raise UserError(f"--pretrain is own, which takes a third of the epochs; --epochs is {self.epochs}, take 3")
+
+    def _check_text(self) -> None:
+        """What is for text alone, and the form of a tokenizer's name and of an id."""
+        task = task_name(self.dataset)
+        for name, usual in (("corpus", None), ("tokenizer", None), ("pretrained", None), ("order", "swap")):
+            if task != "text" and getattr(self, name) != usual:
+                raise UserError(
+                    f"{flag(name)} is {getattr(self, name)}, which is for text; {self.dataset} is a data set of {task}"
+                )
+        if task == "text" and self.tokenizer is not None:
+            vocabulary_of(self.tokenizer)
+        if self.pretrained is not None and not re.fullmatch("[0-9a-f]{16}", self.pretrained):
+            raise UserError(
+                f"--pretrained is {self.pretrained!r}; allowed: the id of a pre-training record, 16 of 0-9 and a-f"
+            )
 
     def _check_sizes(self) -> None:
         """What says how large an input is depends on the task, see TASK_SIZES."""

@@ -105,7 +105,7 @@ def _train_all(ray: Any, runner: Runner, trials: list[Trial]) -> list[Result]:
         options = task.options(
             num_cpus=trial.threads, num_gpus=gpus, name=trial.describe(more), runtime_env={"env_vars": _environment()}
         )
-        own = handed_on(trial.dataset)
+        own = handed_on(trial.dataset, trial.corpus)
         arguments = trial.to_dict(), _plugins(trial), own, str(runner.records.parent), str(runner.data_dir)
         old = before[trial]
         # what the record said when this run began, so that one that a lost task wrote is not measured again

@@ -232,7 +232,7 @@ def _run_process(trials: list[Trial], items: list[Item], timeout_s: float, on_it
             "trials": [trial.to_dict() for trial in trials],
             "items": [item.to_dict() for item in items],
             "needs": [(needs or {}).get(item, 0) for item in items],
-            "own_data": [handed_on(dataset) for dataset in dict.fromkeys(trial.dataset for trial in trials)],
+            "own_data": [handed_on(*own) for own in dict.fromkeys((trial.dataset, trial.corpus) for trial in trials)],
             "plugins": [entry.origin for entry in map(mixer_entry, mixers) if entry.origin],
             "results": str(results),
             "failures": str(failures),

@@ -155,7 +155,7 @@ def steps_to_come(trials: Sequence[Trial]) -> dict[Trial, int]:
 
 def _keep_own_labels(call: Call, trial: Trial, dtype: np.dtype[Any]) -> None:
     """Leaves the classes of a test split with the results, for reports where the data are not."""
-    path = labels_file(call.records.parent, trial.dataset_source, trial.dataset, trial.length)
+    path = labels_file(call.records.parent, trial.to_dict())
     if path is None:
         return
     labels = None if path.exists() else task_of(trial).test_targets(trial, call.data_dir)

@@ -398,7 +398,7 @@ class Runner:
             self.log_kinds,
             self.budget.until,
             self._steps_to_come.get(trial),
-            handed_on(trial.dataset),
+            handed_on(trial.dataset, trial.corpus),
             self.workers,
         )
         if not KINDS[trial.kind].trains or not self.own_process:

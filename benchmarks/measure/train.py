@@ -33,13 +33,14 @@ from benchmarks.measure.memory import predict_bytes
 from benchmarks.measure.pretrain import MaskedModelling, hand_over, pretraining_epochs
 from benchmarks.measure.step import Capture, EvaluationPass, Graph, TrainingStep, compiled_blocks, cuda_graph
 from benchmarks.measure.training_step import training_step
-from benchmarks.measure.weights import save_weights
+from benchmarks.measure.weights import save_weights, take_weights
 from benchmarks.tasks.task import Augmenter, Data, batches, task_of
 
 EVALUATION_BATCH = 500
 GPU_EVALUATION_BATCH = 1000
 # at the end of an epoch, so that a run that is killed repeats no more than that and one epoch; on a CPU every epoch
 CHECKPOINT_EVERY_S = {"cpu": 0.0, "cuda": 10.0}
+IN_HISTORY = ("loss", "order_percent")  # of what a task scores held-out examples by, beside top-1
 CHECK_EVERY_STEPS = 50  # how often the loss is looked at; each look waits for the device
 
 log = logging.getLogger(__name__)
@@ -127,6 +128,8 @@ def train(
 
     def pretrained(net: nn.Module) -> tuple[list[dict[str, Any]], float, float]:
         """What comes before the task's own epochs: their history and seconds; the net gets their weights."""
+        if trial.pretrained is not None:
+            take_weights(net, checkpoint.parent, trial)
         if not first:
             return [], 0.0, 0.0
         run = run_phase(_Phase(MaskedModelling(task), 0, first, "pretrain"), checkpoint=sooner)
@@ -149,12 +152,12 @@ def train(
         save_weights(checkpoint.with_suffix(".safetensors"), net, trial, getattr(run.augment, "info", task.info))
     metrics = {
         **{f"test_{name}": value for name, value in test_scores.items()},
-        **{f"baseline_{name}_percent": value for name, value in trivial.items()},
+        **{f"baseline_{name}" + ("" if name.endswith("_loss") else "_percent"): v for name, v in trivial.items()},
         **({f"pretrain_{name}": history[first - 1][name] for name in ("train_loss", "val_loss")} if first else {}),
         "val_top1_percent": history[-1]["val_top1_percent"],
         "train_loss": history[-1]["train_loss"],
         "train_s": train_s,
-        "train_images_per_s": trial.epochs * len(data.train.targets) / train_s,
+        "train_images_per_s": trial.epochs * data.epoch_examples / train_s,
         "overhead_percent": 100 * run.overhead_s / train_s if not on_gpu else None,
         "params": sum(p.numel() for p in net.parameters()),
         "method": method_of(net, trial),
@@ -231,7 +234,7 @@ def _run_phase(
         torch.Generator(trial.device),
         capture,
         compiled_blocks if on_gpu else None,
-        steps=(phase.end - len(history)) * -(-len(data.train.targets) // trial.batch_size),
+        steps=(phase.end - len(history)) * -(-data.epoch_examples // trial.batch_size),
         steps_to_come=steps_to_come,
         kind=kind,
         clip_norm=trial.clip_norm,
@@ -273,7 +276,7 @@ def _held_out(trial: Trial, phase: _Phase, net: nn.Module, forward: EvaluationPa
     if phase.name == "pretrain":
         return named | phase.task.judge(net, trial, data, functools.partial(autocast, trial))
     scores, _ = phase.task.scores(forward(data.val.inputs), data.val.targets)
-    return named | {"val_top1_percent": scores["top1_percent"], "val_loss": scores["loss"]}
+    return named | {"val_top1_percent": scores.get("top1_percent")} | {f"val_{n}": v for n, v in scores.items() if n in IN_HISTORY}
 
 
 def _train_epoch(trial: Trial, step: TrainingStep, epoch: int, *, phase: _Phase, show_bar: bool) -> dict[str, Any]:
@@ -285,8 +288,10 @@ def _train_epoch(trial: Trial, step: TrainingStep, epoch: int, *, phase: _Phase,
     step.generator.manual_seed(2 * seed + 1)
     torch.manual_seed(seed)
     step.net.train()
-    count = len(step.data.train.targets)
+    count = step.data.epoch_examples
     schedule = list(batches(count, trial.batch_size, order, trial.device))
+    if (examples := step.data.examples_of(epoch, trial.seed)) is not None:
+        schedule = [examples[index] for index in schedule]
     step.data.ahead(schedule)
     images_seen, steps = 0, len(schedule)
     part = dataclasses.replace(trial, epochs=phase.end - phase.first, pretrain="none")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.atlas_record import FOLDER, AtlasRecord
-from benchmarks.contract.datasets import DatasetInfo, facts_of, is_own, labels_file
+from benchmarks.contract.datasets import DatasetInfo, facts_of, is_own, labels_file, main_metric
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record, machine_key
@@ -98,8 +98,9 @@ def _wrong_with_record(path: Path, truth_of: Any) -> Iterator[str]:
         yield f"it ended ({record.ended}) before it started ({record.started})"
     if record.status != "ok":
         return
-    if record.metrics.get(KINDS[trial.kind].main_metric) is None:
-        yield f"its status is ok, yet it has no {KINDS[trial.kind].main_metric}"
+    main = main_metric(trial.dataset) if trial.kind == "accuracy" else KINDS[trial.kind].main_metric
+    if record.metrics.get(main) is None:
+        yield f"its status is ok, yet it has no {main}"
     if trial.epochs is not None and len(record.history) != trial.epochs:
         yield f"its history has {len(record.history)} epochs, its trial {trial.epochs}"
     if KINDS[trial.kind].timed:
@@ -152,7 +153,7 @@ def _kept_labels(folder: Path, trial: Trial) -> np.ndarray | None:
     """Of somebody's own data, what the results folder keeps."""
     try:
         results = folder.parent if folder.name == "records" else folder
-        path = labels_file(results, trial.dataset_source)
+        path = labels_file(results, trial.to_dict())
         return None if path is None else np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None

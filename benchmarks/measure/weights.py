@@ -14,6 +14,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import nn
 
 from benchmarks.contract.datasets import DatasetInfo
@@ -22,6 +23,7 @@ from benchmarks.contract.record import atomic_write
 from benchmarks.contract.trial import RESULTS_VERSION, Trial
 
 KEY = "token_mixers"
+LONGER = "encoder.positions.weight"  # one place after the other
 # of a data set: what is needed without its examples
 FACTS = ("name", "num_classes", "classes", "mean", "std", "task", "vocabulary", "per_token", "padded", "towers")
 
@@ -31,6 +33,35 @@ def save_weights(path: Path, net: nn.Module, trial: Trial, info: DatasetInfo) ->
     weights = {name: tensor.contiguous().cpu() for name, tensor in net.state_dict().items()}
     with atomic_write(path) as file:
         file.write(safetensors.torch.save(weights, metadata_of(trial, info)))
+
+
+def take_weights(net: nn.Module, folder: Path, trial: Trial) -> None:
+    """Gives the encoder of a net the weights of the pre-training record that the trial names.
+
+    Of a longer net the places beyond those of the pre-trained one stay as they were drawn.
+
+    Raises:
+        UserError: the weights are not there, or belong to another net.
+    """
+    path = folder / f"accuracy-{trial.pretrained}.safetensors"
+    if not path.is_file():
+        raise UserError(f"--pretrained is {trial.pretrained}, and {folder} has no weights of it; pre-train on this machine")
+    learned = safetensors.torch.load_file(path)
+    with torch.no_grad():
+        for name, own in net.state_dict().items():
+            if not name.startswith("encoder."):
+                continue
+            given = learned.get(name)
+            if given is not None and name == LONGER and given.shape[0] == own.shape[0] and given.shape[-1] < own.shape[-1]:
+                own[..., : given.shape[-1]] = given
+            elif given is None or given.shape != own.shape:
+                shape = None if given is None else tuple(given.shape)
+                raise UserError(
+                    f"--pretrained is {trial.pretrained}, a net with other weights: {name} is {shape} there and "
+                    f"{tuple(own.shape)} here; take the record of a net with this mixer, --dim, --depth and --length"
+                )
+            else:
+                own.copy_(given)
 
 
 def metadata_of(trial: Trial, info: DatasetInfo) -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,10 @@ def correct_answers(frame: pd.DataFrame, results: Folders) -> dict[str, NDArray[
     found = {}
     files = {path.name: path for path in _prediction_files(results)}
     trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
-    for row in trained[["dataset", "dataset_source", "length", "id", "test_top1_percent"]].to_dict("records"):
+    columns = ["dataset", "dataset_source", "length", "tokenizer", "order", "id", "test_top1_percent"]
+    for row in trained[columns].to_dict("records"):
+        if row["test_top1_percent"] is None or math.isnan(row["test_top1_percent"]):  # a number was asked for
+            continue
         labels = _kept_labels(results, row)
         if labels is None and not is_own(str(row["dataset"])):
             labels = labels_of_test(str(row["dataset"]))
@@ -71,7 +75,7 @@ def correct_answers(frame: pd.DataFrame, results: Folders) -> dict[str, NDArray[
 def _kept_labels(results: Folders, row: dict[Any, Any]) -> NDArray[np.unsignedinteger] | None:
     """The same of sequences and of somebody's own data, which a results folder keeps for itself."""
     for folder in folders(results):
-        path = labels_file(folder, row["dataset_source"], row["dataset"], row["length"])
+        path = labels_file(folder, row)
         with contextlib.suppress(OSError, ValueError, EOFError):
             if path is not None:
                 return np.load(path, allow_pickle=False)

@@ -49,6 +49,15 @@ class Data:
         self.test_reads = 0
         self._test = test
 
+    @property
+    def epoch_examples(self) -> int:
+        """How many training examples an epoch has."""
+        return len(self.train.targets)
+
+    def examples_of(self, epoch: int, seed: int) -> Tensor | None:
+        """The numbers of an epoch's training examples, epochs counted from 0; None: all."""
+        return None
+
     def ahead(self, schedule: Sequence[Tensor]) -> None:
         """Names the batches of training examples to come, by their indices; data that are streamed are read ahead."""
 

@@ -1,0 +1,133 @@
+"""Tasks on passages, or on two sentences: GLUE's, TREC, MR, and which of two plays a passage is from.
+
+Padding is mixed like any token, and the net is as long as its passages, or longer (`padded_length`).
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.contract.datasets import BYTES, DatasetInfo, typed_corpus
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.text_tasks import TEXT_TASKS
+from benchmarks.contract.trial import Trial
+from benchmarks.tasks.own import cache_folder
+from benchmarks.tasks.task import Batch, Data
+from benchmarks.tasks.text import corpora, glue, plays
+from benchmarks.tasks.text.nets import PassageNet, encoder_of
+from benchmarks.tasks.text.scores import scores
+from benchmarks.tasks.text.tokenization import Tokenizer, tokenizer_for
+from benchmarks.tasks.text.tokens import PAD, SPECIAL
+
+Split = tuple[Tensor, Tensor]
+PLAYS = "plays"
+
+
+class Passages:
+    """A class of a passage, or a number."""
+
+    def __init__(self, info: DatasetInfo) -> None:
+        self.info, self.name = info, info.name.removeprefix("glue:")
+
+    def grid(self, trial: Trial) -> tuple[int, int]:
+        return trial.grid
+
+    def net(self, trial: Trial) -> nn.Module:
+        torch.manual_seed(trial.seed)
+        return PassageNet(encoder_of(trial), self.info.num_classes)
+
+    def example(self, trial: Trial, n: int, device: str) -> Batch:
+        """Tokens without content, int64 (n, N), and the first class, or 0.0, of each."""
+        tokens = torch.full((n, trial.size[1]), SPECIAL, device=device)
+        return Batch(tokens, torch.zeros(n, dtype=torch.float32 if self.info.regression else torch.int64, device=device))
+
+    def load(self, trial: Trial, data_dir: Path, device: torch.device) -> Data:
+        """Tokens, int32 (n, N), and classes int64 or numbers float32 (n,)."""
+        read = functools.partial(_read, self.name, trial.length, data_dir, tokenizer_of(trial, data_dir))
+
+        def on_device(split: str) -> Split:
+            tokens, targets = read(split)
+            return tokens.to(device), targets.to(device)
+
+        return Data(on_device("train"), on_device("val"), functools.partial(on_device, "test"))
+
+    def augment(self, trial: Trial, memory_format: torch.memory_format = torch.contiguous_format) -> AsPassages:
+        return AsPassages(trial.size[1])
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy; of numbers, the mean squared error."""
+        return F.mse_loss(output[:, 0], targets) if self.info.regression else F.cross_entropy(output, targets)
+
+    @torch.no_grad()
+    def scores(self, output: Tensor, targets: Tensor) -> tuple[dict[str, float], np.ndarray]:
+        """The task's metrics and the mean loss; the most probable class of each, or the number."""
+        guesses = output[:, 0] if self.info.regression else output.argmax(1)
+        kept = guesses.float().cpu().numpy() if self.info.regression else guesses.cpu().numpy()
+        found = _metrics(self.name, targets.cpu().numpy(), kept)
+        return found | {"loss": self.loss(output, targets).item()}, kept.astype(self.info.prediction_dtype)
+
+    def trivial(self, train: Batch, test: Batch) -> dict[str, float]:
+        """The majority class, or the mean."""
+        if self.info.regression:
+            return {}
+        most = int(torch.bincount(train.targets).argmax())
+        return {"majority": 100 * float((test.targets == most).double().mean())}
+
+    def test_targets(self, trial: Trial, data_dir: Path) -> np.ndarray | None:
+        try:
+            return _read(self.name, trial.length, data_dir, tokenizer_of(trial, data_dir), "test")[1].numpy()
+        except UserError:
+            return None
+
+
+class AsPassages:
+    """What a net takes: tokens as int64, filled up with PAD to its length; nothing is random."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __call__(self, inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return self.prepare(inputs), targets
+
+    def prepare(self, inputs: Tensor) -> Tensor:
+        return F.pad(inputs.long(), (0, self.length - inputs.shape[1]), value=PAD)
+
+
+def tokenizer_of(trial: Trial, data_dir: Path) -> Tokenizer:
+    """Byte-pairs are those of the corpus that the net was pre-trained on."""
+    assert trial.tokenizer is not None
+    corpus = None if trial.tokenizer == BYTES else corpora.open_corpus(typed_corpus(trial.corpus), data_dir)
+    return tokenizer_for(trial.tokenizer, corpus, cache_folder(data_dir))
+
+
+@functools.lru_cache(maxsize=4)
+def _read(name: str, length: int, data_dir: Path, tokenizer: Tokenizer, split: str) -> Split:
+    """A split: "train" without what is held out, "val" or "test"."""
+    if name == PLAYS:
+        return plays.read(split, length, tokenizer, data_dir)
+    rows = _rows(name, split, data_dir)
+    targets = torch.from_numpy(rows.targets)
+    kept = targets.float() if TEXT_TASKS[name].regression else targets.long()
+    return torch.from_numpy(glue.encode(rows, tokenizer, length)), kept
+
+
+def _rows(name: str, split: str, data_dir: Path) -> glue.Rows:
+    if split == "test":
+        return glue.read(name, "test", data_dir)
+    return glue.hold_out(glue.read(name, "train", data_dir))[split == "val"]
+
+
+IN_RECORDS = {"accuracy": "top1_percent"}
+
+
+def _metrics(name: str, targets: np.ndarray, guesses: np.ndarray) -> dict[str, float]:
+    """By their names in a record; what is not defined is left out."""
+    found: dict[str, Any] = {"accuracy": 100 * float((targets == guesses).mean())} if name == PLAYS else scores(name, targets, guesses)
+    return {IN_RECORDS.get(metric, metric): value for metric, value in found.items() if value is not None}
