@@ -79,7 +79,7 @@ class Packed:
         """uint16 (n, N - 3) of "train", "val" (for choices) or "test", mapped into memory."""
         shape = (self.meta.segments[part], self.meta.length - BESIDE)
         # written to by nobody: "c" only spares PyTorch its warning of what cannot be written
-        return np.memmap(self.folder / f"{part}.bin", np.uint16, "c", shape=shape)
+        return np.memmap(self.folder / f"{part}.bin", "<u2", "c", shape=shape)
 
     def batch(self, part: str, index: Tensor) -> Tensor:
         """The segments of these numbers, int64 (B, N - 3)."""
