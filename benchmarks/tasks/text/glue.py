@@ -1,0 +1,384 @@
+"""Readers of the tasks that an encoder is fine-tuned on: GLUE's nine (Wang et al., 2018), TREC and MR.
+
+What is tested on is GLUE's development set, whose labels are public, and MRPC's labelled test set; nothing is chosen
+on it. For choices, `hold_out` keeps a part of the training rows. GLUE cuts MRPC's 4,076 training rows into 3,668 and
+408 by a list of ids; here all are training rows.
+
+SST-2 is made of the sentences of MR: of its 1,821 test sentences, 815 stand in MR letter for letter, 1,431 but for
+spaces and punctuation; of its development set 385 and 691. Never train on one and test on the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.util
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.contract import called
+from benchmarks.contract.errors import UserError, nearest, printable
+from benchmarks.contract.text_tasks import TEST, TEST2, TEXT_TASKS, TRAIN, TextTask
+from benchmarks.contract.words import counted
+from benchmarks.tasks.sequences.text import file_bytes, file_text
+from benchmarks.tasks.text.tokens import CLS, PAD, SEP
+
+HUB = "nyu-mll/glue"
+GLUE_PAGE = "https://gluebenchmark.com/tasks"
+HELD_OUT_SHARE, MOST_HELD_OUT = 0.1, 2_000
+MR_TEST_SHARE = 0.1
+HIGHEST_SCORE = 5.0  # of STS-B
+
+Array = NDArray[Any]
+
+
+class Tokenizer(Protocol):
+    """What gives the tokens of a text, without special ones."""
+
+    def encode(self, text: str) -> Sequence[int] | Array: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Examples of a task.
+
+    Attributes:
+        first: the sentence, or the first of two.
+        second: the second of two; None where there is one.
+        targets: classes int64 (n,), or numbers float64 (n,) of a regression.
+    """
+
+    first: list[str]
+    second: list[str] | None
+    targets: Array
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def take(self, places: Array) -> Rows:
+        """The rows at these places."""
+        second = None if self.second is None else [self.second[place] for place in places]
+        return Rows([self.first[place] for place in places], second, self.targets[places])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How GLUE's files of a task look; a column may have one of several names."""
+
+    folder: str
+    files: dict[str, str] = dataclasses.field(default_factory=lambda: {TRAIN: "train.tsv", TEST: "dev.tsv"})
+    first: tuple[str, ...] = ("sentence1",)
+    second: tuple[str, ...] = ("sentence2",)
+    target: str = "label"
+    columns: tuple[str, ...] = ()  # of a file without a line of names
+    broken: bool = False  # whether texts are broken over two lines
+    hub: dict[str, tuple[str, ...]] = dataclasses.field(
+        default_factory=lambda: {TRAIN: ("train",), TEST: ("validation",)}
+    )
+    hub_columns: tuple[str, ...] = ("sentence1", "sentence2")
+
+
+SENTENCE = ("sentence",)
+LAYOUTS: dict[str, Layout] = {
+    "sst2": Layout(  # other copies call the column content
+        folder="SST-2",
+        files={TRAIN: "train.tsv", TEST: "dev.tsv", TEST2: "test.tsv"},
+        first=("sentence", "content"),
+        second=(),
+        hub_columns=SENTENCE,
+    ),
+    "cola": Layout(
+        folder="CoLA", first=SENTENCE, second=(), columns=("source", "label", "star", "sentence"), hub_columns=SENTENCE
+    ),
+    "mrpc": Layout(
+        folder="MRPC",
+        files={TRAIN: "msr_paraphrase_train.txt", TEST: "msr_paraphrase_test.txt"},
+        first=("#1 String",),
+        second=("#2 String",),
+        target="Quality",
+        hub={TRAIN: ("train", "validation"), TEST: ("test",)},
+    ),
+    "rte": Layout(folder="RTE"),
+    "stsb": Layout(folder="STS-B", target="score"),
+    "wnli": Layout(folder="WNLI"),
+    "qnli": Layout(folder="QNLI", first=("question",), second=SENTENCE, hub_columns=("question", "sentence")),
+    "qqp": Layout(
+        folder="QQP",
+        first=("question1",),
+        second=("question2",),
+        target="is_duplicate",
+        broken=True,
+        hub_columns=("question1", "question2"),
+    ),
+    "mnli": Layout(
+        folder="MNLI",
+        files={TRAIN: "train.tsv", TEST: "dev_matched.tsv", TEST2: "dev_mismatched.tsv"},
+        target="gold_label",
+        hub={TRAIN: ("train",), TEST: ("validation_matched",), TEST2: ("validation_mismatched",)},
+        hub_columns=("premise", "hypothesis"),
+    ),
+}
+# the two outside GLUE: the names of their files here and as they are published
+SMALL_FILES: dict[str, dict[str, tuple[str, ...]]] = {
+    "trec": {TRAIN: ("trec-train.txt", "train_5500.label"), TEST: ("trec-test.txt", "TREC_10.label")},
+    "mr": {"0": ("rt-polarity.neg",), "1": ("rt-polarity.pos",)},
+}
+SMALL_PAGES = {
+    "trec": "https://cogcomp.seas.upenn.edu/Data/QA/QC/",
+    "mr": "https://www.cs.cornell.edu/people/pabo/movie-review-data/",
+}
+
+
+def read(task: str, split: str, data_dir: Path) -> Rows:
+    """The rows of a split, in their official order, none of them left out.
+
+    GLUE is read from data_dir/glue/, in the folders, files and columns of its archives; a quotation mark is a
+    character. Where a task's folder is missing and `datasets` is installed, that loads it. TREC and MR are read from
+    data_dir/small/. MR has no split of its own: a tenth, by a hash of the sentence, is its test.
+
+    Args:
+        task: a name of TEXT_TASKS.
+        split: "train", "test", or "test2" where there is one.
+        data_dir: holds glue/ and small/.
+
+    Raises:
+        UserError: no such task or split; a file is missing, or has other columns, labels or numbers of rows.
+    """
+    facts = _facts(task, split)
+    place: object
+    if task == "mr":
+        place, rows = _read_mr(Path(data_dir), split)
+    elif task == "trec":
+        place, rows = _read_trec(Path(data_dir), split)
+    else:
+        place, rows = _read_glue(task, split, Path(data_dir))
+    _check_number(place, facts, split, len(rows))
+    return rows
+
+
+def hold_out(rows: Rows) -> tuple[Rows, Rows]:
+    """Training rows without, and those of, a tenth, 2,000 at the most, for choices.
+
+    Which these are depends on nothing but their first sentences, by a hash, so that equal ones stay together; they are
+    the same in every run and copy of the data.
+    """
+    held = _chosen(rows, min(int(HELD_OUT_SHARE * len(rows)), MOST_HELD_OUT), "held out")
+    return rows.take(np.flatnonzero(~held)), rows.take(np.flatnonzero(held))
+
+
+def encode(rows: Rows, tokenizer: Tokenizer, length: int) -> Array:
+    """Tokens int32 (n, length): CLS a SEP, or CLS a SEP b SEP, then PAD.
+
+    What is too long loses tokens at its end, a pair one by one from the longer of the two, or from the second where
+    both are as long, as BERT's own code does.
+
+    Args:
+        rows: n of them.
+        tokenizer: its `encode` gives the tokens of a text.
+        length: of the sequences.
+
+    Raises:
+        UserError: the length leaves no place for a token of each text.
+    """
+    specials = 2 if rows.second is None else 3
+    needed = specials + (1 if rows.second is None else 2)
+    if length < needed:
+        raise UserError(f"a length of {counted(length, 'token')} is too short for {specials} special ones and the text")
+    tokens = np.full((len(rows), length), PAD, np.int32)
+    tokens[:, 0] = CLS
+    seconds: Sequence[str | None] = rows.second or [None] * len(rows)
+    for row, one, two in zip(tokens, rows.first, seconds, strict=True):
+        first = np.asarray(tokenizer.encode(one), np.int32)
+        second = np.zeros(0, np.int32) if two is None else np.asarray(tokenizer.encode(two), np.int32)
+        a, b = _fitted(len(first), len(second), length - specials)
+        row[1 : a + 2] = *first[:a], SEP
+        if two is not None:
+            row[a + 2 : a + b + 3] = *second[:b], SEP
+    return tokens
+
+
+def _fitted(first: int, second: int, room: int) -> tuple[int, int]:
+    """How many tokens of each of two texts are kept."""
+    if first + second <= room:
+        return first, second
+    if second <= room // 2:
+        return room - second, second
+    kept = min(first, (room + 1) // 2)
+    return kept, room - kept
+
+
+def _facts(task: str, split: str) -> TextTask:
+    if task not in TEXT_TASKS:
+        raise UserError(
+            f"no text task {printable(task)!r}; there are {', '.join(TEXT_TASKS)}.{nearest(task, TEXT_TASKS)}"
+        )
+    facts = TEXT_TASKS[task]
+    if split not in facts.sizes:
+        raise UserError(f"{facts.title} has no split {printable(split)!r}; it has {', '.join(facts.sizes)}")
+    return facts
+
+
+def _check_number(place: object, facts: TextTask, split: str, found: int) -> None:
+    official = facts.sizes[split]
+    if found not in official:
+        raise UserError(
+            f"{place} has {counted(found, 'row')} of {facts.title}'s {split} split, the official copy has "
+            f"{official[0]:,}; replace it by the original"
+        )
+
+
+def _read_glue(task: str, split: str, data_dir: Path) -> tuple[object, Rows]:
+    layout, facts = LAYOUTS[task], TEXT_TASKS[task]
+    folder = data_dir / "glue" / layout.folder
+    if not folder.is_dir():
+        return f"{HUB} on the hub", _read_hub(task, split, folder)
+    path = folder / layout.files[split]
+    if not path.is_file():
+        raise UserError(f"{facts.title} lacks {path}; get it from {GLUE_PAGE}")
+    return path, _of_table(path, layout, facts)
+
+
+def _of_table(path: Path, layout: Layout, facts: TextTask) -> Rows:
+    lines = _lines(file_text(path))
+    names = list(layout.columns) or lines.pop(0).split("\t")
+    columns = [layout.first, *([layout.second] if layout.second else [])]
+    places = [_place(path, names, column) for column in columns]
+    target = _place(path, names, (layout.target,))
+    texts: list[list[str]] = [[] for _ in places]
+    targets = []
+    for number, fields in _rows(path, lines, names, layout):
+        for column, place in zip(texts, places, strict=True):
+            column.append(fields[place].strip())
+        if not any(column[-1] for column in texts):
+            raise UserError(f"{path} has no text in line {number:,}; replace it by the original")
+        targets.append(_target(f"{path}, line {number:,}", fields[target], facts))
+    return Rows(texts[0], texts[1] if layout.second else None, _array(targets, facts))
+
+
+def _lines(text: str) -> list[str]:
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+
+
+def _place(path: Path, names: list[str], wanted: tuple[str, ...]) -> int:
+    for name in wanted:
+        if name in names:
+            return names.index(name)
+    found = printable(", ".join(names))[:200]
+    raise UserError(f"{path} has no column {' or '.join(wanted)} but {found}; replace it by the original")
+
+
+def _rows(path: Path, lines: list[str], names: list[str], layout: Layout) -> Iterator[tuple[int, list[str]]]:
+    """Number of the line and its fields. Where texts are broken over two lines, those are put together."""
+    before = 1 if layout.columns else 2
+    place = 0
+    while place < len(lines):
+        number, line = place + before, lines[place]
+        while layout.broken and line.count("\t") + 1 < len(names) and place + 1 < len(lines):
+            place += 1
+            line += f" {lines[place]}"
+        fields = line.split("\t")
+        if len(fields) != len(names):
+            raise UserError(
+                f"{path} is damaged: line {number:,} has {counted(len(fields), 'field')}, expected {len(names)} "
+                f"({printable(', '.join(names))}); replace it by the original"
+            )
+        yield number, fields
+        place += 1
+
+
+def _target(where: str, label: str, facts: TextTask) -> float:
+    """The class of a label, or the number that it is."""
+    if label in facts.labels:
+        return facts.labels.index(label)
+    if facts.regression:
+        with contextlib.suppress(ValueError):
+            if 0 <= float(label) <= HIGHEST_SCORE:
+                return float(label)
+    allowed = f"a number from 0 to {HIGHEST_SCORE:g}" if facts.regression else f"one of {', '.join(facts.labels)}"
+    raise UserError(f"{where} has the label {printable(label)!r}, expected {allowed}; replace the file by the original")
+
+
+def _array(targets: Sequence[float], facts: TextTask) -> Array:
+    return np.array(targets, np.float64 if facts.regression else np.int64)
+
+
+def _read_hub(task: str, split: str, folder: Path) -> Rows:
+    """The rows as `datasets` has them, whose classes are numbered as ours."""
+    layout, facts = LAYOUTS[task], TEXT_TASKS[task]
+    advice = f"get it from {GLUE_PAGE} and type {called.option('data_dir', '...')} for the folder that holds glue/"
+    if importlib.util.find_spec("datasets") is None:
+        raise UserError(f"{facts.title} is not in {folder}; {advice}, or pip install datasets, which downloads it")
+    if split not in layout.hub:
+        raise UserError(f"{facts.title} is not in {folder}, and {HUB} has no labels of {facts.test2}; {advice}")
+    import datasets
+
+    try:
+        parts = [datasets.load_dataset(HUB, task, split=part) for part in layout.hub[split]]
+    except Exception as error:  # it raises of many kinds, its own and those of four libraries below it
+        why = printable(error)[:200]
+        raise UserError(f"{facts.title} is not in {folder}, and loading {HUB} failed ({why}); {advice}") from error
+    columns = [[str(text).strip() for part in parts for text in part[name]] for name in layout.hub_columns]
+    labels = [label for part in parts for label in part["label"]]
+    if not facts.regression and not set(labels) <= set(range(len(facts.labels))):
+        raise UserError(f"{HUB} has labels of {facts.title} that are none of its classes; {advice}")
+    return Rows(columns[0], columns[1] if facts.pair else None, _array(labels, facts))
+
+
+def _small_lines(task: str, part: str, data_dir: Path) -> tuple[Path, list[str]]:
+    """The lines of a file, which as published is Latin-1, and in many copies UTF-8."""
+    names = SMALL_FILES[task][part]
+    places = [data_dir / "small" / name for name in names]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        advice = f"get it from {SMALL_PAGES[task]} and type {called.option('data_dir', '...')}"
+        wanted = " or ".join(map(str, places))
+        raise UserError(
+            f"{TEXT_TASKS[task].title} is not there: no {wanted}; {advice} for the folder that holds small/"
+        )
+    content = file_bytes(path)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    lines = [line.strip() for line in _lines(text)]
+    if "" in lines:
+        raise UserError(f"{path} has no text in line {lines.index('') + 1:,}; replace it by the original")
+    return path, lines
+
+
+def _read_trec(data_dir: Path, split: str) -> tuple[Path, Rows]:
+    """Lines such as `NUM:dist How far is it?`, of which the coarse class is asked."""
+    path, lines = _small_lines("trec", split, data_dir)
+    questions, targets = [], []
+    for number, line in enumerate(lines, start=1):
+        label, _, question = line.partition(" ")
+        if ":" not in label or not question.strip():
+            raise UserError(f"{path} is damaged: line {number:,} is not like 'NUM:dist How far is it?'")
+        targets.append(_target(f"{path}, line {number:,}", label.partition(":")[0], TEXT_TASKS["trec"]))
+        questions.append(question.strip())
+    return path, Rows(questions, None, _array(targets, TEXT_TASKS["trec"]))
+
+
+def _read_mr(data_dir: Path, split: str) -> tuple[Path, Rows]:
+    sentences: list[str] = []
+    targets: list[int] = []
+    for label in SMALL_FILES["mr"]:
+        path, lines = _small_lines("mr", label, data_dir)
+        sentences += lines
+        targets += [int(label)] * len(lines)
+    rows = Rows(sentences, None, _array(targets, TEXT_TASKS["mr"]))
+    chosen = _chosen(rows, int(MR_TEST_SHARE * len(rows)), "test")
+    return path.parent, rows.take(np.flatnonzero(chosen if split == TEST else ~chosen))
+
+
+def _chosen(rows: Rows, count: int, purpose: str) -> Array:
+    """Which rows (n,) have the `count` least hashes of their first sentence."""
+    keys = [hashlib.blake2b(f"{purpose}\n{text}".encode(), digest_size=8).digest() for text in rows.first]
+    chosen = np.zeros(len(rows), bool)
+    chosen[sorted(range(len(rows)), key=lambda row: keys[row])[:count]] = True
+    return chosen
