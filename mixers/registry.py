@@ -40,6 +40,7 @@ from mixers.base import Mixer, MixerError
 from mixers.blocks import HYBRID_NAMES, check_text, is_per_block, mixers_in
 
 ENTRY_POINT_GROUP = "token_mixers"
+ALIASES = {"ff_only": "conv1x1"}  # what FNet calls the net without a mixing layer
 MATRIX_ENDING = ".npy"
 MixerClass = TypeVar("MixerClass", bound=type[Mixer])
 
@@ -177,7 +178,7 @@ def parse_mixer(spec: str) -> tuple[str, dict[str, Any]]:
             options[key] = ast.literal_eval(text)
         except (ValueError, SyntaxError):
             options[key] = text
-    return match[1], options
+    return ALIASES.get(match[1], match[1]), options
 
 
 def split_mixers(text: str) -> list[str]:

@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from mixers.arguments import one_of
 from mixers.base import Mixer, UnsupportedSize
 from mixers.methods import computed_in
 from mixers.planes import PlaneTransform
@@ -81,26 +82,41 @@ class FFTReal(_RealAndImaginary):
     Y = Re F_C F_H F_W X, orthonormal. It mixes channels as well as tokens, has no parameters, and loses the odd half of
     the input: its rank is about C N / 2. Complexity 2.5 C N log2(C N).
 
-    Differs from FNet in that the transform is scaled, and that tokens lie on a grid with two axes instead of one.
+    Differs from FNet in that the transform is scaled, which scale="fnet" leaves out, and that tokens lie on a grid with
+    two axes instead of one.
 
-    Options as those of `PlaneTransform`; by any method but "fft" it is both parts over H and W, and then one product
-    along the channels. In float16 it is always "fft", in float32 inside: what lies between the two steps can be too
-    large for float16 where the result is not.
+    By any method but "fft" it is both parts over H and W, and then one product along the channels. In float16 it is
+    always "fft", in float32 inside: what lies between the two steps can be too large for float16 where the result is
+    not.
+
+    Args:
+        dim: channels.
+        size: (H, W) of the grid.
+        method: as for `PlaneTransform`.
+        scale: "unit" for the orthonormal transform, "fnet" for that of the paper's code, sqrt(C N) times as large.
+
+    Raises:
+        MixerError: there is no such method or scale.
     """
 
     kind = "channels_too"
     channels: Tensor
 
-    def __init__(self, dim: int, size: tuple[int, int], method: str = "auto") -> None:
+    def __init__(self, dim: int, size: tuple[int, int], method: str = "auto", scale: str = "unit") -> None:
+        unscaled = one_of("fft_real: scale", scale, ("unit", "fnet")) == "fnet"
         super().__init__(dim, size, method)
         self.out_channels = dim
+        self.factor = math.sqrt(dim * self.tokens) if unscaled else 1.0
 
     def tensors_of(self, left: Tensor, right: Tensor) -> dict[str, Tensor]:
         real, imaginary = dft_matrices(self.dim)
         return {**super().tensors_of(left, right), "channels": torch.cat([real, -imaginary], 1)}
 
     def by_fft(self, x: Tensor) -> Tensor:
-        return in_float(lambda real: dft_real(real, (1, 2, 3)), x)
+        return in_float(lambda real: self._scaled(dft_real(real, (1, 2, 3))), x)
+
+    def _scaled(self, y: Tensor) -> Tensor:
+        return y if self.factor == 1 else y * self.factor
 
     def method_on(self, device: str, dtype: torch.dtype = torch.float32) -> str:
         return "fft" if dtype == torch.float16 else super().method_on(device, dtype)
@@ -109,7 +125,7 @@ class FFTReal(_RealAndImaginary):
         if self.method_on(x.device.type, computed_in(x)) == "fft":
             return self.by_fft(x)
         channels = self.kept_matrix("channels", computed_in(x))
-        return torch.matmul(channels, self.planes(x).flatten(2)).unflatten(2, self.size)
+        return self._scaled(torch.matmul(channels, self.planes(x).flatten(2)).unflatten(2, self.size))
 
     def flops_executed(self) -> int:
         if self.is_long or self.method_on(self.channels.device.type) == "fft":
@@ -121,7 +137,7 @@ class FFTReal(_RealAndImaginary):
         return round(2.5 * n * math.log2(n))
 
     def reference(self, x: Tensor) -> Tensor:
-        return torch.fft.fftn(x.to(torch.float64), dim=(1, 2, 3), norm="ortho").real
+        return self._scaled(torch.fft.fftn(x.to(torch.float64), dim=(1, 2, 3), norm="ortho").real)
 
 
 class _OnePart(PlaneTransform):
