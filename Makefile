@@ -6,7 +6,7 @@ VENV := .venv
 
 # Variables given on make's command line become flags; those of the environment do not, so that nothing slips in.
 override VARIABLES := MIXER DATASET DATA_DIR IMAGE_SIZE PATCH_SIZE DIM DEPTH EPOCHS SEED LR WEIGHT_DECAY BATCH_SIZE AUGMENT \
-  TRAIN_IMAGES NORM POSITIONS LENGTH PADDED_LENGTH OPTIMIZER BETA1 BETA2 CLIP_NORM SCHEDULE PRETRAIN SEARCH MATCH DEVICE PRECISION RESIDUAL THREADS ROUNDS \
+  TRAIN_IMAGES NORM POSITIONS LENGTH PADDED_LENGTH OPTIMIZER BETA1 BETA2 CLIP_NORM SCHEDULE PRETRAIN PRETRAINED TEXT TOKENIZER ORDER SEARCH MATCH DEVICE PRECISION RESIDUAL THREADS ROUNDS \
   SITTINGS PROFILE RESULTS RETRY TIMEOUT BUDGET WORKERS RAY LOG MATRIX CONFIG A B NET OUT
 override OURS := $(VARIABLES) ARGS PYTHON
 override MAKES_OWN := VENV V SHELL MAKE MAKEFLAGS GNUMAKEFLAGS MAKEFILES
@@ -60,8 +60,8 @@ help: ## this page
 	@echo
 	@echo 'variables: $(wordlist 1,12,$(VARIABLES))'
 	@echo '           $(wordlist 13,23,$(VARIABLES))'
-	@echo '           $(wordlist 24,34,$(VARIABLES))'
-	@echo '           $(wordlist 35,99,$(VARIABLES))'
+	@echo '           $(wordlist 24,35,$(VARIABLES))'
+	@echo '           $(wordlist 36,99,$(VARIABLES))'
 	@echo '  a list where that makes sense: MIXER="fft*,attention" SEED=0-7 DIM=64,128 LR=1e-3,3e-3'
 	@echo '  CONFIG=my.toml holds the same words in lower case: dim = [64, 128]; what is typed wins'
 	@echo '  ARGS="--no-coordinates" passes anything else; python -m benchmarks help explains every flag'

@@ -53,6 +53,10 @@ def parser(texts: Mapping[str, str]) -> argparse.ArgumentParser:
     for name in FLAGGED:
         _add_field(made, name)
     add(
+        "--text",
+        help="what nets are pre-trained on: shakespeare | wikipedia | a file or folder of text | hfds:NAME (shakespeare)",
+    )
+    add(
         "--search",
         choices=["rates", "nets"],
         help="tune: learning rate and weight decay | norm and positions too (rates)",

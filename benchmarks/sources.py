@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contract import called
-from benchmarks.contract.datasets import task_name
+from benchmarks.contract.datasets import info_of, task_name
 from benchmarks.contract.trial import Trial
 
 ROOT = Path(__file__).resolve().parent.parent
 EQUAL_FILE = Path(__file__).with_name("equal_sources.json")
-NET = ("mixers.backbone", "MixerNet")
+NETS = {"text": ("mixers.encoder", "TextEncoder")}  # by task; others have a MixerNet
+MIXER_NET = ("mixers.backbone", "MixerNet")
 MEASURES = {  # by kind of trial: where measuring begins
     "accuracy": ("benchmarks.measure.train", "train"),
     "tuning": ("benchmarks.measure.train", "train"),
@@ -57,7 +58,7 @@ def sources_of(trial: Trial) -> dict[str, str]:
     places = tuple((cls.__module__, cls.__qualname__) for cls in classes if cls.__module__.startswith("mixers."))
     return {
         "mixer": _hash_of(places, "mixers", trial.mixer_source or ""),
-        "net": _hash_of((NET,), "mixers"),
+        "net": _hash_of((NETS.get(task_name(trial.dataset), MIXER_NET),), "mixers"),
         "task": _hash_of(_task_places(trial), "benchmarks"),
     }
 
@@ -66,7 +67,9 @@ def _task_places(trial: Trial) -> tuple[Place, ...]:
     """Where the code begins that measures a trial, and where that of its task does."""
     from benchmarks.tasks.task import registered
 
-    task = registered(task_name(trial.dataset))
+    task: Any = registered(task_name(trial.dataset))
+    if not isinstance(task, type):  # one that chooses among several
+        task = type(task(info_of(trial.dataset)))
     names = [f"{task.__qualname__}.{name}" for name in OF_TASK.get(trial.kind, ())] or [task.__qualname__]
     timed = [TIMED] if trial.kind == "latency" else []
     return MEASURES[trial.kind], *timed, *((task.__module__, name) for name in names)

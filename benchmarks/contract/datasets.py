@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, nearest
+from benchmarks.contract.text_tasks import TEST, TEXT_TASKS
 
 # what says how large an input is, by task: fields of a trial that this task's trials have, and no others do
 TASK_SIZES = {"images": ("image_size", "patch_size"), "sequences": ("length",), "text": ("length",)}
@@ -271,19 +272,17 @@ DATASETS |= {
     info.name: info
     for info in (
         # any token may be asked for; as many passages as the corpus has
-        _text(PRETRAIN, 2**16, 2_000, chunked=True),
+        _text(PRETRAIN, 2**16, 2_000, chunked=True, per_token=True),
         _text("plays", 2, 0),
-        _text("glue:sst2", 2, 872),
-        _text("glue:cola", 2, 1_043, headline="matthews"),
-        _text("glue:mrpc", 2, 1_725, headline="f1_percent"),
-        _text("glue:rte", 2, 277),
-        _text("glue:stsb", 1, 1_500, headline="spearman"),
-        _text("glue:wnli", 2, 71),
-        _text("glue:qnli", 2, 5_463),
-        _text("glue:qqp", 2, 40_430, headline="f1_percent"),
-        _text("glue:mnli", 3, 9_815),
-        _text("trec", 6, 500),
-        _text("mr", 2, 1_066),
+        *(
+            _text(
+                f"glue:{name}" if name not in ("trec", "mr") else name,
+                facts.outputs,
+                facts.sizes[TEST][0],
+                headline={"accuracy": "top1_percent"}.get(facts.metrics[0], facts.metrics[0]),
+            )
+            for name, facts in TEXT_TASKS.items()
+        ),
     )
 }
 

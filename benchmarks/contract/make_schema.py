@@ -21,8 +21,9 @@ from benchmarks.contract.trial import FACTS, Trial
 from benchmarks.processor import INSTRUCTION_SETS, NUMBERS
 
 LARGEST = 1e300  # what is larger is infinite, or soon will be
+CORRELATIONS = ("_matthews", "_spearman", "_pearson")
 HISTORY = {  # a row an epoch of training; a row a round of the latency sweep
-    "epoch": ("train_loss", "lr", "images_per_s", "seconds", "val_top1_percent", "val_loss"),
+    "epoch": ("train_loss", "lr", "images_per_s", "seconds", "val_top1_percent", "val_loss", "val_order_percent"),
     "round": (
         "copy_ms",
         "forward_ms",
@@ -119,7 +120,9 @@ def row_schema(key: str) -> dict[str, Any]:
 
 
 def number(name: str) -> dict[str, Any]:
-    """Numbers are counts, times, losses and shares: none is negative."""
+    """Numbers are counts, times, losses and shares, none of them negative; and correlations in points of 100."""
+    if name.endswith(CORRELATIONS):
+        return {"type": ["number", "null"], "minimum": -100, "maximum": 100}
     return {"type": ["number", "null"], "minimum": 0, "maximum": 100 if name.endswith("_percent") else LARGEST}
 
 

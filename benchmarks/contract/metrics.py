@@ -25,6 +25,7 @@ BASELINES = (
     ("chance", "chance", "Share that is right by chance: one over the number of classes."),
     ("majority", "majority class", "Share of test answers that are the most frequent class of the training split."),
     ("bag_of_tokens", "bag of tokens", "Share that a linear predictor gets right which sees how often each token occurs, not where; where tokens are classified, the token itself too."),
+    ("frequencies", "token frequencies", "Masked text: share that is right by the most frequent token of the training part."),
     ("position", "position alone", "Share that is right by the most frequent class at each place."),
     ("one_hop", "one step alone", "Two hops: share that is right by one step of recall, with a guess where two are asked for."),
     ("marker_distance", "marker distance alone", "Pathfinder: share that is right by how far the two discs are from each other."),
@@ -47,7 +48,15 @@ METRICS: dict[str, Metric] = {
     "overhead_percent": Metric("share of a step outside the net (%)", "lower", "Share of training time that is neither forward, backward nor optimizer: order, augmentation, schedule, bookkeeping. CPU only."),
     "train_s": Metric("training time (s)", "lower", "Seconds of training, over all sittings of a resumed run; validation and test left out."),
     "compile_s": Metric("warm-up and capture (s)", "lower", "Seconds before the first training step counts: warm-up, the capture of the step as a CUDA graph and compilation, in this sitting. GPU only."),
-    # predictors that are no net, on the test split; of sequences
+    # of text
+    "test_order_percent": Metric("order of two parts (%)", "higher", "Pre-training: share of test passages of which the net tells whether their two parts were exchanged (or belong together, with ORDER=random); half is chance."),
+    "test_order_loss": Metric("loss of the order (nats)", "lower", "The mean cross-entropy of the same."),
+    "test_matthews": Metric("Matthews correlation (x 100)", "higher", "Of the predicted with the true classes; 0 is chance (GLUE's metric of CoLA)."),
+    "test_f1": Metric("F1 of class 1 (x 100)", "higher", "The harmonic mean of precision and recall (GLUE's metric of MRPC and QQP)."),
+    "test_spearman": Metric("Spearman correlation (x 100)", "higher", "Of the ranks of predicted and true numbers (GLUE's metric of STS-B)."),
+    "test_pearson": Metric("Pearson correlation (x 100)", "higher", "Of predicted and true numbers."),
+    "baseline_frequencies_loss": Metric("token frequencies (nats)", None, "Masked text: cross-entropy of the frequencies of the training part; a net above it has learned nothing of what stands beside."),
+    # predictors that are no net, on the test split; of sequences and text
     **{f"baseline_{name}_percent": Metric(f"{label} (%)", None, text) for name, label, text in BASELINES},
     # cost
     "params": Metric("parameters", "lower", "Trained numbers in the whole net; a complex number counts as two."),

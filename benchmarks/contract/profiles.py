@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from benchmarks.contract import lra
-from benchmarks.contract.datasets import DATASETS, facts_of
+from benchmarks.contract.datasets import DATASETS, PRETRAIN, facts_of
 from benchmarks.contract.errors import UserError
 
 # compared where no mixer is named; MIXER="*" takes every registered one
@@ -64,6 +64,7 @@ class Profile:
     compiled_sizes: tuple[int | str, ...] = ()  # of the sweep, timed compiled too, as the net of the main size then is
     precisions: tuple[str, ...] = ("float32",)  # of latency on a GPU
     threads: int | None = None  # on a CPU; None: all cores
+    tokenizer: str | None = None  # of text
 
 
 PROFILES: dict[tuple[str, str], Profile] = {
@@ -195,6 +196,68 @@ PROFILES |= {
     (name, dataset): dataclasses.replace(_SEQUENCES[name], length=length)
     for dataset, lengths in SEQUENCE_LENGTHS.items()
     for name, length in zip(("quick", "full"), lengths, strict=True)
+}
+
+
+_TEXT = {
+    "quick": Profile(
+        length=64,
+        dim=128,
+        depth=2,
+        seeds=(0,),
+        epochs=8,
+        batch_size=32,
+        lr=2e-3,
+        tuned_lrs=(5e-4, 1e-3, 2e-3, 4e-3),
+        weight_decay=0.01,
+        warmup_epochs=0.8,
+        schedule="linear",
+        beta2=0.98,
+        label_smoothing=0.0,
+        augment="none",
+        train_images=4_096,
+        latency_sizes=(64, 128, 256, 512),
+        latency_elements=2**18,
+        rounds=4,
+        threads=1,
+        tokenizer="bytes",
+    ),
+    "full": Profile(
+        length=128,
+        dim=256,
+        depth=4,
+        seeds=(0,),
+        epochs=20,
+        batch_size=512,
+        lr=1e-3,
+        tuned_lrs=(5e-4, 1e-3, 2e-3),
+        weight_decay=0.01,
+        warmup_epochs=1,
+        schedule="linear",
+        beta2=0.98,
+        label_smoothing=0.0,
+        augment="none",
+        train_images=65_536,
+        latency_sizes=(128, 256, 512, 1024, 2048),
+        latency_elements=2**24,
+        rounds=7,
+        precisions=("float32", "bfloat16"),
+        tokenizer="bpe-8192",
+    ),
+}
+# of a task on passages, from a net that was pre-trained in the same profile
+_ON_PASSAGES = {
+    "quick": {"epochs": 3, "lr": 5e-4, "batch_size": 32},
+    "full": {"epochs": 3, "lr": 2e-4, "batch_size": 64},
+}
+PROFILES |= {(name, PRETRAIN): profile for name, profile in _TEXT.items()}
+PROFILES |= {
+    (name, dataset): dataclasses.replace(
+        _TEXT[name], warmup_epochs=0.3, train_images=None, tuned_lrs=(1e-4, 2e-4, 5e-4, 1e-3), **own
+    )
+    for dataset, info in DATASETS.items()
+    if info.task == "text" and dataset != PRETRAIN
+    for name, own in _ON_PASSAGES.items()
 }
 
 

@@ -47,7 +47,8 @@ def check_recipe(request: Request, dataset: str) -> None:
     Raises:
         UserError: it has no such number of training images, or no such augmentation.
     """
-    if request.train_images is not None and not is_procedural(dataset):
+    chunked = (info := facts_of(dataset)) is not None and info.chunked
+    if request.train_images is not None and not is_procedural(dataset) and not chunked:
         raise UserError(f"--train-images is for procedural data sets; {dataset} trains on its whole training split")
     if request.augment is not None and (info := facts_of(dataset)) is not None:
         info.check_augment(request.augment)

@@ -13,7 +13,16 @@ import torch
 
 from benchmarks.contract import called, tuning
 from benchmarks.contract.chosen_nets import ChosenNets
-from benchmarks.contract.datasets import DATASETS, TASK_SIZES, facts_of, fixed_of, task_name
+from benchmarks.contract.datasets import (
+    BYTES,
+    DATASETS,
+    PRETRAIN,
+    TASK_SIZES,
+    add_corpus,
+    facts_of,
+    fixed_of,
+    task_name,
+)
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.fields import MATCH, NET, RECIPE
 from benchmarks.contract.profiles import CORE_MIXERS, USUAL_NET, Net, Profile, profile_of
@@ -51,6 +60,7 @@ class Request(_Asked):
     """What was asked for: every field of a trial that has a flag, and these."""
 
     mixer: str | None = None
+    text: str | None = None
     data_dir: Path = Path("data")
     results: Path = Path("results")
     search: str | None = None
@@ -96,6 +106,13 @@ class Plan:
         elif self.dataset not in DATASETS:
             found = find_own(self.dataset, request.data_dir)
             self.dataset, self.dataset_source = found.name, found.source
+        self.corpus: str | None = None
+        if task_name(self.dataset) == "text":
+            self._find_text() if like is None else self._take_text_of(like)
+        elif request.text is not None:
+            raise UserError(
+                f"--text is {request.text}, which is for text; {self.dataset} is a data set of {task_name(self.dataset)}"
+            )
         check_fields_of_task(request, self.dataset)
         check_recipe(request, self.dataset)
         self.fixed = fixed_of(self.dataset)
@@ -116,6 +133,23 @@ class Plan:
         self.sweep: list[Record] = self._read_sweep() if like is None else like.sweep
         self._tuned_at: dict[int | str | None, dict[str, tuning.Choice]] = {}
         self.chosen_nets = ChosenNets(self.sweep)
+
+    def _find_text(self) -> None:
+        """The corpus that nets are pre-trained on, or that byte-pairs are found in; bytes alone need none."""
+        from benchmarks.tasks.text.corpora import open_corpus
+
+        tokenizer = self.request.tokenizer or profile_of(self.profile_name, self.dataset).tokenizer
+        if self.dataset != PRETRAIN and tokenizer == BYTES:
+            return
+        corpus = open_corpus(self.request.text, self.request.data_dir)
+        self.corpus = corpus.name
+        if corpus.source != corpus.name:
+            add_corpus(corpus.name, corpus.source)
+        if self.dataset == PRETRAIN:
+            self.dataset_source = corpus.hash
+
+    def _take_text_of(self, like: Plan) -> None:
+        self.corpus, self.dataset_source = like.corpus, like.dataset_source
 
     def _read_sweep(self) -> list[Record]:
         return tuning.tuning_records(self.request.results, self.dataset, self.profile_name)
@@ -172,6 +206,12 @@ class Plan:
             return {"length": size, "padded_length": self._padded_length(size)}
         patch = _first(patch, self.request.patch_size, self.profile.patch_size)
         return {"image_size": normal_size(size), "patch_size": patch}
+
+    def _text_fields(self) -> dict[str, Any]:
+        """What a trial on text has besides."""
+        return (
+            {} if task_name(self.dataset) != "text" else {"corpus": self.corpus, "tokenizer": self._asked("tokenizer")}
+        )
 
     def _padded_length(self, length: int) -> int | None:
         """What was asked for; None where that is the length itself, or this one only belongs to a sweep over sizes."""
@@ -373,6 +413,7 @@ class Plan:
         own = (
             {name: self._asked(name) for name in ("dim", "depth", "match", "coordinates")}
             | self._size_fields(size)
+            | self._text_fields()
             | {
                 "precision": request.precision or ("bfloat16" if self.device == "cuda" else "float32"),
             }

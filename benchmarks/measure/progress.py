@@ -16,9 +16,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.contract.datasets import NOUNS, fixed_of, task_name, training_images
+from benchmarks.contract.datasets import NOUNS, fixed_of, main_metric, task_name, training_images
 from benchmarks.contract.errors import printable
 from benchmarks.contract.kinds import KINDS
+from benchmarks.contract.metrics import METRICS
 from benchmarks.contract.record import Record
 from benchmarks.contract.status import duration
 from benchmarks.contract.trial import Trial, varied
@@ -242,6 +243,8 @@ def outcome_line(record: Record) -> str:
     metrics = record.metrics
     if record.kind == "accuracy":
         top5 = metrics.get("test_top5_percent")
+        if (main := main_metric(record.trial.dataset)) != "test_top1_percent":
+            return f"{METRICS[main].label} {metrics[main]:.2f}"
         return f"test top-1 {metrics['test_top1_percent']:.2f} %" + (f", top-5 {top5:.2f} %" if top5 else "")
     if record.kind == "tuning":
         return f"held-out top-1 {metrics['val_top1_percent']:.2f} %"
@@ -290,6 +293,8 @@ def _per_image_s(trial: Trial, probe: bool = True) -> float:
         depth=trial.depth,
         precision=trial.precision,
         threads=trial.threads,
+        corpus=trial.corpus,
+        tokenizer=trial.tokenizer,
         **fixed_of(trial.dataset),
     )
     try:

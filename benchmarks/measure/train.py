@@ -276,7 +276,11 @@ def _held_out(trial: Trial, phase: _Phase, net: nn.Module, forward: EvaluationPa
     if phase.name == "pretrain":
         return named | phase.task.judge(net, trial, data, functools.partial(autocast, trial))
     scores, _ = phase.task.scores(forward(data.val.inputs), data.val.targets)
-    return named | {"val_top1_percent": scores.get("top1_percent")} | {f"val_{n}": v for n, v in scores.items() if n in IN_HISTORY}
+    return (
+        named
+        | {"val_top1_percent": scores.get("top1_percent")}
+        | {f"val_{name}": value for name, value in scores.items() if name in IN_HISTORY}
+    )
 
 
 def _train_epoch(trial: Trial, step: TrainingStep, epoch: int, *, phase: _Phase, show_bar: bool) -> dict[str, Any]:

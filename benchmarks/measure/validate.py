@@ -139,7 +139,7 @@ def _wrong_with_predictions(path: Path, record: Record, truth_of: Any) -> Iterat
         yield f"{path.name} has {dtype} of shape {shape}; expected {form}"
         return
     truth = truth_of(record.trial)
-    if truth is None:
+    if truth is None or (info is not None and info.regression):
         return
     if truth.shape != predictions.shape:
         yield f"{path.name} has predictions of shape {predictions.shape} for a test split of {truth.shape}"
@@ -165,7 +165,8 @@ def _has_form(predictions: Any, info: DatasetInfo | None) -> bool:
         return False
     if info is None:
         return predictions.dtype.kind == "u" and len(predictions) > 0
-    return predictions.dtype == info.prediction_dtype and len(predictions) == info.test_images
+    fits = len(predictions) == info.test_images or info.test_images == 0 or (info.chunked and len(predictions) > 0)
+    return predictions.dtype == info.prediction_dtype and fits
 
 
 def _without_name(error: UserError, path: Path) -> str:

@@ -45,14 +45,21 @@ def take_weights(net: nn.Module, folder: Path, trial: Trial) -> None:
     """
     path = folder / f"accuracy-{trial.pretrained}.safetensors"
     if not path.is_file():
-        raise UserError(f"--pretrained is {trial.pretrained}, and {folder} has no weights of it; pre-train on this machine")
+        raise UserError(
+            f"--pretrained is {trial.pretrained}, and {folder} has no weights of it; pre-train on this machine"
+        )
     learned = safetensors.torch.load_file(path)
     with torch.no_grad():
         for name, own in net.state_dict().items():
             if not name.startswith("encoder."):
                 continue
             given = learned.get(name)
-            if given is not None and name == LONGER and given.shape[0] == own.shape[0] and given.shape[-1] < own.shape[-1]:
+            if (
+                given is not None
+                and name == LONGER
+                and given.shape[0] == own.shape[0]
+                and given.shape[-1] < own.shape[-1]
+            ):
                 own[..., : given.shape[-1]] = given
             elif given is None or given.shape != own.shape:
                 shape = None if given is None else tuple(given.shape)

@@ -46,7 +46,9 @@ class Passages:
     def example(self, trial: Trial, n: int, device: str) -> Batch:
         """Tokens without content, int64 (n, N), and the first class, or 0.0, of each."""
         tokens = torch.full((n, trial.size[1]), SPECIAL, device=device)
-        return Batch(tokens, torch.zeros(n, dtype=torch.float32 if self.info.regression else torch.int64, device=device))
+        return Batch(
+            tokens, torch.zeros(n, dtype=torch.float32 if self.info.regression else torch.int64, device=device)
+        )
 
     def load(self, trial: Trial, data_dir: Path, device: torch.device) -> Data:
         """Tokens, int32 (n, N), and classes int64 or numbers float32 (n,)."""
@@ -129,5 +131,7 @@ IN_RECORDS = {"accuracy": "top1_percent"}
 
 def _metrics(name: str, targets: np.ndarray, guesses: np.ndarray) -> dict[str, float]:
     """By their names in a record; what is not defined is left out."""
-    found: dict[str, Any] = {"accuracy": 100 * float((targets == guesses).mean())} if name == PLAYS else scores(name, targets, guesses)
+    found: dict[str, Any] = (
+        {"accuracy": 100 * float((targets == guesses).mean())} if name == PLAYS else scores(name, targets, guesses)
+    )
     return {IN_RECORDS.get(metric, metric): value for metric, value in found.items() if value is not None}

@@ -80,7 +80,9 @@ class Pretraining:
         whole = np.flatnonzero(segments[:, -1] != PAD)
         most = HELD_OUT if split == "val" else self.info.test_images
         if len(whole) < 2:
-            raise UserError(f"{trial.corpus} has {len(whole)} whole passages of {trial.length} tokens to test on; 2 are needed")
+            raise UserError(
+                f"{trial.corpus} has {len(whole)} whole passages of {trial.length} tokens to test on; 2 are needed"
+            )
         chosen = whole[np.unique(np.linspace(0, len(whole) - 1, min(most, len(whole))).astype(int))]
         generator = torch.Generator().manual_seed(EVALUATED_WITH[split])
         chosen = chosen[torch.randperm(len(chosen), generator=generator).numpy()]  # neighbours are of other documents
@@ -107,7 +109,10 @@ class Pretraining:
         losses, best, order = _parts(output)
         masked, label = targets[:, 1:], targets[:, 0]
         asked = _asked_of_all(masked)
-        found = {"top1_percent": 100 * (best == masked)[asked].double().mean(), "loss": losses.double().sum() / asked.sum()}
+        found = {
+            "top1_percent": 100 * (best == masked)[asked].double().mean(),
+            "loss": losses.double().sum() / asked.sum(),
+        }
         if bool((label != IGNORED).all()):
             right = (order.argmax(1) == label).double().mean()
             found |= {"order_percent": 100 * right, "order_loss": _of_order(order, label)}
