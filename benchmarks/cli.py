@@ -66,6 +66,8 @@ def _main(verb: str, arguments: list[str]) -> int:
         if verb != "transforms" and (options.matrix is not None or options.design):
             name = "--design" if options.matrix is None else "--matrix"
             raise UserError(f"{verb} has no use for {name}; it is for transforms")
+        if verb != "text" and options.scratch:
+            raise UserError(f"{verb} has no use for --scratch; it is for text")
         if options.folder is not None and verb != "validate":
             raise UserError(f"{verb} has no use for {str(options.folder)!r}; options begin with --, see help")
         return VERBS[verb](options)
@@ -150,6 +152,30 @@ def tune(options: argparse.Namespace) -> int:
     from benchmarks.report.build import write_report
 
     say_where(write_report(options.results))
+    return code
+
+
+def text(options: argparse.Namespace) -> int:
+    """FNet's experiment: encoders pre-trained on text and fine-tuned on tasks; resumes."""
+    from benchmarks.contract.record import cores
+    from benchmarks.measure import text_line
+
+    asked, options.dataset = options.dataset, None
+    _refuse(options, "search", "sittings", "pretrained")
+    _take_lists_of(options, ("seed",))
+    request = _request(options)
+    tasks = text_line.tasks_of(asked, options.text, options.data_dir)
+    first = text_line.pretraining(request)
+    options.workers = options.workers or max(1, cores() // first[0].threads)
+    results, left = _measure(options, first, report=True)
+    code = say_outcome(results, left, False, options.results)
+    ready = [result.record.trial for result in results if result.record.status == "ok"]
+    later = text_line.fine_tuning(request, tasks, ready, options.scratch)
+    if later:
+        tuned, more = _measure(options, later, report=True)
+        code = max(code, say_outcome(tuned, more, False, options.results))
+        results += tuned
+    say_ranking(results, options.results)
     return code
 
 
@@ -479,6 +505,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "crossovers": crossovers,
     "profile": profile,
     "spectracles": spectracles,
+    "text": text,
     "transforms": transforms,
     "bench-peers": bench_peers,
     "atlas": atlas,

@@ -61,6 +61,7 @@ def parser(texts: Mapping[str, str]) -> argparse.ArgumentParser:
         choices=["rates", "nets"],
         help="tune: learning rate and weight decay | norm and positions too (rates)",
     )
+    add("--scratch", action="store_true", help="text: every encoder on the tasks without pre-training too")
     add("--complex", action="store_true", help="spectracles: the net of complex layers beside the others")
     add("--sittings", type=_sittings, help="of latency: each run adds one, an hour or more after the last (1)")
     add("--config", type=_path, help="a TOML file of these words, such as dim = [64, 128]; what is typed wins")
