@@ -38,7 +38,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """A model, and the name of ours that is built as it is; None where there is none."""
+    """A model, and the mixer of ours that is in its place, by the name that records have; None where there is none."""
 
     model: str
     ours: str | None
@@ -161,7 +161,7 @@ GLUE: tuple[GlueRow, ...] = (
     _paper("Linear-Base", "linear_fnet", 74, 75, 84, 80, 94, 67, 67, 83, 69, 77.0),
     _paper("FNet-Base", "fft_real", 72, 73, 83, 80, 95, 69, 79, 76, 63, 76.7),
     _paper("Random-Base", "random_fnet", 51, 50, 70, 61, 76, 67, 4, 73, 57, 56.6),
-    _paper("FF-only-Base", "ff_only", 34, 35, 31, 52, 48, 67, None, 73, 54, 49.3),
+    _paper("FF-only-Base", "conv1x1", 34, 35, 31, 52, 48, 67, None, 73, 54, 49.3),
     _paper("FNet-Hybrid-Base", "hybrid_top", 78, 79, 85, 88, 94, 76, 86, 79, 60, 80.6),
     _paper("BERT-Large", "attention", 88, 88, 88, 92, 95, 71, 88, 86, 66, 84.7),
     _paper("FNet-Large", "fft_real", 78, 76, 85, 85, 94, 78, 84, 88, 69, 81.9),

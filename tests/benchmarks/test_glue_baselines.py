@@ -11,7 +11,8 @@ import scipy.special
 from benchmarks.contract.text_tasks import TEXT_TASKS
 from benchmarks.tasks.text import baselines as module
 from benchmarks.tasks.text.baselines import Bags, baselines, words
-from benchmarks.tasks.text.glue import Rows, read
+from benchmarks.tasks.text.glue import read
+from benchmarks.tasks.text.rows import Rows
 
 FILLERS = ("red", "green", "blue", "grey", "pink")
 

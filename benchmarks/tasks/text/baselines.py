@@ -21,7 +21,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from benchmarks.contract.text_tasks import TEXT_TASKS, TextTask
-from benchmarks.tasks.text.glue import Rows
+from benchmarks.tasks.text.rows import Rows
 from benchmarks.tasks.text.scores import scores
 
 Array = NDArray[Any]

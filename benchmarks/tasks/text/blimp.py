@@ -23,7 +23,7 @@ from torch import Tensor
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, printable
 from benchmarks.contract.words import counted
-from benchmarks.tasks.text.glue import Rows, Tokenizer, encode
+from benchmarks.tasks.text.rows import Rows, Tokenizer, encode
 from benchmarks.tasks.text.tokens import CLS, MASK, PAD, SEP
 
 PARADIGMS = 67
