@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import importlib.util
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,44 +25,14 @@ from benchmarks.contract.errors import UserError, nearest, printable
 from benchmarks.contract.text_tasks import TEST, TEST2, TEXT_TASKS, TRAIN, TextTask
 from benchmarks.contract.words import counted
 from benchmarks.tasks.sequences.text import file_bytes, file_text
-from benchmarks.tasks.text.tokens import CLS, PAD, SEP
+from benchmarks.tasks.text.rows import Rows
 
 HUB = "nyu-mll/glue"
 GLUE_PAGE = "https://gluebenchmark.com/tasks"
-HELD_OUT_SHARE, MOST_HELD_OUT = 0.1, 2_000
 MR_TEST_SHARE = 0.1
 HIGHEST_SCORE = 5.0  # of STS-B
 
 Array = NDArray[Any]
-
-
-class Tokenizer(Protocol):
-    """What gives the tokens of a text, without special ones."""
-
-    def encode(self, text: str) -> Sequence[int] | Array: ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """Examples of a task.
-
-    Attributes:
-        first: the sentence, or the first of two.
-        second: the second of two; None where there is one.
-        targets: classes int64 (n,), or numbers float64 (n,) of a regression.
-    """
-
-    first: list[str]
-    second: list[str] | None
-    targets: Array
-
-    def __len__(self) -> int:
-        return len(self.first)
-
-    def take(self, places: Array) -> Rows:
-        """The rows at these places."""
-        second = None if self.second is None else [self.second[place] for place in places]
-        return Rows([self.first[place] for place in places], second, self.targets[places])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -159,57 +128,6 @@ def read(task: str, split: str, data_dir: Path) -> Rows:
         place, rows = _read_glue(task, split, Path(data_dir))
     _check_number(place, facts, split, len(rows))
     return rows
-
-
-def hold_out(rows: Rows) -> tuple[Rows, Rows]:
-    """Training rows without, and those of, a tenth, 2,000 at the most, for choices.
-
-    Which these are depends on nothing but their first sentences, by a hash, so that equal ones stay together; they are
-    the same in every run and copy of the data.
-    """
-    held = _chosen(rows, min(int(HELD_OUT_SHARE * len(rows)), MOST_HELD_OUT), "held out")
-    return rows.take(np.flatnonzero(~held)), rows.take(np.flatnonzero(held))
-
-
-def encode(rows: Rows, tokenizer: Tokenizer, length: int) -> Array:
-    """Tokens int32 (n, length): CLS a SEP, or CLS a SEP b SEP, then PAD.
-
-    What is too long loses tokens at its end, a pair one by one from the longer of the two, or from the second where
-    both are as long, as BERT's own code does.
-
-    Args:
-        rows: n of them.
-        tokenizer: its `encode` gives the tokens of a text.
-        length: of the sequences.
-
-    Raises:
-        UserError: the length leaves no place for a token of each text.
-    """
-    specials = 2 if rows.second is None else 3
-    needed = specials + (1 if rows.second is None else 2)
-    if length < needed:
-        raise UserError(f"a length of {counted(length, 'token')} is too short for {specials} special ones and the text")
-    tokens = np.full((len(rows), length), PAD, np.int32)
-    tokens[:, 0] = CLS
-    seconds: Sequence[str | None] = rows.second or [None] * len(rows)
-    for row, one, two in zip(tokens, rows.first, seconds, strict=True):
-        first = np.asarray(tokenizer.encode(one), np.int32)
-        second = np.zeros(0, np.int32) if two is None else np.asarray(tokenizer.encode(two), np.int32)
-        a, b = _fitted(len(first), len(second), length - specials)
-        row[1 : a + 2] = *first[:a], SEP
-        if two is not None:
-            row[a + 2 : a + b + 3] = *second[:b], SEP
-    return tokens
-
-
-def _fitted(first: int, second: int, room: int) -> tuple[int, int]:
-    """How many tokens of each of two texts are kept."""
-    if first + second <= room:
-        return first, second
-    if second <= room // 2:
-        return room - second, second
-    kept = min(first, (room + 1) // 2)
-    return kept, room - kept
 
 
 def _facts(task: str, split: str) -> TextTask:
@@ -372,13 +290,5 @@ def _read_mr(data_dir: Path, split: str) -> tuple[Path, Rows]:
         sentences += lines
         targets += [int(label)] * len(lines)
     rows = Rows(sentences, None, _array(targets, TEXT_TASKS["mr"]))
-    chosen = _chosen(rows, int(MR_TEST_SHARE * len(rows)), "test")
+    chosen = rows.least(int(MR_TEST_SHARE * len(rows)))
     return path.parent, rows.take(np.flatnonzero(chosen if split == TEST else ~chosen))
-
-
-def _chosen(rows: Rows, count: int, purpose: str) -> Array:
-    """Which rows (n,) have the `count` least hashes of their first sentence."""
-    keys = [hashlib.blake2b(f"{purpose}\n{text}".encode(), digest_size=8).digest() for text in rows.first]
-    chosen = np.zeros(len(rows), bool)
-    chosen[sorted(range(len(rows)), key=lambda row: keys[row])[:count]] = True
-    return chosen
