@@ -43,9 +43,9 @@ class TextEncoder(SavesDefinition):
     its own here, and `linear_fnet` starts from N(0, 0.02^2), unless its options say otherwise. `pool` and `predict` are
     the two heads of pre-training.
 
-    0 is padding. It is mixed like any token, as in FNet, unless `padding` keeps it out, as BERT does; that takes a mixer
-    with `takes_padding`, and all others mix it all the same. Dropout stands where BERT has it, behind the embeddings and
-    behind each dense that ends a sublayer; attention's weights have none.
+    0 is padding. It is mixed like any token, as in FNet, unless `padding` keeps it out, as BERT does; that takes a
+    mixer with `takes_padding`, and all others mix it all the same. Dropout stands where BERT has it, behind the
+    embeddings and behind each dense that ends a sublayer; attention's weights have none.
 
     Args:
         mixer: as for `MixerNet`: one for all blocks, or one for each, such as "10xfft_real+2xattention" or
