@@ -179,7 +179,7 @@ def test_other_mixers_start_as_their_papers_say() -> None:
         alone = create_mixer(name, 64, (1, 64))
         inside = encoder(name, dim=64, length=64, depth=1).mixers[0]
         for (of, mine), other in zip(inside.named_parameters(), alone.parameters(), strict=True):
-            torch.testing.assert_close(mine.std(), other.std(), rtol=0.1, atol=1e-6, msg=of)
+            torch.testing.assert_close(mine.std(), other.std(), rtol=0.3, atol=1e-6, msg=of)  # of 64 numbers
 
 
 def test_padding_is_mixed_unless_it_is_kept_out() -> None:
