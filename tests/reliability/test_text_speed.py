@@ -13,7 +13,16 @@ pytest.importorskip("transformers", reason="transformers is not installed: pip i
 
 import text_speed
 
-SIZES = {"vocabulary": 40, "length": 8, "dim": 32, "depth": 1, "batch": 2, "device": "cpu", "bf16": False}
+SIZES = {
+    "vocabulary": 40,
+    "length": 8,
+    "dim": 32,
+    "depth": 1,
+    "batch": 2,
+    "device": "cpu",
+    "bf16": False,
+    "whole": False,
+}
 
 
 @pytest.mark.parametrize("kind", text_speed.KINDS)
@@ -24,6 +33,11 @@ def test_both_sides_have_the_same_weights_and_losses_alike(kind: str) -> None:
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
     one, other = (text_speed.stepper(net, asked)().item() for net in (ours, theirs))
     assert one == pytest.approx(other, rel=0.1)
+    tokens, types, at, *_ = text_speed.batch(asked)
+    found = ours.eval()(tokens, types, at)
+    ours.whole = True
+    for one, other in zip(found, ours(tokens, types, at), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_it_writes_a_row_of_each_and_fails_where_it_is_slower(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
