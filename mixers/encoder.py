@@ -43,9 +43,9 @@ class TextEncoder(SavesDefinition):
     its own here, and `linear_fnet` starts from N(0, 0.02^2), unless its options say otherwise. `pool` and `predict` are
     the two heads of pre-training.
 
-    0 is padding. It is mixed like any token, as in FNet, unless `padding` keeps it out, as BERT does; that takes a mixer
-    with `takes_padding`, and all others mix it all the same. Dropout stands where BERT has it, behind the embeddings and
-    behind each dense that ends a sublayer; attention's weights have none.
+    0 is padding. It is mixed like any token, as in FNet, unless `padding` keeps it out, as BERT does; that takes a
+    mixer with `takes_padding`, and all others mix it all the same. Dropout stands where BERT has it, behind the
+    embeddings and behind each dense that ends a sublayer; attention's weights have none.
 
     Args:
         mixer: as for `MixerNet`: one for all blocks, or one for each, such as "10xfft_real+2xattention" or
@@ -144,10 +144,16 @@ class TextEncoder(SavesDefinition):
     def _blocks(self) -> list[EncoderBlock]:
         return [block for block in self.blocks if isinstance(block, EncoderBlock)]
 
-    def forward(self, tokens: Tensor, types: Tensor | None = None) -> Tensor:
-        """Tokens, and what type each is of, both whole numbers (B, length) -> (B, length, dim).
+    def forward(self, tokens: Tensor, types: Tensor | None = None, at: Tensor | None = None) -> Tensor:
+        """Tokens -> what the last block makes of each, (B, length, dim), or of those at some places, (B, K, dim).
 
-        Without `types` all are of type 0.
+        For some places alone the last block leaves out what it does to every other token by itself, which is most of
+        its work; the outputs are the same.
+
+        Args:
+            tokens: whole numbers (B, length).
+            types: of each token, whole numbers (B, length); without them all are of type 0.
+            at: int64 (B, K), the places; None for all of them.
 
         Raises:
             MixerError: they have another shape or dtype; or, on a CPU, one is outside the vocabulary or of no such
@@ -156,9 +162,11 @@ class TextEncoder(SavesDefinition):
         check_tokens(tokens, self.length)
         real = real_tokens(tokens) if self.padding else None
         x = self._embedded(tokens, types)
-        for block in self.blocks:
-            x = block(x, real)
-        return x
+        if at is not None:
+            check_places(at, len(tokens))
+        for layer, block in enumerate(self.blocks, 1):
+            x = block(x, real, at if layer == self.depth else None)
+        return x if self.depth else taken(x, at)
 
     def _embedded(self, tokens: Tensor, types: Tensor | None) -> Tensor:
         x = embedded(tokens, self.words.weight)
@@ -182,7 +190,7 @@ class TextEncoder(SavesDefinition):
             raise MixerError(f"there is no type {given} of tokens; allowed: 0 to {self.types - 1}") from error
 
     def pool(self, hidden: Tensor) -> Tensor:
-        """What stands for the whole sequence: tanh of a dense on the first token, (B, length, dim) -> (B, dim)."""
+        """What stands for the whole sequence: tanh of a dense on the first of (B, length, dim) -> (B, dim)."""
         return torch.tanh(self.pooler(hidden[:, 0]))
 
     def predict(self, hidden: Tensor, at: Tensor | None = None) -> Tensor:
@@ -192,14 +200,14 @@ class TextEncoder(SavesDefinition):
 
         Args:
             hidden: what `forward` gave.
-            at: int64 (B, K), the places; None for all of them.
+            at: int64 (B, K), the places; None for all that there are.
 
         Raises:
             MixerError: `at` has another shape or dtype.
         """
         if at is not None:
-            hidden = hidden.gather(1, _places(at, len(hidden))[..., None].expand(-1, -1, self.dim))
-        x = F.gelu(self.transform(hidden), approximate=ACTIVATIONS[self.activation])
+            check_places(at, len(hidden))
+        x = F.gelu(self.transform(taken(hidden, at)), approximate=ACTIVATIONS[self.activation])
         return F.linear(self.transform_norm(x), self.words.weight, self.bias)
 
     def no_weight_decay(self) -> set[str]:
@@ -215,7 +223,7 @@ class TextEncoder(SavesDefinition):
         return "+".join(dict.fromkeys(methods))
 
     def flops(self, places: int = 0, pooled: bool = False) -> int:
-        """Real FLOPs of the algorithm for one sequence, forward; 2 per multiply-add.
+        """Real FLOPs of the algorithm for one sequence, forward, of all its places; 2 per multiply-add.
 
         Counted as in `MixerNet.flops`: mixers and denses.
 
@@ -271,16 +279,17 @@ class EncoderBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.approximate = approximate
 
-    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
-        x = self.norm1(x + self._mixed(x, real))
+    def forward(self, x: Tensor, real: Tensor | None = None, at: Tensor | None = None) -> Tensor:
+        """Of all tokens, or of those at the places `at` (B, K) alone; `real` (B, 1, N) says which are no padding."""
+        told = (real,) if real is not None and self.mixer.takes_padding else ()
+        # views, of what attention gives back too, with the channels last in memory
+        mixed = self.mixer(x.mT.unsqueeze(2), *told).flatten(2).mT
+        x, mixed = taken(x, at), taken(mixed, at)
+        if self.dense is not None:
+            mixed = self.dropout(self.dense(mixed))
+        x = self.norm1(x + mixed)
         hidden = F.gelu(self.expand(x), approximate=self.approximate)
         return self.norm2(x + self.dropout(self.contract(hidden)))
-
-    def _mixed(self, x: Tensor, real: Tensor | None) -> Tensor:
-        told = (real,) if real is not None and self.mixer.takes_padding else ()
-        grid = x.mT.unsqueeze(2)  # a view, as it is of what most mixers give back
-        mixed = self.mixer(grid, *told).flatten(2).mT
-        return mixed if self.dense is None else self.dropout(self.dense(mixed))
 
 
 def in_text(spec: str) -> str:
@@ -302,9 +311,16 @@ def _channels(dim: Any) -> int:
     return dim
 
 
-def _places(at: Tensor, batch: int) -> Tensor:
+def taken(x: Tensor, at: Tensor | None) -> Tensor:
+    """The tokens of (B, N, C) at the places (B, K), or all of them."""
+    return x if at is None else x.gather(1, at[..., None].expand(-1, -1, x.shape[-1]))
+
+
+def check_places(at: Tensor, batch: int) -> None:
+    """Raises:
+    MixerError: the places are no int64 (batch, K).
+    """
     check_is_tensor(at)
     if at.ndim != 2 or len(at) != batch or at.dtype != torch.int64:
         given = " x ".join(map(str, at.shape))
         raise MixerError(f"the places are {given} of {at.dtype}; allowed: int64, {batch} x K, K of each sequence")
-    return at

@@ -277,8 +277,8 @@ def _config(transformers: Any, encoder: TextEncoder, kind: str) -> Any:
     }
     if kind == "fnet":
         return transformers.FNetConfig(**options)
-    heads = {"num_attention_heads": encoder.blocks[0].mixer.heads, "attention_probs_dropout_prob": 0.0}
-    return transformers.BertConfig(**options, **heads)
+    attention: Any = encoder.mixers[0]
+    return transformers.BertConfig(**options, num_attention_heads=attention.heads, attention_probs_dropout_prob=0.0)
 
 
 def _zero_order(dim: int) -> nn.Linear:

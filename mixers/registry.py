@@ -200,7 +200,7 @@ def split_mixers(text: str) -> list[str]:
         else:
             for mixer in mixers_in(part):
                 mixer_entry(mixer)
-            names.append(part)
+            names.append(ALIASES.get(part, part))  # records know one name of each
     if not names:
         raise MixerError(f"no mixer given; known: {', '.join(list_mixers())}")
     return list(dict.fromkeys(names))

@@ -273,6 +273,14 @@ def test_a_mixer_that_takes_any_keyword_still_refuses_unknown_options() -> None:
 # lists
 
 
+def test_fnets_own_name_of_no_mixing_is_another_of_conv1x1() -> None:
+    assert mixer_entry("ff_only") is mixer_entry("conv1x1")
+    assert type(create_mixer("ff_only", 8, (1, 4))) is type(create_mixer("conv1x1", 8, (1, 4)))
+    assert split_mixers("ff_only,dct,conv1x1") == ["conv1x1", "dct"]
+    assert split_mixers("dct+ff_only") == ["dct+ff_only"]
+    assert "ff_only" not in list_mixers()
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

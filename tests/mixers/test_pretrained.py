@@ -1,0 +1,273 @@
+"""The encoder for text beside `transformers`: the same outputs and gradients, and its checkpoints, both ways."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mixers import MixerError, TextEncoder
+from mixers.pretrained import weights
+
+transformers = pytest.importorskip("transformers", reason="transformers is not installed: pip install transformers")
+
+VOCABULARY, LENGTH, DIM, DEPTH, BATCH = 37, 12, 32, 3, 4
+FNET = "fft_real(scale=fnet)"
+SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": DIM,
+    "num_hidden_layers": DEPTH,
+    "intermediate_size": 48,
+    "max_position_embeddings": LENGTH,
+    "hidden_dropout_prob": 0.0,
+    "initializer_range": 0.2,  # so that no branch is too small to matter
+}
+
+
+def theirs(kind: str, **options: Any) -> Any:
+    """A model for pre-training whose every weight is drawn, biases and gains too; padding is a token as any other."""
+    torch.manual_seed(0)
+    if kind == "bert":
+        sizes = {**SIZES, "num_attention_heads": 4, "attention_probs_dropout_prob": 0.0, "pad_token_id": None}
+        model = transformers.BertForPreTraining(transformers.BertConfig(**{**sizes, **options}))
+    else:
+        model = transformers.FNetForPreTraining(transformers.FNetConfig(**{**SIZES, "pad_token_id": None, **options}))
+    for parameter in model.parameters():
+        with torch.no_grad():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def ours(kind: str, folder: Path, model: Any, **options: Any) -> TextEncoder:
+    model.save_pretrained(folder)
+    return TextEncoder.from_pretrained(folder, **options)
+
+
+def batch(types: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    tokens = torch.randint(1, VOCABULARY, (BATCH, LENGTH), generator=generator)
+    return tokens, torch.randint(0, types, (BATCH, LENGTH), generator=generator)
+
+
+def close(mine: Tensor, other: Tensor, what: str = "output") -> None:
+    """To 1e-5 of the largest value; of 0.1 where all are smaller, as of keys' biases, whose gradient is 0."""
+    scale = other.detach().abs().max().clamp(min=0.1)
+    torch.testing.assert_close(mine / scale, other / scale, rtol=0, atol=1e-5, msg=lambda text: f"{what}: {text}")
+
+
+def check_gradients(encoder: TextEncoder, gradients: dict[str, Tensor], kind: str) -> None:
+    """Of all weights, of which some are parts of ours: of an encoder whose weights are the gradients."""
+    grown = copy.deepcopy(encoder)
+    for parameter, own in zip(grown.parameters(), encoder.parameters(), strict=True):
+        assert own.grad is not None
+        parameter.data = own.grad
+    named = weights(grown, kind)
+    assert {*gradients} - {*named} <= {"cls.seq_relationship.weight", "cls.seq_relationship.bias"}
+    for name, gradient in named.items():
+        close(gradient, gradients[name], name)
+
+
+def gradients_of(loss: Tensor, model: nn.Module) -> dict[str, Tensor]:
+    model.zero_grad()
+    loss.backward()
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+@pytest.mark.parametrize("kind", ["bert", "fnet"])
+def test_outputs_and_gradients_are_theirs(kind: str, tmp_path: Path) -> None:
+    model = theirs(kind)
+    encoder = ours(kind, tmp_path, model, padding=False)
+    assert encoder.mixer == {"bert": "attention(heads=4)", "fnet": FNET}[kind]
+    tokens, types = batch(encoder.types)
+    other = model(tokens, token_type_ids=types, output_hidden_states=True)
+    hidden = encoder(tokens, types)
+    close(hidden, other.hidden_states[-1])
+    close(encoder.predict(hidden), other.prediction_logits)
+    close(model.cls.seq_relationship(encoder.pool(hidden)), other.seq_relationship_logits)
+    close(encoder(tokens), model(tokens, output_hidden_states=True).hidden_states[-1], "without types")
+    found = gradients_of(loss_of(other.prediction_logits, other.seq_relationship_logits), model)
+    loss_of(encoder.predict(hidden), model.cls.seq_relationship(encoder.pool(hidden))).backward()
+    check_gradients(encoder, found, kind)
+
+
+def loss_of(predictions: Tensor, pooled: Tensor) -> Tensor:
+    return predictions.logsumexp(-1).square().mean() + predictions[:, 3, 5].sum() + pooled.square().sum()
+
+
+def test_with_a_mask_outputs_and_gradients_of_bert_are_theirs(tmp_path: Path) -> None:
+    model = theirs("bert")
+    encoder = ours("bert", tmp_path, model)
+    assert encoder.padding
+    tokens, types = batch(2)
+    real = torch.arange(LENGTH) < torch.tensor([LENGTH, 7, 1, 3])[:, None]
+    tokens = tokens * real
+    other = model.bert(tokens, attention_mask=real.long(), token_type_ids=types)
+    hidden = encoder(tokens, types)
+    close(hidden[real], other.last_hidden_state[real])
+    close(encoder.pool(hidden), other.pooler_output)
+    without = model.bert(tokens, token_type_ids=types).last_hidden_state
+    assert (hidden - without)[real].abs().max() > 0.01  # the mask matters
+    predictions, pooled = model.cls.predictions(other.last_hidden_state), other.pooler_output
+    found = gradients_of(predictions[real].logsumexp(-1).square().mean() + pooled.square().sum(), model)
+    (encoder.predict(hidden)[real].logsumexp(-1).square().mean() + encoder.pool(hidden).square().sum()).backward()
+    check_gradients(encoder, found, "bert")
+
+
+@pytest.mark.parametrize("kind", ["bert", "fnet"])
+def test_what_is_saved_is_theirs_and_comes_back(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    own = {"bert": {"mixer": "attention(heads=2)"}, "fnet": {"mixer": FNET, "projection": True}}[kind]
+    options: dict[str, Any] = {"padding": kind == "bert", "types": 3, "dropout": 0.25, "eps": 1e-7, **own}
+    if kind == "fnet":
+        options["activation"] = "gelu_new"
+    encoder = TextEncoder(vocabulary=VOCABULARY, length=LENGTH, dim=DIM, depth=2, **options)
+    for parameter in encoder.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    order = nn.Linear(DIM, 2)
+    encoder.save_pretrained(tmp_path / "new" / "folder", order)
+    model = transformers.AutoModelForPreTraining.from_pretrained(tmp_path / "new" / "folder").eval()
+    assert type(model).__name__ == {"bert": "BertForPreTraining", "fnet": "FNetForPreTraining"}[kind]
+    tokens, types = batch(3)
+    encoder.eval()
+    hidden, other = encoder(tokens, types), model(tokens, token_type_ids=types)
+    close(encoder.predict(hidden), other.prediction_logits)
+    close(order(encoder.pool(hidden)), other.seq_relationship_logits)
+    again = TextEncoder.from_pretrained(tmp_path / "new" / "folder")
+    for name in ("mixer", "padding", "types", "eps", "ff_dim", "depth", "dim", "length", "vocabulary", "activation"):
+        assert getattr(again, name) == getattr(encoder, name), name
+    assert again.dropout.p == 0.25
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), encoder.parameters(), strict=True))
+    encoder.save_pretrained(tmp_path / "zero")
+    model = transformers.AutoModelForPreTraining.from_pretrained(tmp_path / "zero")
+    assert not model.cls.seq_relationship.weight.any() and not model.cls.seq_relationship.bias.any()
+
+
+def test_a_shorter_length_takes_the_first_places(tmp_path: Path) -> None:
+    model = theirs("bert")
+    encoder = ours("bert", tmp_path, model, length=5, padding=False, dropout=0.5)
+    assert encoder.length == 5 and encoder.dropout.p == 0.5
+    tokens, types = (tensor[:, :5] for tensor in batch(2))
+    close(encoder.eval()(tokens, types), model.bert(tokens, token_type_ids=types).last_hidden_state)
+
+
+def test_without_heads_they_start_fresh_and_it_is_said(tmp_path: Path) -> None:
+    model = theirs("bert").bert
+    model.pooler = None
+    model.save_pretrained(tmp_path)
+    with pytest.warns(UserWarning, match="lacks heads, which start fresh: bert.pooler.dense.bias and 5 more"):
+        encoder = TextEncoder.from_pretrained(tmp_path, padding=False)
+    tokens, types = batch(2)
+    close(encoder(tokens, types), model(tokens, token_type_ids=types).last_hidden_state)
+    assert encoder.pooler.weight.std().item() == pytest.approx(0.02, rel=0.2)
+    assert not encoder.bias.any()
+
+
+def test_reading_and_writing_print_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    logging = transformers.utils.logging
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    encoder = TextEncoder(FNET, vocabulary=9, length=4, dim=8, depth=1, projection=True)
+    encoder.save_pretrained(tmp_path)
+    TextEncoder.from_pretrained(tmp_path)
+    printed = capfd.readouterr()
+    assert printed.out + printed.err == ""
+    assert before == (logging.get_verbosity(), logging.is_progress_bar_enabled())
+
+
+def _told(folder: Any, **options: Any) -> str:
+    with pytest.raises(MixerError) as caught:
+        TextEncoder.from_pretrained(folder, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"vocabulary": 261}, "has vocabulary 37; 261 was asked for"),
+        ({"dim": 64}, "has dim 32; 64 was asked for"),
+        ({"depth": 2}, "has depth 3; 2 was asked for"),
+        ({"length": LENGTH + 1}, "length is 13; the checkpoint"),
+        ({"length": 0}, "length is 0; allowed: whole numbers from 1"),
+        ({"lenght": 4}, "from_pretrained has no option 'lenght'"),
+    ],
+    ids=str,
+)
+def test_a_checkpoint_that_does_not_fit_is_told_in_one_line(
+    options: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    theirs("bert").save_pretrained(tmp_path)
+    assert words in _told(tmp_path, **options)
+    assert TextEncoder.from_pretrained(tmp_path, vocabulary=37, dim=32, depth=3, types=2, ff_dim=48).dim == 32
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model_type": "gpt2"}, "is a checkpoint of gpt2; allowed: bert, fnet"),
+        ({"vocab_size": 38}, "are not of the sizes in its config: bert.embeddings.word_embeddings.weight"),
+        ({"num_hidden_layers": 4}, "lacks weights: bert.encoder.layer.3."),
+        ({"hidden_act": "relu"}, "has hidden_act 'relu', which TextEncoder has not"),
+        ({"is_decoder": True}, "has is_decoder True, which TextEncoder has not"),
+        ({"pad_token_id": 3}, "is token 3, here it is 0; give padding=False"),
+        ({"hidden_size": 36}, "dim is 36; allowed: multiples of 8"),
+    ],
+    ids=str,
+)
+def test_a_checkpoint_of_another_kind_is_told_in_one_line(change: dict[str, Any], words: str, tmp_path: Path) -> None:
+    theirs("bert").save_pretrained(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
+    assert words in _told(tmp_path)
+
+
+def test_what_is_no_checkpoint_is_told_in_one_line(tmp_path: Path) -> None:
+    assert "is no checkpoint that transformers finds" in _told(tmp_path / "missing" / "folder")
+    theirs("fnet").save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"cut off")
+    assert "cannot be read: " in _told(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    assert "is no checkpoint that transformers finds" in _told(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("mixer", "options"),
+    [
+        ("dct", {}),
+        ("fft_real", {"projection": True}),
+        (FNET, {}),
+        ("attention", {"projection": True}),
+        ("attention", {"positions": "sine"}),
+        ("attention(positions=sincos)", {}),
+        ("hybrid_top", {}),
+        ("attention(heads=1)+attention(heads=2)", {}),
+        ("attention", {"depth": 0}),
+    ],
+    ids=str,
+)
+def test_what_transformers_does_not_know_is_not_saved_as_its_own(
+    mixer: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    encoder = TextEncoder(mixer, **{"vocabulary": 9, "length": 4, "dim": 8, "depth": 2, **options})
+    with pytest.raises(MixerError, match="transformers has no model for this encoder of") as caught:
+        encoder.save_pretrained(tmp_path / "new")
+    assert "\n" not in str(caught.value) and not (tmp_path / "new").exists()
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(MixerError, match="is a file; name a folder"):
+        TextEncoder("attention", vocabulary=9, length=4, dim=8, depth=1).save_pretrained(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_without_transformers_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    assert "type pip install 'token-mixers[text]'" in _told("google/fnet-base")
+    with pytest.raises(MixerError, match=r"pip install 'token-mixers\[text\]'"):
+        TextEncoder("attention", vocabulary=9, length=4, dim=8, depth=1).save_pretrained(tmp_path)
