@@ -3,7 +3,8 @@
 Both put the five tokens of `tokens` first, and read text as FNet and BERT's uncased nets do: in lower case, any white
 space as one blank. Bytes keep the letters as they are, in UTF-8. Byte-pairs (Sennrich et al., "Neural machine
 translation of rare words with subword units", 2016) are those of the package `tokenizers`: letters decomposed (NFKD),
-words and signs apart, as BERT, the last pair of a word marked; a letter that is none of the commonest is UNK.
+words and signs apart as BERT, the start of each marked as SentencePiece does, which FNet took; a letter that is none of
+the commonest is UNK.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ BYTES = "bytes"
 BYTE_PAIRS = re.compile(r"bpe-([1-9]\d{0,6})")
 LEAST_PAIRS, MOST_PAIRS = 300, 64_000  # tokens; what is kept is of 16 bits
 MOST_LETTERS = 1_000  # of the alphabet, and no more than a quarter of the vocabulary
-END = "</w>"  # of a word
+TRAINED_ON = 2**27  # letters
+START = "▁"  # of a word; a letter like others, since suffixes get other numbers each time they are trained
 VERSION = 1  # raised by whoever changes what a text becomes
 
 Tokens = NDArray[np.uint16]
@@ -140,7 +142,7 @@ class BytePairs:
 def _trained(name: str, corpus: Corpus, cache: Path, lower: bool) -> str:
     """The JSON of trained byte-pairs, from the cache where it is there."""
     key = _digest(f"{VERSION} {name} {lower} {corpus.hash}".encode())[:16]
-    return kept_text(cache / f"{name}-{corpus.name}-{key}.json", lambda: _train(name, corpus, lower))
+    return kept_text(cache / f"{name}-{corpus.slug}-{key}.json", lambda: _train(name, corpus, lower))
 
 
 def kept_text(path: Path, make: Callable[[], str]) -> str:
@@ -168,16 +170,18 @@ def _train(name: str, corpus: Corpus, lower: bool) -> str:
     package = _package()
     size = int(name.removeprefix("bpe-"))
     log.info("%s is trained on %s, once", name, corpus.name)
-    pairs = package.Tokenizer(package.models.BPE(unk_token=NAMES[UNK], end_of_word_suffix=END))
+    pairs = package.Tokenizer(package.models.BPE(unk_token=NAMES[UNK]))
     steps = [package.normalizers.NFKD(), *([package.normalizers.Lowercase()] if lower else [])]
     pairs.normalizer = package.normalizers.Sequence(steps)
-    pairs.pre_tokenizer = package.pre_tokenizers.BertPreTokenizer()
-    pairs.decoder = package.decoders.BPEDecoder(suffix=END)
+    apart, marked = package.pre_tokenizers.BertPreTokenizer(), package.pre_tokenizers.Metaspace(START, "always")
+    pairs.pre_tokenizer = package.pre_tokenizers.Sequence([apart, marked])
+    pairs.decoder = package.decoders.Metaspace(START, "always")
+    letters = [START, *_letters(corpus, pairs.normalizer.normalize_str, min(MOST_LETTERS, size // 4))]
     trainer = package.trainers.BpeTrainer(
         vocab_size=size,
         special_tokens=list(NAMES),
-        limit_alphabet=min(MOST_LETTERS, size // 4),
-        end_of_word_suffix=END,
+        initial_alphabet=letters,  # the trainer's own choice among letters of one count is another every time
+        limit_alphabet=len(letters),
         show_progress=False,
     )
     pairs.train_from_iterator(_training(corpus), trainer)
@@ -187,7 +191,25 @@ def _train(name: str, corpus: Corpus, lower: bool) -> str:
 
 
 def _training(corpus: Corpus) -> Iterator[str]:
-    return (document for part, document in corpus.documents_by_part() if part == "train")
+    """Training documents, as many as make the byte-pairs: memory and time do not grow with the corpus beyond them."""
+    letters = 0
+    for part, document in corpus.documents_by_part():
+        if part == "train":
+            yield document
+            letters += len(document)
+        if letters >= TRAINED_ON:
+            return
+
+
+def _letters(corpus: Corpus, normal: Callable[[str], str], most: int) -> list[str]:
+    """The commonest letters and signs of the training documents, those of one count in the order of their codes."""
+    counts = np.zeros(0x110000, np.int64)
+    for document in _training(corpus):
+        codes = np.frombuffer(normal(document).encode("utf-32-le", "replace"), np.uint32)
+        counts[: 1 + codes.max(initial=0)] += np.bincount(codes, minlength=1)
+    counts[[ord(blank) for blank in " \t\n\r\f\v"]] = 0
+    commonest = np.argsort(-counts, kind="stable")[:most]
+    return [chr(code) for code in commonest if counts[code] and chr(code) != START]
 
 
 def _package() -> Any:
