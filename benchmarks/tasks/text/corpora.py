@@ -138,11 +138,13 @@ def _documents_of(path: Path, divided: bool) -> Iterator[str]:
     lines: list[str] = []
     letters = 0
     for line in _lines(path):
-        if letters + len(line) > LONGEST or (divided and line.isspace()):
+        ended = divided and line.isspace()
+        if ended or letters + len(line) > LONGEST:
             yield "".join(lines)
             lines, letters = [], 0
-        lines.append(line)
-        letters += len(line)
+        if not ended:
+            lines.append(line)
+            letters += len(line)
     yield "".join(lines)
 
 
