@@ -145,7 +145,9 @@ class Hub(types.ModuleType):
         self.asked.append((name, configuration))
         if name == "nobody":
             raise ConnectionError("no network\nhere")
-        return types.SimpleNamespace(hash="abc", as_streaming_dataset=lambda split: self.rows if split == "train" else [])
+        return types.SimpleNamespace(
+            hash="abc", as_streaming_dataset=lambda split: self.rows if split == "train" else []
+        )
 
 
 def hub(monkeypatch, rows) -> Hub:

@@ -129,7 +129,9 @@ def test_eight_in_ten_become_mask_one_any_token_and_one_stays():
     assert count == 400 * 19
     chance = 0.1 / (VOCABULARY - SPECIAL)
     for share, expected in [((seen == MASK), 0.8), ((seen == truth), 0.1 + chance)]:
-        assert share.double().mean().item() == pytest.approx(expected, abs=4 * (expected * (1 - expected) / count) ** 0.5)
+        assert share.double().mean().item() == pytest.approx(
+            expected, abs=4 * (expected * (1 - expected) / count) ** 0.5
+        )
     others = seen[(seen != MASK) & (seen != truth)]
     assert others.min() >= SPECIAL and others.max() < VOCABULARY
     assert len(others.unique()) > 200

@@ -73,13 +73,18 @@ def test_byte_pairs_stand_behind_the_special_tokens(pairs):
     assert [tokenizer._pairs.id_to_token(place) for place in range(SPECIAL)] == list(NAMES)
     tokens = tokenizer.encode("The KING walks.")
     assert tokens.dtype == np.uint16 and tokens.min() >= SPECIAL and tokens.max() < tokenizer.vocabulary
-    assert tokenizer.decode([CLS, *tokens, SEP, PAD]) == "the king walks ."
+    assert tokenizer.decode([CLS, *tokens, SEP, PAD]) == "the king walks."
     assert len(tokens) < len("the king walks.")
 
 
 def test_a_special_token_that_a_text_spells_is_text(pairs):
     tokens = pairs[0].encode("the [MASK] [PAD] king")
     assert set(tokens.tolist()) & {0, 1, 2, 3} == set()
+
+
+@pytest.mark.parametrize("text", ["the king's house, (dark) or not", 'a "quickly" b', "", "overunder over under"])
+def test_byte_pairs_come_back(pairs, text):
+    assert pairs[0].decode(pairs[0].encode(f"  {text}\n")) == text
 
 
 def test_a_word_is_not_its_parts_side_by_side(pairs):
@@ -119,7 +124,7 @@ def test_byte_pairs_come_from_training_documents_alone(tmp_path):
     documents = ["zzzz xxxx" if number % 20 >= 18 else "king and queen" for number in range(60)]
     (tmp_path / "a.txt").write_text("\n\n".join(documents))
     tokenizer = tokenizer_for("bpe-300", open_corpus(str(tmp_path / "a.txt"), tmp_path), tmp_path / "cache")
-    assert tokenizer.encode("zx").tolist() == [*tokenizer.encode("▁"), UNK, UNK]
+    assert tokenizer.encode("zx").tolist()[1:] == [UNK, UNK]
     assert UNK not in tokenizer.encode("king and queen")
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-WORDS = "the a of and king queen walks sees slowly quickly river stone house dark bright over under never always".split()
+WORDS = (
+    "the a of and king queen walks sees slowly quickly river stone house dark bright over under never always".split()
+)
 
 
 def document(number: int, words: int = 60) -> str:
     """Words drawn by the number, which stands in front."""
     draw = random.Random(number)
-    return f"document {number}. " + " ".join(draw.choice(WORDS) for _ in range(words))
+    return f'document {number}. (so) "it\'s", ' + " ".join(draw.choice(WORDS) for _ in range(words))
 
 
 def write_text(path: Path, documents: int = 60, words: int = 60) -> Path:
