@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -42,6 +43,11 @@ class Corpus:
     source: str
     hash: str
     read: Callable[[], Iterable[str]] = dataclasses.field(repr=False)
+
+    @property
+    def slug(self) -> str:
+        """The name as a part of a file's."""
+        return re.sub(r"[^\w.-]+", "_", self.name)
 
     def documents(self) -> Iterator[str]:
         """All documents, none blank.
@@ -132,11 +138,13 @@ def _documents_of(path: Path, divided: bool) -> Iterator[str]:
     lines: list[str] = []
     letters = 0
     for line in _lines(path):
-        if letters + len(line) > LONGEST or (divided and line.isspace()):
+        ended = divided and line.isspace()
+        if ended or letters + len(line) > LONGEST:
             yield "".join(lines)
             lines, letters = [], 0
-        lines.append(line)
-        letters += len(line)
+        if not ended:
+            lines.append(line)
+            letters += len(line)
     yield "".join(lines)
 
 
@@ -169,21 +177,23 @@ def _hub(source: str) -> Corpus:
     try:
         builder = datasets.load_dataset_builder(name, configuration or None)
         rows = builder.as_streaming_dataset(split="train")
+        first = next(iter(rows), {})
     except Exception as error:  # it raises whatever its parts do
         raise _unreachable(source, error) from error
-    column = _column(source, builder.info.features or rows.features or {})
+    column = _column(source, first)
     digest = hashlib.sha256(f"{source} {builder.hash} {column}".encode()).hexdigest()
     return Corpus(source, source, digest, lambda: _rows(source, rows, column))
 
 
-def _column(source: str, features: Any) -> str:
+def _column(source: str, row: dict[str, Any]) -> str:
     """The column with the text: "text", or the only one of strings."""
-    strings = [name for name, kind in features.items() if getattr(kind, "dtype", None) in ("string", "large_string")]
-    if "text" in strings:
-        return "text"
-    if len(strings) != 1:
-        raise UserError(f"{source} has no column text, nor one column of strings; its strings: {', '.join(strings)}")
-    return strings[0]
+    strings = [name for name, value in row.items() if isinstance(value, str)]
+    if "text" not in strings and len(strings) != 1:
+        raise UserError(
+            f"{source} has no column text, nor just one column of strings, but {', '.join(strings) or 'none'}; "
+            f"allowed: {HOW}"
+        )
+    return "text" if "text" in strings else strings[0]
 
 
 def _rows(source: str, rows: Iterable[dict[str, Any]], column: str) -> Iterator[str]:

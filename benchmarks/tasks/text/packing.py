@@ -16,7 +16,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -101,11 +100,10 @@ def packed(corpus: Corpus, tokenizer: Tokenizer, length: int, cache: Path) -> Pa
     if length < LEAST_LENGTH:
         raise UserError(f"text has at least {LEAST_LENGTH} tokens, not {length}; type {called.option('length', 64)}")
     key = hashlib.sha256(f"{VERSION} {corpus.hash} {tokenizer.hash} {length}".encode()).hexdigest()[:16]
-    name = re.sub(r"[^\w.-]+", "_", f"text-{corpus.name}-{tokenizer.name}-{length}-{key}")
-    folder = Path(cache) / name
+    folder = Path(cache) / f"text-{corpus.slug}-{tokenizer.name}-{length}-{key}"
     try:
         mark_cache_folder(folder.parent)
-        with filelock.FileLock(folder.parent / f".{name}.lock"):
+        with filelock.FileLock(folder.parent / f".{folder.name}.lock"):
             found = find_packed(folder, key)
             return found or Packed(folder, _make(folder, key, corpus, tokenizer, length))
     except OSError as error:

@@ -27,9 +27,7 @@ LEAST_LETTERS = 300  # of a scene
 HEADING = re.compile(r"^ *(?:act|scene) [ivx]+\b.*$", re.IGNORECASE | re.MULTILINE)
 DIRECTION = re.compile(r"\[[^\]]*\]")
 BLOCK = re.compile(r"\n\s*\n")
-SPEAKER = re.compile(
-    r"(?=.{1,31}$)(?:\S+ ){0,4}\S+\."
-)  # the first line of a speech; or of a very short one, which goes
+SPEAKER = re.compile(r"(?=.{1,31}$)(?:\S+ ){0,4}\S+\.")  # or a very short speech behind a direction
 
 
 def read(split: str, length: int, tokenizer: Tokenizer, data_dir: Path) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,8 @@
 Both put the five tokens of `tokens` first, and read text as FNet and BERT's uncased nets do: in lower case, any white
 space as one blank. Bytes keep the letters as they are, in UTF-8. Byte-pairs (Sennrich et al., "Neural machine
 translation of rare words with subword units", 2016) are those of the package `tokenizers`: letters decomposed (NFKD),
-words and signs apart, as BERT, the last pair of a word marked; a letter that is none of the commonest is UNK.
+words and signs apart as BERT, a mark before each word as SentencePiece, which FNet took; a letter that is none of the
+commonest is UNK.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +32,8 @@ BYTES = "bytes"
 BYTE_PAIRS = re.compile(r"bpe-([1-9]\d{0,6})")
 LEAST_PAIRS, MOST_PAIRS = 300, 64_000  # tokens; what is kept is of 16 bits
 MOST_LETTERS = 1_000  # of the alphabet, and no more than a quarter of the vocabulary
-END = "</w>"  # of a word
+TRAINED_ON = 2**27  # letters
+START = "▁"  # of a word; a letter like others, since suffixes get other numbers each time they are trained
 VERSION = 1  # raised by whoever changes what a text becomes
 
 Tokens = NDArray[np.uint16]
@@ -77,7 +80,7 @@ def tokenizer_for(name: str, corpus: Corpus | None, cache: Path, lower: bool = T
         return Bytes(lower)
     if corpus is None:
         raise ValueError(f"{name} is trained on a corpus")
-    return BytePairs(name, _trained(name, corpus, Path(cache), lower))
+    return BytePairs(name, _trained(name, corpus, Path(cache), lower), lower)
 
 
 def check_name(name: str) -> None:
@@ -119,8 +122,9 @@ class Bytes:
 class BytePairs:
     """Byte-pairs of the package `tokenizers`, from its own JSON."""
 
-    def __init__(self, name: str, content: str) -> None:
-        self.name, self.hash = name, _digest(f"{VERSION} ".encode() + content.encode())
+    def __init__(self, name: str, content: str, lower: bool = True) -> None:
+        self.name, self.lower = name, lower
+        self.hash = _digest(f"{VERSION} {lower} {content}".encode())
         self._pairs = _package().Tokenizer.from_str(content)
         self._pairs.encode_special_tokens = True  # "[MASK]" in a text is six signs of it
         self.vocabulary: int = self._pairs.get_vocab_size()
@@ -129,18 +133,26 @@ class BytePairs:
         return self.encode_many([text])[0]
 
     def encode_many(self, texts: Sequence[str]) -> list[Tokens]:
-        found = self._pairs.encode_batch_fast(list(texts), add_special_tokens=False)
+        marked = [_marked(text, self.lower) for text in texts]
+        found = self._pairs.encode_batch_fast(marked, add_special_tokens=False)
         return [np.array(one.ids, dtype=np.uint16) for one in found]
 
     def decode(self, tokens: Sequence[int] | NDArray[Any]) -> str:
-        """Words and signs with a blank between two: what stood between them is not kept."""
-        return self._pairs.decode([int(token) for token in tokens], skip_special_tokens=True)
+        pieces = (self._pairs.id_to_token(int(token)) for token in tokens if token >= SPECIAL)
+        return "".join(pieces).replace(START, " ").strip()
+
+
+def _marked(text: str, lower: bool) -> str:
+    """Decomposed letters, START before each word."""
+    text = unicodedata.normalize("NFKD", text.replace(START, " "))
+    words = (text.lower() if lower else text).split()
+    return START + f" {START}".join(words) if words else ""
 
 
 def _trained(name: str, corpus: Corpus, cache: Path, lower: bool) -> str:
     """The JSON of trained byte-pairs, from the cache where it is there."""
     key = _digest(f"{VERSION} {name} {lower} {corpus.hash}".encode())[:16]
-    return kept_text(cache / f"{name}-{corpus.name}-{key}.json", lambda: _train(name, corpus, lower))
+    return kept_text(cache / f"{name}-{corpus.slug}-{key}.json", lambda: _train(name, corpus, lower))
 
 
 def kept_text(path: Path, make: Callable[[], str]) -> str:
@@ -168,26 +180,42 @@ def _train(name: str, corpus: Corpus, lower: bool) -> str:
     package = _package()
     size = int(name.removeprefix("bpe-"))
     log.info("%s is trained on %s, once", name, corpus.name)
-    pairs = package.Tokenizer(package.models.BPE(unk_token=NAMES[UNK], end_of_word_suffix=END))
-    steps = [package.normalizers.NFKD(), *([package.normalizers.Lowercase()] if lower else [])]
-    pairs.normalizer = package.normalizers.Sequence(steps)
+    pairs = package.Tokenizer(package.models.BPE(unk_token=NAMES[UNK]))
     pairs.pre_tokenizer = package.pre_tokenizers.BertPreTokenizer()
-    pairs.decoder = package.decoders.BPEDecoder(suffix=END)
+    letters = _letters(_training(corpus, lower), min(MOST_LETTERS, size // 4))
     trainer = package.trainers.BpeTrainer(
         vocab_size=size,
         special_tokens=list(NAMES),
-        limit_alphabet=min(MOST_LETTERS, size // 4),
-        end_of_word_suffix=END,
+        initial_alphabet=letters,  # the trainer's own choice among letters of one count is another every time
+        limit_alphabet=len(letters),
         show_progress=False,
     )
-    pairs.train_from_iterator(_training(corpus), trainer)
+    pairs.train_from_iterator(_training(corpus, lower), trainer)
     if pairs.get_vocab_size() < size:
         log.warning("%s has text for %d byte-pairs, not for %d", corpus.name, pairs.get_vocab_size(), size)
     return pairs.to_str()
 
 
-def _training(corpus: Corpus) -> Iterator[str]:
-    return (document for part, document in corpus.documents_by_part() if part == "train")
+def _training(corpus: Corpus, lower: bool) -> Iterator[str]:
+    """Training documents, as many as make the byte-pairs: memory and time do not grow with the corpus beyond them."""
+    letters = 0
+    for part, document in corpus.documents_by_part():
+        if part == "train":
+            yield _marked(document, lower)
+            letters += len(document)
+        if letters >= TRAINED_ON:
+            return
+
+
+def _letters(texts: Iterable[str], most: int) -> list[str]:
+    """The commonest letters and signs, START among them, those of one count in the order of their codes."""
+    counts = np.zeros(0x110000, np.int64)
+    for text in texts:
+        codes, found = np.unique(np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32), return_counts=True)
+        counts[codes] += found
+    counts[ord(" ")] = 0
+    commonest = np.argsort(-counts, kind="stable")[:most]
+    return [chr(code) for code in commonest if counts[code]]
 
 
 def _package() -> Any:
