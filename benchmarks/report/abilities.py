@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.contract.datasets import task_name
 from benchmarks.contract.metrics import METRICS
 from benchmarks.contract.record import atomic_write
 from benchmarks.report.baselines import ABOVE, AT, NOTE, SOLVED, highest, highest_words, own_interval
 from benchmarks.report.figures import make_figure, plot_style, save_figure
 from benchmarks.report.frame import plain, slug
 from benchmarks.report.latex import HEAD, cell_of, escaped, floats
-from benchmarks.report.sizes import SEQUENCES, row_extent
 from benchmarks.report.style import family_colour, short
 from benchmarks.report.table_files import View
 from benchmarks.report.tables import main_rows
@@ -80,7 +80,7 @@ def find_abilities(groups: Sequence[tuple[pd.DataFrame, Mapping[str, pd.DataFram
     found: dict[tuple[str, str], list[pd.DataFrame]] = {}
     for frame, tables in groups:
         rows, first = main_rows(tables["summary"]), frame.iloc[0]
-        if len(rows) and row_extent(first) is SEQUENCES and "standing" in rows:
+        if len(rows) and task_name(str(first["dataset"])) == "sequences" and "standing" in rows:
             found.setdefault((first["profile"], first["machine"]), []).append(rows)
     several = {key: rows for key, rows in found.items() if len(rows) >= FEWEST_TASKS}
     return [_abilities(key, rows, list(several)) for key, rows in sorted(several.items())]

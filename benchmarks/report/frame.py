@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmarks.contract import called
 from benchmarks.contract.chosen_nets import CHOSEN, ChosenNets
-from benchmarks.contract.datasets import SIZES, is_own
+from benchmarks.contract.datasets import PRETRAIN, SIZES, is_own
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.fields import RECIPE
 from benchmarks.contract.metrics import METRICS
@@ -56,9 +56,20 @@ def results_frame(folder: Path | str) -> pd.DataFrame:
     return records_frame(records)
 
 
+def _pretrained_on(records: Sequence[Record]) -> list[str | None]:
+    """What nets saw before, in words and not by the record of it, so that those of different mixers are alike."""
+    known = {record.id: record.trial for record in records if record.trial.dataset == PRETRAIN}
+    words = {}
+    for name, trial in known.items():
+        seen = (trial.epochs or 0) * (trial.train_images or 0) * (trial.length or 0)
+        words[name] = f"{seen / 1e6:.3g} M tokens of {trial.corpus}"
+    return [r.trial.pretrained and words.get(r.trial.pretrained, r.trial.pretrained) for r in records]
+
+
 def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     """The same from records in memory; metrics are floats, all else objects, None where there is nothing."""
     columns: dict[str, list[Any]] = {name: [getattr(record.trial, name) for record in records] for name in TRIAL_FIELDS}
+    columns["pretrained"] = _pretrained_on(records)
     columns["id"] = [record.id for record in records]
     columns["status"], columns["reason"] = map(list, zip(*map(outcome, records), strict=True)) if records else ([], [])
     columns["label"] = mixer_labels(records)
