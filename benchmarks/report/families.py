@@ -15,7 +15,7 @@ FAMILIES = {  # of the mixers of this library, as they are registered
     "attention": ("attention", "linear_attention", "performer"),
     "mlp": ("mlp_mixer", "gmlp"),
     "filters": ("global_filter", "afno"),
-    "local": ("conv1x1", "conv_mixer", "pool", "shift"),
+    "local": ("conv1x1", "ff_only", "conv_mixer", "pool", "shift"),
 }
 HYBRID = "hybrid"
 PLUGIN = "plug-in"
