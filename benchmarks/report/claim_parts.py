@@ -94,6 +94,7 @@ class Evidence:
     frame: pd.DataFrame
     results: Folders
     found: dict[str, Finding | None] = dataclasses.field(default_factory=dict)  # by claim, once it was looked for
+    scored: dict[str, Sample] = dataclasses.field(default_factory=dict)  # by score, once it was looked for
 
     @functools.cached_property
     def sample(self) -> Sample:

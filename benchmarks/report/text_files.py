@@ -41,7 +41,7 @@ def write_table(table: TextTable, line: Line, folder: Path) -> list[Path]:
 
 def people(table: TextTable, line: Line) -> str:
     """One table in Markdown, a section after the other."""
-    parts = [f"# {table.title}", markdown(f"{line.title}. {table.note}")]
+    parts = [f"# {table.title}", markdown(f"{line.title[:1].upper()}{line.title[1:]}. {table.note}")]
     for section in table.sections:
         parts += [f"{markdown(section.words)}:", markdown_table(*_cells(section), TEXTS).rstrip("\n")]
         parts += ["\n".join(f"- {markdown(sentence)}" for sentence in section.after)] if section.after else []

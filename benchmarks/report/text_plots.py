@@ -157,7 +157,7 @@ def share_plot(line: Line, part: Part, folder: Path, name: str) -> list[Path]:
     labels = [label for label in part.labels if any(row["label"] == label for row in shown)]
     if not shown:
         return []
-    told = f"Scores as a share of {ATTENTION}'s; bars: 95 % over seeds and test rows. {line.title}. "
+    told = f"Scores as a share of {ATTENTION}'s; bars: 95 % over seeds and test rows. {_sentence(line.title)}. "
     told += "From scratch." if part.scratch else f"Pre-trained on {part.setting['pretrained']}."
     out = listing([title_of(name) for name in weak])
     told += f" Left out, since no encoder lies above a constant answer there: {out}." if weak else ""
@@ -204,6 +204,10 @@ def _draw_level(axes: Axes, level: float | None, ends: list[tuple[float, float]]
 
 def _words(line: Line, several: Sequence[Runs]) -> str:
     counts = [len(runs.top1) for runs in several]
-    return f"{line.title}, {setting_words(several[0])}, n = {span_of(counts, 'seed')}. Dashed: {FREQUENCIES}, no net."
+    return f"{_sentence(line.title)}, {setting_words(several[0])}, n = {span_of(counts, 'seed')}. Dashed: {FREQUENCIES}, no net."
 
 
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

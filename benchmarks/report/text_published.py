@@ -11,6 +11,7 @@ from benchmarks.contract.text_tasks import TEXT_TASKS
 from benchmarks.report.text import NOTHING, percent
 
 PUBLISHED = "published"
+WORDS = {"f1": "F1", "matthews": "Matthews", "spearman": "Spearman", "pearson": "Pearson"}
 SIZES = ("Base", "Large", "Tiny", "Mini", "Small")
 
 
@@ -83,12 +84,13 @@ def _tasks(row: GlueRow, names: Sequence[str]) -> Beside:
 
 def _text(key: str, values: float | tuple[float, ...] | None, metrics: Sequence[str], separate: bool) -> str:
     """ "69.0 (accuracy)": the metric where it is not the headline of ours."""
+    said = [WORDS.get(metric, metric) for metric in metrics]
     if values is None:
         return "failed"
     if isinstance(values, tuple):
-        return ", ".join(f"{value:.1f} ({metric})" for value, metric in zip(values, metrics, strict=True))
+        return ", ".join(f"{value:.1f} ({word})" for value, word in zip(values, said, strict=True))
     ours = TEXT_TASKS[key].metrics[:1]
-    word = "" if tuple(metrics) == tuple(ours) else f" ({'mean of ' if len(metrics) > 1 else ''}{' and '.join(metrics)})"
+    word = "" if tuple(metrics) == tuple(ours) else f" ({'mean of ' if len(said) > 1 else ''}{' and '.join(said)})"
     return f"{values:.1f}{word}"
 
 

@@ -29,7 +29,8 @@ from benchmarks.report.text import clean
 from benchmarks.report.text_scores import TOP1, f1_of_ones, headline_of, score_sample
 
 FOLDER = "text"  # no data set of the suite is called so
-FEWEST_TASKS = 2  # of a mean over tasks
+MEAN = "mean of"  # begins the name of a mean over tasks
+FEWEST_TASKS = 2  # that it is over
 ALIKE = [*(name for name in names_of(NET) if name != "padded_length"), "match", "precision", "residual", "pretrained"]
 
 
@@ -88,7 +89,7 @@ class Part:
 
     Attributes:
         setting: the fields that all share.
-        tasks: those that any of them was fine-tuned on, in the order of their names.
+        tasks: those that any of them was fine-tuned on, first those that say something.
     """
 
     setting: Mapping[str, Any]
@@ -147,7 +148,7 @@ class Line:
         for evidence in sorted(self.tasks, key=lambda e: str(e.frame.iloc[0]["dataset"])):
             name = str(evidence.frame.iloc[0]["dataset"])
             metric = headline_of(name)
-            sample = score_sample(evidence.frame, evidence.results, metric)
+            sample = score_sample(evidence, metric)
             taken = set()
             for several in sample.settings():
                 setting = {field: row_as_compared(several[0].setting).get(field) for field in ALIKE}
@@ -158,7 +159,7 @@ class Line:
                     runs = {str(one.setting["label"]): one for one in several}
                     found.setdefault(key, []).append(Task(name, metric, evidence, sample, runs))
                     settings[key] = setting
-        parts = [Part(settings[key], tasks) for key, tasks in found.items()]
+        parts = [Part(settings[key], sorted(tasks, key=lambda task: not task.left)) for key, tasks in found.items()]
         return sorted(parts, key=lambda part: (part.scratch, -sum(len(task.runs) for task in part.tasks)))
 
 
@@ -227,15 +228,14 @@ def mean_task(tasks: Sequence[Task]) -> Task | None:
     frame = pd.DataFrame(objects).astype({TOP1: float, "val_top1_percent": float})
     first = tasks[0].evidence.frame.iloc[0]
     frame = frame.assign(profile=first["profile"], machine=first["machine"])
-    sample = Sample(frame, answers)
     evidence = Evidence(frame, tasks[0].evidence.results)
-    evidence.__dict__["sample"] = sample
-    runs = {str(one.setting["label"]): one for one in sample.settings()[0]}
-    return Task(mean_words(tasks), TOP1, evidence, sample, runs)
+    evidence.sample = Sample(frame, answers)
+    runs = {str(one.setting["label"]): one for one in evidence.sample.settings()[0]}
+    return Task(mean_words(tasks), TOP1, evidence, evidence.sample, runs)
 
 
 def mean_words(tasks: Sequence[Task]) -> str:
-    return f"mean of {len(tasks)} tasks"
+    return f"{MEAN} {len(tasks)} tasks"
 
 
 def joined(answers: Sequence[np.ndarray[Any, np.dtype[np.float64]]]) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -11,13 +11,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import scipy.stats
 from numpy.typing import NDArray
 
 from benchmarks.contract.datasets import info_of
+from benchmarks.report.claim_parts import Evidence
 from benchmarks.report.paired import Sample
-from benchmarks.report.predictions import Folders, misfit, predictions_of
+from benchmarks.report.predictions import misfit, predictions_of
 
 TOP1 = "test_top1_percent"
 TITLES = {  # metric of a record -> as a table says it
@@ -37,21 +37,28 @@ def headline_of(dataset: str) -> str:
     return f"test_{info_of(dataset).headline}"
 
 
-def score_sample(frame: pd.DataFrame, results: Folders, metric: str) -> Sample:
+def score_sample(evidence: Evidence, metric: str) -> Sample:
     """The trained nets of a task, a score in place of their top-1.
 
     Args:
-        frame: records of one data set, profile and machine.
-        results: the folder, or folders, that they were read from.
+        evidence: records of one data set, profile and machine.
         metric: of TITLES.
 
     Raises:
         UserError: predictions do not fit the score in their record.
     """
     if metric == TOP1:
-        return Sample(frame, results)
+        return evidence.sample
+    if metric not in evidence.scored:
+        frame = evidence.frame
+        evidence.scored[metric] = Sample(frame.assign(**{TOP1: frame[metric]}), _answers(evidence, metric))
+    return evidence.scored[metric]
+
+
+def _answers(evidence: Evidence, metric: str) -> dict[str, Floats]:
+    """The jackknife's values of every net whose predictions are there, by the id of its record."""
     answers = {}
-    for row, path, labels in predictions_of(frame, results):
+    for row, path, labels in predictions_of(evidence.frame, evidence.results):
         if np.isnan(row[metric]):
             continue
         try:
@@ -62,7 +69,7 @@ def score_sample(frame: pd.DataFrame, results: Folders, metric: str) -> Sample:
         if not abs(100 * whole - row[metric]) <= CLOSE:
             raise misfit(path)
         answers[str(row["id"])] = rows
-    return Sample(frame.assign(**{TOP1: frame[metric]}), answers)
+    return answers
 
 
 def jackknife(metric: str, predicted: NDArray[Any], true: NDArray[Any]) -> tuple[float, Floats]:

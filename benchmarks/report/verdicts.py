@@ -13,6 +13,7 @@ from benchmarks.contract.record import atomic_write
 from benchmarks.report.claim_parts import CONTRADICTED, SUPPORTED, UNDECIDED, Evidence, Finding, Part
 from benchmarks.report.claim_source import ComplexWeights, DepthWithoutNorm
 from benchmarks.report.claims import CLAIMS, Claim
+from benchmarks.report.claims_text import groups_for, text_claims
 from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.predictions import Folders, folders
 from benchmarks.report.text import NOTHING, csv_text, markdown, markdown_table, signed, significant, span_of
@@ -60,9 +61,9 @@ def judge(frame: pd.DataFrame, results: Folders) -> list[Verdict]:
 def judge_groups(evidence: Sequence[Evidence]) -> list[Verdict]:
     """As `judge`, from groups of records; what a group has to say is looked for once."""
     verdicts = []
-    for claim in CLAIMS:
+    for claim in (*CLAIMS, *text_claims(evidence)):
         # the first source's own net stands outside of all groups
-        groups = evidence[:1] if isinstance(claim.rule, DepthWithoutNorm | ComplexWeights) else evidence
+        groups = evidence[:1] if isinstance(claim.rule, DepthWithoutNorm | ComplexWeights) else groups_for(claim.rule, evidence)
         found = [finding for group in groups if (finding := _find(claim, group)) is not None]
         verdicts += [_verdict(claim, finding) for finding in found] or [_not_measured(claim)]
     return verdicts
