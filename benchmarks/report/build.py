@@ -11,11 +11,13 @@ from benchmarks.contract.datasets import DATASETS, TIMM_KINDS
 from benchmarks.contract.trial import FACTS
 from benchmarks.report.abilities import FOLDER, find_abilities, write_abilities
 from benchmarks.report.claim_parts import Evidence
+from benchmarks.report.claims import CLAIMS
 from benchmarks.report.convergence_files import page_sections, write_convergence, write_settled
 from benchmarks.report.frame import results_frame, slug, split_groups
 from benchmarks.report.latex import latex_files
 from benchmarks.report.padding import write_padding
 from benchmarks.report.page import Group, write_page
+from benchmarks.report.page_text import text_content
 from benchmarks.report.plots import make_plots
 from benchmarks.report.table_files import table_files
 from benchmarks.report.text_files import write_text
@@ -52,7 +54,8 @@ def make_report(results: Path) -> Report:
     Where a folder holds several tasks of sequences, what each mixer can do of them goes into a folder of its own,
     `sequences-<profile>`.
 
-    Where nets were pre-trained on text or fine-tuned on its tasks, FNet's tables and plots of them go into `text-<profile>`.
+    Where nets were pre-trained on text or fine-tuned on its tasks, FNet's tables and plots of them go into
+    `text-<profile>`.
 
     Where nets were padded to several lengths, what that did to each mixer is the group's table `padding`.
 
@@ -76,15 +79,17 @@ def make_report(results: Path) -> Report:
             source = f"{group.iloc[0]['dataset']}, {group.iloc[0]['profile']} profile, {group.iloc[0]['machine']}."
             paths += write_padding(evidence[-1].sample, results / "tables" / name, source)
             paths += write_convergence(evidence[-1], results / "tables" / name, results / "plots" / name)
-            groups.append(Group(name, group, tables, evidence[-1].sample, judge_groups(evidence[-1:])))
+            groups.append(Group(name, group, tables, evidence[-1].sample, judge_groups(evidence[-1:], CLAIMS)))
         abilities = find_abilities([(g.frame, g.tables) for g in groups])
         paths += [path for found in abilities for path in write_abilities(found, results)]
         lines = find_lines(evidence)
         paths += [path for line in lines for path in write_text(line, results)]
-        paths += [*write_verdicts(judge_groups(evidence), results), *write_settled(evidence, results)]
+        verdicts = judge_groups(evidence)
+        paths += [*write_verdicts(verdicts, results), *write_settled(evidence, results)]
         shown = zip(groups, evidence, strict=True)
         groups = [dataclasses.replace(g, long=page_sections(f"g{i}", e, evidence)) for i, (g, e) in enumerate(shown)]
-        return Report([*paths, write_page(results, groups, abilities)], groups)
+        texts = [text_content(results, f"text{i}", line, verdicts) for i, line in enumerate(lines)]
+        return Report([*paths, write_page(results, groups, abilities, texts)], groups)
 
 
 def clear(results: Path) -> None:

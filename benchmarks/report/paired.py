@@ -91,7 +91,7 @@ class Sample:
         results: the folder, or folders, that they were read from; or the answers themselves, by id.
     """
 
-    def __init__(self, frame: pd.DataFrame, results: Folders | dict[str, NDArray[np.bool_]]) -> None:
+    def __init__(self, frame: pd.DataFrame, results: Folders | dict[str, NDArray[Any]]) -> None:
         self.correct = results if isinstance(results, dict) else correct_answers(frame, results)
         trained = frame[(frame["kind"] == "accuracy") & frame["status"].isin(("ok", *FAILED))][RUN_COLUMNS]
         trained = trained[(trained["status"] != "ok") | trained["test_top1_percent"].notna()]  # a number has none

@@ -26,8 +26,9 @@ from benchmarks.report.statistics import bars
 from benchmarks.report.style import FLOOR_COLOUR, NARROW, WIDE, mixer_style, short
 from benchmarks.report.tables import ATTENTION
 from benchmarks.report.text import listing, span_of
+from benchmarks.report.text_rows import curves_of, pretraining_rows, task_rows, tokens_seen
 from benchmarks.report.text_runs import Line, Part, records_of
-from benchmarks.report.text_tables import curves_of, pretraining_rows, setting_words, task_rows, title_of, tokens_seen
+from benchmarks.report.text_tables import setting_words, title_of
 
 FREQUENCIES = "token frequencies"
 SPEEDS = {  # column, and what a caption says of it
@@ -64,7 +65,9 @@ def speed_plot(
     if not ready:
         return []
     left = [str(row["label"]) for row in rows if not row[column]]
-    told = f"Masked accuracy of the test passages against speed ({SPEEDS[column]}); bars: 95 % over seeds and test rows. "
+    told = (
+        f"Masked accuracy of the test passages against speed ({SPEEDS[column]}); bars: 95 % over seeds and test rows. "
+    )
     told += _words(line, several) + (f" Not timed: {listing(left)}." if left else "")
     level = _level(rows)
     figure, (axes,) = make_figure(WIDE, 2.9, [told], right=[label_room([FREQUENCIES]) if level is not None else 0.08])
@@ -153,7 +156,7 @@ def share_plot(line: Line, part: Part, folder: Path, name: str) -> list[Path]:
     rows = [row for row in task_rows(part) if row["share_of_attention_percent"] is not None]
     weak = [task.name for task in part.tasks if task not in part.counted]
     shown = [row for row in rows if row["dataset"] not in weak]
-    tasks = [t for t in dict.fromkeys(row["dataset"] for row in shown)]
+    tasks = list(dict.fromkeys(row["dataset"] for row in shown))
     labels = [label for label in part.labels if any(row["label"] == label for row in shown)]
     if not shown:
         return []
@@ -204,9 +207,8 @@ def _draw_level(axes: Axes, level: float | None, ends: list[tuple[float, float]]
 
 def _words(line: Line, several: Sequence[Runs]) -> str:
     counts = [len(runs.top1) for runs in several]
-    return f"{_sentence(line.title)}, {setting_words(several[0])}, n = {span_of(counts, 'seed')}. Dashed: {FREQUENCIES}, no net."
-
-
+    words = f"{_sentence(line.title)}, {setting_words(several[0])}, n = {span_of(counts, 'seed')}."
+    return f"{words} Dashed: {FREQUENCIES}, no net."
 
 
 def _sentence(text: str) -> str:

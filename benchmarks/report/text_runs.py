@@ -1,4 +1,4 @@
-"""The text records of a folder, put together: what every encoder learned in pre-training, and what it is worth on tasks.
+"""The text records of a folder, put together: what an encoder learned in pre-training, and what it is worth on tasks.
 
 One profile and machine is one line of text. Encoders are compared where they were pre-trained alike; what starts from
 its first weights stands apart. The mean over tasks takes a seed as a whole line, from pre-training to the last task.
@@ -71,7 +71,7 @@ class Task:
         if self.metric != "test_f1":
             return 0.0
         for folder in folders(self.evidence.results):
-            path = labels_file(folder, first.iloc[0].to_dict())
+            path = labels_file(folder, {str(k): v for k, v in first.iloc[0].items()})
             if path is not None and path.is_file():
                 return f1_of_ones(np.load(path, allow_pickle=False))
         return 200 * share / (100 + share)
@@ -174,9 +174,9 @@ def find_lines(evidence: Sequence[Evidence]) -> list[Line]:
     for (profile, machine), groups in sorted(found.items()):
         alone = sum(other == profile for other, _ in found) == 1
         folder = f"{FOLDER}-{profile}" + ("" if alone else f"-{slug(machine)}")
-        first = [group for group in groups if group.frame.iloc[0]["dataset"] == PRETRAIN]
+        before = [group for group in groups if group.frame.iloc[0]["dataset"] == PRETRAIN]
         tasks = [group for group in groups if group.frame.iloc[0]["dataset"] != PRETRAIN]
-        lines.append(Line(folder, f"{profile} profile, {clean(machine)}", first[0] if first else None, tasks))
+        lines.append(Line(folder, f"{profile} profile, {clean(machine)}", before[0] if before else None, tasks))
     return lines
 
 
@@ -215,12 +215,12 @@ def mean_task(tasks: Sequence[Task]) -> Task | None:
         mine = [(task, task.runs[label]) for task in tasks]
         for seed in sorted(set.intersection(*(set(runs.top1) for _, runs in mine))):
             name = " ".join(runs.ids[seed] for _, runs in mine)
-            first = mine[0][1].setting
+            setting = mine[0][1].setting
             top1 = math.fsum(runs.top1[seed] for _, runs in mine) / len(mine)
             known = [task.sample.correct.get(runs.ids[seed]) for task, runs in mine]
             if all(answer is not None for answer in known):
                 answers[name] = joined([np.asarray(answer, float) for answer in known])
-            rows.append({**first, "dataset": mean_words(tasks), "seed": seed, "id": name, "kind": "accuracy",
+            rows.append({**setting, "dataset": mean_words(tasks), "seed": seed, "id": name, "kind": "accuracy",
                          "status": "ok", TOP1: top1, "val_top1_percent": math.nan})  # fmt: skip
     if not rows:
         return None

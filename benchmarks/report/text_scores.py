@@ -89,10 +89,10 @@ def jackknife(metric: str, predicted: NDArray[Any], true: NDArray[Any]) -> tuple
     else:
         x, y = np.asarray(predicted, float), np.asarray(true, float)
         ranked = metric == "test_spearman"
-        pairs = [ranks_without(values) if ranked else np.broadcast_to(values, (n, n)) for values in (x, y)]
-        without = _correlations(*pairs, kept=~np.eye(n, dtype=bool))
+        first, second = (ranks_without(v) if ranked else np.broadcast_to(v, (n, n)) for v in (x, y))
+        without = _correlations(first, second, ~np.eye(n, dtype=bool))
         of_all = scipy.stats.rankdata([x, y], axis=1) if ranked else np.stack([x, y])
-        whole = _correlations(of_all[:1], of_all[1:], kept=np.ones((1, n), bool))[0]
+        whole = _correlations(of_all[:1], of_all[1:], np.ones((1, n), bool))[0]
     return float(whole), n * whole - (n - 1) * without
 
 

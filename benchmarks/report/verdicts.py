@@ -53,17 +53,26 @@ def judge(frame: pd.DataFrame, results: Folders) -> list[Verdict]:
         results: the folders that they were read from, for the predictions beside them.
 
     Returns:
-        In the order of CLAIMS; a claim that nothing was measured of is undecided, once.
+        In the order of CLAIMS, those on text last; a claim that nothing was measured of is undecided, once.
     """
     return judge_groups([Evidence(group, results) for group in split_groups(frame).values()])
 
 
-def judge_groups(evidence: Sequence[Evidence]) -> list[Verdict]:
-    """As `judge`, from groups of records; what a group has to say is looked for once."""
+def judge_groups(evidence: Sequence[Evidence], claims: Sequence[Claim] | None = None) -> list[Verdict]:
+    """As `judge`, from groups of records; what a group has to say is looked for once.
+
+    Args:
+        evidence: the groups.
+        claims: these only; by default all, those on text where there is some.
+    """
     verdicts = []
-    for claim in (*CLAIMS, *text_claims(evidence)):
+    for claim in (*CLAIMS, *text_claims(evidence)) if claims is None else claims:
         # the first source's own net stands outside of all groups
-        groups = evidence[:1] if isinstance(claim.rule, DepthWithoutNorm | ComplexWeights) else groups_for(claim.rule, evidence)
+        groups = (
+            evidence[:1]
+            if isinstance(claim.rule, DepthWithoutNorm | ComplexWeights)
+            else groups_for(claim.rule, evidence)
+        )
         found = [finding for group in groups if (finding := _find(claim, group)) is not None]
         verdicts += [_verdict(claim, finding) for finding in found] or [_not_measured(claim)]
     return verdicts
