@@ -47,11 +47,11 @@ def _shown(key: str, table: TextTable) -> dict[str, Any]:
     ours = [row for row in first.body if row[FAMILY] != PUBLISHED]
     published = [row for row in first.body if row[FAMILY] == PUBLISHED]
     more = [_table(f"{key}-published", " ".join(table.published), first, published)] if published else []
-    more += [_table(f"{key}-{i}", f"{s.words}.", s, s.body) for i, s in enumerate(table.sections[1:], 1)]
+    more += [_table(f"{key}-{i}", f"{_sentence(s.words)}.", s, s.body) for i, s in enumerate(table.sections[1:], 1)]
     told = ["published figures"] * bool(published) + ["other settings"] * (len(table.sections) > 1)
     return {
         "title": table.title,
-        "table": _table(key, f"{first.words}. {table.note}", first, ours),
+        "table": _table(key, f"{_sentence(first.words)}. {table.note}", first, ours),
         "sentences": first.after,
         "more": more,
         "summary": " and ".join(told).capitalize(),
@@ -61,3 +61,7 @@ def _shown(key: str, table: TextTable) -> dict[str, Any]:
 def _table(key: str, caption: str, section: Section, rows: Sequence[Sequence[str]]) -> Table:
     cells = [[Cell(text, sort_key(text) if i > FAMILY else None) for i, text in enumerate(row)] for row in rows]
     return Table(key, caption, section.header, cells, FAMILY + 1)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
