@@ -23,8 +23,8 @@ TOP1 = "top-1 (%)"  # as `by_main_metric` calls it
 def ranking(group: Group) -> list[str]:
     """Mixers by test accuracy with interval, seeds and cost, best first, and what that says; [] without any.
 
-    Of a task that asks for a number, such as STS-B, by its correlation. Those that have not left their baseline come behind the others, and those of which too many runs failed last, as in
-    the page.
+    Of a task that asks for a number, such as STS-B, by its correlation. Those that have not left their baseline come
+    behind the others, and those of which too many runs failed last, as in the page.
     """
     rows, score = by_main_metric(main_rows(group.tables["summary"]))
     if rows.empty:
@@ -39,7 +39,7 @@ def ranking(group: Group) -> list[str]:
     cells: list[tuple[str, ...]] = [
         (
             "mixer",
-            f"test {score.removesuffix(' (%)')}, 95 % interval",
+            f"test {shown}, 95 % interval",
             "seeds",
             "MFLOPs",
             worded("ms per image", extent_of(rows)),
