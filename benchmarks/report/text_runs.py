@@ -78,8 +78,8 @@ class Task:
 
     @functools.cached_property
     def left(self) -> bool:
-        """Whether any encoder lies above the floor, by its own interval."""
-        ends = [own_interval(self.sample, runs, signed=self.metric != TOP1) for runs in self.runs.values()]
+        """Whether any encoder lies above the floor, by an interval widened for their number."""
+        ends = [whole_interval(self.sample, runs, 1 - 0.05 / len(self.runs)) for runs in self.runs.values()]
         return any(end is not None and end[0] > self.floor for end in ends)
 
 
@@ -205,6 +205,18 @@ def own_interval(sample: Sample, runs: Runs, signed: bool = False) -> tuple[floa
         return None
     half = math.hypot(over_seeds.half or 0.0, over_rows or 0.0)
     return max(-100.0 if signed else 0.0, over_seeds.value - half), min(100.0, over_seeds.value + half)
+
+
+def whole_interval(sample: Sample, runs: Runs, confidence: float) -> tuple[float, float] | None:
+    """A mean score's interval as comparisons have it; of one seed over the test rows alone."""
+    found = sample.interval(lambda mean: mean, runs, confidence=confidence)
+    if found.low is not None and found.high is not None:
+        return found.low, found.high
+    if sample.over(runs) != OVER_BOTH:
+        return None
+    (answers,) = (sample.correct[name] for name in list(runs.ids.values())[:1])
+    half = float(scipy.special.ndtri((1 + confidence) / 2)) * noise(answers[None, :]).test
+    return found.value - half, found.value + half
 
 
 def mean_task(tasks: Sequence[Task]) -> Task | None:

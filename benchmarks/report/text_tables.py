@@ -39,8 +39,8 @@ MINUTES_NOTE = (
 )
 TASKS_NOTE = (
     f"Scores of the test rows in points of 100. {INTERVAL} The mean is over the tasks on which any encoder lies above "
-    "a constant answer by its interval; it is of the encoders that have all of them, a seed being one line from "
-    f"pre-training to the last task. {SHARE}"
+    "a constant answer, by an interval widened for their number; it is of the encoders that have all of them, a seed "
+    f"being one line from pre-training to the last task. {SHARE}"
 )
 
 
