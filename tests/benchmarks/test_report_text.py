@@ -190,6 +190,8 @@ def test_sts_b_is_ranked_by_its_correlation(report):
     assert re.match(r"attention +5\d\.\d \[", lines[2])
     text = (report[0] / "tables/glue-stsb-quick/summary.md").read_text(encoding="utf-8")
     assert "Spearman correlation" in text and "op-1" not in text
+    files = {path.name for path in (report[0] / "tables/glue-stsb-quick").iterdir()}
+    assert files == {"summary.csv", "summary.md", "summary.tex"}  # no differences of an accuracy that is not there
     assert "Matthews" in (report[0] / "tables/glue-cola-quick/summary.md").read_text(encoding="utf-8")
     page = (report[0] / "index.html").read_text(encoding="utf-8")
     assert "Spearman correlation (x 100) [95 % interval], seeds" in page
