@@ -61,8 +61,8 @@ help: ## this page
 	@echo
 	@echo 'variables: $(wordlist 1,12,$(VARIABLES))'
 	@echo '           $(wordlist 13,23,$(VARIABLES))'
-	@echo '           $(wordlist 24,35,$(VARIABLES))'
-	@echo '           $(wordlist 36,99,$(VARIABLES))'
+	@echo '           $(wordlist 24,36,$(VARIABLES))'
+	@echo '           $(wordlist 37,99,$(VARIABLES))'
 	@echo '  a list where that makes sense: MIXER="fft*,attention" SEED=0-7 DIM=64,128 LR=1e-3,3e-3'
 	@echo '  CONFIG=my.toml holds the same words in lower case: dim = [64, 128]; what is typed wins'
 	@echo '  ARGS="--no-coordinates" passes anything else; python -m benchmarks help explains every flag'

@@ -150,7 +150,7 @@ class Trial:
     )  # fmt: skip
     order: str = later(
         "swap", RECIPE, choices=("swap", "random", "none"), listed=True,
-        help="of pre-training: swap (two parts of a passage change places) | random (the second is of another) | none (swap)",
+        help="of pre-training: swap (two parts change places) | random (the second is of another passage) | none (swap)",
     )  # fmt: skip
 
     def __post_init__(self) -> None:

@@ -15,7 +15,6 @@ from benchmarks.contract.fields import NET
 from benchmarks.contract.text_tasks import TEXT_TASKS
 from benchmarks.contract.trial import Trial, names_of
 from benchmarks.measure.plan import Plan, Request
-from mixers.registry import split_mixers
 
 # BERT, FNet, FNet's FF-only, Linear and Random, its best hybrid, and its two other transforms
 ENCODERS = (
@@ -68,7 +67,7 @@ def fine_tuning(request: Request, tasks: Sequence[str], pretrained: Sequence[Tri
 
 
 def tasks_of(asked: str | None, text: str | None, data_dir: Path) -> list[str]:
-    """The tasks that were asked for, "glue:sst2,mr", or all of "glue"; else those whose files are in the folder of data.
+    """The tasks that were asked for, "glue:sst2,mr", or all of "glue"; else those whose files are there.
 
     Raises:
         UserError: there is no such task.
