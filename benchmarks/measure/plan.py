@@ -209,9 +209,9 @@ class Plan:
 
     def _text_fields(self) -> dict[str, Any]:
         """What a trial on text has besides."""
-        return (
-            {} if task_name(self.dataset) != "text" else {"corpus": self.corpus, "tokenizer": self._asked("tokenizer")}
-        )
+        if task_name(self.dataset) != "text":
+            return {}
+        return {"corpus": self.corpus, "tokenizer": self._asked("tokenizer"), "gain": self._asked("gain")}
 
     def _padded_length(self, length: int) -> int | None:
         """What was asked for; None where that is the length itself, or this one only belongs to a sweep over sizes."""

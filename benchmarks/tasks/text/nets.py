@@ -24,6 +24,7 @@ def encoder_of(trial: Trial) -> TextEncoder:
         dim=trial.dim,
         depth=trial.depth,
         seed=trial.seed,
+        gain=trial.gain,
     )
 
 
