@@ -109,10 +109,6 @@ class Plan:
         self.corpus: str | None = None
         if task_name(self.dataset) == "text":
             self._find_text() if like is None else self._take_text_of(like)
-        elif request.text is not None:
-            raise UserError(
-                f"--text is {request.text}, which is for text; {self.dataset} is a data set of {task_name(self.dataset)}"
-            )
         check_fields_of_task(request, self.dataset)
         check_recipe(request, self.dataset)
         self.fixed = fixed_of(self.dataset)
