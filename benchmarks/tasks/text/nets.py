@@ -83,7 +83,7 @@ class PretrainingNet(OnEncoder):
 
 
 class PassageNet(OnEncoder):
-    """Something said of a passage, or of two: tokens (B, N) -> (B, outputs), by a dense on what stands for the whole."""
+    """Something said of a passage, or of two: tokens (B, N) -> (B, outputs), by a dense on the pooled encoder."""
 
     def __init__(self, encoder: TextEncoder, outputs: int) -> None:
         super().__init__(encoder)

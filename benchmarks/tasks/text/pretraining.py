@@ -22,7 +22,7 @@ from benchmarks.tasks.task import Batch, Data
 from benchmarks.tasks.text import corpora
 from benchmarks.tasks.text.masking import IGNORED, most_masked, pretraining_batch
 from benchmarks.tasks.text.nets import PretrainingNet, encoder_of
-from benchmarks.tasks.text.packing import BESIDE, Packed, packed
+from benchmarks.tasks.text.packing import Packed, packed
 from benchmarks.tasks.text.tokenization import tokenizer_for
 from benchmarks.tasks.text.tokens import CLS, PAD, SPECIAL
 
