@@ -62,8 +62,8 @@ class TextEncoder(SavesDefinition):
         eps: of the norms.
         projection: whether a dense stands behind the norm of the embeddings, as in FNet.
         positions: "learned", "sine" or "none", as for `MixerNet`.
-        gain: what the mixers give back is multiplied by it. FNet's transform without a scale is the orthonormal one with
-            sqrt(length dim).
+        gain: what the mixers give back is multiplied by it. FNet's transform without a scale is the orthonormal one
+            times sqrt(length dim).
         activation: "gelu", or "gelu_new" for its approximation by tanh, which FNet's checkpoints have.
 
     Raises:

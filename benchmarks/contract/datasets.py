@@ -317,9 +317,9 @@ def labels_file(results: Path, trial: Mapping[str, Any]) -> Path | None:
     """
     dataset, source, length = trial["dataset"], trial["dataset_source"], trial["length"]
     if dataset == PRETRAIN:
-        name = "-".join(map(str, (dataset, str(source)[:16], length, trial["tokenizer"], trial["order"])))
-    else:
-        name = source[:16] if source else f"{dataset.replace(':', '-')}-{length}" if length else None
+        made = "-".join(map(str, (dataset, str(source)[:16], length, trial["tokenizer"], trial["order"])))
+        return results / "test_labels" / f"{made}.npy"
+    name = source[:16] if source else f"{dataset.replace(':', '-')}-{length}" if length else None
     return None if name is None else results / "test_labels" / f"{name}.npy"
 
 

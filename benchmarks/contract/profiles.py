@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import field
+from typing import Any
 
 from benchmarks.contract import lra
 from benchmarks.contract.datasets import DATASETS, PRETRAIN, facts_of
@@ -246,7 +247,7 @@ _TEXT = {
     ),
 }
 # of a task on passages, from a net that was pre-trained in the same profile
-_ON_PASSAGES = {
+_ON_PASSAGES: dict[str, dict[str, Any]] = {
     "quick": {"epochs": 3, "lr": 5e-4, "batch_size": 32},
     "full": {"epochs": 3, "lr": 2e-4, "batch_size": 64},
 }

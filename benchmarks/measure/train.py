@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from benchmarks.contract.errors import Diverged, OutOfTime
 from benchmarks.contract.kinds import KINDS
+from benchmarks.contract.metrics import baseline_name
 from benchmarks.contract.record import set_aside
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.checkpoint import UnreadableCheckpoint
@@ -148,11 +149,11 @@ def train(
     if KINDS[trial.kind].reads_test:
         test = data.read_test()
         test_scores, predictions = task.scores(run.forward(test.inputs), test.targets)
-        trivial = task.trivial(data.train, test)
+        trivial = task.trivial(data, test)
         save_weights(checkpoint.with_suffix(".safetensors"), net, trial, getattr(run.augment, "info", task.info))
     metrics = {
         **{f"test_{name}": value for name, value in test_scores.items()},
-        **{f"baseline_{name}" + ("" if name.endswith("_loss") else "_percent"): v for name, v in trivial.items()},
+        **{baseline_name(name): value for name, value in trivial.items()},
         **({f"pretrain_{name}": history[first - 1][name] for name in ("train_loss", "val_loss")} if first else {}),
         "val_top1_percent": history[-1]["val_top1_percent"],
         "train_loss": history[-1]["train_loss"],

@@ -144,10 +144,7 @@ def two_kinds(monkeypatch):
         tokens[:, 0], tokens[:, 1], tokens[:, 2] = CLS, (100 + targets).int(), SEP
         return tokens, targets
 
-    passages._read.cache_clear()
     monkeypatch.setattr(passages.plays, "read", read)
-    yield
-    passages._read.cache_clear()
 
 
 def fine_trial(corpus: Path, **changes) -> Trial:

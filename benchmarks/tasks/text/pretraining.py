@@ -119,12 +119,12 @@ class Pretraining:
         kept = best[:, asked[0]].cpu().numpy().astype(self.info.prediction_dtype)
         return {name: float(value) for name, value in found.items()}, kept
 
-    def trivial(self, train: Batch, test: Batch) -> dict[str, float]:
+    def trivial(self, data: Data, test: Batch) -> dict[str, float]:
         """The level of word frequencies: the guess that is the same everywhere, fitted on the training part."""
         masked = test.targets[:, 1:].cpu()
         asked = masked[_asked_of_all(masked)]
         counts = torch.ones(MOST_TOKENS, dtype=torch.int64)  # none is impossible
-        for chunk in train.inputs.split(COUNTED_AT_ONCE):
+        for chunk in data.train.inputs.split(COUNTED_AT_ONCE):
             counts += torch.bincount(from_16_bits(chunk).flatten().cpu(), minlength=MOST_TOKENS)
         counts[:SPECIAL] = 0
         share = counts.double() / counts.sum()
