@@ -66,6 +66,7 @@ class Profile:
     precisions: tuple[str, ...] = ("float32",)  # of latency on a GPU
     threads: int | None = None  # on a CPU; None: all cores
     tokenizer: str | None = None  # of text
+    gain_of: Mapping[str, float] = field(default_factory=dict)  # of text, where it is not 1
 
 
 PROFILES: dict[tuple[str, str], Profile] = {

@@ -145,8 +145,8 @@ class Trial:
     corpus: str | None = later(None, DATA)  # of text: what a net was, or is, pre-trained on
     tokenizer: str | None = later(None, NET, heading="tokens", listed=True, help="of text: bytes | bpe-N (bytes)")
     gain: float = later(
-        1.0, NET, low=1e-3, high=1e4, listed=True,
-        help="of text: what the mixing layers give back is multiplied by it (what a search chose, else 1)",
+        1.0, RECIPE, low=1e-3, high=1e4, listed=True, tuned=True,
+        help="of text: what the mixing layers give back is multiplied by it (the profile's, else 1)",
     )  # fmt: skip
     pretrained: str | None = later(  # the id of a record, whose weights a net starts from
         None, RECIPE, heading="pre-trained", listed=True,

@@ -188,6 +188,7 @@ class Plan:
             r
             for r in sweep
             if r.trial.mixer_version == versions.get(r.trial.mixer, r.trial.mixer_version)
+            and r.trial.gain == self._gain(r.trial.mixer)
             and all(getattr(r.trial, name) == value for name, value in alike.items())
         ]
 
@@ -207,7 +208,7 @@ class Plan:
         """What a trial on text has besides."""
         if task_name(self.dataset) != "text":
             return {}
-        return {"corpus": self.corpus, "tokenizer": self._asked("tokenizer"), "gain": self._asked("gain")}
+        return {"corpus": self.corpus, "tokenizer": self._asked("tokenizer")}
 
     def _padded_length(self, length: int) -> int | None:
         """What was asked for; None where that is the length itself, or this one only belongs to a sweep over sizes."""
@@ -286,7 +287,9 @@ class Plan:
         steps = itertools.zip_longest(*([(mixer, *one) for one in several] for mixer, several in wanted.items()))
         asked = [one for step in steps for one in step if one is not None]
         return [
-            self._trial("tuning", mixer, size, net, seed=seed, lr=lr, weight_decay=decay, **recipe)
+            self._trial(
+                "tuning", mixer, size, net, seed=seed, lr=lr, weight_decay=decay, gain=self._gain(mixer), **recipe
+            )
             for seed in seeds
             for mixer, (lr, decay), net in asked
         ]
@@ -316,7 +319,12 @@ class Plan:
         return {
             "lr": _first(self.request.lr, here and here.lr, self.profile.lr_of.get(name), self.profile.lr),
             "weight_decay": _first(self.request.weight_decay, here and here.weight_decay, self.profile.weight_decay),
+            "gain": self._gain(mixer),
         }
+
+    def _gain(self, mixer: str) -> float:
+        name = mixer if is_per_block(mixer) else parse_mixer(mixer)[0]
+        return _first(self.request.gain, self.profile.gain_of.get(mixer), self.profile.gain_of.get(name), 1.0)
 
     def _own_net(self, trial: Trial) -> Net:
         """What was asked for, else what was chosen for the mixer in this setting, else the usual norm and positions."""

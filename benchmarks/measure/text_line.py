@@ -58,7 +58,7 @@ def fine_tuning(request: Request, tasks: Sequence[str], pretrained: Sequence[Tri
             # the seed of a net in the order of its line; the net as it was pre-trained
             own = {name: getattr(trial, name) for name in names_of(NET) if hasattr(request, name)}
             own |= {"length": (trial.length,), "mixer": trial.mixer, "seed": (trial.seed,), "dataset": task}
-            own |= {"profile": trial.profile, "text": request.text, "threads": trial.threads}
+            own |= {"gain": trial.gain, "profile": trial.profile, "text": request.text, "threads": trial.threads}
             own = {name: value for name, value in own.items() if name not in ("norm", "positions", "coordinates")}
             for given in (trial.id(), None) if scratch else (trial.id(),):
                 plain = Request(data_dir=request.data_dir, results=request.results, device=trial.device)
