@@ -44,7 +44,7 @@ class Pretraining(NamedTuple):
 
 
 def most_masked(length: int, share: float = SHARE) -> int:
-    """K: how many tokens are asked for of an example of N tokens whose segment is full; 77 of 512."""
+    """K: how many tokens are asked for of an example of N tokens whose segment is full; 76 of 512."""
     return max(1, round(share * (length - BESIDE)))
 
 
