@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import pytest
 import torch
@@ -244,6 +245,13 @@ def test_dropout_stands_behind_embeddings_and_denses() -> None:
     assert probabilities == [0.5] * 3
     x = tokens()
     assert not torch.equal(model(x), model(x))
+    dropped: dict[nn.Module, list[Tensor]] = {}
+    for module in (model.dropout, *(block.dropout for block in model._blocks())):
+        module.register_forward_hook(lambda module, inputs, output: dropped.setdefault(module, []).append(output))
+    model(x)
+    assert [len(outputs) for outputs in dropped.values()] == [1, 2, 1]  # attention has a dense of its own
+    for output in itertools.chain(*dropped.values()):
+        assert 0.3 < (output == 0).float().mean() < 0.7
     assert torch.equal(model.eval()(x), model(x))
     embedded = model.train()._embedded(x, None)
     assert 0.3 < (embedded == 0).float().mean() < 0.7
