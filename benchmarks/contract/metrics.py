@@ -27,6 +27,7 @@ BASELINES = (
     ("bag_of_tokens", "bag of tokens", "Share that a linear predictor gets right which sees how often each token occurs, not where; where tokens are classified, the token itself too."),
     ("bag_of_words", "bag of words", "Text: share that a linear model gets right which sees what words there are, and of a pair which it has in common."),
     ("frequencies", "token frequencies", "Masked text: share that is right by the most frequent token of the training part."),
+    ("own_place", "own place alone", "Masked text: share that is right by token frequencies and what stands at the place itself, a tenth of which is left as it was: all that a net without mixing can reach."),
     ("position", "position alone", "Share that is right by the most frequent class at each place."),
     ("one_hop", "one step alone", "Two hops: share that is right by one step of recall, with a guess where two are asked for."),
     ("marker_distance", "marker distance alone", "Pathfinder: share that is right by how far the two discs are from each other."),
@@ -64,6 +65,7 @@ METRICS: dict[str, Metric] = {
     "test_f1": Metric("F1 of class 1 (x 100)", "higher", "The harmonic mean of precision and recall (GLUE's metric of MRPC and QQP)."),
     "test_spearman": Metric("Spearman correlation (x 100)", "higher", "Of the ranks of predicted and true numbers (GLUE's metric of STS-B)."),
     "test_pearson": Metric("Pearson correlation (x 100)", "higher", "Of predicted and true numbers."),
+    "baseline_own_place_loss": Metric("own place alone (nats)", None, "Masked text: cross-entropy of who sees what stands at the place itself and nothing beside."),
     "baseline_frequencies_loss": Metric("token frequencies (nats)", None, "Masked text: cross-entropy of the frequencies of the training part; a net above it has learned nothing of what stands beside."),
     **{
         f"baseline_{who}_{name}": Metric(f"{label} ({title} x 100)", None, f"The same metric of {text}.")

@@ -97,7 +97,7 @@ def test_every_option_of_the_command_line_is_a_field_of_the_request():
         "timeout",
         "budget",
         "workers",
-        *("sittings", "matrix", "design", "a", "b", "net", "out"),
+        *("scratch", "sittings", "matrix", "design", "a", "b", "net", "out"),
     }  # these say nothing of what to measure
     assert options - how == {field.name for field in dataclasses.fields(Request)}
 
