@@ -23,15 +23,15 @@ from mixers.stems import check_tokens, embedded, real_tokens
 ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh"}  # by transformers' names: PyTorch's approximation
 SPREAD = 0.02  # the standard deviation of all weights at the start (Devlin et al., 2019)
 # options of mixers that have another value here where nothing is said: places are told below the first block, and
-# linear_fnet starts as in the paper's code
-IN_TEXT = {"positions": "none", "init": "fnet"}
+# linear_fnet starts, and fft_real scales, as in the paper's code
+IN_TEXT = {"positions": "none", "init": "fnet", "scale": "fnet"}
 
 
 class TextEncoder(SavesDefinition):
     """BERT's encoder with any mixer in the place of attention: whole numbers (B, length) -> (B, length, dim).
 
     With "attention" it is BERT (Devlin et al., 2019, https://arxiv.org/abs/1810.04805), and with
-    "fft_real(scale=fnet)", `projection` and four types it is FNet (Lee-Thorp et al., 2021,
+    "fft_real", `projection` and four types it is FNet (Lee-Thorp et al., 2021,
     https://arxiv.org/abs/2105.03824). Embeddings of word, place and type are added and normed; then `depth` blocks
 
         x = norm(x + mix(x))

@@ -19,7 +19,7 @@ from benchmarks.measure.plan import Plan, Request
 # BERT, FNet, FNet's FF-only, Linear and Random, its best hybrid, and its two other transforms
 ENCODERS = (
     "attention",
-    "fft_real(scale=fnet)",
+    "fft_real",
     "ff_only",
     "linear_fnet",
     "random_fnet",

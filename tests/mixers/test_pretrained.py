@@ -262,7 +262,8 @@ def test_what_is_no_checkpoint_is_told_in_one_line(tmp_path: Path) -> None:
     ("mixer", "options"),
     [
         ("dct", {}),
-        ("fft_real", {"projection": True}),
+        ("fft_real(scale=unit)", {"projection": True}),
+        ("fft_real", {"projection": True, "gain": 2.0}),
         (FNET, {}),
         ("attention", {"projection": True}),
         ("attention", {"positions": "sine"}),
