@@ -269,11 +269,12 @@ def labels_file(results: Path, source: str | None, dataset: str = "", length: in
 
     Args:
         results: the folder.
-        source: of somebody's own data.
+        source: of somebody's own data, or of the text that sequences are made of.
         dataset: its name.
         length: of sequences.
     """
-    name = source[:16] if source else f"{dataset}-{length}" if length else None
+    of_length = f"{dataset}-{length}" + (f"-{source[:16]}" if source else "")
+    name = of_length if length else source[:16] if source else None
     return None if name is None else results / "test_labels" / f"{name}.npy"
 
 

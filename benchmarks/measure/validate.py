@@ -47,7 +47,7 @@ def validate(folder: Path, data_dir: Path) -> tuple[int, list[str]]:
     def truth_of(trial: Trial) -> Any:
         key = trial.dataset, trial.dataset_source, trial.extent, trial.train_images
         if key not in known:
-            own = is_own(trial.dataset)
+            own = is_own(trial.dataset) or trial.dataset_source is not None
             known[key] = _kept_labels(folder, trial) if own else task_of(trial).test_targets(trial, data_dir)
         return known[key]
 
@@ -152,7 +152,7 @@ def _kept_labels(folder: Path, trial: Trial) -> np.ndarray | None:
     """Of somebody's own data, what the results folder keeps."""
     try:
         results = folder.parent if folder.name == "records" else folder
-        path = labels_file(results, trial.dataset_source)
+        path = labels_file(results, trial.dataset_source, trial.dataset, trial.length)
         return None if path is None else np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
