@@ -192,7 +192,11 @@ _SEQUENCES = {
     ),
 }
 PROFILES |= {
-    (name, dataset): dataclasses.replace(_SEQUENCES[name], length=length)
+    (name, dataset): dataclasses.replace(
+        _SEQUENCES[name],
+        length=length,
+        train_images=_SEQUENCES[name].train_images if DATASETS[dataset].procedural else None,
+    )
     for dataset, lengths in SEQUENCE_LENGTHS.items()
     for name, length in zip(("quick", "full"), lengths, strict=True)
 }
