@@ -413,7 +413,7 @@ def mixing_or_not(sample: Sample, rows: pd.DataFrame) -> list[str]:
 def _doubt(gap: Estimate | None) -> str:
     """Why a gap is no verdict, where it is none."""
     if gap is not None and gap.n < FEWEST_SEEDS:
-        return f" Of {span_of([gap.n], 'seed')}, which is no verdict: it takes {FEWEST_SEEDS}."
+        return f" Seen with {span_of([gap.n], 'seed')}; a verdict takes {FEWEST_SEEDS}."
     return "" if sign(gap) else " Too small to tell whether mixing changes anything."
 
 

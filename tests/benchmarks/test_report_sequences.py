@@ -224,7 +224,7 @@ def test_the_card_on_mixing_says_what_is_lacking(tmp_path, patch):
     stuck = mixing_card(tmp_path, conv1x1=(6.2,), dct=(6.4,))
     assert stuck == "Not to be told here: at 32 tokens no net is above its baseline (bag of tokens, 9.8 %)."
     one = mixing_card(tmp_path, attention=(99.0,))
-    assert one.endswith("mixer, attention. Of 1 seed, which is no verdict: it takes 3.") and "Too small" not in one
+    assert one.endswith("mixer, attention. Seen with 1 seed; a verdict takes 3.") and "Too small" not in one
     # the highest mean is not above its baseline, since one seed of two has learned nothing
     lucky = mixing_card(tmp_path, attention=(40.0, 40.1, 40.2), hybrid_top=(100.0, 6.0))
     assert "most accurate mixer, attention." in lucky
