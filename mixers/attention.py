@@ -22,7 +22,9 @@ BACKENDS = {
     "efficient": SDPBackend.EFFICIENT_ATTENTION,
     "plain": SDPBackend.MATH,
 }
-
+# never chosen unasked: on Hopper, cuDNN's gradients of half precision are not finite for some inputs of 64, 192, 320 ...
+# tokens (https://github.com/pytorch/pytorch/issues/196678)
+ON_REQUEST = ("cudnn",)
 
 POSITIONS = ("sincos", "none")
 
@@ -112,7 +114,8 @@ class Attention(SelfAttention):
         size: (H, W) of the grid.
         heads: number of heads; by default heads are 32 wide, or the widest of 24, 16, 8 that divides dim.
         backend: of PyTorch's operator. "plain" forms the N x N weights in memory, as was usual in 2021; "flash",
-            "efficient" and "cudnn" do not; "torch" is what PyTorch chooses; "auto" the fastest by crossovers.json.
+            "efficient" and "cudnn" do not; "torch" is what PyTorch chooses; "auto" the fastest by crossovers.json, and
+            never "cudnn", whose gradients are not always finite.
         positions: "sincos" or "none", see `SelfAttention`.
 
     Raises:
@@ -159,7 +162,7 @@ class Attention(SelfAttention):
         """Those that may run, the wanted one first."""
         wanted = [BACKENDS[backend]]
         if self.backend == "auto" and backend != "plain":  # others may lack this dtype or width
-            wanted += [other for other in BACKENDS.values() if other not in wanted]
+            wanted += [other for name, other in BACKENDS.items() if name not in (backend, *ON_REQUEST)]
         return wanted
 
     def method_on(self, device: str, dtype: torch.dtype = torch.float32) -> str:

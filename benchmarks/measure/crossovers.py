@@ -26,7 +26,7 @@ from benchmarks.contract.trial import Trial
 from benchmarks.measure.attempt import Deadline, hold_to, interleaved_or_why, let_go, timed_call, why
 from benchmarks.measure.device import set_math_mode
 from mixers import Mixer, MixerError, create_mixer
-from mixers.attention import BACKENDS
+from mixers.attention import BACKENDS, ON_REQUEST
 
 log = logging.getLogger("benchmarks")
 
@@ -161,7 +161,8 @@ def _variants(kind: str, side: int, device: str, dtype: torch.dtype) -> dict[str
         except MixerError:  # it has no such method, or not at this size
             continue
         if kind == "attention":
-            if device == "cpu" and name not in ("torch", "plain"):  # PyTorch's own choice is the only other one
+            # of a CPU PyTorch's own choice is the only other one; of a GPU it is one of these, under another name
+            if (name not in ("torch", "plain")) if device == "cpu" else name == "torch":
                 continue
         elif mixer.method_on(device, dtype) != name or (device == "cpu" and name == "fused"):  # by the interpreter
             continue
@@ -180,10 +181,10 @@ def table_of(cells: list[Cell]) -> dict[str, list[list[Any]]]:
     """For each kind the rows (most tokens, method) of crossovers.json; cells without a time do not count.
 
     A change lies half-way, on a log scale, between the last grid at which one method won and the next. A method is left
-    only for one that is faster by WORTH_A_CHANGE, so that noise makes no rows.
+    only for one that is faster by WORTH_A_CHANGE, so that noise makes no rows. What runs on request alone is in no row.
     """
     table: dict[str, list[list[Any]]] = {}
-    cells = [cell for cell in cells if _cost(cell) < math.inf]
+    cells = [cell for cell in cells if _cost(cell) < math.inf and cell.method not in ON_REQUEST]
     for kind in dict.fromkeys(cell.kind for cell in cells):
         mine = [cell for cell in cells if cell.kind == kind]
         tokens = sorted({cell.tokens for cell in mine})

@@ -56,7 +56,24 @@ def test_the_committed_table_is_what_the_published_times_say() -> None:
     assert table_of(cells) == published["cpu"]["methods"] == committed["cpu"]["float32"]["methods"]
     assert published["cpu"]["measured_on"] == committed["cpu"]["float32"]["measured_on"]
     assert set(committed["cuda"]) == {"float32", "bfloat16"}
-    assert all(table["measured_on"] is None for table in committed["cuda"].values())  # and the README says so
+    assert committed["cuda"]["float32"]["measured_on"] is None  # and the README says so
+
+
+def test_what_a_gpu_was_measured_with_is_in_the_committed_table() -> None:
+    """Up to 4,096 tokens; beyond, and for the kinds that were not measured, it says what was there before."""
+    path = ROOT / "results/published/h100/gpu-check/crossovers.json"
+    published = json.loads(path.read_text(encoding="utf-8"))
+    committed = json.loads(TABLE.read_text(encoding="utf-8"))["cuda"]["bfloat16"]
+    assert table_of([Cell(**values) for values in published["times"]]) == published["cuda"]["bfloat16"]["methods"]
+    assert published["cuda"]["bfloat16"]["measured_on"] == committed["measured_on"]
+    for kind, rows in published["cuda"]["bfloat16"]["methods"].items():
+        assert rows[:-1] == committed["methods"][kind][: len(rows) - 1], kind
+        assert committed["methods"][kind][len(rows) - 1] == [16384, rows[-1][1]], kind
+
+
+def test_what_runs_on_request_alone_is_in_no_row() -> None:
+    cells = [Cell("attention", "attention", 64, name, ms, ms) for name, ms in (("cudnn", 1.0), ("flash", 2.0))]
+    assert table_of(cells) == {"attention": [[None, "flash"]]}
 
 
 def test_a_cell_without_a_time_does_not_count() -> None:

@@ -191,6 +191,33 @@ def test_attention_by_every_backend_of_a_cpu(backend: str) -> None:
         assert mixer.method_on("cpu") == f"sdpa-{backend}"
 
 
+def test_cudnn_runs_on_request_alone() -> None:
+    kernels = {name: create_mixer(f"attention(backend={name})", 16, (4, 4))._kernels for name in ("auto", "cudnn")}
+    cudnn = BACKENDS["cudnn"]
+    assert kernels["cudnn"]("cudnn") == [cudnn]
+    for dtypes in CROSSOVERS["cuda"].values():
+        for _, backend in dtypes["methods"]["attention"]:
+            assert backend in BACKENDS and cudnn not in kernels["auto"](backend)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("padded", [False, True], ids=["whole", "padded"])
+@pytest.mark.parametrize("tokens", [64, 192, 256])
+def test_gradients_are_finite_where_all_weights_come_from_very_negative_products(tokens: int, padded: bool) -> None:
+    """PyTorch's issue 196678: with cuDNN, those of the queries are not, at 64 and 192 tokens in bfloat16."""
+    torch.manual_seed(0)
+    mixer = create_mixer("attention", 32, (1, tokens), positions="none")
+    with torch.no_grad():
+        bias = mixer.qkv.bias.zero_()
+        bias[0], bias[32] = 1.0, -120 * 32**0.5  # every product is about -120
+    x = torch.randn(2, 32, 1, tokens, device="cuda", requires_grad=True)
+    real = torch.arange(tokens, device="cuda").expand(2, 1, tokens) < tokens - 7 if padded else None
+    with torch.autocast("cuda", torch.bfloat16):
+        mixer.cuda()(x, real).sum().backward()
+    assert x.grad.isfinite().all() and all(weight.grad.isfinite().all() for weight in mixer.parameters())
+
+
 def test_a_net_names_the_methods_of_its_mixers_once() -> None:
     net = MixerNet("2xattention(backend=plain)+2xdct(method=gemm)", img_size=8, patch_size=1, dim=16, depth=4)
     assert net.method_on("cpu") == "sdpa-plain+gemm"
