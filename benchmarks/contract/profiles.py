@@ -195,7 +195,11 @@ _SEQUENCES = {
     ),
 }
 PROFILES |= {
-    (name, dataset): dataclasses.replace(_SEQUENCES[name], length=length)
+    (name, dataset): dataclasses.replace(
+        _SEQUENCES[name],
+        length=length,
+        train_images=_SEQUENCES[name].train_images if DATASETS[dataset].procedural else None,
+    )
     for dataset, lengths in SEQUENCE_LENGTHS.items()
     for name, length in zip(("quick", "full"), lengths, strict=True)
 }
@@ -223,6 +227,7 @@ _TEXT = {
         rounds=4,
         threads=1,
         tokenizer="bytes",
+        gain_of={"dct": 90.0, "hadamard": 90.0, "linear_fnet": 8.0},
     ),
     "full": Profile(
         length=128,

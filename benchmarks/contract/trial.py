@@ -119,7 +119,7 @@ class Trial:
     length: int | None = later(
         None, NET, low=1, high=2**20, noun="length", unit=" tokens", listed=True, help="tokens of a sequence"
     )
-    dataset_source: str | None = later(None, DATA)  # a fingerprint of a user's own data: other data, another trial
+    dataset_source: str | None = later(None, DATA)  # a fingerprint of own data or text: other data, another trial
     optimizer: str = later("adamw", RECIPE, choices=("adamw",), help="adamw")
     beta1: float = later(0.9, RECIPE, low=0, high=0.9999, listed=True, help="of AdamW, for the mean of gradients (0.9)")
     beta2: float = later(

@@ -71,12 +71,17 @@ def make_report(results: Path) -> Report:
             source = f"{group.iloc[0]['dataset']}, {group.iloc[0]['profile']} profile, {group.iloc[0]['machine']}."
             paths += write_padding(evidence[-1].sample, results / "tables" / name, source)
             paths += write_convergence(evidence[-1], results / "tables" / name, results / "plots" / name)
-            groups.append(Group(name, group, tables, evidence[-1].sample, judge_groups(evidence[-1:])))
+            groups.append(Group(name, group, tables, evidence[-1].sample))
         abilities = find_abilities([(g.frame, g.tables) for g in groups])
         paths += [path for found in abilities for path in write_abilities(found, results)]
         paths += [*write_verdicts(judge_groups(evidence), results), *write_settled(evidence, results)]
         shown = zip(groups, evidence, strict=True)
-        groups = [dataclasses.replace(g, long=page_sections(f"g{i}", e, evidence)) for i, (g, e) in enumerate(shown)]
+        groups = [
+            dataclasses.replace(
+                group, long=page_sections(f"g{i}", one, evidence), verdicts=judge_groups([one], beside=evidence)
+            )
+            for i, (group, one) in enumerate(shown)
+        ]
         return Report([*paths, write_page(results, groups, abilities)], groups)
 
 

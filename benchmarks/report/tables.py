@@ -42,7 +42,8 @@ from benchmarks.report.statistics import (
 
 ATTENTION = "attention"
 ACCURACY_SETTING = [name for name in TRIAL_FIELDS if name not in ("kind", "seed", "rounds", "compiled")]
-SAME_NET = ["label", *(name for name in names_of(DATA, NET) if name not in GROUP)]  # joins cost and latency
+# joins cost and latency, which do not read the data
+SAME_NET = ["label", *(name for name in names_of(DATA, NET) if name not in (*GROUP, "dataset_source"))]
 # Fields in which what stands in one ranking may differ, and why; it agrees in all others.
 APART = {
     "kind": "each has tables of its own",

@@ -82,7 +82,7 @@ def save_accuracy(
     metrics = {"test_top1_percent": top1, "val_top1_percent": top1, "params": 90_000, "train_images_per_s": 900.0}
     metrics |= {f"baseline_{name}_percent": value for name, value in trivial.items()}
     record = save(folder, trial, metrics, history)
-    path = labels_file(folder, None, dataset, trial.length)
+    path = labels_file(folder, trial.to_dict())
     assert path is not None
     path.parent.mkdir(exist_ok=True)
     if predict:

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from benchmarks.cli import _parser
+from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.profiles import PROFILES
+from benchmarks.contract.profiles import PROFILES, profile_of
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.match import match_ratio, matched
 from benchmarks.measure.plan import Plan, Request
@@ -168,6 +169,11 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
 def test_a_fixed_set_has_no_number_of_training_images():
     with pytest.raises(UserError, match="--train-images"):
         plan(dataset="cifar100", train_images=1000).accuracy()
+
+
+@pytest.mark.parametrize(("profile", "dataset"), [key for key in PROFILES if key[1] in DATASETS])
+def test_the_number_of_training_examples_is_said_of_drawn_ones_alone(profile, dataset):
+    assert (profile_of(profile, dataset).train_images is not None) == DATASETS[dataset].procedural
 
 
 @pytest.mark.parametrize("match", ["params", "flops"])
