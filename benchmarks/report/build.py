@@ -16,8 +16,12 @@ from benchmarks.report.frame import results_frame, slug, split_groups
 from benchmarks.report.latex import latex_files
 from benchmarks.report.padding import write_padding
 from benchmarks.report.page import Group, write_page
+from benchmarks.report.page_text import text_content
 from benchmarks.report.plots import make_plots
 from benchmarks.report.table_files import table_files
+from benchmarks.report.text_files import write_text
+from benchmarks.report.text_runs import FOLDER as TEXT_FOLDER
+from benchmarks.report.text_runs import find_lines
 from benchmarks.report.verdicts import judge_groups, write_verdicts
 
 OWNED = {
@@ -49,6 +53,9 @@ def make_report(results: Path) -> Report:
     Where a folder holds several tasks of sequences, what each mixer can do of them goes into a folder of its own,
     `sequences-<profile>`.
 
+    Where nets were pre-trained on text or fine-tuned on its tasks, FNet's tables and plots of them go into
+    `text-<profile>`.
+
     Where nets were padded to several lengths, what that did to each mixer is the group's table `padding`.
 
     What the records say to the literature's claims goes into `claims.csv` and `claims.md`. Where mixers were trained
@@ -74,15 +81,21 @@ def make_report(results: Path) -> Report:
             groups.append(Group(name, group, tables, evidence[-1].sample))
         abilities = find_abilities([(g.frame, g.tables) for g in groups])
         paths += [path for found in abilities for path in write_abilities(found, results)]
-        paths += [*write_verdicts(judge_groups(evidence), results), *write_settled(evidence, results)]
+        lines = find_lines(evidence)
+        paths += [path for line in lines for path in write_text(line, results)]
+        verdicts = judge_groups(evidence)
+        paths += [*write_verdicts(verdicts, results), *write_settled(evidence, results)]
         shown = zip(groups, evidence, strict=True)
         groups = [
             dataclasses.replace(
-                group, long=page_sections(f"g{i}", one, evidence), verdicts=judge_groups([one], beside=evidence)
+                group,
+                long=page_sections(f"g{i}", one, evidence),
+                verdicts=judge_groups([one], beside=evidence, on_text=False),
             )
             for i, (group, one) in enumerate(shown)
         ]
-        return Report([*paths, write_page(results, groups, abilities)], groups)
+        texts = [text_content(results, f"text{i}", line, verdicts) for i, line in enumerate(lines)]
+        return Report([*paths, write_page(results, groups, abilities, texts)], groups)
 
 
 def clear(results: Path) -> None:
@@ -93,7 +106,7 @@ def clear(results: Path) -> None:
     own = (
         rf"(?:folder|{'|'.join(TIMM_KINDS)})-.+|.+-py-.+"  # as `slug` writes the user's own data, but those of modules
     )
-    datasets = "|".join((*map(slug, DATASETS), FOLDER, own))
+    datasets = "|".join((*map(slug, DATASETS), FOLDER, TEXT_FOLDER, own))
     for room, endings in OWNED.items():
         for folder in sorted((results / room).glob("*")):
             if (

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from benchmarks.contract.datasets import task_name
 from benchmarks.report.notes import SETTING_WORDS
 from benchmarks.report.paired import FEWEST_SEEDS, Sample
 from benchmarks.report.predictions import Folders
@@ -22,7 +23,7 @@ FEWEST_MIXERS = 5  # that have to be measured before something is said of every 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 Range = tuple[float, float]  # what a claim says of an effect: between these
 INFINITE = math.inf
-IMAGES_ALONE, SEQUENCES_ALONE = "images", "sequences"
+IMAGES_ALONE, SEQUENCES_ALONE, TEXT_ALONE = "images", "sequences", "text"
 FNET = "FNet (Lee-Thorp et al., arXiv 2105.03824), 2021"
 FNET_ON = "text: GLUE after pre-training, 512 tokens, FNet-Base beside BERT-Base, GPUs (V100) and TPUs"
 
@@ -98,6 +99,7 @@ class Evidence:
     frame: pd.DataFrame
     results: Folders
     found: dict[str, Finding | None] = dataclasses.field(default_factory=dict)  # by claim, once it was looked for
+    scored: dict[str, Sample] = dataclasses.field(default_factory=dict)  # by score, once it was looked for
 
     @functools.cached_property
     def sample(self) -> Sample:
@@ -105,8 +107,11 @@ class Evidence:
 
     @property
     def task(self) -> str:
-        """What its examples are, images or sequences."""
-        return SEQUENCES_ALONE if row_extent(self.frame.iloc[0]) is SEQUENCES else IMAGES_ALONE
+        """What its examples are: images, sequences or text."""
+        first = self.frame.iloc[0]
+        if task_name(str(first["dataset"])) == TEXT_ALONE:
+            return TEXT_ALONE
+        return SEQUENCES_ALONE if row_extent(first) is SEQUENCES else IMAGES_ALONE
 
     @property
     def kin(self) -> tuple[str, str]:

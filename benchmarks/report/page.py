@@ -61,8 +61,20 @@ class Group:
     long: Mapping[str, Any] | None = None  # of `convergence_files.page_sections`: how the order held, what is settled
 
 
-def write_page(results: Path, groups: Sequence[Group], abilities: Sequence[Abilities] = ()) -> Path:
-    """Writes `results`/index.html."""
+def write_page(
+    results: Path,
+    groups: Sequence[Group],
+    abilities: Sequence[Abilities] = (),
+    texts: Sequence[Mapping[str, Any]] = (),
+) -> Path:
+    """Writes `results`/index.html.
+
+    Args:
+        results: the folder.
+        groups: each a part of the page.
+        abilities: mixers by sequence tasks.
+        texts: of `page_text.text_content`.
+    """
     environment = Environment(
         loader=FileSystemLoader(FILES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -71,6 +83,7 @@ def write_page(results: Path, groups: Sequence[Group], abilities: Sequence[Abili
     page = environment.get_template("page.html").render(
         groups=shown,
         abilities=[abilities_content(results, f"abilities{i}", found) for i, found in enumerate(abilities)],
+        texts=texts,
         atlas=atlas_content(results),
         transforms=transforms_content(results),
         data=script_json({content["id"]: content["charts"] for content in shown}),

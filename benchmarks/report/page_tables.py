@@ -18,7 +18,7 @@ from benchmarks.report.page_charts import seeds_of
 from benchmarks.report.sizes import extent_of, size_words, worded
 from benchmarks.report.style import family_colour
 from benchmarks.report.table_files import WRONG, heading, verdict_text, view_in_words
-from benchmarks.report.tables import TRAINED_ALIKE, best_learning_rates, same_rows, withheld
+from benchmarks.report.tables import TRAINED_ALIKE, best_learning_rates, by_main_metric, same_rows, withheld
 from benchmarks.report.text import NOTHING, clean, count, listing, metric, percent, short, significant
 from benchmarks.report.verdicts import Verdict, effect_text
 
@@ -75,6 +75,7 @@ def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table
     """The summary, best first within each setting; one row a mixer."""
     if summary.empty:
         return None
+    summary, score = by_main_metric(summary)
     numbers: dict[str, tuple[str, Callable[[Any], str]]] = {
         "top-5 (%)": ("test_top5_percent_mean", percent),
         "parameters": ("params", count),
@@ -117,7 +118,7 @@ def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table
             keys.append(suffix)
     extent = extent_of(summary)
     header = ["rank", "mixer", "family", *(["against its baselines"] if judged else [])]
-    header += ["top-1 (%) [95 % interval], seeds"]
+    header += [f"{score} [95 % interval], seeds"]
     header += [*(worded(name, extent) for name in numbers), "learning rate", "again"]
     words = (
         "Mixers by accuracy: mean over seeds with its 95 % Student-t interval. Times and memory are of the whole net. "

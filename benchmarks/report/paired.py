@@ -91,9 +91,10 @@ class Sample:
         results: the folder, or folders, that they were read from; or the answers themselves, by id.
     """
 
-    def __init__(self, frame: pd.DataFrame, results: Folders | dict[str, NDArray[np.bool_]]) -> None:
+    def __init__(self, frame: pd.DataFrame, results: Folders | dict[str, NDArray[Any]]) -> None:
         self.correct = results if isinstance(results, dict) else correct_answers(frame, results)
         trained = frame[(frame["kind"] == "accuracy") & frame["status"].isin(("ok", *FAILED))][RUN_COLUMNS]
+        trained = trained[(trained["status"] != "ok") | trained["test_top1_percent"].notna()]  # a number has none
         runs = [_runs(found) for _, found in trained.groupby(["label", *ACCURACY_SETTING], dropna=False, sort=False)]
         self.runs = [one for one in runs if one.top1]
         self.lost = [one for one in runs if not one.top1]  # of which no run ended

@@ -50,26 +50,34 @@ def correct_answers(frame: pd.DataFrame, results: Folders) -> dict[str, NDArray[
         UserError: predictions do not fit the accuracy in their record.
     """
     found = {}
-    files = {path.name: path for path in _prediction_files(results)}
-    trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
-    columns = ["dataset", "dataset_source", "length", "tokenizer", "order", "id", "test_top1_percent"]
-    for row in trained[columns].to_dict("records"):
-        if row["test_top1_percent"] is None or math.isnan(row["test_top1_percent"]):  # a number was asked for
+    for row, path, labels in predictions_of(frame, results):
+        if math.isnan(row["test_top1_percent"]):  # a number was asked for
             continue
+        correct = _compare(path, labels)
+        if correct is None or abs(100 * correct.mean() - row["test_top1_percent"]) > 0.01:
+            raise misfit(path)
+        found[str(row["id"])] = correct
+    return found
+
+
+def predictions_of(frame: pd.DataFrame, results: Folders) -> Iterator[tuple[dict[Any, Any], Path, NDArray[Any]]]:
+    """Of each trained net whose predictions and labels are there: its row, the file of the first, and the second."""
+    files = {path.name: path for path in _prediction_files(results)}
+    for row in frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")].to_dict("records"):
         labels = _kept_labels(results, row)
         if labels is None and not is_own(str(row["dataset"])):
             labels = labels_of_test(str(row["dataset"]))
         path = files.get(f"accuracy-{row['id']}.npy")
-        if labels is None or path is None:
-            continue
-        correct = _compare(path, labels)
-        if correct is None or abs(100 * correct.mean() - row["test_top1_percent"]) > 0.01:
-            raise UserError(
-                f"{path.name} does not give the accuracy that its record says; move both out of {path.parent.name}/ "
-                "and measure that trial again"
-            )
-        found[str(row["id"])] = correct
-    return found
+        if labels is not None and path is not None:
+            yield row, path, labels
+
+
+def misfit(path: Path) -> UserError:
+    """What is said of predictions that are not those of their record."""
+    return UserError(
+        f"{path.name} does not give the accuracy that its record says; move both out of {path.parent.name}/ "
+        "and measure that trial again"
+    )
 
 
 def _kept_labels(results: Folders, row: dict[Any, Any]) -> NDArray[np.unsignedinteger] | None:

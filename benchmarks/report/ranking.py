@@ -13,21 +13,23 @@ from benchmarks.report.leader import what_settles
 from benchmarks.report.page import Group
 from benchmarks.report.page_answers import answers, beside, main_rows, mean_with_interval
 from benchmarks.report.sizes import extent_of, size_words, worded
-from benchmarks.report.tables import withheld
-from benchmarks.report.text import NOTHING, significant, span_of
+from benchmarks.report.tables import by_main_metric, withheld
+from benchmarks.report.text import NOTHING, signed, significant, span_of
 
 MOST_ROWS = 12
+TOP1 = "top-1 (%)"  # as `by_main_metric` calls it
 
 
 def ranking(group: Group) -> list[str]:
     """Mixers by test accuracy with interval, seeds and cost, best first, and what that says; [] without any.
 
-    Those that have not left their baseline come behind the others, and those of which too many runs failed last, as in
-    the page.
+    Of a task that asks for a number, such as STS-B, by its correlation. Those that have not left their baseline come
+    behind the others, and those of which too many runs failed last, as in the page.
     """
-    rows = main_rows(group.tables["summary"])
+    rows, score = by_main_metric(main_rows(group.tables["summary"]))
     if rows.empty:
         return []
+    is_top1, shown = score == TOP1, score.removesuffix(" (%)")
     rows = rows.assign(
         _withheld=[withheld(row) for row in rows.to_dict("records")],
         _stuck=[at_baseline(row) for row in rows.to_dict("records")],
@@ -35,7 +37,13 @@ def ranking(group: Group) -> list[str]:
     by = ["_withheld", "_stuck", "test_top1_percent_mean", "label"]
     rows = rows.sort_values(by, ascending=[True, True, False, True], kind="stable")
     cells: list[tuple[str, ...]] = [
-        ("mixer", "test top-1, 95 % interval", "seeds", "MFLOPs", worded("ms per image", extent_of(rows)))
+        (
+            "mixer",
+            f"test {shown}, 95 % interval",
+            "seeds",
+            "MFLOPs",
+            worded("ms per image", extent_of(rows)),
+        )
     ]
     cells[0] += ("against its baselines",) if "standing" in rows else ()
     for _, row in rows.head(MOST_ROWS).iterrows():
@@ -43,7 +51,7 @@ def ranking(group: Group) -> list[str]:
         cells.append(
             (
                 str(row["label"]),
-                mean_with_interval(row) + beside(row),
+                (mean_with_interval(row) if is_top1 else correlation_text(row)) + beside(row),
                 str(row["n"]),
                 NOTHING if flops is None else f"{flops / 1e6:.2f}",
                 NOTHING if ms is None else significant(ms),
@@ -58,9 +66,20 @@ def ranking(group: Group) -> list[str]:
     first = rows.iloc[0]
     setting = f"{first['dataset']}, {size_words(first, ' px')}"
     setting += ", pre-trained on its own sequences" if plain(first["pretrain"]) == "own" else ""
+    if not is_top1:  # which is best rests on accuracies
+        return [f"{setting}; {span_of([int(n) for n in rows['n']], 'seed')}:", *lines]
     best = answers(group.sample, dict(group.tables), group.frame, group.verdicts)[0]
     answer = best.lines[0].replace(what_settles(called.MAKE), what_settles(called.way()))
     return [f"{setting}; {span_of([int(n) for n in rows['n']], 'seed')}:", *lines, f"{best.question} {answer}"]
+
+
+def correlation_text(row: pd.Series) -> str:
+    """ "55.2 [50.1, 60.3]", in points of 100."""
+    mean, low, high = (plain(row[f"test_top1_percent_{end}"]) for end in ("mean", "low", "high"))
+    if mean is None:
+        return NOTHING
+    texts = [signed(value).removeprefix("+") for value in (mean, low, high) if value is not None]
+    return texts[0] + (f" [{texts[1]}, {texts[2]}]" if len(texts) > 1 else "")
 
 
 def baseline_lines(rows: pd.DataFrame) -> list[str]:

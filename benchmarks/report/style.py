@@ -46,6 +46,7 @@ MIXER_STYLES: dict[str, tuple[str, str]] = {
     "performer": ("P", "--"),
     "linear_attention": ("p", "-."),
     "conv1x1": ("P", "-"),
+    "ff_only": ("o", ":"),
     "conv_mixer": ("8", "--"),
     "pool": ("H", "-."),
     "shift": (">", ":"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.contract.metrics import METRICS
 from benchmarks.contract.record import atomic_write
 from benchmarks.contract.trial import FACTS
 from benchmarks.contract.tuning import CLEARLY_BETTER
@@ -24,6 +25,7 @@ from benchmarks.report.statistics import percent_within
 from benchmarks.report.tables import (
     ACCURACY_SETTING,
     COMPARED,
+    SCORES,
     TRAINED_ALIKE,
     cost_table,
     failures_table,
@@ -41,6 +43,7 @@ from benchmarks.report.text import (
     listing,
     markdown,
     markdown_table,
+    mean_text,
     metric,
     p_text,
     percent,
@@ -67,6 +70,13 @@ SAME_TIMED = [
     *COMPARED,
     "processor",
 ]  # eager beside compiled
+OF_TOP1 = (
+    "test top-1 (%)",
+    "95 % over seeds and images",
+    "seed noise (sd)",
+    "test-set noise (sd)",
+    "test top-5 (%)",
+)  # columns of a summary
 SAME_COMPILED = ("tokens", "batch", "moves (MB)", "FLOPs", "drift")  # columns that compiling does not change
 OVER_SITTINGS = (
     "95 % interval over sittings; of fewer than three sittings over their rounds, which says nothing of another hour"
@@ -138,7 +148,35 @@ def view_in_words(name: str, table: pd.DataFrame) -> ViewFacts:
         texts = texts | {"against its baselines": lambda row: row["standing"] or ""}
         numbers |= {f"{baselines.COLUMNS[c]} (%)": shown(c, percent) for c in baselines.known_columns(table)}
         note = f"{note} {baselines.NOTE}"
+    if name == "summary":
+        numbers, note = with_scores(numbers, note, table)
     return worded(title, extent), [f for f in fields if f in known], texts, numbers, worded(note, extent)
+
+
+def with_scores(numbers: dict[str, Cell], note: str, table: pd.DataFrame) -> tuple[dict[str, Cell], str]:
+    """Columns and note of a summary with the scores that text alone has; of a task without top-1 in its place."""
+    scores = {METRICS[name].label: score_cell(name) for name in SCORES if f"{name}_mean" in table}
+    if not scores:
+        return numbers, note
+    told = "Scores in points of 100 are means over seeds ± half of their 95 % Student-t interval."
+    if table["test_top1_percent_mean"].map(plain).notna().any():
+        return numbers | scores, f"{note} {told}"
+    dropped = [worded(header, extent_of(table)) for header in OF_TOP1]
+    return scores | {header: cell for header, cell in numbers.items() if header not in dropped}, told
+
+
+def score_cell(name: str) -> Cell:
+    """A mean of points of 100 over seeds."""
+
+    def cell(row: Row) -> str:
+        mean, high = row[f"{name}_mean"], row[f"{name}_high"]
+        return mean_text(mean, None if high is None else high - mean, row["n"])
+
+    return cell
+
+
+def worded_all(headers: Sequence[str], table: pd.DataFrame) -> list[str]:
+    return [worded(header, extent_of(table)) for header in headers]
 
 
 def heading(field: str, table: pd.DataFrame, other: str | None = None) -> str:

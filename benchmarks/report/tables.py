@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.contract.datasets import main_metric
 from benchmarks.contract.fields import DATA, MIXER, NET, RECIPE
+from benchmarks.contract.metrics import METRICS
 from benchmarks.contract.trial import FACTS, names_of
 from benchmarks.ratios import few_sittings, ratio_of
 from benchmarks.report.baselines import known_columns
@@ -42,6 +44,8 @@ from benchmarks.report.statistics import (
 
 ATTENTION = "attention"
 ACCURACY_SETTING = [name for name in TRIAL_FIELDS if name not in ("kind", "seed", "rounds", "compiled")]
+TOP1 = "test_top1_percent"
+SCORES = ("test_order_percent", "test_matthews", "test_f1", "test_spearman", "test_pearson")  # of text alone
 # joins cost and latency, which do not read the data
 SAME_NET = ["label", *(name for name in names_of(DATA, NET) if name not in (*GROUP, "dataset_source"))]
 # Fields in which what stands in one ranking may differ, and why; it agrees in all others.
@@ -81,6 +85,7 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
     latencies = preferred(of_one_processor(frame[frame["kind"] == "latency"]))
     attention = attention_by_setting(latencies.to_dict("records"))
     baselines = known_columns(trained)
+    scores = [name for name in SCORES if trained[name].notna().any()]
     rows = []
     for _, found in trained.groupby(["label", *ACCURACY_SETTING], dropna=False, sort=False):
         runs = found.sort_values(["seed", "id"], kind="stable")
@@ -98,7 +103,7 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
             "n_failed": int(failed["status"].isin(FAILED).sum()),
             "processors": "; ".join(sorted({kind for kind in ok["processor"] if plain(kind)})) or None,
         }
-        for name in ("test_top1_percent", "test_top5_percent", "val_top1_percent", "test_loss"):
+        for name in ("test_top1_percent", "test_top5_percent", "val_top1_percent", "test_loss", *scores):
             row |= estimate_columns(name, mean_interval(ok[name].dropna()))
         row |= {name: middle(ok[name]) for name in baselines}
         row["train_images_per_s"] = middle(ok["train_images_per_s"])
@@ -107,9 +112,22 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
             lookup(latencies, first), attention
         )
         rows.append(row)
-    ranked = table(rows, lambda r: (-(r["test_top1_percent_mean"] or -1.0), r["label"], *setting_order(r)))
+    score = f"{main_metric(str(frame['dataset'].iloc[0]))}_mean" if "test_spearman" in scores else f"{TOP1}_mean"
+    ranked = table(rows, lambda r: (-(r[score] or -1.0), r["label"], *setting_order(r)))
     # mixers are ranked among those that only differ in the mixer, the comparison with most of them first
     return ranked if ranked.empty else pd.concat(comparisons(ranked, TRAINED_ALIKE).values(), ignore_index=True)
+
+
+def by_main_metric(summary: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The summary as rankings read it, and what its score is called: top-1, or of a task that asks for a number its
+    correlation, in place of it.
+    """
+    name = TOP1 if summary.empty else main_metric(str(summary["dataset"].iloc[0]))
+    if name == TOP1 or f"{name}_mean" not in summary:
+        return summary, "top-1 (%)"
+    return summary.assign(**{f"{TOP1}_{e}": summary[f"{name}_{e}"] for e in ("mean", "low", "high")}), METRICS[
+        name
+    ].label
 
 
 def best_learning_rates(rows: pd.DataFrame) -> pd.DataFrame:
