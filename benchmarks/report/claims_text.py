@@ -1,7 +1,7 @@
 """What FNet says of text, as data, held against records of text: shown only where a folder has some.
 
-The DFT is `fft_real`, which in a TextEncoder is FNet's own, not normalised. Claims on pre-training are judged by masked accuracy, those on tasks by the mean
-over the tasks on which any encoder leaves what a constant answer reaches.
+The DFT is `fft_real`, which in a TextEncoder is not normalised, as FNet's own. Claims on pre-training are judged by
+masked accuracy, those on tasks by the mean over the tasks on which any encoder leaves what a constant answer reaches.
 """
 
 from __future__ import annotations

@@ -25,7 +25,29 @@ from benchmarks.tasks.text import passages
 from benchmarks.tasks.text.masking import IGNORED, most_masked
 from benchmarks.tasks.text.tokens import CLS, MASK, PAD, SEP
 
-WORDS = "the quick brown fox jumps over a lazy dog and then it sleeps under some old green tree by the water".split()
+WORDS = [
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "a",
+    "lazy",
+    "dog",
+    "and",
+    "then",
+    "it",
+    "sleeps",
+    "under",
+    "some",
+    "old",
+    "green",
+    "tree",
+    "by",
+    "the",
+    "water",
+]
 NET = {"norm": "token", "positions": "learned", "coordinates": False, "dim": 16, "depth": 1, "length": 32}
 RECIPE = {"epochs": 3, "lr": 1e-2, "weight_decay": 0.01, "warmup_epochs": 0.3, "label_smoothing": 0.0, "batch_size": 16}
 RECIPE |= {"augment": "none", "schedule": "linear", "beta2": 0.98}
