@@ -25,29 +25,7 @@ from benchmarks.tasks.text import passages
 from benchmarks.tasks.text.masking import IGNORED, most_masked
 from benchmarks.tasks.text.tokens import CLS, MASK, PAD, SEP
 
-WORDS = [
-    "the",
-    "quick",
-    "brown",
-    "fox",
-    "jumps",
-    "over",
-    "a",
-    "lazy",
-    "dog",
-    "and",
-    "then",
-    "it",
-    "sleeps",
-    "under",
-    "some",
-    "old",
-    "green",
-    "tree",
-    "by",
-    "the",
-    "water",
-]
+WORDS = ("the quick brown fox jumps over a lazy dog and then it sleeps under some old green tree by water").split()  # noqa: SIM905
 NET = {"norm": "token", "positions": "learned", "coordinates": False, "dim": 16, "depth": 1, "length": 32}
 RECIPE = {"epochs": 3, "lr": 1e-2, "weight_decay": 0.01, "warmup_epochs": 0.3, "label_smoothing": 0.0, "batch_size": 16}
 RECIPE |= {"augment": "none", "schedule": "linear", "beta2": 0.98}
@@ -272,7 +250,7 @@ def test_tasks_are_those_whose_files_are_there(tmp_path):
     (tmp_path / "glue" / "SST-2").mkdir(parents=True)
     assert text_line.tasks_of("glue,plays", None, tmp_path) == ["glue:sst2", "plays"]
     assert text_line.tasks_of(None, None, tmp_path) == ["glue:sst2"]
-    with pytest.raises(UserError, match="--dataset is 'glue:sst'; allowed for text: .*Did you mean 'glue:sst2'"):
+    with pytest.raises(UserError, match=r"--dataset is 'glue:sst'; allowed for text: .*Did you mean 'glue:sst2'"):
         text_line.tasks_of("glue:sst", None, tmp_path)
 
 
