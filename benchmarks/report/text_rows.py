@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.contract.fields import NET
+from benchmarks.contract.trial import names_of
 from benchmarks.report.claim_rules import share_percent
 from benchmarks.report.frame import plain
 from benchmarks.report.paired import Runs, Sample, mean_top1
@@ -28,7 +30,7 @@ def pretraining_rows(line: Line, several: Sequence[Runs]) -> list[Row]:
     rows = []
     for runs in several:
         records, length = records_of(line.pretraining, runs), int(runs.setting["length"])
-        found = lookup(timed, pd.Series(runs.setting))
+        found = lookup(timed, pd.Series(runs.setting), ["label", *names_of(NET)])  # whatever it was trained on
         step = None if found is None else plain(found["train_step_images_per_s"])
         speed = middle(records["train_images_per_s"])
         first = records.iloc[0]
@@ -52,7 +54,9 @@ def _score(sample: Sample, runs: Runs, several: Sequence[Runs], signed: bool = F
     row |= {"score_mean": mean_top1(runs), "score_low": own[0], "score_high": own[1]}
     rival = next((one for one in several if one.setting["label"] == ATTENTION), None)
     share = None
-    if rival is not None and rival is not runs and mean_top1(rival) > 0:
+    known = rival and own_interval(sample, rival, signed)
+    # a share of a correlation that may be 0 says nothing
+    if rival is not None and rival is not runs and (known[0] if known else mean_top1(rival)) > 0:
         share = sample.interval(share_percent, runs, rival)
     told = None if share is None or share.withheld else share
     row["share_of_attention_percent"] = None if told is None else told.value

@@ -35,7 +35,7 @@ MINUTES_NOTE = (
     "Masked accuracy on held-out passages after the longest time of training that all of these have reached, by "
     "straight lines between their epochs, ± half of the 95 % t-interval over seeds, their number in parentheses. The "
     "seconds are of runs on a machine that may have had other work. An encoder that is cut off before its end has not "
-    "had its rate of learning fall to zero, which costs it accuracy."
+    "had its rate of learning fall to zero, which costs it accuracy. A dash: not through its first epoch by then."
 )
 TASKS_NOTE = (
     f"Scores of the test rows in points of 100. {INTERVAL} The mean is over the tasks on which any encoder lies above "

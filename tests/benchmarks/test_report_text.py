@@ -21,6 +21,7 @@ from benchmarks.report.claims_text import TEXT_CLAIMS, OnText, text_claims
 from benchmarks.report.figures import Figure
 from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.ranking import ranking
+from benchmarks.report.text_rows import minutes_rows, task_rows
 from benchmarks.report.text_runs import find_lines, joined, own_interval, span_of_task
 from benchmarks.report.text_scores import score_sample
 from benchmarks.report.verdicts import judge
@@ -146,6 +147,23 @@ def test_a_mean_of_tasks_has_the_error_of_its_tasks():
     assert together.mean() == pytest.approx(np.mean([part.mean() for part in parts]))
     exact = np.sqrt(sum(part.var() / len(part) for part in parts)) / 2
     assert together.std() / np.sqrt(500) == pytest.approx(exact, rel=1e-6)
+
+
+def test_a_share_of_a_correlation_that_may_be_0_is_not_told(tmp_path):
+    for mixer, right in (("attention", 0.05), ("dct", 0.6)):
+        for seed in range(3):
+            save_run(tmp_path, make_trial("accuracy", mixer, "glue:stsb", seed=seed), right, 1.0)
+    (found,) = find_lines(evidence_of(tmp_path))
+    assert [row["share_of_attention_percent"] for row in task_rows(found.parts[0])] == [None, None]
+
+
+def test_a_slow_encoder_has_no_figure_before_its_first_epoch(tmp_path):
+    for mixer, seconds in (("attention", 10.0), ("dct", 1.0)):
+        save_run(tmp_path, make_trial("accuracy", mixer), 0.5, seconds)
+    (found,) = find_lines(evidence_of(tmp_path))
+    rows = {row["label"]: row for row in minutes_rows(found, found.settings[0])}
+    assert rows["dct"]["n"] == 1 and rows["dct"]["seconds"] == EPOCHS
+    assert rows["attention"]["n"] == 0 and rows["attention"]["val_top1_percent_mean"] is None
 
 
 def test_predictions_of_another_record_are_refused(tmp_path):
