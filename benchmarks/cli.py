@@ -540,6 +540,10 @@ def _plan(options: argparse.Namespace) -> Grid:
     if kind := KINDS.get(options.verb):  # of a verb that measures one kind alone
         bear = [name for name in FLAGGED if FACTS[name].role in kind.roles or name == "batch_size"]
         _take_lists_of(options, [name for name in bear if name != "seed" or kind.trains])
+    if options.dataset is not None and options.verb in ("bench-all", "train", "tune"):
+        from benchmarks.tasks.sequences.fingerprints import fetch
+
+        fetch(options.dataset, options.data_dir)
     tried = ("lr", "weight_decay") if options.verb == "tune" else ()
     grid = Grid(_request(options), tried)
     options.resolved, options.notes = grid.resolved(), grid.notes()

@@ -54,7 +54,7 @@ def parser(texts: Mapping[str, str]) -> argparse.ArgumentParser:
         _add_field(made, name)
     add(
         "--text",
-        help="what nets are pre-trained on: shakespeare | wikipedia | a file or folder of text | hfds:NAME (shakespeare)",
+        help="nets are pre-trained on: shakespeare | wikipedia | a file or folder of text | hfds:NAME (shakespeare)",
     )
     add(
         "--search",

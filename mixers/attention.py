@@ -22,7 +22,7 @@ BACKENDS = {
     "efficient": SDPBackend.EFFICIENT_ATTENTION,
     "plain": SDPBackend.MATH,
 }
-# never chosen unasked: on Hopper, cuDNN's gradients of half precision are not finite for some inputs of 64, 192, 320 ...
+# never chosen unasked: on Hopper, cuDNN's gradients of half precision are not finite for some inputs of 64, 192 ...
 # tokens (https://github.com/pytorch/pytorch/issues/196678)
 ON_REQUEST = ("cudnn",)
 

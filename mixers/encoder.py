@@ -23,15 +23,15 @@ from mixers.stems import check_tokens, embedded, real_tokens
 ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh"}  # by transformers' names: PyTorch's approximation
 SPREAD = 0.02  # the standard deviation of all weights at the start (Devlin et al., 2019)
 # options of mixers that have another value here where nothing is said: places are told below the first block, and
-# linear_fnet starts as in the paper's code
-IN_TEXT = {"positions": "none", "init": "fnet"}
+# linear_fnet starts, and fft_real scales, as in the paper's code
+IN_TEXT = {"positions": "none", "init": "fnet", "scale": "fnet"}
 
 
 class TextEncoder(SavesDefinition):
     """BERT's encoder with any mixer in the place of attention: whole numbers (B, length) -> (B, length, dim).
 
     With "attention" it is BERT (Devlin et al., 2019, https://arxiv.org/abs/1810.04805), and with
-    "fft_real(scale=fnet)", `projection` and four types it is FNet (Lee-Thorp et al., 2021,
+    "fft_real", `projection` and four types it is FNet (Lee-Thorp et al., 2021,
     https://arxiv.org/abs/2105.03824). Embeddings of word, place and type are added and normed; then `depth` blocks
 
         x = norm(x + mix(x))
@@ -62,6 +62,8 @@ class TextEncoder(SavesDefinition):
         eps: of the norms.
         projection: whether a dense stands behind the norm of the embeddings, as in FNet.
         positions: "learned", "sine" or "none", as for `MixerNet`.
+        gain: what the mixers give back is multiplied by it. FNet's transform without a scale is the orthonormal one
+            times sqrt(length dim).
         activation: "gelu", or "gelu_new" for its approximation by tanh, which FNet's checkpoints have.
 
     Raises:
@@ -87,6 +89,7 @@ class TextEncoder(SavesDefinition):
         projection: bool = False,
         positions: str = "learned",
         activation: str = "gelu",
+        gain: float = 1.0,
         **others: Any,
     ) -> None:
         super().__init__()
@@ -102,7 +105,7 @@ class TextEncoder(SavesDefinition):
         self.padding = flag("padding", padding)
         self.positions_kind = one_of("positions", positions, POSITIONS)
         self.activation = one_of("activation", activation, tuple(ACTIVATIONS))
-        self.eps = finite_number("eps", eps)
+        self.eps, self.gain = finite_number("eps", eps), finite_number("gain", gain)
         self.words = nn.Embedding(self.vocabulary, dim)
         self.kinds = nn.Embedding(self.types, dim)
         self.positions = make_positions(positions, dim, (1, self.length))
@@ -119,7 +122,9 @@ class TextEncoder(SavesDefinition):
     def _block(self, spec: str, layer: int, seed: int) -> EncoderBlock:
         mixer = create_mixer_of_layer(in_text(spec), self.dim, (1, self.length), layer, seed)
         dense = mixer_entry(spec).family == "attention" or mixer.out_channels != self.dim
-        return EncoderBlock(mixer, dense, self.ff_dim, self.dropout.p, self.eps, ACTIVATIONS[self.activation])
+        return EncoderBlock(
+            mixer, dense, self.ff_dim, self.dropout.p, self.eps, ACTIVATIONS[self.activation], self.gain
+        )
 
     def _draw(self) -> None:
         """Starts all weights as BERT's, but those of mixers that their own papers start in another way."""
@@ -133,7 +138,7 @@ class TextEncoder(SavesDefinition):
 
     def definition(self) -> dict[str, Any]:
         """What neither the weights nor the mixers' own entries tell."""
-        own = {name: getattr(self, name) for name in ("padding", "activation", "eps")}
+        own = {name: getattr(self, name) for name in ("padding", "activation", "eps", "gain")}
         return {"class": "TextEncoder", "positions": self.positions_kind, **own}
 
     @property
@@ -268,16 +273,19 @@ class EncoderBlock(nn.Module):
         dropout: rate.
         eps: of the norms.
         approximate: of the GELU, as PyTorch calls it.
+        gain: of the mixer.
     """
 
-    def __init__(self, mixer: Mixer, dense: bool, ff_dim: int, dropout: float, eps: float, approximate: str) -> None:
+    def __init__(
+        self, mixer: Mixer, dense: bool, ff_dim: int, dropout: float, eps: float, approximate: str, gain: float = 1.0
+    ) -> None:
         super().__init__()
         self.mixer = mixer
         self.dense = nn.Linear(mixer.out_channels, mixer.dim) if dense else None
         self.norm1, self.norm2 = nn.LayerNorm(mixer.dim, eps), nn.LayerNorm(mixer.dim, eps)
         self.expand, self.contract = nn.Linear(mixer.dim, ff_dim), nn.Linear(ff_dim, mixer.dim)
         self.dropout = nn.Dropout(dropout)
-        self.approximate = approximate
+        self.approximate, self.gain = approximate, gain
 
     def forward(self, x: Tensor, real: Tensor | None = None, at: Tensor | None = None) -> Tensor:
         """Of all tokens, or of those at the places `at` (B, K) alone; `real` (B, 1, N) says which are no padding."""
@@ -285,6 +293,7 @@ class EncoderBlock(nn.Module):
         # views, of what attention gives back too, with the channels last in memory
         mixed = self.mixer(x.mT.unsqueeze(2), *told).flatten(2).mT
         x, mixed = taken(x, at), taken(mixed, at)
+        mixed = mixed if self.gain == 1 else mixed * self.gain
         if self.dense is not None:
             mixed = self.dropout(self.dense(mixed))
         x = self.norm1(x + mixed)

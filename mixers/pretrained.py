@@ -27,7 +27,7 @@ SIZES = ("vocabulary", "dim", "depth", "ff_dim", "types")
 HEADS = ("pooler", "cls")  # parts of the names of weights that a checkpoint may lack
 # what is tied to another weight, starts from zero, or is not taken over: nobody is told of
 UNTOLD = ("cls.predictions.decoder.", "cls.predictions.bias", "cls.seq_relationship.")
-WRITTEN = "BERT, mixer attention, or FNet, mixer fft_real(scale=fnet) with projection=True; both with learned positions"
+WRITTEN = "BERT, mixer attention, or FNet, mixer fft_real with projection=True; both with learned positions"
 
 
 def load(
@@ -251,7 +251,7 @@ def _kind(encoder: TextEncoder) -> str:
     kinds = {_kind_of(mixer) for mixer in encoder.mixers}
     kind = kinds.pop() if len(kinds) == 1 else None
     learned = isinstance(encoder.positions, LearnedPositions)
-    if kind is None or not learned or (encoder.projection is not None) != (kind[0] == "fnet"):
+    if kind is None or not learned or encoder.gain != 1 or (encoder.projection is not None) != (kind[0] == "fnet"):
         raise MixerError(f"transformers has no model for this encoder of {encoder.mixer}; it has {WRITTEN}")
     return kind[0]
 

@@ -316,10 +316,10 @@ def labels_file(results: Path, trial: Mapping[str, Any]) -> Path | None:
         trial: its fields; those count on which the classes depend.
     """
     dataset, source, length = trial["dataset"], trial["dataset_source"], trial["length"]
+    of_length = f"{dataset.replace(':', '-')}-{length}" + (f"-{source[:16]}" if source else "")
     if dataset == PRETRAIN:
-        name = "-".join(map(str, (dataset, str(source)[:16], length, trial["tokenizer"], trial["order"])))
-    else:
-        name = source[:16] if source else f"{dataset.replace(':', '-')}-{length}" if length else None
+        of_length += f"-{trial['tokenizer']}-{trial['order']}"
+    name = of_length if length else source[:16] if source else None
     return None if name is None else results / "test_labels" / f"{name}.npy"
 
 

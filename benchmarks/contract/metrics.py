@@ -25,7 +25,9 @@ BASELINES = (
     ("chance", "chance", "Share that is right by chance: one over the number of classes."),
     ("majority", "majority class", "Share of test answers that are the most frequent class of the training split."),
     ("bag_of_tokens", "bag of tokens", "Share that a linear predictor gets right which sees how often each token occurs, not where; where tokens are classified, the token itself too."),
+    ("bag_of_words", "bag of words", "Text: share that a linear model gets right which sees what words there are, and of a pair which it has in common."),
     ("frequencies", "token frequencies", "Masked text: share that is right by the most frequent token of the training part."),
+    ("own_place", "own place alone", "Masked text: share that is right by token frequencies and what stands at the place itself, a tenth of which is left as it was: all that a net without mixing can reach."),
     ("position", "position alone", "Share that is right by the most frequent class at each place."),
     ("one_hop", "one step alone", "Two hops: share that is right by one step of recall, with a guess where two are asked for."),
     ("marker_distance", "marker distance alone", "Pathfinder: share that is right by how far the two discs are from each other."),
@@ -34,6 +36,14 @@ BASELINES = (
     ("depth_2", "exact to depth 2", "ListOps: the same for operators deeper than the second level."),
     ("depth_3", "exact to depth 3", "ListOps: the same for operators deeper than the third level."),
 )  # fmt: skip
+
+UNITS = ("loss", "matthews", "f1", "spearman", "pearson")  # of baselines; of others it is percent right
+
+
+def baseline_name(name: str) -> str:
+    """The metric of a trivial predictor: "baseline_chance_percent", "baseline_majority_f1"."""
+    return f"baseline_{name}" if name.endswith(tuple(f"_{unit}" for unit in UNITS)) else f"baseline_{name}_percent"
+
 
 METRICS: dict[str, Metric] = {
     # accuracy
@@ -55,7 +65,13 @@ METRICS: dict[str, Metric] = {
     "test_f1": Metric("F1 of class 1 (x 100)", "higher", "The harmonic mean of precision and recall (GLUE's metric of MRPC and QQP)."),
     "test_spearman": Metric("Spearman correlation (x 100)", "higher", "Of the ranks of predicted and true numbers (GLUE's metric of STS-B)."),
     "test_pearson": Metric("Pearson correlation (x 100)", "higher", "Of predicted and true numbers."),
+    "baseline_own_place_loss": Metric("own place alone (nats)", None, "Masked text: cross-entropy of who sees what stands at the place itself and nothing beside."),
     "baseline_frequencies_loss": Metric("token frequencies (nats)", None, "Masked text: cross-entropy of the frequencies of the training part; a net above it has learned nothing of what stands beside."),
+    **{
+        f"baseline_{who}_{name}": Metric(f"{label} ({title} x 100)", None, f"The same metric of {text}.")
+        for who, label, text in (("majority", "majority class", "the most frequent class"), ("bag_of_words", "bag of words", "a linear model on which words there are"))
+        for name, title in (("matthews", "Matthews"), ("f1", "F1"), ("spearman", "Spearman"), ("pearson", "Pearson"))
+    },
     # predictors that are no net, on the test split; of sequences and text
     **{f"baseline_{name}_percent": Metric(f"{label} (%)", None, text) for name, label, text in BASELINES},
     # cost

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import field
+from typing import Any
 
 from benchmarks.contract import lra
 from benchmarks.contract.datasets import DATASETS, PRETRAIN, facts_of
@@ -65,6 +66,7 @@ class Profile:
     precisions: tuple[str, ...] = ("float32",)  # of latency on a GPU
     threads: int | None = None  # on a CPU; None: all cores
     tokenizer: str | None = None  # of text
+    gain_of: Mapping[str, float] = field(default_factory=dict)  # of text, where it is not 1
 
 
 PROFILES: dict[tuple[str, str], Profile] = {
@@ -193,7 +195,11 @@ _SEQUENCES = {
     ),
 }
 PROFILES |= {
-    (name, dataset): dataclasses.replace(_SEQUENCES[name], length=length)
+    (name, dataset): dataclasses.replace(
+        _SEQUENCES[name],
+        length=length,
+        train_images=_SEQUENCES[name].train_images if DATASETS[dataset].procedural else None,
+    )
     for dataset, lengths in SEQUENCE_LENGTHS.items()
     for name, length in zip(("quick", "full"), lengths, strict=True)
 }
@@ -221,6 +227,7 @@ _TEXT = {
         rounds=4,
         threads=1,
         tokenizer="bytes",
+        gain_of={"dct": 90.0, "hadamard": 90.0, "linear_fnet": 8.0},
     ),
     "full": Profile(
         length=128,
@@ -246,7 +253,7 @@ _TEXT = {
     ),
 }
 # of a task on passages, from a net that was pre-trained in the same profile
-_ON_PASSAGES = {
+_ON_PASSAGES: dict[str, dict[str, Any]] = {
     "quick": {"epochs": 3, "lr": 5e-4, "batch_size": 32},
     "full": {"epochs": 3, "lr": 2e-4, "batch_size": 64},
 }

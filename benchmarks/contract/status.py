@@ -85,12 +85,12 @@ class Status:
     def datasets(self) -> dict[Data, str]:
         """The data sets in words; none of a folder with one, which need not be named."""
         found = sorted({data for data, _, _ in self.counts})
-        names = collections.Counter(name for name, _ in found)
+        names = collections.Counter(name for name, source in found if source)
         words = {
             (name, source): f"{name} ({source[:12] or 'not said'})" if names[name] > 1 else name or "not said"
             for name, source in found
         }
-        return words if len(found) > 1 else {}
+        return words if len(set(words.values())) > 1 else {}
 
     def describe(self, trial: Trial) -> str:
         """One line, with the data set where there are several."""

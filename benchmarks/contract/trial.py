@@ -119,7 +119,7 @@ class Trial:
     length: int | None = later(
         None, NET, low=1, high=2**20, noun="length", unit=" tokens", listed=True, help="tokens of a sequence"
     )
-    dataset_source: str | None = later(None, DATA)  # a fingerprint of a user's own data: other data, another trial
+    dataset_source: str | None = later(None, DATA)  # a fingerprint of own data or text: other data, another trial
     optimizer: str = later("adamw", RECIPE, choices=("adamw",), help="adamw")
     beta1: float = later(0.9, RECIPE, low=0, high=0.9999, listed=True, help="of AdamW, for the mean of gradients (0.9)")
     beta2: float = later(
@@ -144,13 +144,17 @@ class Trial:
 
     corpus: str | None = later(None, DATA)  # of text: what a net was, or is, pre-trained on
     tokenizer: str | None = later(None, NET, heading="tokens", listed=True, help="of text: bytes | bpe-N (bytes)")
+    gain: float = later(
+        1.0, RECIPE, low=1e-3, high=1e4, listed=True, tuned=True,
+        help="of text: what the mixing layers give back is multiplied by it (the profile's, else 1)",
+    )  # fmt: skip
     pretrained: str | None = later(  # the id of a record, whose weights a net starts from
         None, RECIPE, heading="pre-trained", listed=True,
         help="of text: the id of a pre-training record that nets start from (none)",
     )  # fmt: skip
     order: str = later(
         "swap", RECIPE, choices=("swap", "random", "none"), listed=True,
-        help="of pre-training: swap (two parts of a passage change places) | random (the second is of another) | none (swap)",
+        help="of pre-training: swap (two parts change places) | random (the second is another's) | none (swap)",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -174,7 +178,13 @@ class Trial:
     def _check_text(self) -> None:
         """What is for text alone, and the form of a tokenizer's name and of an id."""
         task = task_name(self.dataset)
-        for name, usual in (("corpus", None), ("tokenizer", None), ("pretrained", None), ("order", "swap")):
+        for name, usual in (
+            ("corpus", None),
+            ("tokenizer", None),
+            ("pretrained", None),
+            ("order", "swap"),
+            ("gain", 1.0),
+        ):
             if task != "text" and getattr(self, name) != usual:
                 raise UserError(
                     f"{flag(name)} is {getattr(self, name)}, which is for text; {self.dataset} is a data set of {task}"

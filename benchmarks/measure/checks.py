@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from benchmarks.measure.plan import Request
 
 
+OF_TEXT = ("text", "tokenizer", "gain", "pretrained", "order")
+
+
 def check_fields_of_task(request: Request, dataset: str) -> None:
     """What says how large an input of another task is has no use here, and what is fixed for a task is not asked for.
 
@@ -32,6 +35,11 @@ def check_fields_of_task(request: Request, dataset: str) -> None:
             )
     if request.search == "nets" and "norm" in fixed_of(dataset):
         raise UserError(f"--search is nets; norm and positions are fixed for {dataset}, so only rates can be searched")
+    for name in OF_TEXT if task_name(dataset) != "text" else ():
+        if (given := getattr(request, name)) is not None:
+            raise UserError(
+                f"{flag(name)} is {given}, which is for text; {dataset} is a data set of {task_name(dataset)}"
+            )
     optional = ("padded_length",) if "length" in sizes else ()
     for name in (*SIZES, "padded_length"):
         if name not in (*sizes, *optional) and getattr(request, name) is not None:

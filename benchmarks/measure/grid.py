@@ -11,8 +11,10 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from benchmarks.contract.datasets import task_name
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import FACTS, FLAGGED, Trial, flag
+from benchmarks.measure.checks import OF_TEXT
 from benchmarks.measure.plan import Plan, Request
 
 OF_A_PLAN = ("seed", "image_size", "length")  # lists that a plan takes by itself
@@ -59,7 +61,7 @@ class Grid:
         plan, asked = self.first, self.first.request
         left = [n for n in FACTS if n not in self.resolved() and getattr(asked, n, None) is None]
         own = [f"{n} = {getattr(plan.profile, n)}" for n in left if not FACTS[n].tuned and hasattr(plan.profile, n)]
-        tuned = [n for n in left if FACTS[n].tuned]
+        tuned = [n for n in left if FACTS[n].tuned and (n not in OF_TEXT or task_name(plan.dataset) == "text")]
         chosen = [f"{mixer}{line}" for mixer in plan.mixers for line in _chosen_lines(plan, mixer, tuned)]
         return [f"of the profile: {', '.join(own)}", *chosen]
 

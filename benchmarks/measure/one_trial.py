@@ -28,6 +28,7 @@ from benchmarks.measure.logbook import Logbook
 from benchmarks.measure.memory import free_bytes, is_out_of_memory
 from benchmarks.measure.process import Heartbeat
 from benchmarks.measure.train import train, training_step_bytes
+from benchmarks.tasks.sequences.fingerprints import check_source
 from benchmarks.tasks.task import load_data, task_of
 from mixers import UnsupportedSize
 from mixers.registry import mixer_entry
@@ -84,6 +85,7 @@ def measure(call: Call) -> Measured:
             if not KINDS[trial.kind].trains:
                 return Measured(metrics=measure_cost(trial))
             checkpoint = checkpoints / f"{name_of(trial)}.pt"
+            check_source(trial, call.data_dir)
             data = load_data(trial, call.data_dir, trial.device)
             book = Logbook(call.log_kinds if KINDS[trial.kind].reads_test else (), call.records.parent)
 

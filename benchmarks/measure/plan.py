@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import logging
@@ -25,6 +26,7 @@ from benchmarks.contract.datasets import (
 )
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.fields import MATCH, NET, RECIPE
+from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.profiles import CORE_MIXERS, USUAL_NET, Net, Profile, profile_of
 from benchmarks.contract.record import Record, cores
 from benchmarks.contract.trial import (
@@ -41,6 +43,7 @@ from benchmarks.measure.checks import check_fields_of_task, check_recipe, check_
 from benchmarks.measure.match import matched
 from benchmarks.measure.plugins import check_plugin, is_plugin
 from benchmarks.tasks.own import find_own
+from benchmarks.tasks.sequences.fingerprints import text_source
 from mixers import MixerError
 from mixers.blocks import is_per_block, mixers_in
 from mixers.registry import is_outside, mixer_entry, parse_mixer, split_mixers
@@ -100,19 +103,16 @@ class Plan:
         self.profile_name = request.profile or ("full" if self.device == "cuda" else "quick")
         default = "cifar100" if self.profile_name == "full" else "mosaics"
         default = DEFAULT_SEQUENCES if request.length is not None else default
-        self.dataset, self.dataset_source = default if request.dataset is None else request.dataset, None
+        self.dataset, self.like = default if request.dataset is None else request.dataset, like
+        self.own_source: str | None = None
         if like is not None:
-            self.dataset, self.dataset_source = like.dataset, like.dataset_source
+            self.dataset, self.own_source = like.dataset, like.own_source
         elif self.dataset not in DATASETS:
             found = find_own(self.dataset, request.data_dir)
-            self.dataset, self.dataset_source = found.name, found.source
+            self.dataset, self.own_source = found.name, found.source
         self.corpus: str | None = None
         if task_name(self.dataset) == "text":
             self._find_text() if like is None else self._take_text_of(like)
-        elif request.text is not None:
-            raise UserError(
-                f"--text is {request.text}, which is for text; {self.dataset} is a data set of {task_name(self.dataset)}"
-            )
         check_fields_of_task(request, self.dataset)
         check_recipe(request, self.dataset)
         self.fixed = fixed_of(self.dataset)
@@ -146,13 +146,20 @@ class Plan:
         if corpus.source != corpus.name:
             add_corpus(corpus.name, corpus.source)
         if self.dataset == PRETRAIN:
-            self.dataset_source = corpus.hash
+            self.own_source = corpus.hash
 
     def _take_text_of(self, like: Plan) -> None:
-        self.corpus, self.dataset_source = like.corpus, like.dataset_source
+        self.corpus, self.own_source = like.corpus, like.own_source
 
     def _read_sweep(self) -> list[Record]:
         return tuning.tuning_records(self.request.results, self.dataset, self.profile_name)
+
+    @functools.cached_property
+    def dataset_source(self) -> str | None:
+        """Of trials that train: the fingerprint of the user's own data, or of the text that sequences are made of."""
+        if self.own_source is not None:
+            return self.own_source
+        return self.like.dataset_source if self.like else text_source(self.dataset, self.request.data_dir)
 
     @property
     def sizes(self) -> tuple[Any, ...]:
@@ -192,6 +199,7 @@ class Plan:
             r
             for r in sweep
             if r.trial.mixer_version == versions.get(r.trial.mixer, r.trial.mixer_version)
+            and r.trial.gain == self._gain(r.trial.mixer)
             and all(getattr(r.trial, name) == value for name, value in alike.items())
         ]
 
@@ -209,9 +217,9 @@ class Plan:
 
     def _text_fields(self) -> dict[str, Any]:
         """What a trial on text has besides."""
-        return (
-            {} if task_name(self.dataset) != "text" else {"corpus": self.corpus, "tokenizer": self._asked("tokenizer")}
-        )
+        if task_name(self.dataset) != "text":
+            return {}
+        return {"corpus": self.corpus, "tokenizer": self._asked("tokenizer")}
 
     def _padded_length(self, length: int) -> int | None:
         """What was asked for; None where that is the length itself, or this one only belongs to a sweep over sizes."""
@@ -290,7 +298,9 @@ class Plan:
         steps = itertools.zip_longest(*([(mixer, *one) for one in several] for mixer, several in wanted.items()))
         asked = [one for step in steps for one in step if one is not None]
         return [
-            self._trial("tuning", mixer, size, net, seed=seed, lr=lr, weight_decay=decay, **recipe)
+            self._trial(
+                "tuning", mixer, size, net, seed=seed, lr=lr, weight_decay=decay, gain=self._gain(mixer), **recipe
+            )
             for seed in seeds
             for mixer, (lr, decay), net in asked
         ]
@@ -320,7 +330,12 @@ class Plan:
         return {
             "lr": _first(self.request.lr, here and here.lr, self.profile.lr_of.get(name), self.profile.lr),
             "weight_decay": _first(self.request.weight_decay, here and here.weight_decay, self.profile.weight_decay),
+            "gain": self._gain(mixer),
         }
+
+    def _gain(self, mixer: str) -> float:
+        name = mixer if is_per_block(mixer) else parse_mixer(mixer)[0]
+        return _first(self.request.gain, self.profile.gain_of.get(mixer), self.profile.gain_of.get(name), 1.0)
 
     def _own_net(self, trial: Trial) -> Net:
         """What was asked for, else what was chosen for the mixer in this setting, else the usual norm and positions."""
@@ -427,7 +442,7 @@ class Plan:
             mixer_source=source_of(mixer),
             mixer_version=version_of(mixer),
             dataset=self.dataset,
-            dataset_source=self.dataset_source,
+            dataset_source=self.dataset_source if KINDS[kind].trains else self.own_source,
             profile=self.profile_name,
             norm=self.usual[0],
             positions=self.usual[1],

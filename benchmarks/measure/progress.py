@@ -268,7 +268,7 @@ def estimate_seconds(trial: Trial) -> float:
     assert trial.batch_size is not None
     images = (trial.epochs or 0) * training_images(trial.dataset, trial.train_images)
     per_image = _per_image_s(trial)
-    if not per_image:
+    if not per_image or (trial.epochs and not images):
         return 0.0
     if trial.kind == "latency":
         return _latency_s(trial, item_seconds(trial, per_image))

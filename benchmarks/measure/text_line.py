@@ -15,12 +15,11 @@ from benchmarks.contract.fields import NET
 from benchmarks.contract.text_tasks import TEXT_TASKS
 from benchmarks.contract.trial import Trial, names_of
 from benchmarks.measure.plan import Plan, Request
-from mixers.registry import split_mixers
 
 # BERT, FNet, FNet's FF-only, Linear and Random, its best hybrid, and its two other transforms
 ENCODERS = (
     "attention",
-    "fft_real(scale=fnet)",
+    "fft_real",
     "ff_only",
     "linear_fnet",
     "random_fnet",
@@ -59,7 +58,7 @@ def fine_tuning(request: Request, tasks: Sequence[str], pretrained: Sequence[Tri
             # the seed of a net in the order of its line; the net as it was pre-trained
             own = {name: getattr(trial, name) for name in names_of(NET) if hasattr(request, name)}
             own |= {"length": (trial.length,), "mixer": trial.mixer, "seed": (trial.seed,), "dataset": task}
-            own |= {"profile": trial.profile, "text": request.text, "threads": trial.threads}
+            own |= {"gain": trial.gain, "profile": trial.profile, "text": request.text, "threads": trial.threads}
             own = {name: value for name, value in own.items() if name not in ("norm", "positions", "coordinates")}
             for given in (trial.id(), None) if scratch else (trial.id(),):
                 plain = Request(data_dir=request.data_dir, results=request.results, device=trial.device)
@@ -68,7 +67,7 @@ def fine_tuning(request: Request, tasks: Sequence[str], pretrained: Sequence[Tri
 
 
 def tasks_of(asked: str | None, text: str | None, data_dir: Path) -> list[str]:
-    """The tasks that were asked for, "glue:sst2,mr", or all of "glue"; else those whose files are in the folder of data.
+    """The tasks that were asked for, "glue:sst2,mr", or all of "glue"; else those whose files are there.
 
     Raises:
         UserError: there is no such task.

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from benchmarks.contract.errors import Diverged, OutOfTime
 from benchmarks.contract.kinds import KINDS
+from benchmarks.contract.metrics import baseline_name
 from benchmarks.contract.record import set_aside
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.checkpoint import UnreadableCheckpoint
@@ -34,7 +35,7 @@ from benchmarks.measure.pretrain import MaskedModelling, hand_over, pretraining_
 from benchmarks.measure.step import Capture, EvaluationPass, Graph, TrainingStep, compiled_blocks, cuda_graph
 from benchmarks.measure.training_step import training_step
 from benchmarks.measure.weights import save_weights, take_weights
-from benchmarks.tasks.task import Augmenter, Data, batches, task_of
+from benchmarks.tasks.task import Augmenter, Data, Task, batches, task_of
 
 EVALUATION_BATCH = 500
 GPU_EVALUATION_BATCH = 1000
@@ -69,22 +70,32 @@ def memory_format_of(net: nn.Module) -> torch.memory_format:
 def training_step_bytes(trial: Trial) -> int:
     """Predicted peak of a training step's tensors, or of building its net, in bytes; nothing is computed.
 
-    Both moments of AdamW count, which from the second step on are there all the time. 0 where a step cannot be
-    predicted, see `predict_bytes`.
+    Both moments of AdamW count, which from the second step on are there all the time; with PRETRAIN=own the steps that
+    fill in masked tokens, too. 0 where a step cannot be predicted, see `predict_bytes`.
     """
     assert trial.batch_size is not None
-    batch, moments = trial.batch_size, 0
+    task = task_of(trial)
+    needed, weights = _step_bytes(trial, task, trial.batch_size)
+    if trial.pretrain == "none":
+        return needed
+    masked = MaskedModelling(task).as_task
+    sooner, _ = _step_bytes(trial, masked, trial.batch_size * task.info.towers)
+    return max(needed, sooner + weights if sooner else 0)  # the task's net waits beside
+
+
+def _step_bytes(trial: Trial, task: Task, batch: int) -> tuple[int, int]:
+    """Of one task's step over so many examples, and of the weights alone."""
+    weights = 0
 
     def make():
-        nonlocal moments
-        task = task_of(trial)
+        nonlocal weights
         net, (inputs, targets) = task.net(trial), task.example(trial, batch, "cpu")
-        moments = 2 * sum(p.numel() * p.element_size() for p in net.parameters())
+        weights = sum(p.numel() * p.element_size() for p in net.parameters())
         step = functools.partial(training_step, net, task.loss, inputs, targets, optimizer=None)
         return step, [inputs, targets, *net.parameters(), *net.buffers()]
 
     peak, built = predict_bytes(make)
-    return 0 if peak is None else max(peak + moments, built)
+    return 0 if peak is None else max(peak + 2 * weights, built), weights
 
 
 def train(
@@ -148,11 +159,11 @@ def train(
     if KINDS[trial.kind].reads_test:
         test = data.read_test()
         test_scores, predictions = task.scores(run.forward(test.inputs), test.targets)
-        trivial = task.trivial(data.train, test)
+        trivial = task.trivial(data, test)
         save_weights(checkpoint.with_suffix(".safetensors"), net, trial, getattr(run.augment, "info", task.info))
     metrics = {
         **{f"test_{name}": value for name, value in test_scores.items()},
-        **{f"baseline_{name}" + ("" if name.endswith("_loss") else "_percent"): v for name, v in trivial.items()},
+        **{baseline_name(name): value for name, value in trivial.items()},
         **({f"pretrain_{name}": history[first - 1][name] for name in ("train_loss", "val_loss")} if first else {}),
         "val_top1_percent": history[-1]["val_top1_percent"],
         "train_loss": history[-1]["train_loss"],

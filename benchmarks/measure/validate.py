@@ -47,7 +47,7 @@ def validate(folder: Path, data_dir: Path) -> tuple[int, list[str]]:
     def truth_of(trial: Trial) -> Any:
         key = trial.dataset, trial.dataset_source, trial.extent, trial.train_images
         if key not in known:
-            own = is_own(trial.dataset)
+            own = is_own(trial.dataset) or trial.dataset_source is not None
             known[key] = _kept_labels(folder, trial) if own else task_of(trial).test_targets(trial, data_dir)
         return known[key]
 

@@ -1,7 +1,7 @@
 """What a mixer can and cannot do: the mixers by the sequence tasks of a folder, in a table and a heat map.
 
-Of every task it has the setting with most mixers, each mixer at its best learning rate, as the ranking has them. Groups
-of one profile and machine stand together; a task alone makes no table of tasks.
+A set at another length is another task. Of every task it has the setting with most mixers, each mixer at its best
+learning rate, as the ranking has them. Groups of one profile and machine stand together; a task alone makes no table.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from benchmarks.contract.metrics import METRICS
 from benchmarks.contract.record import atomic_write
 from benchmarks.report.baselines import ABOVE, AT, NOTE, SOLVED, highest, highest_words, own_interval
 from benchmarks.report.figures import make_figure, plot_style, save_figure
-from benchmarks.report.frame import plain, slug
+from benchmarks.report.frame import comparisons, plain, slug
 from benchmarks.report.latex import HEAD, cell_of, escaped, floats
 from benchmarks.report.style import family_colour, short
 from benchmarks.report.table_files import View
-from benchmarks.report.tables import main_rows
-from benchmarks.report.text import NOTHING, clean, csv_text, listing, markdown, markdown_table
+from benchmarks.report.tables import TRAINED_ALIKE, best_learning_rates
+from benchmarks.report.text import NOTHING, clean, csv_text, listing, markdown, markdown_table, span_of
 
 FOLDER, NAME = "sequences", "abilities"  # no data set of the suite is called so
 FEWEST_TASKS = 2
@@ -35,6 +35,7 @@ COLUMNS = (
     *("test_top1_percent_mean", "test_top1_percent_own_low", "test_top1_percent_own_high"),
 )
 TOP1 = "test_top1_percent_mean"
+Task = tuple[str, int]  # name of the data set, and length in tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Abilities:
     rows: pd.DataFrame
 
     @property
-    def tasks(self) -> list[str]:
-        return sorted(set(self.rows["dataset"]))
+    def tasks(self) -> list[Task]:
+        return sorted(set(map(_task, self.rows.to_dict("records"))))
 
     @property
     def labels(self) -> list[str]:
@@ -61,29 +62,52 @@ class Abilities:
 
     def cells(self, label: str) -> list[Mapping[Any, Any] | None]:
         """Its row in each task; None where it was not trained."""
-        mine = {row["dataset"]: row for row in self.rows[self.rows["label"] == label].to_dict("records")}
+        mine = {_task(row): row for row in self.rows[self.rows["label"] == label].to_dict("records")}
         return [mine.get(task) for task in self.tasks]
 
-    def task_words(self, task: str) -> str:
-        """ "recall, 32 tokens"."""
-        lengths = listing([f"{n:,}" for n in self.rows[self.rows["dataset"] == task]["length"]])
-        return f"{task}, {lengths} tokens"
+    def of(self, task: Task) -> list[Mapping[Any, Any]]:
+        """The rows of a task."""
+        return [row for row in self.rows.to_dict("records") if _task(row) == task]
 
-    def baseline(self, task: str) -> Mapping[Any, Any]:
+    def name(self, task: Task) -> str:
+        """ "recall", or "recall at 64 tokens" where it has several lengths."""
+        several = sum(other[0] == task[0] for other in self.tasks) > 1
+        return f"{task[0]} at {task[1]:,} tokens" if several else task[0]
+
+    def baseline(self, task: Task) -> Mapping[Any, Any]:
         """The row that has the highest baseline of a task."""
-        rows = self.rows[self.rows["dataset"] == task].to_dict("records")
-        return max(rows, key=lambda row: (highest(row) or ("", -1.0))[1])
+        return max(self.of(task), key=lambda row: (highest(row) or ("", -1.0))[1])
+
+
+def _task(row: Mapping[Any, Any]) -> Task:
+    return str(row["dataset"]), int(row["length"])
+
+
+def task_words(task: Task) -> str:
+    """ "recall, 32 tokens"."""
+    return f"{task[0]}, {task[1]:,} tokens"
 
 
 def find_abilities(groups: Sequence[tuple[pd.DataFrame, Mapping[str, pd.DataFrame]]]) -> list[Abilities]:
     """Of all groups of a folder, their records and tables: one a profile and machine with two tasks or more."""
     found: dict[tuple[str, str], list[pd.DataFrame]] = {}
     for frame, tables in groups:
-        rows, first = main_rows(tables["summary"]), frame.iloc[0]
-        if len(rows) and task_name(str(first["dataset"])) == "sequences" and "standing" in rows:
-            found.setdefault((first["profile"], first["machine"]), []).append(rows)
+        first, summary = frame.iloc[0], tables["summary"]
+        if task_name(str(first["dataset"])) == "sequences" and "standing" in summary:
+            found.setdefault((first["profile"], first["machine"]), []).extend(rows_by_length(summary))
     several = {key: rows for key, rows in found.items() if len(rows) >= FEWEST_TASKS}
     return [_abilities(key, rows, list(several)) for key, rows in sorted(several.items())]
+
+
+def rows_by_length(summary: pd.DataFrame) -> list[pd.DataFrame]:
+    """One row a mixer of the comparison with most of them, for each length that nets were trained at."""
+    found: dict[int, pd.DataFrame] = {}
+    for rows in comparisons(summary, TRAINED_ALIKE).values():
+        best = best_learning_rates(rows)
+        ready = best[best["status"] == "ok"].reset_index(drop=True)
+        if len(ready):
+            found.setdefault(int(ready.iloc[0]["length"]), ready)
+    return list(found.values())
 
 
 def _abilities(key: tuple[str, str], parts: Sequence[pd.DataFrame], keys: Sequence[tuple[str, str]]) -> Abilities:
@@ -94,7 +118,7 @@ def _abilities(key: tuple[str, str], parts: Sequence[pd.DataFrame], keys: Sequen
     labels = sorted(set(table["label"]), key=lambda label: (_order(table, label), label))
     places = {label: place for place, label in enumerate(labels)}
     table = table[names].assign(_place=table["label"].map(places))
-    table = table.sort_values(["_place", "dataset"], kind="stable").drop(columns="_place")
+    table = table.sort_values(["_place", "dataset", "length"], kind="stable").drop(columns="_place")
     folder = f"{FOLDER}-{profile}" + ("" if alone else f"-{slug(machine)}")
     return Abilities(folder, f"{profile} profile, {clean(machine)}", table.reset_index(drop=True))
 
@@ -117,7 +141,7 @@ def write_abilities(found: Abilities, results: Path) -> list[Path]:
     """Writes the table as CSV, Markdown and LaTeX, and the heat map."""
     folder, view = results / "tables" / found.folder, view_of(found)
     body = markdown_table(view.header, view.body, view.left)
-    heading = "\n".join(markdown(line) for line in (view.source, view.note))
+    heading = "\n".join(markdown(line) for line in (view.source, " ".join(in_short(found)), view.note))
     cells = [[cell_of(text.replace(MARKS[SOLVED], "+"), i >= view.left) for i, text in enumerate(row)]
              for row in view.body]  # fmt: skip
     words = escaped(f"{view.title}. {view.source} {view.note}".replace(MARKS[SOLVED], "+"))
@@ -136,7 +160,7 @@ def write_abilities(found: Abilities, results: Path) -> list[Path]:
 
 def view_of(found: Abilities) -> View:
     """The mixers by the tasks, as people read it, and a line with the baselines."""
-    header = ["mixer", "family", *map(found.task_words, found.tasks)]
+    header = ["mixer", "family", *map(task_words, found.tasks)]
     family = dict(zip(found.rows["label"], found.rows["family"], strict=True))
     body = [
         [markdown(label), markdown(family[label]), *(markdown(cell_text(row)) for row in found.cells(label))]
@@ -163,12 +187,27 @@ def cell_text(row: Mapping[Any, Any] | None) -> str:
     return f"{MARKS.get(row['standing'], '')} {row[TOP1]:.1f}{between}, {row['n']}".strip()
 
 
+def in_short(found: Abilities) -> list[str]:
+    """What the table shows in two sentences: who solves most, and how many mixers stay at each task's baseline."""
+    by_label = {label: [row for row in found.cells(label) if row is not None] for label in found.labels}
+    solved = {label: sum(row["standing"] == SOLVED for row in rows) for label, rows in by_label.items()}
+    most, tasks = max(solved.values()), len(found.tasks)
+    best = listing([clean(label) for label in found.labels if solved[label] == most])
+    lead = f"Most tasks are solved by {best}: {most} of {tasks}." if most else f"No mixer solves any of {tasks} tasks."
+    stuck = []
+    for task in found.tasks:
+        rows = found.of(task)
+        at = sum(row["standing"] == AT for row in rows)
+        stuck.append(f"{at} of {span_of([len(rows)], 'mixer')} on {found.name(task)}")
+    return [lead, f"No better than a predictor that looks at one thing alone: {listing(stuck)}."]
+
+
 def cannot(found: Abilities) -> list[str]:
     """One sentence a mixer: "dct: solves reverse; at its baseline in match, recall."."""
     sentences = []
     for label in found.labels:
         rows = [row for row in found.cells(label) if row is not None]
-        by = {word: listing([row["dataset"] for row in rows if row["standing"] == word]) for word in MARKS}
+        by = {word: listing([found.name(_task(row)) for row in rows if row["standing"] == word]) for word in MARKS}
         words = [f"solves {by[SOLVED]}"] if by[SOLVED] else []
         words += [f"above its baselines in {by[ABOVE]}"] if by[ABOVE] else []
         words += [f"at its baseline in {by[AT]}"] if by[AT] else []
@@ -222,7 +261,7 @@ def _frame(axes: Any, found: Abilities) -> None:
     axes.grid(False)
     axes.set_xlim(-0.5, len(found.tasks) - 0.5)
     axes.set_ylim(len(found.labels) + 0.5, -0.5)
-    words = [found.task_words(task).replace(", ", "\n", 1) for task in found.tasks]
+    words = [task_words(task).replace(", ", "\n", 1) for task in found.tasks]
     axes.set_xticks(range(len(found.tasks)), words)
     axes.set_yticks(range(len(found.labels) + 1), [*(short(label) for label in found.labels), "highest baseline"])
     axes.axhline(len(found.labels) - 0.5, color="#444444", linewidth=0.6)

@@ -11,7 +11,6 @@ from benchmarks.contract.datasets import DATASETS, TIMM_KINDS
 from benchmarks.contract.trial import FACTS
 from benchmarks.report.abilities import FOLDER, find_abilities, write_abilities
 from benchmarks.report.claim_parts import Evidence
-from benchmarks.report.claims import CLAIMS
 from benchmarks.report.convergence_files import page_sections, write_convergence, write_settled
 from benchmarks.report.frame import results_frame, slug, split_groups
 from benchmarks.report.latex import latex_files
@@ -79,7 +78,7 @@ def make_report(results: Path) -> Report:
             source = f"{group.iloc[0]['dataset']}, {group.iloc[0]['profile']} profile, {group.iloc[0]['machine']}."
             paths += write_padding(evidence[-1].sample, results / "tables" / name, source)
             paths += write_convergence(evidence[-1], results / "tables" / name, results / "plots" / name)
-            groups.append(Group(name, group, tables, evidence[-1].sample, judge_groups(evidence[-1:], CLAIMS)))
+            groups.append(Group(name, group, tables, evidence[-1].sample))
         abilities = find_abilities([(g.frame, g.tables) for g in groups])
         paths += [path for found in abilities for path in write_abilities(found, results)]
         lines = find_lines(evidence)
@@ -87,7 +86,14 @@ def make_report(results: Path) -> Report:
         verdicts = judge_groups(evidence)
         paths += [*write_verdicts(verdicts, results), *write_settled(evidence, results)]
         shown = zip(groups, evidence, strict=True)
-        groups = [dataclasses.replace(g, long=page_sections(f"g{i}", e, evidence)) for i, (g, e) in enumerate(shown)]
+        groups = [
+            dataclasses.replace(
+                group,
+                long=page_sections(f"g{i}", one, evidence),
+                verdicts=judge_groups([one], beside=evidence, on_text=False),
+            )
+            for i, (group, one) in enumerate(shown)
+        ]
         texts = [text_content(results, f"text{i}", line, verdicts) for i, line in enumerate(lines)]
         return Report([*paths, write_page(results, groups, abilities, texts)], groups)
 

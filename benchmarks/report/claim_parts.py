@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import pandas as pd
 
+from benchmarks.contract.datasets import task_name
 from benchmarks.report.notes import SETTING_WORDS
 from benchmarks.report.paired import FEWEST_SEEDS, Sample
 from benchmarks.report.predictions import Folders
+from benchmarks.report.sizes import SEQUENCES, row_extent
 from benchmarks.report.statistics import Estimate
 from benchmarks.report.text import clean
 
@@ -21,6 +23,9 @@ FEWEST_MIXERS = 5  # that have to be measured before something is said of every 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 Range = tuple[float, float]  # what a claim says of an effect: between these
 INFINITE = math.inf
+IMAGES_ALONE, SEQUENCES_ALONE, TEXT_ALONE = "images", "sequences", "text"
+FNET = "FNet (Lee-Thorp et al., arXiv 2105.03824), 2021"
+FNET_ON = "text: GLUE after pre-training, 512 tokens, FNet-Base beside BERT-Base, GPUs (V100) and TPUs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +106,20 @@ class Evidence:
         return Sample(self.frame, self.results)
 
     @property
+    def task(self) -> str:
+        """What its examples are: images, sequences or text."""
+        first = self.frame.iloc[0]
+        if task_name(str(first["dataset"])) == TEXT_ALONE:
+            return TEXT_ALONE
+        return SEQUENCES_ALONE if row_extent(first) is SEQUENCES else IMAGES_ALONE
+
+    @property
+    def kin(self) -> tuple[str, str]:
+        """Its profile and machine, which tasks to be taken together share."""
+        first = self.frame.iloc[0]
+        return str(first["profile"]), str(first["machine"])
+
+    @property
     def group(self) -> str:
         first = self.frame.iloc[0]
         return f"{first['dataset']}, {first['profile']} profile, {clean(first['machine'])}"
@@ -110,6 +129,31 @@ class Rule(Protocol):
     """Finds a claim's effects in a group of records; None where nothing of it was measured."""
 
     def find(self, evidence: Evidence) -> Finding | None: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """One claim and what decides it.
+
+    Attributes:
+        made_on: data, size and hardware behind the claim in its source.
+        measurement: what decides it here, in words.
+        threshold: where it begins to hold, in words; the rule has it in numbers.
+        trials: fields of the trials that are needed.
+        command: what measures them.
+        task: whose records alone bear on it, images or sequences; None: both.
+    """
+
+    id: str
+    text: str
+    source: str
+    made_on: str
+    measurement: str
+    threshold: str
+    trials: Mapping[str, Any]
+    command: str
+    rule: Rule
+    task: str | None = None
 
 
 def make_part(

@@ -39,30 +39,23 @@ class TrainingSpeed:
     times: float  # claimed at `tokens`; and more at the largest size
 
     def find(self, evidence: Evidence) -> Finding | None:
-        logs: dict[int, dict[int, float]] = {}
-        apart = False
         pairs = paired_sizes(evidence.frame, self.mixer, self.rival)
-        for tokens, (mine, rival) in pairs.items():
-            found = ratios(rival, mine, "forward_backward_ms", "forward_backward_ms")
-            if found:
-                logs[tokens] = {r: math.log(value) for r, value in found.items()}
-                apart |= not overlap(mine, rival)
-        timed = repeated(logs)
+        timed, apart = speeds(pairs)
         here = interpolate(timed, self.tokens)
         if here is None:
             return None
         between = "" if self.tokens in timed else "interpolated between the sizes measured"
         note = "; ".join(filter(None, [between, "timed at different times" if apart else ""]))
         what = f"speed of {self.mixer} over {self.rival}, {self.tokens} tokens"
-        parts = [_ratio_part(what, _exp(here), (self.times, INFINITE), note)]
+        parts = [ratio_part(what, exp(here), (self.times, INFINITE), note)]
         largest = max(timed)
         if largest > self.tokens:
             growth = {r: timed[largest][r] - here[r] for r in sorted(here) if r in timed[largest]}
             what = f"the same at {largest:,} tokens over that at {self.tokens}"
-            parts.append(_ratio_part(what, _exp(growth), (1, INFINITE), note))
+            parts.append(ratio_part(what, exp(growth), (1, INFINITE), note))
         missing = () if largest > self.tokens else (f"more than {self.tokens} tokens",)
         known = tuple(part for part in parts if part is not None)
-        setting = _latency_setting(evidence, next(iter(pairs.values()))[0])
+        setting = latency_setting(evidence, next(iter(pairs.values()))[0])
         return Finding(known, missing, setting, "times", "sittings") if known else None
 
 
@@ -81,7 +74,7 @@ class MemoryFirst:
         pairs = paired_sizes(evidence.frame, self.mixer, self.rival, failed=True)
         if not pairs:
             return None
-        setting = _latency_setting(evidence, next(iter(pairs.values()))[0])
+        setting = latency_setting(evidence, next(iter(pairs.values()))[0])
         for tokens, (mine, rival) in pairs.items():
             out = [row["status"] == "oom" for row in (mine, rival)]
             if any(out) and not all(out):
@@ -135,7 +128,7 @@ class GrowsAsNLogN:
                 parts.append(part)
         if not parts:
             return None
-        setting = _latency_setting(evidence, next(iter(found.values()))[3])
+        setting = latency_setting(evidence, next(iter(found.values()))[3])
         return Finding(tuple(parts), (), setting, "exponent", "sittings")
 
 
@@ -190,12 +183,30 @@ def interpolate(values: Mapping[int, Mapping[int, float]], tokens: int) -> dict[
     return {r: (1 - share) * values[left][r] + share * values[right][r] for r in common}
 
 
-def _ratio_part(what: str, by_round: Mapping[int, float], claimed: Range, note: str) -> Part | None:
-    """One of two comparisons of times, from ratios by round."""
-    return make_part(what, _settled(functools.partial(ratio_of, by_round)), claimed, 2, note)
+def speeds(pairs: Mapping[int, tuple[pd.Series, pd.Series]]) -> tuple[dict[int, Mapping[int, float]], bool]:
+    """By token count and round the logarithm of how many times as fast the first of a pair trains.
+
+    Returns:
+        These, and whether some of the two were timed at different times.
+    """
+    logs: dict[int, dict[int, float]] = {}
+    apart = False
+    for tokens, (mine, rival) in pairs.items():
+        found = ratios(rival, mine, "forward_backward_ms", "forward_backward_ms")
+        if found:
+            logs[tokens] = {r: math.log(value) for r, value in found.items()}
+            apart |= not overlap(mine, rival)
+    return repeated(logs), apart
 
 
-def _exp(logs: Mapping[int, float]) -> dict[int, float]:
+def ratio_part(
+    what: str, by_round: Mapping[int, float], claimed: Range, note: str, comparisons: int = 2
+) -> Part | None:
+    """One of several comparisons of times, from ratios by round."""
+    return make_part(what, _settled(functools.partial(ratio_of, by_round)), claimed, comparisons, note)
+
+
+def exp(logs: Mapping[int, float]) -> dict[int, float]:
     return {r: math.exp(value) for r, value in logs.items()}
 
 
@@ -209,7 +220,7 @@ def _settled(estimate: Callable[[float], Ratio | None]) -> Callable[[float], Est
     return interval
 
 
-def _latency_setting(evidence: Evidence, row: pd.Series) -> str:
+def latency_setting(evidence: Evidence, row: pd.Series) -> str:
     sizes = ("dim", "depth") if row_extent(row) is SEQUENCES else ("patch_size", "dim", "depth")
     words = [setting_words(name, row[name]) for name in sizes]
     how = "compiled" if row["compiled"] else "eager"

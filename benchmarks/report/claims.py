@@ -6,11 +6,9 @@ Each claim names its source, what it was made on, what decides it here, and from
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.report.claim_parts import INFINITE, Range, Rule
+from benchmarks.report.claim_parts import FNET, FNET_ON, IMAGES_ALONE, INFINITE, Claim, Range
 from benchmarks.report.claim_pooled import EffectOverMixers, VarianceShares
 from benchmarks.report.claim_rules import (
     NOWHERE,
@@ -23,12 +21,11 @@ from benchmarks.report.claim_rules import (
 )
 from benchmarks.report.claim_source import ComplexWeights, DepthWithoutNorm
 from benchmarks.report.claim_times import GrowsAsNLogN, MemoryFirst, TrainingSpeed
+from benchmarks.report.claims_sequences import SEQUENCE_CLAIMS
 
 PATCHES = (1, 2, 4, 8)
 SPECTRACLES = "spectracles README (mkaic/spectracles), 2024"
 SPECTRACLES_ON = "CIFAR-100, 32 px, every pixel a token, width 32 to 64, depth 4 to 8, single runs of 30 to 150 epochs"
-FNET = "FNet (Lee-Thorp et al., arXiv 2105.03824), 2021"
-FNET_ON = "text: GLUE after pre-training, 512 tokens, FNet-Base beside BERT-Base, GPUs (V100) and TPUs"
 MEMORY = (
     "attention alone runs out; where neither does, asks for over twice the memory (our reading; less: contradicted)"
 )
@@ -41,29 +38,6 @@ POOLED = (
 )
 FIVE_SEEDS = (0, 1, 2, 3, 4)
 ONE_LAYER, TWO_LAYERS = "7xfft_real+1xattention", "hybrid_top"  # of eight; the source has two of twelve
-
-
-@dataclasses.dataclass(frozen=True)
-class Claim:
-    """One claim and what decides it.
-
-    Attributes:
-        made_on: data, size and hardware behind the claim in its source.
-        measurement: what decides it here, in words.
-        threshold: where it begins to hold, in words; the rule has it in numbers.
-        trials: fields of the trials that are needed.
-        command: what measures them.
-    """
-
-    id: str
-    text: str
-    source: str
-    made_on: str
-    measurement: str
-    threshold: str
-    trials: Mapping[str, Any]
-    command: str
-    rule: Rule
 
 
 def _pair(a: str, b: str, low: float = 0, high: float = INFINITE) -> Contrast:
@@ -196,6 +170,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="mixing-not-patches",
+        task=IMAGES_ALONE,
         text="It is the mixing, not the patches.",
         source="against 'Patches Are All You Need?' (ConvMixer, arXiv 2201.09792), 2022",
         made_on="ConvMixer: ImageNet, and CIFAR-10",
@@ -212,6 +187,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="mixing-at-every-patch-size",
+        task=IMAGES_ALONE,
         text="Mixing is worth something at every patch size.",
         source="against 'Patches Are All You Need?' (ConvMixer, arXiv 2201.09792), 2022",
         made_on="ConvMixer: ImageNet, and CIFAR-10",
@@ -226,6 +202,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="coordinates-matter",
+        task=IMAGES_ALONE,
         text="Telling every token its coordinates after each mixing layer matters.",
         source=SPECTRACLES,
         made_on=SPECTRACLES_ON,
@@ -237,6 +214,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="norm-over-the-image",
+        task=IMAGES_ALONE,
         text="Normalising over the whole image is better than per token.",
         source=f"{SPECTRACLES}: 29.1 % over the image, 16.0 % per token",
         made_on=SPECTRACLES_ON,
@@ -317,4 +295,5 @@ CLAIMS: tuple[Claim, ...] = (
         command="make latency MIXER='fft*,hartley' IMAGE_SIZE=16,32,48,64,96,128 SITTINGS=3",
         rule=GrowsAsNLogN("spectral", 0.1),
     ),
+    *SEQUENCE_CLAIMS,
 )

@@ -1,8 +1,7 @@
 """What FNet says of text, as data, held against records of text: shown only where a folder has some.
 
-The DFT is FNet's own, not normalised, `fft_real(scale=fnet)`, or `fft_real` where records have no other; which it was
-stands in the setting of a verdict. Claims on pre-training are judged by masked accuracy, those on tasks by the mean
-over the tasks on which any encoder leaves what a constant answer reaches.
+The DFT is `fft_real`, which in a TextEncoder is not normalised, as FNet's own. Claims on pre-training are judged by
+masked accuracy, those on tasks by the mean over the tasks on which any encoder leaves what a constant answer reaches.
 """
 
 from __future__ import annotations
@@ -12,16 +11,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.contract.datasets import PRETRAIN, task_name
-from benchmarks.report.claim_parts import INFINITE, Evidence, Finding, Range, Rule
+from benchmarks.report.claim_parts import (
+    FNET,
+    FNET_ON,
+    INFINITE,
+    TEXT_ALONE,
+    Claim,
+    Evidence,
+    Finding,
+    Range,
+    Rule,
+)
 from benchmarks.report.claim_rules import Accuracies, Cell, Contrast, share_percent
-from benchmarks.report.claim_times import TrainingSpeed, paired_sizes
-from benchmarks.report.claims import FNET, FNET_ON, THREE_SITTINGS, Claim
-from benchmarks.report.paired import Runs
+from benchmarks.report.claim_times import TrainingSpeed
+from benchmarks.report.claims import THREE_SITTINGS
 from benchmarks.report.text_runs import MEAN, find_lines
 
-DFT, UNSCALED = "the DFT", "fft_real"
-FNETS = f"{UNSCALED}(scale=fnet)"
-AS_FNET, NORMALISED = (FNETS, UNSCALED), (UNSCALED, FNETS)  # which of them is taken first
+DFT = "fft_real"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,26 +36,13 @@ class OnText(Accuracies):
 
     Attributes:
         over: what the name of the data set begins with: pre-training, or the mean over tasks.
-        dft: the mixers that `DFT` stands for, the first that is there.
     """
 
     over: str = PRETRAIN
-    dft: tuple[str, ...] = AS_FNET
 
     def find(self, evidence: Evidence) -> Finding | None:
         here = str(evidence.frame.iloc[0]["dataset"]).startswith(self.over)
         return super().find(evidence) if here else None
-
-    def cells(self, runs: Sequence[Runs]) -> dict[Cell, Runs]:
-        found = super().cells(runs)
-        taken = next((found[Cell(mixer)] for mixer in self.dft if Cell(mixer) in found), None)
-        return found if taken is None else found | {Cell(DFT): taken}
-
-    def _in_setting(self, evidence: Evidence, runs: Sequence[Runs]) -> Finding | None:
-        finding, taken = super()._in_setting(evidence, runs), self.cells(runs).get(Cell(DFT))
-        if finding is None or taken is None or not any(Cell(DFT) in c.cells for c in self.contrasts):
-            return finding
-        return dataclasses.replace(finding, setting=f"{finding.setting}, {DFT} is {taken.setting['label']}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +55,7 @@ class SpeedOnText:
     def find(self, evidence: Evidence) -> Finding | None:
         if evidence.frame.iloc[0]["dataset"] != PRETRAIN:
             return None
-        mixer = next((name for name in AS_FNET if paired_sizes(evidence.frame, name, "attention")), UNSCALED)
-        return TrainingSpeed(mixer, "attention", self.tokens, self.times).find(evidence)
+        return TrainingSpeed(DFT, "attention", self.tokens, self.times).find(evidence)
 
 
 def _less(a: str, b: str, low: float, high: float) -> Contrast:
@@ -75,8 +67,7 @@ def _share(mixer: str, least: float) -> Contrast:
 
 
 def _typed(*names: str) -> str:
-    mixers = [FNETS if name == DFT else name for name in names]
-    return f"make text MIXER='{','.join(dict.fromkeys(mixers))}' SEED=0,1,2"
+    return f"make text MIXER={','.join(dict.fromkeys(names))} SEED=0,1,2"
 
 
 def _both(
@@ -100,6 +91,7 @@ def _both(
                 trials={"kind": "accuracy", "mixer": tuple(mixers), "dataset": PRETRAIN},
                 command=_typed(*mixers),
                 rule=OnText(tuple(contrasts), over=over, **rule),
+                task=TEXT_ALONE,
             )
         )
     return found
@@ -165,11 +157,9 @@ TEXT_CLAIMS: tuple[Claim, ...] = (
         "imaginary-part-helps",
         "Keeping the imaginary part of the transform helps.",
         "the question of spectracles (mkaic, 2024), which it asks of images; FNet keeps the real part alone",
-        "of fft_complex and of fft_pairs, each less that of the real part alone, by fft_real where it is there, else "
-        "by FNet's own, which is not normalised as the others are",
+        "of fft_complex and of fft_pairs, each less that of the real part alone, each with its own gain",
         "both above 0 points",
         [_less("fft_complex", DFT, 0, INFINITE), _less("fft_pairs", DFT, 0, INFINITE)],
-        dft=NORMALISED,
     ),
     Claim(
         id="text-pretraining-top-before-bottom",
@@ -181,6 +171,7 @@ TEXT_CLAIMS: tuple[Claim, ...] = (
         trials={"kind": "accuracy", "mixer": ("hybrid_top", "hybrid_bottom"), "dataset": PRETRAIN},
         command=_typed("hybrid_top", "hybrid_bottom"),
         rule=OnText((_less("hybrid_top", "hybrid_bottom", 0, INFINITE),)),
+        task=TEXT_ALONE,
     ),
     Claim(
         id="text-fft-trains-faster",
@@ -190,9 +181,10 @@ TEXT_CLAIMS: tuple[Claim, ...] = (
         measurement="time of forward and backward of the encoder, attention (fused, SDPA) over the DFT, within a "
         f"round; {THREE_SITTINGS}",
         threshold="above 1.8 times as fast at 512 tokens, and more at the largest length",
-        trials={"kind": "latency", "mixer": (FNETS, "attention"), "dataset": PRETRAIN, "length": (512, "...")},
-        command=f"make latency DATASET=pretrain MIXER='{FNETS},attention' LENGTH=256,512,1024,2048 SITTINGS=3",
+        trials={"kind": "latency", "mixer": (DFT, "attention"), "dataset": PRETRAIN, "length": (512, "...")},
+        command=f"make latency DATASET=pretrain MIXER={DFT},attention LENGTH=256,512,1024,2048 SITTINGS=3",
         rule=SpeedOnText(512, 1.8),
+        task=TEXT_ALONE,
     ),
 )
 

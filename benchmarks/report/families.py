@@ -15,8 +15,9 @@ FAMILIES = {  # of the mixers of this library, as they are registered
     "attention": ("attention", "linear_attention", "performer"),
     "mlp": ("mlp_mixer", "gmlp"),
     "filters": ("global_filter", "afno"),
-    "local": ("conv1x1", "ff_only", "conv_mixer", "pool", "shift"),
+    "local": ("conv1x1", "conv_mixer", "pool", "shift"),
 }
+ALIASES = {"ff_only": "conv1x1"}
 HYBRID = "hybrid"
 PLUGIN = "plug-in"
 
@@ -27,4 +28,4 @@ def mixer_family(mixer: str) -> str:
     name = mixer.partition("(")[0]
     if ":" not in name and ("+" in name or re.match(r"\d+x|hybrid_", name)):
         return HYBRID
-    return next((family for family, names in FAMILIES.items() if name in names), PLUGIN)
+    return next((family for family, names in FAMILIES.items() if ALIASES.get(name, name) in names), PLUGIN)

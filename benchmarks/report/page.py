@@ -20,7 +20,7 @@ from markupsafe import Markup
 from benchmarks.atlas_record import FOLDER, load_atlas
 from benchmarks.contract.record import atomic_write
 from benchmarks.report import atlas
-from benchmarks.report.abilities import NAME, Abilities, cannot, view_of
+from benchmarks.report.abilities import NAME, Abilities, cannot, in_short, view_of
 from benchmarks.report.page_answers import PASSES, answers, headlines
 from benchmarks.report.page_charts import latency_sweeps, patch_sweeps, settings
 from benchmarks.report.page_tables import (
@@ -166,6 +166,7 @@ def abilities_content(results: Path, key: str, found: Abilities) -> dict[str, An
         "id": key,
         "title": found.title,
         "picture": "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode(),
+        "in_short": " ".join(in_short(found)),
         "cannot": cannot(found),
         "table": Table(f"{key}-table", f"{view.note}", view.header, rows, len(view.header)),
     }

@@ -395,17 +395,26 @@ def mixing_or_not(sample: Sample, rows: pd.DataFrame) -> list[str]:
     others = others[[not withheld(row) for row in others.to_dict("records")]]
     if others.empty or withheld(without):
         return ["Withheld: a third or more of the runs failed."]
-    best = others.sort_values("test_top1_percent_mean").iloc[-1]
+    above = others[[not at_baseline(row) for row in others.to_dict("records")]]
+    best = (others if above.empty else above).sort_values("test_top1_percent_mean").iloc[-1]
     share = 100 * without["test_top1_percent_mean"] / (best["test_top1_percent_mean"] or 1.0)  # 0 of 0 is 0
     gap = sample.difference(best, without)
-    doubt = "" if sign(gap) else " Too small to tell whether mixing changes anything."
     sequences = row_extent(without) is SEQUENCES
     size = f"{without['length']:,} tokens" if sequences else f"patch {without['patch_size']} px"
+    if above.empty:
+        return [f"Not to be told here: at {size} no net is above its baseline ({highest_words(best)})."]
     return [
         f"At {size} the net without a mixing layer (conv1x1) reaches {share:.0f} % of the "
-        f"accuracy of the most accurate mixer, {clean(best['label'])}.{doubt}",
+        f"accuracy of the most accurate mixer, {clean(best['label'])}.{_doubt(gap)}",
         f"{clean(best['label'])} minus conv1x1: {gap_text(gap)}",
     ]
+
+
+def _doubt(gap: Estimate | None) -> str:
+    """Why a gap is no verdict, where it is none."""
+    if gap is not None and gap.n < FEWEST_SEEDS:
+        return f" Seen with {span_of([gap.n], 'seed')}; a verdict takes {FEWEST_SEEDS}."
+    return "" if sign(gap) else " Too small to tell whether mixing changes anything."
 
 
 def mean_held_out(rows: Mapping[Any, pd.Series]) -> float:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmarks.contract.metrics import METRICS
 from benchmarks.ratios import few_sittings
-from benchmarks.report.baselines import baselines_of
+from benchmarks.report.baselines import at_baseline, baselines_of
 from benchmarks.report.commands import latency_command, train_command
 from benchmarks.report.frame import NET_TIMES, USUAL, as_compared, comparisons, plain, row_as_compared, size_order
 from benchmarks.report.notes import caption, holes
@@ -19,7 +19,7 @@ from benchmarks.report.sizes import SEQUENCES, Extent, extent_of, row_extent, si
 from benchmarks.report.statistics import failed_words, percent_within
 from benchmarks.report.style import mixer_style
 from benchmarks.report.tables import ACCURACY_SETTING, TIMES, TRAINED_ALIKE, best_learning_rates, same_rows
-from benchmarks.report.text import NOTHING, clean, metric, ranged, significant, span_of
+from benchmarks.report.text import NOTHING, clean, listing, metric, ranged, significant, span_of
 
 SYMBOLS = {  # matplotlib's markers in plotly's words
     "o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down", "<": "triangle-left",
@@ -80,13 +80,16 @@ def settings(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]
         ready = best[best["status"] == "ok"]
         missing = {r["label"]: str(r["status"]) for _, r in best.iterrows() if r["status"] != "ok"}
         points = [point(row) for row in ready.to_dict("records")]
+        stuck = [clean(row["label"]) for row in ready.to_dict("records") if at_baseline(row)]
+        pale = [f"Pale, at its baseline: {listing(stuck)}."] if stuck else []
         found.append(
             {
                 "key": suffix,
                 "title": setting_title(suffix, rows.iloc[0]),
-                "caption": " ".join([caption(frame, ready if len(ready) else best), *holes(missing)]),
+                "caption": " ".join([caption(frame, ready if len(ready) else best), *holes(missing), *pale]),
                 "points": points,
                 **({"baselines": list(baselines.items())} if (baselines := baselines_of(ready)) else {}),
+                **({"pale": stuck} if stuck else {}),
                 "curves": curves(frame, ready),
                 "axes": [
                     a | {"label": worded(a["label"], extent)}

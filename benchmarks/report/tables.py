@@ -46,7 +46,8 @@ ATTENTION = "attention"
 ACCURACY_SETTING = [name for name in TRIAL_FIELDS if name not in ("kind", "seed", "rounds", "compiled")]
 TOP1 = "test_top1_percent"
 SCORES = ("test_order_percent", "test_matthews", "test_f1", "test_spearman", "test_pearson")  # of text alone
-SAME_NET = ["label", *(name for name in names_of(DATA, NET) if name not in GROUP)]  # joins cost and latency
+# joins cost and latency, which do not read the data
+SAME_NET = ["label", *(name for name in names_of(DATA, NET) if name not in (*GROUP, "dataset_source"))]
 # Fields in which what stands in one ranking may differ, and why; it agrees in all others.
 APART = {
     "kind": "each has tables of its own",

@@ -10,10 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.contract.record import atomic_write
-from benchmarks.report.claim_parts import CONTRADICTED, SUPPORTED, UNDECIDED, Evidence, Finding, Part
+from benchmarks.report.claim_parts import CONTRADICTED, SUPPORTED, UNDECIDED, Claim, Evidence, Finding, Part
 from benchmarks.report.claim_source import ComplexWeights, DepthWithoutNorm
-from benchmarks.report.claims import CLAIMS, Claim
-from benchmarks.report.claims_text import groups_for, text_claims
+from benchmarks.report.claim_tasks import OverTasks
+from benchmarks.report.claims import CLAIMS
+from benchmarks.report.claims_text import OnText, groups_for, text_claims
 from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.predictions import Folders, folders
 from benchmarks.report.text import NOTHING, csv_text, markdown, markdown_table, signed, significant, span_of
@@ -53,29 +54,43 @@ def judge(frame: pd.DataFrame, results: Folders) -> list[Verdict]:
         results: the folders that they were read from, for the predictions beside them.
 
     Returns:
-        In the order of CLAIMS, those on text last; a claim that nothing was measured of is undecided, once.
+        In the order of CLAIMS; a claim that nothing was measured of is undecided, once; one that is of images or of
+        sequences alone is left out where there is none of them. Those on text come last.
     """
     return judge_groups([Evidence(group, results) for group in split_groups(frame).values()])
 
 
-def judge_groups(evidence: Sequence[Evidence], claims: Sequence[Claim] | None = None) -> list[Verdict]:
+def judge_groups(
+    evidence: Sequence[Evidence], beside: Sequence[Evidence] | None = None, on_text: bool = True
+) -> list[Verdict]:
     """As `judge`, from groups of records; what a group has to say is looked for once.
 
     Args:
         evidence: the groups.
-        claims: these only; by default all, those on text where there is some.
+        beside: all groups of the folder, for claims about several tasks together; by default these.
+        on_text: whether claims on text are judged too, where there is some.
     """
     verdicts = []
-    for claim in (*CLAIMS, *text_claims(evidence)) if claims is None else claims:
-        # the first source's own net stands outside of all groups
-        groups = (
-            evidence[:1]
-            if isinstance(claim.rule, DepthWithoutNorm | ComplexWeights)
-            else groups_for(claim.rule, evidence)
-        )
-        found = [finding for group in groups if (finding := _find(claim, group)) is not None]
-        verdicts += [_verdict(claim, finding) for finding in found] or [_not_measured(claim)]
+    for claim in (*CLAIMS, *(text_claims(evidence) if on_text else ())):
+        groups = [group for group in evidence if claim.task in (None, group.task)]
+        if groups or not evidence:
+            found = _findings(claim, groups, beside or evidence)
+            verdicts += [_verdict(claim, finding) for finding in found] or [_not_measured(claim)]
     return verdicts
+
+
+def _findings(claim: Claim, groups: Sequence[Evidence], beside: Sequence[Evidence]) -> list[Finding]:
+    """What each group has to say, or each profile and machine of several."""
+    if isinstance(claim.rule, OverTasks):
+        kin = {group.kin: [one for one in beside if one.kin == group.kin] for group in groups}
+        told = [claim.rule.over(several) for several in kin.values()]
+    elif isinstance(claim.rule, OnText):
+        told = [_find(claim, group) for group in groups_for(claim.rule, groups)]
+    else:
+        # the first source's own net stands outside of all groups
+        alone = isinstance(claim.rule, DepthWithoutNorm | ComplexWeights)
+        told = [_find(claim, group) for group in (groups[:1] if alone else groups)]
+    return [finding for finding in told if finding is not None]
 
 
 def _find(claim: Claim, evidence: Evidence) -> Finding | None:

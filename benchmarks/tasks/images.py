@@ -89,7 +89,7 @@ class ImageClassification:
         result = {"top1_percent": 100 * top1, "top5_percent": 100 * top5, "loss": loss}
         return result, best[:, 0].cpu().numpy().astype(self.info.prediction_dtype)
 
-    def trivial(self, train: Batch, test: Batch) -> dict[str, float]:
+    def trivial(self, data: Data, test: Batch) -> dict[str, float]:
         return {}
 
     def test_targets(self, trial: Trial, data_dir: Path) -> np.ndarray | None:

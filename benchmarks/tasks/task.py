@@ -151,7 +151,7 @@ class Task(Protocol):
         """Of a whole split: what a record keeps, names with units, and one prediction an example."""
         ...
 
-    def trivial(self, train: Batch, test: Batch) -> dict[str, float]:
+    def trivial(self, data: Data, test: Batch) -> dict[str, float]:
         """Percent of the test split that predictors get right which are no net, by name; {} where there are none."""
         ...
 

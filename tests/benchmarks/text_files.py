@@ -5,9 +5,22 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-WORDS = (
-    "the a of and king queen walks sees slowly quickly river stone house dark bright over under never always".split()
-)
+WORDS = [
+    "the",
+    "a",
+    "of",
+    "and",
+    "king",
+    "queen",
+    "walks",
+    "slowly",
+    "river",
+    "stone",
+    "dark",
+    "over",
+    "under",
+    "never",
+]
 
 
 def document(number: int, words: int = 60) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import pytest
 import torch
@@ -140,6 +141,19 @@ def test_the_scale_of_fnet_is_that_of_an_unscaled_transform() -> None:
         create_mixer("fft_real(scale=none)", 8, (1, 12))
 
 
+@pytest.mark.parametrize("mixer", ["dct", "attention", "fft_complex"])
+def test_a_gain_multiplies_what_the_mixer_gives_back(mixer: str) -> None:
+    plain, louder = encoder(mixer, depth=1), encoder(mixer, depth=1, gain=8.0)
+    (block,) = louder._blocks()
+    block.mixer.register_forward_hook(lambda module, given, result: result / 8)
+    torch.testing.assert_close(louder(tokens()), plain(tokens()), rtol=1e-4, atol=1e-5)
+
+
+def test_fnets_transform_is_the_orthonormal_one_with_a_gain() -> None:
+    one, other = encoder("fft_real"), encoder("fft_real(scale=unit)", gain=(LENGTH * DIM) ** 0.5)
+    torch.testing.assert_close(one(tokens()), other(tokens()), rtol=1e-4, atol=1e-4)
+
+
 def test_which_mixers_have_a_dense_behind_them() -> None:
     for name in list_mixers():
         (block,) = encoder(name, depth=1)._blocks()
@@ -155,11 +169,12 @@ def test_a_mixer_is_written_as_text_needs_it() -> None:
     assert in_text("performer(positions=sincos)") == "performer(positions=sincos)"
     assert in_text("linear_fnet") == "linear_fnet(init=fnet)"
     assert in_text("linear_fnet(init=unit)") == "linear_fnet(init=unit)"
+    assert in_text("fft_real") == "fft_real(scale=fnet)"
     assert in_text("dct") == "dct"
     told = {name for name in list_mixers() if in_text(name) != name}
     options = {name: mixer_options(mixer_entry(name).cls) for name in list_mixers()}
-    assert told == {name for name, own in options.items() if {"positions", "init"} & {*own}}
-    assert told == {"attention", "linear_attention", "performer", "linear_fnet"}
+    assert told == {name for name, own in options.items() if {"positions", "init", "scale"} & {*own}}
+    assert told == {"attention", "linear_attention", "performer", "linear_fnet", "fft_real"}
 
 
 def test_all_weights_start_as_berts() -> None:
@@ -244,6 +259,13 @@ def test_dropout_stands_behind_embeddings_and_denses() -> None:
     assert probabilities == [0.5] * 3
     x = tokens()
     assert not torch.equal(model(x), model(x))
+    dropped: dict[nn.Module, list[Tensor]] = {}
+    for module in (model.dropout, *(block.dropout for block in model._blocks())):
+        module.register_forward_hook(lambda module, inputs, output: dropped.setdefault(module, []).append(output))
+    model(x)
+    assert [len(outputs) for outputs in dropped.values()] == [1, 2, 1]  # attention has a dense of its own
+    for output in itertools.chain(*dropped.values()):
+        assert 0.3 < (output == 0).float().mean() < 0.7
     assert torch.equal(model.eval()(x), model(x))
     embedded = model.train()._embedded(x, None)
     assert 0.3 < (embedded == 0).float().mean() < 0.7
@@ -326,7 +348,8 @@ def test_a_checkpoint_gives_the_same_encoder_back(mixer: str) -> None:
         ({"padding": True}, "padding=False"),
         ({"activation": "gelu_new"}, "activation=gelu"),
         ({"eps": 1e-5}, "eps=1e-12"),
-        ({"mixer": "fft_real(scale=fnet)"}, "scale=unit"),
+        ({"mixer": "fft_real(scale=unit)"}, "scale=fnet"),
+        ({"gain": 8.0}, "gain=1.0"),
     ],
     ids=str,
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import sys
+from collections.abc import Iterator
+from logging import Handler
 from pathlib import Path
 from typing import Any
 
@@ -168,15 +170,36 @@ def test_without_heads_they_start_fresh_and_it_is_said(tmp_path: Path) -> None:
     assert not encoder.bias.any()
 
 
-def test_reading_and_writing_print_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    logging = transformers.utils.logging
-    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+@pytest.fixture
+def verbose() -> Iterator[Any]:
+    """What transformers logs meanwhile at its usual level, and its module for that, which is then as before."""
+    logging, logged = transformers.utils.logging, []
+    before, handler = logging.get_verbosity(), Handler()
+    handler.emit = logged.append  # type: ignore[method-assign]
+    logging.set_verbosity_warning()
+    logging.enable_progress_bar()
+    logging.add_handler(handler)
+    yield logging, logged
+    logging.remove_handler(handler)
+    logging.set_verbosity(before)
+
+
+def test_reading_and_writing_print_nothing(verbose: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    logging, logged = verbose
     encoder = TextEncoder(FNET, vocabulary=9, length=4, dim=8, depth=1, projection=True)
     encoder.save_pretrained(tmp_path)
     TextEncoder.from_pretrained(tmp_path)
     printed = capfd.readouterr()
     assert printed.out + printed.err == ""
-    assert before == (logging.get_verbosity(), logging.is_progress_bar_enabled())
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (logging.WARNING, True)
+    model = transformers.FNetModel.from_pretrained(tmp_path)
+    logged.clear()
+    model.save_pretrained(tmp_path)
+    with pytest.warns(UserWarning, match="lacks heads"):
+        TextEncoder.from_pretrained(tmp_path)
+    assert not logged
+    transformers.FNetForPreTraining.from_pretrained(tmp_path)
+    assert logged  # which it would have been
 
 
 def _told(folder: Any, **options: Any) -> str:
@@ -239,7 +262,8 @@ def test_what_is_no_checkpoint_is_told_in_one_line(tmp_path: Path) -> None:
     ("mixer", "options"),
     [
         ("dct", {}),
-        ("fft_real", {"projection": True}),
+        ("fft_real(scale=unit)", {"projection": True}),
+        ("fft_real", {"projection": True, "gain": 2.0}),
         (FNET, {}),
         ("attention", {"projection": True}),
         ("attention", {"positions": "sine"}),

@@ -1,6 +1,6 @@
 "use strict";
-// Groups of sequences: an axis of lengths, and a dashed line for every predictor that is no net. Read before page.js,
-// which draws all charts through Plotly.react.
+// Groups of sequences: an axis of lengths, a dashed line for every predictor that is no net, and pale, what has not left
+// them. Read before page.js, which draws all charts through Plotly.react.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const react = Plotly.react;
@@ -38,6 +38,13 @@
     }));
   };
 
+  const paleOnes = (chart, traces, names) => {
+    for (const t of traces) {
+      if (chart === "curves" && names.includes(t.name)) t.opacity = 0.4 * (t.opacity ?? 1);
+      if (chart === "tradeoff" && t.meta) t.marker.opacity = t.meta.map((m) => (names.includes(m.name) ? 0.4 : 1));
+    }
+  };
+
   Plotly.react = (node, traces, layout, config) => {
     const [group, chart] = node.id.split("-");
     const found = data[group];
@@ -46,6 +53,7 @@
     const setting = found?.settings.find((s) => !chosen || s.key === chosen.value);
     const accuracy = layout.yaxis?.title?.text?.includes("top-1 accuracy (%)");
     if (setting?.baselines && accuracy) withBaselines(layout, traces, setting.baselines);
+    if (setting?.pale) paleOnes(chart, traces, setting.pale);
     return react(node, traces, layout, config);
   };
 })();

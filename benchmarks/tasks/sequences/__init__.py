@@ -134,9 +134,9 @@ class SequenceClassification:
             return None
         return _asked(targets, targets).numpy()
 
-    def trivial(self, train: Batch, test: Batch) -> dict[str, float]:
+    def trivial(self, data: Data, test: Batch) -> dict[str, float]:
         """Percent of the test split that predictors get right which are no net, by name."""
-        made = source_of(self.info.name).baselines(_on_cpu(train), _on_cpu(test))
+        made = source_of(self.info.name).baselines(_on_cpu(data.train), _on_cpu(test))
         return dict(made)
 
 

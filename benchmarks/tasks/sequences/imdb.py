@@ -19,7 +19,7 @@ from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
 from benchmarks.tasks.archive import Archive, SourceFile, download
 from benchmarks.tasks.sequences.bags import Split, predictors
-from benchmarks.tasks.sequences.text import VOCABULARY, file_bytes, rows_of, tokens_of
+from benchmarks.tasks.sequences.text import VOCABULARY, digest, file_bytes, rows_of, tokens_of
 
 NUM_CLASSES = 2
 LEAST_LENGTH, LONGEST = 16, 16_384
@@ -55,18 +55,47 @@ def read(split: str, count: int | None, length: int, data_dir: Path) -> Split:
     Raises:
         UserError: they are missing and cannot be downloaded, or a file is damaged.
     """
-    data_dir = Path(data_dir)
-    table = _table(data_dir, split)
-    place = _folder(data_dir) if table is None else table
-    reviews = sorted(_of_folder(place, split) if table is None else _of_table(place))
-    _check_numbers(place, split, reviews)
+    reviews = _reviews(Path(data_dir), split)
     tokens = tokens_of([text for _, _, text in reviews[:count]], length)
     return tokens, torch.tensor([label for _, label, _ in reviews[:count]], dtype=torch.int64)
+
+
+def fetch(data_dir: Path) -> None:
+    """Downloads the reviews where there are none.
+
+    Raises:
+        UserError: they cannot be downloaded.
+    """
+    if _table(data_dir, "train") is None:
+        _folder(data_dir)
+
+
+def fingerprint(data_dir: Path) -> str:
+    """SHA-256 of all reviews, the same of the folder and of the table.
+
+    Raises:
+        UserError: there are none yet, or a file is damaged.
+    """
+    if _table(data_dir, "train") is None and not _place(data_dir).is_dir():
+        raise UserError(f"no reviews are in {data_dir} yet")
+    both = [_reviews(data_dir, split) for split in ("train", "test")]
+    return digest(
+        part for reviews in both for number, label, text in reviews for part in (b"%d %d" % (number, label), text)
+    )
 
 
 def baselines(train: Split, test: Split) -> dict[str, float]:
     """Percent right on test of chance, the majority, and how often each byte stands in a review."""
     return predictors(train, test, VOCABULARY, NUM_CLASSES)
+
+
+def _reviews(data_dir: Path, split: str) -> list[Review]:
+    """Those of a split, in order, as many as there have to be."""
+    table = _table(data_dir, split)
+    place = _folder(data_dir) if table is None else table
+    reviews = sorted(_of_folder(place, split) if table is None else _of_table(place))
+    _check_numbers(place, split, reviews)
+    return reviews
 
 
 def _table(data_dir: Path, split: str) -> Path | None:
@@ -91,13 +120,18 @@ def _of_table(path: Path) -> list[Review]:
 
 def _folder(data_dir: Path) -> Path:
     """The official folder, unpacked or downloaded where it is missing."""
-    if data_dir.name == ARCHIVE.file.name:
-        data_dir = data_dir.parent
-    folder = data_dir if data_dir.name == FOLDER else data_dir / FOLDER
+    folder = _place(data_dir)
     if not folder.is_dir():
         advice = f"type {called.option('data_dir', '...')} for the folder that holds it"
         download(ARCHIVE, folder.parent, f"neither {FOLDER}/ nor imdb/train.tsv", advice)
     return folder
+
+
+def _place(data_dir: Path) -> Path:
+    """Where the official folder is, or would be."""
+    if data_dir.name == ARCHIVE.file.name:
+        data_dir = data_dir.parent
+    return data_dir if data_dir.name == FOLDER else data_dir / FOLDER
 
 
 def _of_folder(folder: Path, split: str) -> list[Review]:

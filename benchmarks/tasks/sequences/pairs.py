@@ -24,7 +24,7 @@ import torch
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
 from benchmarks.tasks.sequences.bags import Split, predictors
-from benchmarks.tasks.sequences.text import VOCABULARY, file_text, tokens_of
+from benchmarks.tasks.sequences.text import VOCABULARY, digest, file_text, tokens_of
 
 NUM_CLASSES = 2
 LEAST_LENGTH, LONGEST = 16, 4096
@@ -77,6 +77,15 @@ def read(split: str, count: int | None, length: int, data_dir: Path) -> Split:
     pairs = [pair for both in zip(same, different, strict=True) for pair in both][:count]
     first, second = (tokens_of([pair[place] for pair in pairs], length) for place in (0, 1))
     return torch.stack([first, second], 1), torch.tensor([1, 0] * len(same))[:count]
+
+
+def fingerprint(data_dir: Path) -> str:
+    """SHA-256 of all articles.
+
+    Raises:
+        UserError: there are none, or a file is empty or not UTF-8.
+    """
+    return digest(articles(data_dir))
 
 
 def baselines(train: Split, test: Split) -> dict[str, float]:

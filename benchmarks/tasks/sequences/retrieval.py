@@ -16,7 +16,7 @@ import torch
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
 from benchmarks.tasks.sequences.bags import Split, predictors
-from benchmarks.tasks.sequences.text import VOCABULARY, rows_of, tokens_of
+from benchmarks.tasks.sequences.text import VOCABULARY, digest, file_digest, rows_of, tokens_of
 
 NUM_CLASSES = 2
 LEAST_LENGTH, LONGEST = 16, 16_384
@@ -45,6 +45,15 @@ def read(split: str, count: int | None, length: int, data_dir: Path) -> Split:
     labels = torch.tensor([_label(path, number, row[0]) for number, row in enumerate(rows, start=1)])
     first, second = (tokens_of([row[place] for row in rows], length) for place in (3, 4))
     return torch.stack([first, second], 1), labels
+
+
+def fingerprint(data_dir: Path) -> str:
+    """SHA-256 of both files.
+
+    Raises:
+        UserError: one is missing.
+    """
+    return digest(file_digest(_file(data_dir, split)) for split in ("train", "test"))
 
 
 def baselines(train: Split, test: Split) -> dict[str, float]:

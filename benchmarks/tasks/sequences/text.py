@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,27 @@ def file_bytes(path: Path) -> bytes:
     if not content:
         raise UserError(f"{path} is empty; replace it by the original, or remove it")
     return content
+
+
+def digest(parts: Iterable[bytes]) -> str:
+    """SHA-256 of some texts in their order, 64 hexadecimal digits; where one ends is part of it."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(len(part).to_bytes(8, "little") + part)
+    return found.hexdigest()
+
+
+def file_digest(path: Path) -> bytes:
+    """SHA-256 of a file, 32 bytes.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}; replace it by the original") from error
 
 
 def file_text(path: Path) -> str:

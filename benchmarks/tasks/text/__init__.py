@@ -1,7 +1,7 @@
-"""Text in the block of BERT and FNet: pre-training on any prose, then tasks on passages, from there or from scratch.
+"""Text in the block of BERT and FNet: pre-training on any prose, then tasks on passages.
 
-`corpora`, `tokenization`, `packing` and `masking` make of prose what a net is pre-trained on (`pretraining`); `glue` and
-`plays` read the tasks (`passages`). Tokens below `tokens.SPECIAL` are special ones in every vocabulary.
+`corpora`, `tokenization`, `packing` and `masking` make of prose what a net is pre-trained on (`pretraining`); `glue`
+and `plays` read the tasks (`passages`). Tokens below `tokens.SPECIAL` are special ones in every vocabulary.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ def _hub(source: str) -> Corpus:
     try:
         builder = datasets.load_dataset_builder(name, configuration or None)
         rows = builder.as_streaming_dataset(split="train")
-        first = next(iter(rows), {})
+        first: dict[str, Any] = next(iter(rows), {})
     except Exception as error:  # it raises whatever its parts do
         raise _unreachable(source, error) from error
     column = _column(source, first)

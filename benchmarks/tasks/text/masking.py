@@ -44,7 +44,7 @@ class Pretraining(NamedTuple):
 
 
 def most_masked(length: int, share: float = SHARE) -> int:
-    """K: how many tokens are asked for of an example of N tokens whose segment is full; 77 of 512."""
+    """K: how many tokens are asked for of an example of N tokens whose segment is full; 76 of 512."""
     return max(1, round(share * (length - BESIDE)))
 
 
@@ -54,8 +54,9 @@ def pretraining_batch(
     """Examples to pre-train on, of N = L + 3 tokens, one of each segment.
 
     Args:
-        segments: integers (B, L) on the generator's device, text and behind it PAD; of each at least two tokens. With
-            order "random" neighbours must not be of one document: take segments in a random order.
+        segments: integers (B, L) on the generator's device, text and behind it PAD; of each at least two tokens. Order
+            "random" takes second parts from half a batch away: take segments in a random order, so that these are of
+            other documents.
         vocabulary: number of tokens.
         generator: of all random numbers.
         order: "swap", "random" or "none".

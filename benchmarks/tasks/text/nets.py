@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,6 +26,7 @@ def encoder_of(trial: Trial) -> TextEncoder:
         dim=trial.dim,
         depth=trial.depth,
         seed=trial.seed,
+        gain=trial.gain,
     )
 
 
@@ -68,8 +71,8 @@ class PretrainingNet(OnEncoder):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens, at, masked = x.split([self.encoder.length, self.places, self.places], 1)
-        hidden = self.encoder(tokens, types_of(tokens))
-        logits = self.encoder.predict(hidden, at).float()
+        hidden = self.encoder(tokens, types_of(tokens), F.pad(at, (1, 0)))  # CLS, and what is asked for
+        logits = self.encoder.predict(hidden[:, 1:]).float()
         losses = F.cross_entropy(logits.flatten(0, 1), masked.flatten(), ignore_index=IGNORED, reduction="none")
         order = self.order(self.encoder.pool(hidden)).float()
         return torch.cat([losses.view_as(masked), logits.argmax(-1).float(), order], 1)
@@ -78,11 +81,15 @@ class PretrainingNet(OnEncoder):
         return self.encoder.flops(self.places, pooled=True) + 4 * self.encoder.dim
 
     def flops_executed(self) -> int:
-        return self.encoder.flops_executed(self.places, pooled=True) + 4 * self.encoder.dim
+        return (
+            self.encoder.flops_executed(self.places, pooled=True)
+            + 4 * self.encoder.dim
+            - _left_out(self.encoder, self.places + 1)
+        )
 
 
 class PassageNet(OnEncoder):
-    """Something said of a passage, or of two: tokens (B, N) -> (B, outputs), by a dense on what stands for the whole."""
+    """Something said of a passage, or of two: tokens (B, N) -> (B, outputs), by a dense on the pooled encoder."""
 
     def __init__(self, encoder: TextEncoder, outputs: int) -> None:
         super().__init__(encoder)
@@ -92,10 +99,21 @@ class PassageNet(OnEncoder):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.head(self.encoder.pool(self.encoder(tokens, types_of(tokens))))
+        first = tokens.new_zeros(len(tokens), 1, dtype=torch.int64)
+        return self.head(self.encoder.pool(self.encoder(tokens, types_of(tokens), first)))
 
     def flops(self) -> int:
         return self.encoder.flops(pooled=True) + 2 * self.encoder.dim * self.outputs
 
     def flops_executed(self) -> int:
-        return self.encoder.flops_executed(pooled=True) + 2 * self.encoder.dim * self.outputs
+        head = 2 * self.encoder.dim * self.outputs
+        return self.encoder.flops_executed(pooled=True) + head - _left_out(self.encoder, 1)
+
+
+def _left_out(encoder: TextEncoder, places: int) -> int:
+    """FLOPs of the last block's denses at the places that nothing is asked of."""
+    if not encoder.depth:
+        return 0
+    last: Any = encoder.blocks[-1]
+    denses = 2 * encoder.ff_dim + (0 if last.dense is None else last.mixer.out_channels)
+    return 2 * encoder.dim * denses * (encoder.length - places)

@@ -6,6 +6,7 @@ Padding is mixed like any token, and the net is as long as its passages, or long
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from benchmarks.contract.trial import Trial
 from benchmarks.tasks.own import cache_folder
 from benchmarks.tasks.task import Batch, Data
 from benchmarks.tasks.text import corpora, glue, plays
+from benchmarks.tasks.text.baselines import baselines
 from benchmarks.tasks.text.nets import PassageNet, encoder_of
+from benchmarks.tasks.text.rows import Rows, encode, hold_out
 from benchmarks.tasks.text.scores import scores
 from benchmarks.tasks.text.tokenization import Tokenizer, tokenizer_for
 from benchmarks.tasks.text.tokens import PAD, SPECIAL
@@ -52,13 +55,15 @@ class Passages:
 
     def load(self, trial: Trial, data_dir: Path, device: torch.device) -> Data:
         """Tokens, int32 (n, N), and classes int64 or numbers float32 (n,)."""
-        read = functools.partial(_read, self.name, trial.length, data_dir, tokenizer_of(trial, data_dir))
+        read = functools.partial(_read, self.name, trial.length or 0, data_dir, tokenizer_of(trial, data_dir))
 
         def on_device(split: str) -> Split:
             tokens, targets = read(split)
             return tokens.to(device), targets.to(device)
 
-        return Data(on_device("train"), on_device("val"), functools.partial(on_device, "test"))
+        made = PassageData(on_device("train"), on_device("val"), functools.partial(on_device, "test"))
+        made.levels = functools.partial(_levels, self.name, data_dir)
+        return made
 
     def augment(self, trial: Trial, memory_format: torch.memory_format = torch.contiguous_format) -> AsPassages:
         return AsPassages(trial.size[1])
@@ -75,18 +80,25 @@ class Passages:
         found = _metrics(self.name, targets.cpu().numpy(), kept)
         return found | {"loss": self.loss(output, targets).item()}, kept.astype(self.info.prediction_dtype)
 
-    def trivial(self, train: Batch, test: Batch) -> dict[str, float]:
-        """The majority class, or the mean."""
-        if self.info.regression:
-            return {}
-        most = int(torch.bincount(train.targets).argmax())
-        return {"majority": 100 * float((test.targets == most).double().mean())}
+    def trivial(self, data: Data, test: Batch) -> dict[str, float]:
+        """The majority class and a bag of words, by the metrics of the task that are defined for them."""
+        if self.name == PLAYS:
+            most = int(torch.bincount(data.train.targets).argmax())
+            return {"majority": 100 * float((test.targets == most).double().mean())}
+        assert isinstance(data, PassageData)
+        return data.levels()
 
     def test_targets(self, trial: Trial, data_dir: Path) -> np.ndarray | None:
         try:
-            return _read(self.name, trial.length, data_dir, tokenizer_of(trial, data_dir), "test")[1].numpy()
+            return _read(self.name, trial.length or 0, data_dir, tokenizer_of(trial, data_dir), "test")[1].numpy()
         except UserError:
             return None
+
+
+class PassageData(Data):
+    """Passages, and what is known of their task without a net."""
+
+    levels: Callable[[], dict[str, float]]
 
 
 class AsPassages:
@@ -109,7 +121,6 @@ def tokenizer_of(trial: Trial, data_dir: Path) -> Tokenizer:
     return tokenizer_for(trial.tokenizer, corpus, cache_folder(data_dir))
 
 
-@functools.lru_cache(maxsize=4)
 def _read(name: str, length: int, data_dir: Path, tokenizer: Tokenizer, split: str) -> Split:
     """A split: "train" without what is held out, "val" or "test"."""
     if name == PLAYS:
@@ -117,13 +128,28 @@ def _read(name: str, length: int, data_dir: Path, tokenizer: Tokenizer, split: s
     rows = _rows(name, split, data_dir)
     targets = torch.from_numpy(rows.targets)
     kept = targets.float() if TEXT_TASKS[name].regression else targets.long()
-    return torch.from_numpy(glue.encode(rows, tokenizer, length)), kept
+    return torch.from_numpy(encode(rows, tokenizer, length)), kept
 
 
-def _rows(name: str, split: str, data_dir: Path) -> glue.Rows:
-    if split == "test":
-        return glue.read(name, "test", data_dir)
-    return glue.hold_out(glue.read(name, "train", data_dir))[split == "val"]
+def _rows(name: str, split: str, data_dir: Path) -> Rows:
+    return glue.read(name, "test", data_dir) if split == "test" else _training(name, data_dir)[split == "val"]
+
+
+@functools.lru_cache(maxsize=2)
+def _training(name: str, data_dir: Path) -> tuple[Rows, Rows]:
+    return hold_out(glue.read(name, "train", data_dir))
+
+
+@functools.lru_cache(maxsize=16)
+def _levels(name: str, data_dir: Path) -> dict[str, float]:
+    """What needs no encoder, fitted on all training rows, as a record has it."""
+    found = baselines(name, glue.read(name, "train", data_dir), glue.read(name, "test", data_dir))
+    return {
+        who if metric == "accuracy" else f"{who}_{metric}": value
+        for who, values in found.items()
+        for metric, value in values.items()
+        if value is not None
+    }
 
 
 IN_RECORDS = {"accuracy": "top1_percent"}

@@ -20,14 +20,19 @@ from benchmarks.contract.trial import Trial
 from benchmarks.tasks.own import cache_folder
 from benchmarks.tasks.task import Batch, Data
 from benchmarks.tasks.text import corpora
+from benchmarks.tasks.text.levels import frequencies
 from benchmarks.tasks.text.masking import IGNORED, most_masked, pretraining_batch
 from benchmarks.tasks.text.nets import PretrainingNet, encoder_of
-from benchmarks.tasks.text.packing import BESIDE, Packed, packed
+from benchmarks.tasks.text.packing import Packed, packed
 from benchmarks.tasks.text.tokenization import tokenizer_for
 from benchmarks.tasks.text.tokens import CLS, PAD, SPECIAL
 
-MOST_TOKENS = 2**16
-COUNTED_AT_ONCE = 2**14  # segments
+NAMES_OF_LEVELS = {
+    "accuracy_percent": "frequencies",
+    "loss_nats": "frequencies_loss",
+    "own_place_accuracy_percent": "own_place",
+    "own_place_loss_nats": "own_place_loss",
+}
 HELD_OUT = 1_000  # passages that choices are made on
 EVALUATED_WITH = {"val": 1, "test": 2}  # seeds of what is masked in the two splits
 
@@ -71,6 +76,7 @@ class Pretraining:
             evaluated("val"),
             functools.partial(evaluated, "test"),
         )
+        made.packed = found
         made.epoch_size = min(trial.train_images or len(train), len(train))
         return made
 
@@ -119,19 +125,11 @@ class Pretraining:
         kept = best[:, asked[0]].cpu().numpy().astype(self.info.prediction_dtype)
         return {name: float(value) for name, value in found.items()}, kept
 
-    def trivial(self, train: Batch, test: Batch) -> dict[str, float]:
-        """The level of word frequencies: the guess that is the same everywhere, fitted on the training part."""
-        masked = test.targets[:, 1:].cpu()
-        asked = masked[_asked_of_all(masked)]
-        counts = torch.ones(MOST_TOKENS, dtype=torch.int64)  # none is impossible
-        for chunk in train.inputs.split(COUNTED_AT_ONCE):
-            counts += torch.bincount(from_16_bits(chunk).flatten().cpu(), minlength=MOST_TOKENS)
-        counts[:SPECIAL] = 0
-        share = counts.double() / counts.sum()
-        return {
-            "frequencies": 100 * float((asked == counts.argmax()).double().mean()),
-            "frequencies_loss": float(-share[asked].log().mean()),
-        }
+    def trivial(self, data: Data, test: Batch) -> dict[str, float]:
+        """The levels of token frequencies, and of what a net without mixing can reach: see `levels`."""
+        assert isinstance(data, Chunks)
+        found = frequencies(data.packed)
+        return {NAMES_OF_LEVELS[name]: value for name, value in found.items()}
 
     def test_targets(self, trial: Trial, data_dir: Path) -> np.ndarray | None:
         try:
@@ -146,6 +144,7 @@ class Chunks(Data):
     """Segments of which every epoch takes the next part, in an order that the seed decides."""
 
     epoch_size: int
+    packed: Packed
 
     @property
     def epoch_examples(self) -> int:
