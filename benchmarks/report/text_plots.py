@@ -26,11 +26,10 @@ from benchmarks.report.statistics import bars
 from benchmarks.report.style import FLOOR_COLOUR, NARROW, WIDE, mixer_style, short
 from benchmarks.report.tables import ATTENTION
 from benchmarks.report.text import listing, span_of
-from benchmarks.report.text_rows import curves_of, pretraining_rows, task_rows, tokens_seen
+from benchmarks.report.text_rows import Row, curves_of, levels_of, pretraining_rows, task_rows, tokens_seen
 from benchmarks.report.text_runs import Line, Part, records_of
 from benchmarks.report.text_tables import setting_words, title_of
 
-FREQUENCIES = "token frequencies"
 SPEEDS = {  # column, and what a caption says of it
     "timed_tokens_per_s": "forward and backward in the latency sweep",
     "train_tokens_per_s": "of training, whatever else the machine did",
@@ -55,9 +54,7 @@ def text_plots(line: Line, folder: Path) -> list[Path]:
     return paths
 
 
-def speed_plot(
-    line: Line, several: Sequence[Runs], rows: Sequence[Mapping[str, Any]], folder: Path, name: str
-) -> list[Path]:
+def speed_plot(line: Line, several: Sequence[Runs], rows: Sequence[Row], folder: Path, name: str) -> list[Path]:
     """Masked accuracy against tokens a second of training; nothing where no encoder has both."""
     column = next((c for c in SPEEDS if all(row[c] for row in rows)), None)
     column = column or max(SPEEDS, key=lambda c: sum(bool(row[c]) for row in rows))
@@ -69,8 +66,9 @@ def speed_plot(
         f"Masked accuracy of the test passages against speed ({SPEEDS[column]}); bars: 95 % over seeds and test rows. "
     )
     told += _words(line, several) + (f" Not timed: {listing(left)}." if left else "")
-    level = _level(rows)
-    figure, (axes,) = make_figure(WIDE, 2.9, [told], right=[label_room([FREQUENCIES]) if level is not None else 0.08])
+    levels = _levels(rows)
+    room = label_room(list(levels)) if levels else 0.08
+    figure, (axes,) = make_figure(WIDE, 2.9, [told], right=[room])
     points = [(float(row[column]), float(row["score_mean"])) for row in ready]
     log_axis(axes.xaxis, min(x for x, _ in points), max(x for x, _ in points), show_count, space=0.1)
     ink = []
@@ -82,21 +80,21 @@ def speed_plot(
             ink += [(x, v) for v in np.linspace(y - half, y + half, 12)]
         axes.plot(x, y, **style, zorder=4)
     axes.margins(y=0.12)
-    _draw_level(axes, level, [])
+    extra = _draw_levels(axes, levels)
     axes.set_ylim(axes.get_ylim())
-    ink += [] if level is None else [(x, level) for x in np.geomspace(*axes.get_xlim(), 60)]
+    ink += [(x, y) for y in levels.values() for x in np.geomspace(*axes.get_xlim(), 60)]
     axes.set_xlabel("tokens per second", labelpad=2)
     axes.set_ylabel("masked accuracy (%)")
     colours = [mixer_style(row["label"])["color"] for row in ready]
     dots = np.array(ink).reshape(-1, 2)
     label_points(axes, points, [short(row["label"]) for row in ready], colours, dots)
-    if level is not None:
-        label_ends(axes, [(axes.get_xlim()[1], level)], [FREQUENCIES], [FLOOR_COLOUR])
+    if levels:
+        label_ends(axes, extra, list(levels), [FLOOR_COLOUR] * len(levels))
     return save_figure(figure, folder, name)
 
 
 def curve_plot(
-    line: Line, several: Sequence[Runs], rows: Sequence[Mapping[str, Any]], folder: Path, name: str, seconds: bool
+    line: Line, several: Sequence[Runs], rows: Sequence[Row], folder: Path, name: str, seconds: bool
 ) -> list[Path]:
     """Held-out masked accuracy over training: the mean over seeds, and the band between the lowest and the highest."""
     curves = curves_by_label(line, several, seconds)
@@ -104,10 +102,10 @@ def curve_plot(
         return []
     of = "seconds of training, on a machine that may have had other work" if seconds else "tokens seen"
     told = f"Masked accuracy on held-out passages against {of}. Lines: mean over seeds; bands: lowest to highest seed. "
-    level = _level(rows)
+    levels = _levels(rows)
     texts = [short(label) for label in curves]
     figure, (axes,) = make_figure(
-        WIDE, max(2.9, 0.115 * len(curves)), [told + _words(line, several)], right=[label_room([*texts, FREQUENCIES])]
+        WIDE, max(2.9, 0.115 * len(curves)), [told + _words(line, several)], right=[label_room([*texts, *levels])]
     )
     ends = []
     for label, (x, mean, low, high) in curves.items():
@@ -117,14 +115,14 @@ def curve_plot(
         ends.append((float(x[-1]), float(mean[-1])))
     axes.margins(x=0.03)
     axes.set_xlim(0, axes.get_xlim()[1])
-    extra = _draw_level(axes, level, [])
+    extra = _draw_levels(axes, levels)
     axes.set_ylim(axes.get_ylim())
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(lambda value, _: show_count(value) if value else "0")
     axes.set_xlabel("seconds of training" if seconds else "tokens seen", labelpad=2)
     axes.set_ylabel("held-out masked accuracy (%)")
     colours = [mixer_style(label)["color"] for label in curves]
-    label_ends(axes, [*ends, *extra], [*texts, *[FREQUENCIES] * len(extra)], [*colours, *[FLOOR_COLOUR] * len(extra)])
+    label_ends(axes, [*ends, *extra], [*texts, *levels], [*colours, *[FLOOR_COLOUR] * len(extra)])
     return save_figure(figure, folder, name)
 
 
@@ -193,22 +191,21 @@ def _sides(row: Mapping[str, Any]) -> tuple[float, float]:
     return (0.0, 0.0) if low is None else (value - low, high - value)
 
 
-def _level(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    return next((float(v) for row in rows if (v := row["baseline_frequencies_percent"]) is not None), None)
+def _levels(rows: Sequence[Row]) -> dict[str, float]:
+    return {label: value for label, value, _ in levels_of(rows)}
 
 
-def _draw_level(axes: Axes, level: float | None, ends: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The dashed line of token frequencies; its right end."""
-    if level is None:
-        return ends
-    axes.axhline(level, **LINE)
-    return [*ends, (axes.get_xlim()[1], level)]
+def _draw_levels(axes: Axes, levels: Mapping[str, float]) -> list[tuple[float, float]]:
+    """The dashed lines of predictors that are no net; their right ends."""
+    for value in levels.values():
+        axes.axhline(value, **LINE)
+    return [(axes.get_xlim()[1], value) for value in levels.values()]
 
 
 def _words(line: Line, several: Sequence[Runs]) -> str:
     counts = [len(runs.top1) for runs in several]
     words = f"{_sentence(line.title)}, {setting_words(several[0])}, n = {span_of(counts, 'seed')}."
-    return f"{words} Dashed: {FREQUENCIES}, no net."
+    return f"{words} Dashed: predictors that are no net."
 
 
 def _sentence(text: str) -> str:

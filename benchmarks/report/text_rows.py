@@ -20,6 +20,8 @@ from benchmarks.report.text_runs import Line, Part, own_interval, records_of, se
 from benchmarks.report.text_scores import TITLES, TOP1
 
 Row = dict[str, Any]
+LEVELS = {"frequencies": "token frequencies", "own_place": "own place alone"}  # of masked text, by who is no net
+UNITS = ("percent", "loss")
 
 
 def pretraining_rows(line: Line, several: Sequence[Runs]) -> list[Row]:
@@ -39,7 +41,7 @@ def pretraining_rows(line: Line, several: Sequence[Runs]) -> list[Row]:
             estimate = mean_interval(records[name].dropna())
             row[f"{name}_mean"] = None if estimate is None else estimate.value
             row |= {f"{name}_{end}": None if estimate is None else getattr(estimate, end) for end in ("low", "high")}
-        row |= {name: plain(first[name]) for name in ("baseline_frequencies_percent", "baseline_frequencies_loss")}
+        row |= {f"baseline_{of}_{unit}": plain(first.get(f"baseline_{of}_{unit}")) for of in LEVELS for unit in UNITS}
         row["tokens_seen"] = tokens_seen(runs)
         row["train_tokens_per_s"] = None if speed is None else speed * length
         row["timed_tokens_per_s"] = None if step is None else step * length
@@ -118,9 +120,20 @@ def task_rows(part: Part) -> list[Row]:
             row |= _score(task.sample, runs, list(task.runs.values()), signed=task.metric != TOP1)
             records = task.records(label)
             for name in TITLES:
-                known = records[name].dropna() if name in records and not is_mean else ()
-                row[f"{name}_mean"] = math.fsum(known) / len(known) if len(known) else None
+                scores = records[name].dropna() if name in records and not is_mean else ()
+                row[f"{name}_mean"] = math.fsum(scores) / len(scores) if len(scores) else None
             row["constant_answer"] = None if is_mean else task.floor
-            row |= {name: None if is_mean else middle(records[name]) for name in ("baseline_majority_percent",)}
+            known = [] if is_mean else [name for name in records if str(name).startswith("baseline_")]
+            row |= {str(name): middle(records[name]) for name in known if records[name].notna().any()}
             rows.append(row)
     return rows
+
+
+def levels_of(rows: Sequence[Row]) -> list[tuple[str, float, float | None]]:
+    """What predictors that are no net reach on masked text beside these rows: label, percent and loss."""
+    found = []
+    for name, label in LEVELS.items():
+        known = next((row for row in rows if row[f"baseline_{name}_percent"] is not None), None)
+        if known is not None:
+            found.append((label, float(known[f"baseline_{name}_percent"]), known[f"baseline_{name}_loss"]))
+    return found

@@ -8,15 +8,15 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.contract.metrics import BASELINES
 from benchmarks.contract.text_tasks import TEXT_TASKS
-from benchmarks.report.baselines import COLUMNS, known_columns
 from benchmarks.report.frame import plain
 from benchmarks.report.notes import SETTING_WORDS
 from benchmarks.report.paired import Runs
 from benchmarks.report.tables import ATTENTION, middle
 from benchmarks.report.text import NOTHING, clean, count, listing, mean_text, percent, signed, significant
 from benchmarks.report.text_published import Beside, of_pretraining, of_tasks, sources
-from benchmarks.report.text_rows import Row, minutes_rows, pretraining_rows, task_rows, tokens_seen
+from benchmarks.report.text_rows import Row, levels_of, minutes_rows, pretraining_rows, task_rows, tokens_seen
 from benchmarks.report.text_runs import Line, Part, Span, Task, span_of_task
 from benchmarks.report.text_scores import SHORT, TITLES, TOP1
 
@@ -86,7 +86,7 @@ def pretraining_table(line: Line) -> TextTable:
         found = pretraining_rows(line, several)
         rows += [{"part": place, "source": OURS, **row} for row in found]
         body = [_pretraining_cells(row) for row in found]
-        body += _frequencies(found) + ([list(row.cells) for row in of_pretraining()] if place == 1 else [])
+        body += _levels(found) + ([list(row.cells) for row in of_pretraining()] if place == 1 else [])
         header = ["encoder", "family", "masked accuracy (%)", "loss (nats)", "order (%)", "tokens seen"]
         header += ["tokens/s, training", "tokens/s, timed", "share of attention's (%)"]
         sections.append(Section(setting_words(several[0]), header, body))
@@ -217,12 +217,10 @@ def _digits(value: Any) -> str:
     return NOTHING if plain(value) is None else f"{value:.2f}"
 
 
-def _frequencies(rows: Sequence[Row]) -> list[list[str]]:
-    known = [row for row in rows if row["baseline_frequencies_percent"] is not None]
-    if not known:
-        return []
-    at, loss = (known[0][f"baseline_frequencies_{name}"] for name in ("percent", "loss"))
-    return [["token frequencies", "no net", percent(at), _digits(loss), "50.0", *[NOTHING] * 4]]
+def _levels(rows: Sequence[Row]) -> list[list[str]]:
+    return [
+        [label, "no net", percent(at), _digits(loss), "50.0", *[NOTHING] * 4] for label, at, loss in levels_of(rows)
+    ]
 
 
 def _minutes(row: Row) -> list[str]:
@@ -244,18 +242,22 @@ def _task_body(part: Part, rows: Sequence[Row]) -> list[list[str]]:
 
 
 def _floors(part: Part) -> list[list[str]]:
-    """What predictors reach that are no net: a constant answer in the headline, the others in accuracy."""
+    """What predictors reach that are no net, in the headline where records have that, else in accuracy."""
     body = [["constant answer", "no net", *(percent(task.floor) for task in part.tasks), NOTHING, NOTHING]]
-    frames = {task.name: pd.concat([task.records(label) for label in task.runs]) for task in part.tasks}
-    names = {name for frame in frames.values() for name in known_columns(frame)}
-    for name in (name for name in COLUMNS if name in names):
-        cells = []
-        for task in part.tasks:
-            value = middle(frames[task.name][name])
-            word = "" if task.metric == TOP1 else f" ({SHORT[TOP1]})"
-            cells.append(NOTHING if value is None else f"{value:.1f}{word}")
-        body.append([COLUMNS[name], "no net", *cells, NOTHING, NOTHING])
+    for who, label, _ in BASELINES:
+        cells = [_floor(task, who) for task in part.tasks]
+        body += [[label, "no net", *cells, NOTHING, NOTHING]] if set(cells) != {NOTHING} else []
     return body
+
+
+def _floor(task: Task, who: str) -> str:
+    records = pd.concat([task.records(label) for label in task.runs])
+    headline = f"baseline_{who}_{'percent' if task.metric == TOP1 else task.metric.removeprefix('test_')}"
+    for name, word in ((headline, ""), (f"baseline_{who}_percent", f" ({SHORT[TOP1]})")):
+        value = middle(records[name]) if name in records else None
+        if value is not None:
+            return f"{_minus(value)}{word}"
+    return NOTHING
 
 
 def _published_rows(found: Sequence[Beside]) -> list[Row]:

@@ -70,11 +70,13 @@ def scores_of(trial: Trial, predicted: np.ndarray, labels: np.ndarray) -> dict[s
         return {name: 100 * float(value) for name, value in found.items()}
     found = {"test_top1_percent": 100 * float((predicted == labels).mean())}
     if trial.dataset == PRETRAIN:
-        return found | {"baseline_frequencies_percent": 17.0, "baseline_frequencies_loss": 3.0}
+        return found | {"baseline_frequencies_percent": 17.0, "baseline_frequencies_loss": 3.0,
+                        "baseline_own_place_percent": 23.6, "baseline_own_place_loss": 2.9}  # fmt: skip
     found["baseline_majority_percent"] = 100 * float(labels.mean())
     if trial.dataset == "glue:cola":
         found["test_matthews"] = 100 * float(np.corrcoef(predicted, labels)[0, 1]) if np.ptp(predicted) else 0.0
     if trial.dataset == "glue:mrpc":
+        found["baseline_bag_of_words_f1"] = 81.5
         hits = int(((predicted == 1) & (labels == 1)).sum())
         found["test_f1"] = 100 * 2 * hits / int((predicted == 1).sum() + (labels == 1).sum())
     return found

@@ -77,6 +77,7 @@ def test_pre_training_is_fnets_table_with_the_published_rows_below(report):
     assert [row["label"] for row in published] == [row.model for row in PRETRAINING]
     text = (report[0] / "tables/text-quick/pretraining.md").read_text(encoding="utf-8")
     assert text.index("| ff_only") < text.index("| token frequencies") < text.index("| BERT-Base")
+    assert re.search(r"\| own place alone +\| no net +\| +23.6 \| +2.90 \| +50.0 \|", text)
     assert re.search(r"\| FNet-Base +\| published +\| +58.0 \| +2.06 \| +80.0 \|.* 85 \|", text)
     assert "second hand" in text
     assert (report[0] / "tables/text-quick/pretraining.tex").read_text(encoding="utf-8").count(r"\begin{table}") == 2
@@ -123,6 +124,8 @@ def test_what_cannot_rank_is_said(report, line):
     assert "Tells encoders apart: SST-2, STS-B." in text
     assert re.search(r"Cannot rank anything here: CoLA, .* 300 test rows and n = 3 leave", text)
     assert "No encoder lies above a constant answer on CoLA, MRPC." in text
+    assert re.search(r"\| bag of words +\| no net +\| +– \| +– \| +– \| +81.5 \|", text)
+    assert re.search(r"\| majority class +\| no net .* \d+\.\d \(accuracy\) \|", text)
     by_name = {task.name: task for task in line.parts[0].tasks}
     assert span_of_task(by_name["glue:sst2"]).ranks and not span_of_task(by_name["glue:mrpc"]).ranks
 
@@ -181,7 +184,12 @@ def test_every_plot_of_a_line_is_drawn(report):
     assert "text-quick/tasks-vs-attention" in names
     words = " ".join(t.get_text() for t in FIGURES["text-quick/accuracy-vs-seconds"].findobj(
         lambda item: hasattr(item, "get_text")))  # fmt: skip
-    assert "token frequencies" in words and "may have had other work" in words and "n = 3 seeds" in words
+    assert (
+        "token frequencies" in words
+        and "own place alone" in words
+        and "may have had other work" in words
+        and "n = 3 seeds" in words
+    )
 
 
 def test_sts_b_is_ranked_by_its_correlation(report):
