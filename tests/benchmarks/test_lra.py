@@ -63,7 +63,7 @@ def test_what_has_no_numbers_is_refused_in_one_line(capsys):
 
 def test_our_own_profiles_and_the_ids_of_their_trials_are_as_before():
     assert {name for name, _ in PROFILES} == {"quick", "full", *lra.NAMES}
-    for dataset in DATASETS:
+    for dataset in (name for name, info in DATASETS.items() if info.task != "text"):
         for name in ("quick", "full"):
             assert profile_of(name, dataset).schedule is None and profile_of(name, dataset).beta2 is None
     trial = trained("quick", "mosaics")

@@ -66,8 +66,14 @@ OTHER = {
     "schedule": "constant",
     "pretrain": "own",
     "padded_length": 256,
+    "corpus": "wikipedia",
+    "tokenizer": "bpe-4096",
+    "gain": 8.0,
+    "pretrained": "0123456789abcdef",
+    "order": "none",
 }
 SINGLE = {"optimizer"}  # fields that have one allowed value yet
+OF_TEXT = ("corpus", "tokenizer", "gain", "pretrained", "order")
 RANGES = {name: (facts.low, facts.high) for name, facts in FACTS.items() if facts.low is not None}
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
 
@@ -143,7 +149,7 @@ def test_every_field_has_another_value_here():
 
 
 @pytest.mark.parametrize(
-    "field", [name for name in OTHER if name not in SINGLE | {"length", "pretrain", "padded_length"}]
+    "field", [name for name in OTHER if name not in SINGLE | {"length", "pretrain", "padded_length", *OF_TEXT}]
 )
 def test_every_field_changes_the_id(field):
     assert make(**{field: OTHER[field]}).id() != make().id()
@@ -156,6 +162,14 @@ def words(monkeypatch):
     monkeypatch.setitem(DATASETS, "words", info)
     values = {name: value for name, value in REQUIRED.items() if name not in ("image_size", "patch_size")}
     return values | {"dataset": "words", "length": 64}
+
+
+@pytest.mark.parametrize("field", OF_TEXT)
+def test_every_field_of_text_changes_the_id_of_text_and_is_refused_elsewhere(words, field):
+    text = words | {"dataset": "pretrain"}
+    assert Trial(**text | {field: OTHER[field]}).id() != Trial(**text).id()
+    with pytest.raises(UserError, match="which is for text; mosaics is a data set of images"):
+        make(**{field: OTHER[field]})
 
 
 def test_a_sequence_has_a_length_and_no_image(words):
