@@ -123,8 +123,8 @@ NAMED = re.compile(
     rf"\bmake ({'|'.join(map(re.escape, cli.VERBS))}|test)\b|\b({'|'.join(re.findall('[A-Z_]+', VARIABLES))})="
 )
 FILES = {  # whose words go into files, which keep those of make
-    "config.py", "contract/called.py", "contract/metrics.py", "report/claims.py", "report/claims_sequences.py", "report/claims_text.py",
-    "report/commands.py",
+    "config.py", "contract/called.py", "contract/metrics.py", "report/claims.py", "report/claims_sequences.py",
+    "report/claims_text.py", "report/commands.py",
     "report/page_answers.py",
 }  # fmt: skip
 SENTENCES = {". `make gpu-check` makes this page."}

@@ -39,7 +39,7 @@ def test_mixers_stand_first_and_every_data_set_with_its_facts_after_them(capsys)
 def test_what_is_named_is_shown_alone(capsys):
     lines = printed(capsys, "list", "--mixer", "fft*")
     assert lines[1].startswith("fft_") and not any(line.startswith("data set") for line in lines)
-    names = [line.split()[0] for line in printed(capsys, "list", "--dataset", "m*,constellations") if line]
+    names = [line.split()[0] for line in printed(capsys, "list", "--dataset", "ma*,mo*,constellations") if line]
     assert names == ["data", "constellations", "mosaics", "data", "match", "your"]
     assert cli.main(["list", "--dataset", "cifar"]) == 2
     assert "Did you mean 'cifar1" in capsys.readouterr().err
