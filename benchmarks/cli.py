@@ -161,12 +161,13 @@ def text(options: argparse.Namespace) -> int:
     from benchmarks.measure import text_line
 
     asked, options.dataset = options.dataset, None
-    _refuse(options, "search", "sittings", "pretrained")
+    _refuse(options, "search", "sittings", "pretrained", "padded_length")
     _take_lists_of(options, ("seed",))
     request = _request(options)
     tasks = text_line.tasks_of(asked, options.text, options.data_dir)
     first = text_line.pretraining(request)
-    options.workers = options.workers or max(1, cores() // first[0].threads)
+    if options.ray is None:
+        options.workers = options.workers or max(1, cores() // first[0].threads)
     results, left = _measure(options, first, report=True)
     code = say_outcome(results, left, False, options.results)
     ready = [result.record.trial for result in results if result.record.status == "ok"]

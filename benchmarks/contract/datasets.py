@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, nearest
-from benchmarks.contract.text_tasks import TEST, TEXT_TASKS
+from benchmarks.contract.text_tasks import TEST, TEXT_TASKS, TRAIN
 
 # what says how large an input is, by task: fields of a trial that this task's trials have, and no others do
 TASK_SIZES = {"images": ("image_size", "patch_size"), "sequences": ("length",), "text": ("length",)}
@@ -279,6 +279,7 @@ DATASETS |= {
                 f"glue:{name}" if name not in ("trec", "mr") else name,
                 facts.outputs,
                 facts.sizes[TEST][0],
+                facts.sizes[TRAIN][0] - min(facts.sizes[TRAIN][0] // 10, 2_000),
                 headline={"accuracy": "top1_percent"}.get(facts.metrics[0], facts.metrics[0]),
             )
             for name, facts in TEXT_TASKS.items()
@@ -319,6 +320,8 @@ def labels_file(results: Path, trial: Mapping[str, Any]) -> Path | None:
     of_length = f"{dataset.replace(':', '-')}-{length}" + (f"-{source[:16]}" if source else "")
     if dataset == PRETRAIN:
         of_length += f"-{trial['tokenizer']}-{trial['order']}"
+    elif trial.get("tokenizer") not in (None, BYTES):
+        of_length += f"-{trial['tokenizer']}"
     name = of_length if length else source[:16] if source else None
     return None if name is None else results / "test_labels" / f"{name}.npy"
 

@@ -22,6 +22,7 @@ from benchmarks.contract.datasets import (
     add_corpus,
     facts_of,
     fixed_of,
+    main_metric,
     task_name,
 )
 from benchmarks.contract.errors import UserError
@@ -112,7 +113,7 @@ class Plan:
             self.dataset, self.own_source = found.name, found.source
         self.corpus: str | None = None
         if task_name(self.dataset) == "text":
-            self._find_text() if like is None else self._take_text_of(like)
+            self._find_text()
         check_fields_of_task(request, self.dataset)
         check_recipe(request, self.dataset)
         self.fixed = fixed_of(self.dataset)
@@ -136,20 +137,14 @@ class Plan:
 
     def _find_text(self) -> None:
         """The corpus that nets are pre-trained on, or that byte-pairs are found in; bytes alone need none."""
-        from benchmarks.tasks.text.corpora import open_corpus
-
         tokenizer = self.request.tokenizer or profile_of(self.profile_name, self.dataset).tokenizer
         if self.dataset != PRETRAIN and tokenizer == BYTES:
             return
-        corpus = open_corpus(self.request.text, self.request.data_dir)
-        self.corpus = corpus.name
+        corpus = _opened(self.request.text, self.request.data_dir)
+        self.corpus, self.own_source = corpus.name, corpus.hash
         if corpus.source != corpus.name:
-            add_corpus(corpus.name, corpus.source)
-        if self.dataset == PRETRAIN:
-            self.own_source = corpus.hash
-
-    def _take_text_of(self, like: Plan) -> None:
-        self.corpus, self.own_source = like.corpus, like.own_source
+            place = Path(corpus.source).expanduser()
+            add_corpus(corpus.name, str(place.resolve()) if place.exists() else corpus.source)
 
     def _read_sweep(self) -> list[Record]:
         return tuning.tuning_records(self.request.results, self.dataset, self.profile_name)
@@ -285,6 +280,10 @@ class Plan:
         What comes next depends on what did best, so the caller asks again after measuring until nothing is new.
         """
         profile, request = self.profile, self.request
+        if main_metric(self.dataset) != "test_top1_percent":
+            raise UserError(
+                f"tune chooses by the share that is right; {self.dataset} asks for a number, take a task with classes"
+            )
         size = self.sizes[0]
         seeds = request.seed or profile.seeds[:1]
         tried = tuning.cells_by_mixer(self._tuning_records(self._read_sweep(), size), self.usual)
@@ -454,6 +453,14 @@ class Plan:
         trial = dataclasses.replace(trial, norm=norm, positions=positions)
         check_that_it_builds(mixer, trial.dim, trial.depth, trial.grid)
         return matched(trial) if trial.match != "width" else trial
+
+
+@functools.lru_cache(maxsize=4)
+def _opened(text: str | None, data_dir: Path) -> Any:
+    """A corpus, once for all plans of a command."""
+    from benchmarks.tasks.text.corpora import open_corpus
+
+    return open_corpus(text, data_dir)
 
 
 def source_of(mixer: str) -> str | None:

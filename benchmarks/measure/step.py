@@ -300,9 +300,10 @@ def compiled_blocks(net: nn.Module) -> nn.Module:
     torch.compiler.reset()  # what trials before compiled counts against a limit
     twin = copy.copy(net)
     twin._modules = dict(net._modules)
-    if isinstance(getattr(net, "tower", None), nn.Module):  # a net of two documents, whose blocks are in there
-        twin.tower = compiled_blocks(net.tower)  # type: ignore
-        return twin
+    for inner in ("tower", "encoder"):  # of two documents, and of text: its blocks are in there
+        if isinstance(getattr(net, inner, None), nn.Module):
+            setattr(twin, inner, compiled_blocks(getattr(net, inner)))
+            return twin
     twin.blocks = nn.Sequential(*(torch.compile(block, dynamic=False) for block in net.blocks))  # type: ignore
     return twin
 

@@ -45,7 +45,7 @@ def validate(folder: Path, data_dir: Path) -> tuple[int, list[str]]:
     known: dict[Any, Any] = {}
 
     def truth_of(trial: Trial) -> Any:
-        key = trial.dataset, trial.dataset_source, trial.extent, trial.train_images
+        key = trial.dataset, trial.dataset_source, trial.extent, trial.train_images, trial.tokenizer, trial.order
         if key not in known:
             own = is_own(trial.dataset) or trial.dataset_source is not None
             known[key] = _kept_labels(folder, trial) if own else task_of(trial).test_targets(trial, data_dir)

@@ -17,12 +17,14 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from benchmarks.contract.datasets import DatasetInfo
+from benchmarks.contract.datasets import BYTES, PRETRAIN, DatasetInfo
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import atomic_write
 from benchmarks.contract.trial import RESULTS_VERSION, Trial
+from mixers import UnsupportedSize
 
 KEY = "token_mixers"
+SAME = ("mixer", "mixer_source", "dim", "depth", "length", "tokenizer", "corpus", "gain")  # of both nets
 LONGER = "encoder.positions.weight"  # one place after the other
 # of a data set: what is needed without its examples
 FACTS = ("name", "num_classes", "classes", "mean", "std", "task", "vocabulary", "per_token", "padded", "towers")
@@ -48,6 +50,16 @@ def take_weights(net: nn.Module, folder: Path, trial: Trial) -> None:
         raise UserError(
             f"--pretrained is {trial.pretrained}, and {folder} has no weights of it; pre-train on this machine"
         )
+    told = (read_metadata(path) or {}).get("trial", {})
+    wanted = {name: getattr(trial, name) for name in SAME} | {"dataset": PRETRAIN}
+    for name, value in wanted.items():
+        if name == "corpus" and trial.tokenizer == BYTES:
+            continue  # bytes are the same of any text
+        if told.get(name) != value:
+            raise UserError(
+                f"--pretrained is {trial.pretrained}, whose {name} is {told.get(name)!r}; here it is {value!r}; "
+                "take the record of a net like this one"
+            )
     learned = safetensors.torch.load_file(path)
     with torch.no_grad():
         for name, own in net.state_dict().items():
@@ -63,9 +75,9 @@ def take_weights(net: nn.Module, folder: Path, trial: Trial) -> None:
                 own[..., : given.shape[-1]] = given
             elif given is None or given.shape != own.shape:
                 shape = None if given is None else tuple(given.shape)
-                raise UserError(
-                    f"--pretrained is {trial.pretrained}, a net with other weights: {name} is {shape} there and "
-                    f"{tuple(own.shape)} here; take the record of a net with this mixer, --dim, --depth and --length"
+                raise UnsupportedSize(
+                    f"{name} is {shape} in the pre-trained net {trial.pretrained} and {tuple(own.shape)} here: "
+                    f"{trial.mixer} has no form for another length"
                 )
             else:
                 own.copy_(given)

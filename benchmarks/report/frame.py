@@ -62,7 +62,9 @@ def _pretrained_on(records: Sequence[Record]) -> list[str | None]:
     words = {}
     for name, trial in known.items():
         seen = (trial.epochs or 0) * (trial.train_images or 0) * (trial.length or 0)
-        words[name] = f"{seen / 1e6:.3g} M tokens of {trial.corpus}"
+        words[name] = f"{seen / 1e6:.3g} M tokens of {trial.corpus}" + (
+            f", order {trial.order}" if trial.order != ADDED["order"] else ""
+        )
     return [r.trial.pretrained and words.get(r.trial.pretrained, r.trial.pretrained) for r in records]
 
 

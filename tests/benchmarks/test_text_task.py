@@ -17,13 +17,16 @@ from benchmarks.contract.profiles import profile_of
 from benchmarks.contract.record import load_records
 from benchmarks.contract.trial import Trial
 from benchmarks.measure import text_line
+from benchmarks.measure.grid import Grid
 from benchmarks.measure.plan import Plan, Request
+from benchmarks.measure.step import compiled_blocks
 from benchmarks.measure.train import train
 from benchmarks.measure.validate import validate
 from benchmarks.tasks.task import load_data, task_of
 from benchmarks.tasks.text import passages
 from benchmarks.tasks.text.masking import IGNORED, most_masked
 from benchmarks.tasks.text.tokens import CLS, MASK, PAD, SEP
+from mixers import UnsupportedSize
 
 WORDS = ("the quick brown fox jumps over a lazy dog and then it sleeps under some old green tree by water").split()  # noqa: SIM905
 NET = {"norm": "token", "positions": "learned", "coordinates": False, "dim": 16, "depth": 1, "length": 32}
@@ -80,10 +83,12 @@ def test_an_epoch_is_the_next_part_of_the_corpus_and_a_pass_has_each_passage_onc
     assert torch.equal(data.examples_of(1, 7), data.examples_of(1, 7))
 
 
-def test_an_epoch_of_more_passages_than_there_are_has_all_of_them(corpus):
-    data = load_data(pretrain_trial(corpus, train_images=10_000), corpus.parent, "cpu")
-    assert data.epoch_examples == len(data.train.targets)
-    assert sorted(data.examples_of(3, 0).tolist()) == list(range(data.epoch_examples))
+def test_an_epoch_of_more_passages_than_there_are_begins_the_next_pass(corpus):
+    data = load_data(pretrain_trial(corpus, train_images=1_000), corpus.parent, "cpu")
+    total = len(data.train.targets)
+    assert data.epoch_examples == 1_000 > total
+    counts = torch.bincount(torch.cat([data.examples_of(epoch, 0) for epoch in range(3)]))
+    assert counts.sum() == 3_000 and counts.max() - counts.min() <= 1
 
 
 def test_what_is_evaluated_is_whole_passages_masked_once_and_for_all(corpus):
@@ -179,9 +184,11 @@ def test_weights_that_are_not_there_or_of_another_net_are_told_in_one_line(corpu
         ({"pretrained": "0" * 16}, "has no weights of it; pre-train on this machine"),
         (
             {"pretrained": first.id(), "dim": 24},
-            "a net with other weights: encoder.words.weight is (261, 16) there and",
+            "whose dim is 16; here it is 24",
         ),
-        ({"pretrained": first.id(), "depth": 2}, "a net with other weights: encoder.blocks.1"),
+        ({"pretrained": first.id(), "depth": 2}, "whose depth is 1; here it is 2"),
+        ({"pretrained": first.id(), "mixer": "attention"}, "whose mixer is 'dct'; here it is 'attention'"),
+        ({"pretrained": first.id(), "gain": 8.0}, "whose gain is 90.0; here it is 8.0"),
     ):
         one = fine_trial(corpus, **changes)
         with pytest.raises(UserError) as told:
@@ -194,6 +201,54 @@ def test_a_longer_net_takes_the_places_that_there_are(corpus, tmp_path, two_kind
     train(first, load_data(first, corpus.parent, "cpu"), tmp_path / f"accuracy-{first.id()}.pt")
     one = fine_trial(corpus, pretrained=first.id(), padded_length=48, epochs=2)
     assert train(one, load_data(one, corpus.parent, "cpu"), tmp_path / "c.pt").metrics["test_top1_percent"] >= 50
+
+
+def test_what_has_no_form_for_a_longer_net_is_a_row_and_no_end(corpus, tmp_path, two_kinds):
+    first = pretrain_trial(corpus, epochs=1, mixer="linear_fnet")
+    train(first, load_data(first, corpus.parent, "cpu"), tmp_path / f"accuracy-{first.id()}.pt")
+    one = fine_trial(corpus, pretrained=first.id(), padded_length=48, mixer="linear_fnet", gain=first.gain)
+    with pytest.raises(UnsupportedSize, match="linear_fnet has no form for another length"):
+        train(one, load_data(one, corpus.parent, "cpu"), tmp_path / "c.pt")
+
+
+def test_a_text_that_has_changed_since_it_was_planned_is_refused(corpus):
+    one = pretrain_trial(corpus)
+    corpus.write_text(corpus.read_text(encoding="utf-8") + "\n\nmore\n", encoding="utf-8")
+    with pytest.raises(UserError, match="is another now than when this was planned"):
+        load_data(one, corpus.parent, "cpu")
+
+
+def test_byte_pairs_of_two_texts_make_two_trials_and_bytes_one(corpus, tmp_path):
+    other = tmp_path / "b" / "prose.txt"
+    other.parent.mkdir()
+    other.write_text(corpus.read_text(encoding="utf-8") + "\n\nmore\n", encoding="utf-8")
+
+    def planned(text: Path, tokenizer: str) -> Trial:
+        how = {"profile": "quick", "device": "cpu", "mixer": "dct", "data_dir": tmp_path}
+        return Plan(Request(dataset="trec", text=str(text), tokenizer=tokenizer, **how)).accuracy()[0]
+
+    assert planned(corpus, "bpe-300").id() != planned(other, "bpe-300").id()
+    assert planned(corpus, "bytes").id() == planned(other, "bytes").id()
+    how = {"profile": "quick", "device": "cpu", "mixer": "dct", "data_dir": tmp_path}
+    both = Grid(Request(dataset="trec", text=str(corpus), tokenizer=("bytes", "bpe-300"), **how)).accuracy()
+    assert [(trial.tokenizer, trial.corpus) for trial in both] == [("bytes", None), ("bpe-300", "prose")]
+
+
+def test_a_number_is_not_tuned_by_what_is_right():
+    plan = Plan(Request(dataset="glue:stsb", mixer="dct", profile="quick", device="cpu"))
+    with pytest.raises(UserError, match="glue:stsb asks for a number, take a task with classes"):
+        plan.tuning()
+    targets = torch.linspace(0, 5, 20)
+    found, _ = task_of(plan.accuracy()[0]).scores(torch.full((20, 1), 2.0), targets)
+    assert found["spearman"] == found["pearson"] == 0.0
+
+
+def test_blocks_of_an_encoder_are_compiled_where_they_are_run(corpus):
+    net = task_of(pretrain_trial(corpus)).net(pretrain_trial(corpus))
+    twin = compiled_blocks(net)
+    assert all(type(block).__name__ == "OptimizedModule" for block in twin.encoder.blocks)
+    assert not any(type(block).__name__ == "OptimizedModule" for block in net.encoder.blocks)
+    assert [id(p) for p in twin.parameters()] == [id(p) for p in net.parameters()]
 
 
 def test_the_whole_line_is_one_command_and_goes_on(corpus, tmp_path, two_kinds, capsys):

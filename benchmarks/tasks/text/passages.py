@@ -118,6 +118,8 @@ def tokenizer_of(trial: Trial, data_dir: Path) -> Tokenizer:
     """Byte-pairs are those of the corpus that the net was pre-trained on."""
     assert trial.tokenizer is not None
     corpus = None if trial.tokenizer == BYTES else corpora.open_corpus(typed_corpus(trial.corpus), data_dir)
+    if corpus is not None and trial.dataset_source not in (None, corpus.hash):
+        raise UserError(f"the text {corpus.source} is another now than when this was planned; type the command again")
     return tokenizer_for(trial.tokenizer, corpus, cache_folder(data_dir))
 
 
@@ -160,4 +162,5 @@ def _metrics(name: str, targets: np.ndarray, guesses: np.ndarray) -> dict[str, f
     found: dict[str, Any] = (
         {"accuracy": 100 * float((targets == guesses).mean())} if name == PLAYS else scores(name, targets, guesses)
     )
-    return {IN_RECORDS.get(metric, metric): value for metric, value in found.items() if value is not None}
+    # what is the same for all rows correlates with nothing
+    return {IN_RECORDS.get(metric, metric): 0.0 if value is None else value for metric, value in found.items()}

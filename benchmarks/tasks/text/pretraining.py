@@ -25,7 +25,7 @@ from benchmarks.tasks.text.masking import IGNORED, most_masked, pretraining_batc
 from benchmarks.tasks.text.nets import PretrainingNet, encoder_of
 from benchmarks.tasks.text.packing import Packed, packed
 from benchmarks.tasks.text.tokenization import tokenizer_for
-from benchmarks.tasks.text.tokens import CLS, PAD, SPECIAL
+from benchmarks.tasks.text.tokens import CLS, SPECIAL
 
 NAMES_OF_LEVELS = {
     "accuracy_percent": "frequencies",
@@ -77,13 +77,13 @@ class Pretraining:
             functools.partial(evaluated, "test"),
         )
         made.packed = found
-        made.epoch_size = min(trial.train_images or len(train), len(train))
+        made.epoch_size = trial.train_images or len(train)
         return made
 
     def _evaluated(self, trial: Trial, found: Packed, split: str) -> tuple[Tensor, Tensor]:
         """Whole passages of a split, spread evenly over it, masked."""
         segments = found.segments(split)
-        whole = np.flatnonzero(segments[:, -1] != PAD)
+        whole = np.flatnonzero((segments >= SPECIAL).all(1))  # so that as many tokens are asked for in each
         most = HELD_OUT if split == "val" else self.info.test_images
         if len(whole) < 2:
             raise UserError(
@@ -117,7 +117,7 @@ class Pretraining:
         asked = _asked_of_all(masked)
         found = {
             "top1_percent": 100 * (best == masked)[asked].double().mean(),
-            "loss": losses.double().sum() / asked.sum(),
+            "loss": losses.double()[asked].mean(),
         }
         if bool((label != IGNORED).all()):
             right = (order.argmax(1) == label).double().mean()
@@ -180,6 +180,8 @@ def from_16_bits(kept: Tensor) -> Tensor:
 def packed_of(trial: Trial, data_dir: Path) -> Packed:
     """The segments of a trial's corpus."""
     corpus = corpora.open_corpus(typed_corpus(trial.corpus), data_dir)
+    if trial.dataset_source not in (None, corpus.hash):
+        raise UserError(f"the text {corpus.source} is another now than when this was planned; type the command again")
     cache = cache_folder(data_dir)
     assert trial.tokenizer is not None and trial.length is not None
     return packed(corpus, tokenizer_for(trial.tokenizer, corpus, cache), trial.length, cache)
