@@ -168,7 +168,7 @@ def words(monkeypatch):
 def test_every_field_of_text_changes_the_id_of_text_and_is_refused_elsewhere(words, field):
     text = words | {"dataset": "pretrain"}
     assert Trial(**text | {field: OTHER[field]}).id() != Trial(**text).id()
-    with pytest.raises(UserError, match="which is for text; .* is a data set of images"):
+    with pytest.raises(UserError, match=r"which is for text; .* is a data set of images"):
         make(**{field: OTHER[field]})
 
 
