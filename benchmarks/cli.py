@@ -176,7 +176,8 @@ def text(options: argparse.Namespace) -> int:
         tuned, more = _measure(options, later, report=True)
         code = max(code, say_outcome(tuned, more, False, options.results))
         results += tuned
-    say_ranking(results, options.results)
+    if results:  # a budget may leave everything
+        say_ranking(results, options.results)
     return code
 
 

@@ -15,6 +15,7 @@ from benchmarks.contract.fields import NET
 from benchmarks.contract.text_tasks import TEXT_TASKS
 from benchmarks.contract.trial import Trial, names_of
 from benchmarks.measure.plan import Plan, Request
+from benchmarks.tasks.text.glue import LAYOUTS, SMALL_FILES
 
 # BERT, FNet, FNet's FF-only, Linear and Random, its best hybrid, and its two other transforms
 ENCODERS = (
@@ -28,9 +29,6 @@ ENCODERS = (
     "hadamard",
 )
 OWN_TASK = "plays"  # of the default prose
-PLACES = {"trec": "small/trec-train.txt", "mr": "small/rt-polarity.pos"}
-FOLDERS = {"sst2": "SST-2", "cola": "CoLA", "mrpc": "MRPC", "rte": "RTE", "stsb": "STS-B", "wnli": "WNLI"}
-FOLDERS |= {"qnli": "QNLI", "qqp": "QQP", "mnli": "MNLI"}
 
 
 def pretraining(request: Request) -> list[Trial]:
@@ -92,4 +90,6 @@ def _is_there(name: str, data_dir: Path) -> bool:
     if task not in TEXT_TASKS:
         return False
     folder = Path(data_dir).expanduser()
-    return (folder / PLACES[task]).exists() if task in PLACES else (folder / "glue" / FOLDERS[task]).is_dir()
+    if task in LAYOUTS:
+        return (folder / "glue" / LAYOUTS[task].folder).is_dir()
+    return any((folder / "small" / name).is_file() for names in SMALL_FILES[task].values() for name in names)

@@ -158,7 +158,7 @@ IN_RECORDS = {"accuracy": "top1_percent"}
 
 
 def _metrics(name: str, targets: np.ndarray, guesses: np.ndarray) -> dict[str, float]:
-    """By their names in a record; what is not defined is left out."""
+    """By their names in a record."""
     found: dict[str, Any] = (
         {"accuracy": 100 * float((targets == guesses).mean())} if name == PLAYS else scores(name, targets, guesses)
     )
