@@ -10,9 +10,10 @@ import pytest
 import torch
 from text_files import write_text
 
+from benchmarks.contract.datasets import vocabulary_of
 from benchmarks.contract.errors import UserError
 from benchmarks.tasks.text.corpora import open_corpus
-from benchmarks.tasks.text.tokenization import Bytes, check_name, tokenizer_for
+from benchmarks.tasks.text.tokenization import Bytes, tokenizer_for
 from benchmarks.tasks.text.tokens import CLS, NAMES, PAD, SEP, SPECIAL, UNK, types_of
 
 
@@ -48,7 +49,7 @@ def test_many_texts_are_what_each_of_them_is():
 @pytest.mark.parametrize("name", ["bpe", "bpe-299", "bpe-64001", "bpe-04096", "words", "", "BYTES", "bpe-4096 "])
 def test_an_unknown_tokenizer_is_refused_in_one_line(name):
     with pytest.raises(UserError, match="allowed: bytes, or bpe-N") as error:
-        check_name(name)
+        vocabulary_of(name)
     assert "\n" not in str(error.value)
 
 

@@ -7,6 +7,7 @@ curves have points however large the corpus is. Held out and tested are whole pa
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -162,11 +163,11 @@ class Chunks(Data):
 class Masker:
     """Masks segments anew in each step; what is evaluated was masked before."""
 
-    def __init__(self, asked: object) -> None:
+    def __init__(self, asked: Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]) -> None:
         self._asked = asked
 
     def __call__(self, inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return self._asked(from_16_bits(inputs), generator)  # type: ignore[operator]
+        return self._asked(from_16_bits(inputs), generator)
 
     def prepare(self, inputs: Tensor) -> Tensor:
         return inputs

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -22,15 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.contract import called
+from benchmarks.contract.datasets import BYTES, vocabulary_of
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import atomic_write
 from benchmarks.tasks.cache import mark_cache_folder
 from benchmarks.tasks.text.corpora import Corpus
 from benchmarks.tasks.text.tokens import NAMES, SPECIAL, UNK
 
-BYTES = "bytes"
-BYTE_PAIRS = re.compile(r"bpe-([1-9]\d{0,6})")
-LEAST_PAIRS, MOST_PAIRS = 300, 64_000  # tokens; what is kept is of 16 bits
 MOST_LETTERS = 1_000  # of the alphabet, and no more than a quarter of the vocabulary
 TRAINED_ON = 2**27  # letters
 START = "▁"  # of a word; a letter like others, since suffixes get other numbers each time they are trained
@@ -75,26 +72,12 @@ def tokenizer_for(name: str, corpus: Corpus | None, cache: Path, lower: bool = T
     Raises:
         UserError: there is none of this name, `tokenizers` is not installed, or the cache cannot be written.
     """
-    check_name(name)
+    vocabulary_of(name)  # says what is allowed
     if name == BYTES:
         return Bytes(lower)
     if corpus is None:
         raise ValueError(f"{name} is trained on a corpus")
     return BytePairs(name, _trained(name, corpus, Path(cache), lower), lower)
-
-
-def check_name(name: str) -> None:
-    """Refuses a name that no tokenizer has.
-
-    Raises:
-        UserError: with what is allowed.
-    """
-    found = BYTE_PAIRS.fullmatch(name)
-    if name != BYTES and not (found and LEAST_PAIRS <= int(found[1]) <= MOST_PAIRS):
-        raise UserError(
-            f"the tokenizer is {name!r}; allowed: {BYTES}, or bpe-N for a vocabulary of N = {LEAST_PAIRS} to "
-            f"{MOST_PAIRS} byte-pairs; type {called.option('tokenizer', 'bpe-8192')}"
-        )
 
 
 class Bytes:
