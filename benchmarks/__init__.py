@@ -13,7 +13,7 @@ __all__ = ["compare", "load_net", "load_results"]
 
 PLACES = {
     "compare": "benchmarks.report.compare",
-    "load_net": "benchmarks.measure.trained",
+    "load_net": "benchmarks.finished.nets",
     "load_results": "benchmarks.report.load",
 }
 

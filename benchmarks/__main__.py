@@ -28,7 +28,7 @@ def run() -> int:
         interrupt.hold()
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]])
 
-    from benchmarks.cli import main
+    from benchmarks.cli.main import main
 
     # a warning, such as of a plug-in that does not load, is one line too
     warnings.formatwarning = lambda message, *_, **__: f"token-mixers: {' '.join(str(message).split())}\n"

@@ -27,20 +27,20 @@ from benchmarks.contract.trial import Trial
 
 ROOT = Path(__file__).resolve().parent.parent
 EQUAL_FILE = Path(__file__).with_name("equal_sources.json")
-NETS = {"text": ("mixers.encoder", "TextEncoder")}  # by task; others have a MixerNet
-MIXER_NET = ("mixers.backbone", "MixerNet")
+NETS = {"text": ("mixers.nets.encoder", "TextEncoder")}  # by task; others have a MixerNet
+MIXER_NET = ("mixers.nets.backbone", "MixerNet")
 MEASURES = {  # by kind of trial: where measuring begins
-    "accuracy": ("benchmarks.measure.train", "train"),
-    "tuning": ("benchmarks.measure.train", "train"),
-    "cost": ("benchmarks.measure.cost", "measure_cost"),
-    "latency": ("benchmarks.measure.latency", "measure_latency"),
+    "accuracy": ("benchmarks.training.train", "train"),
+    "tuning": ("benchmarks.training.train", "train"),
+    "cost": ("benchmarks.timing.cost", "measure_cost"),
+    "latency": ("benchmarks.timing.latency", "measure_latency"),
 }
-TIMED = ("benchmarks.measure.latency_items", "*")  # which a latency trial's process loads as a script
+TIMED = ("benchmarks.timing.latency_items", "*")  # which a latency trial's process loads as a script
 OF_TASK = {"cost": ("net", "example", "loss"), "latency": ("net", "example")}  # of others all of it; by kind
 # what carries names, files and errors, and computes no result
-LEFT_OUT = {"mixers.registry", "mixers.blocks", "mixers.timm_models", "mixers.register_with_timm"}
+LEFT_OUT = {"mixers.registry", "mixers.blocks", "mixers.timm.models", "mixers.timm.register"}
 LEFT_OUT |= {f"benchmarks.contract.{name}" for name in ("called", "errors", "record", "schema", "trial")}
-LEFT_OUT |= {"benchmarks.sources", "benchmarks.processor", "benchmarks.measure.weights"}
+LEFT_OUT |= {"benchmarks.sources", "benchmarks.contract.processor", "benchmarks.training.weights"}
 
 MOST_NAMED = 5  # mixers, in one line
 Place = tuple[str, str]  # a module and a name in it; "*": all of it

@@ -7,13 +7,13 @@ torch.Size([1, 128, 32, 32])
 """
 
 # a registry entry exists once its module is imported
-from mixers import attention, dense, filters, local, mlp, separable, spectral  # noqa: F401
-from mixers.backbone import MixerNet
 from mixers.base import Mixer, MixerError, UnsupportedSize
-from mixers.encoder import TextEncoder
-from mixers.register_with_timm import register_with_timm
+from mixers.families import attention, dense, filters, local, mlp, separable, spectral  # noqa: F401
+from mixers.nets.backbone import MixerNet
+from mixers.nets.encoder import TextEncoder
+from mixers.nets.spectracles import Spectracles
 from mixers.registry import create_mixer, list_mixers, register_mixer
-from mixers.spectracles import Spectracles
+from mixers.timm.register import register_with_timm
 
 __all__ = [
     "Mixer",

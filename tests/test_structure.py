@@ -12,9 +12,9 @@ import pytest
 
 from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.metrics import METRICS, WORDS
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.train import train
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks.task import load_data
+from benchmarks.training.train import train
 from mixers import create_mixer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,9 +50,9 @@ def files(folder: str) -> list[Path]:
         ("benchmarks/report", "benchmarks.tasks"),
         ("benchmarks/tasks", "benchmarks.measure"),
         ("benchmarks/tasks", "benchmarks.report"),
-        ("benchmarks/measure", "benchmarks.cli"),
-        ("benchmarks/report", "benchmarks.cli"),
-        ("benchmarks/tasks", "benchmarks.cli"),
+        ("benchmarks/measure", "benchmarks.cli.main"),
+        ("benchmarks/report", "benchmarks.cli.main"),
+        ("benchmarks/tasks", "benchmarks.cli.main"),
     ],
 )
 def test_imports_go_one_way(folder, forbidden):

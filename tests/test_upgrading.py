@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from mixers.registry import list_mixers, mixer_entry
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,10 +15,10 @@ from typing import Any
 from benchmarks.contract.datasets import DATASETS, OWN
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.metrics import METRICS, WORDS
+from benchmarks.contract.processor import INSTRUCTION_SETS, NUMBERS
 from benchmarks.contract.record import SCHEMA_VERSION, STATUSES
 from benchmarks.contract.schema import SCHEMA_FILE
 from benchmarks.contract.trial import FACTS, Trial
-from benchmarks.processor import INSTRUCTION_SETS, NUMBERS
 
 LARGEST = 1e300  # what is larger is infinite, or soon will be
 CORRELATIONS = ("_matthews", "_spearman", "_pearson")

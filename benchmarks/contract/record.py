@@ -23,9 +23,9 @@ from typing import Any, Self
 
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.processor import cpu_name, kind_of, processor
 from benchmarks.contract.schema import check_record
 from benchmarks.contract.trial import Trial
-from benchmarks.processor import cpu_name, kind_of, processor
 from benchmarks.sources import sources_of
 
 SCHEMA_VERSION = 1

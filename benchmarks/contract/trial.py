@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Self
 
-from benchmarks.contract import lra
+from benchmarks.contract.choices import lra
 from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, facts_of, task_name, vocabulary_of
 from benchmarks.contract.errors import UserError, nearest, printable
 from benchmarks.contract.fields import DATA, KIND, MACHINE, MATCH, MIXER, NET, RECIPE, SEED, TIMING, Facts, known, later

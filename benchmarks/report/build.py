@@ -6,23 +6,23 @@ import dataclasses
 import re
 from pathlib import Path
 
-from benchmarks.collector import without_collector
 from benchmarks.contract.datasets import DATASETS, TIMM_KINDS
 from benchmarks.contract.trial import FACTS
-from benchmarks.report.abilities import FOLDER, find_abilities, write_abilities
-from benchmarks.report.claim_parts import Evidence
-from benchmarks.report.convergence_files import page_sections, write_convergence, write_settled
+from benchmarks.machine.collector import without_collector
+from benchmarks.report.claims.parts import Evidence
+from benchmarks.report.claims.verdicts import judge_groups, write_verdicts
 from benchmarks.report.frame import results_frame, slug, split_groups
-from benchmarks.report.latex import latex_files
-from benchmarks.report.padding import write_padding
-from benchmarks.report.page import Group, write_page
-from benchmarks.report.page_text import text_content
-from benchmarks.report.plots import make_plots
-from benchmarks.report.table_files import table_files
-from benchmarks.report.text_files import write_text
-from benchmarks.report.text_runs import FOLDER as TEXT_FOLDER
-from benchmarks.report.text_runs import find_lines
-from benchmarks.report.verdicts import judge_groups, write_verdicts
+from benchmarks.report.page.page import Group, write_page
+from benchmarks.report.page.text import text_content
+from benchmarks.report.plots.group import make_plots
+from benchmarks.report.tables.abilities import FOLDER, find_abilities, write_abilities
+from benchmarks.report.tables.convergence_files import page_sections, write_convergence, write_settled
+from benchmarks.report.tables.files import table_files
+from benchmarks.report.tables.latex import latex_files
+from benchmarks.report.tables.padding import write_padding
+from benchmarks.report.text.files import write_text
+from benchmarks.report.text.runs import FOLDER as TEXT_FOLDER
+from benchmarks.report.text.runs import find_lines
 
 OWNED = {
     "tables": (".csv", ".md", ".tex"),

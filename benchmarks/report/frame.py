@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.contract import called
-from benchmarks.contract.chosen_nets import CHOSEN, ChosenNets
+from benchmarks.contract.choices.chosen_nets import CHOSEN, ChosenNets
+from benchmarks.contract.choices.profiles import USUAL_NET
 from benchmarks.contract.datasets import PRETRAIN, SIZES, is_own
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.fields import RECIPE
 from benchmarks.contract.metrics import METRICS
-from benchmarks.contract.profiles import USUAL_NET
 from benchmarks.contract.record import Record, load_records, machine_name, processor_kind
 from benchmarks.contract.trial import ADDED, FACTS, FIELDS, Trial, names_of
 from benchmarks.ratios import round_key, sittings_of

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from benchmarks.contract.chosen_nets import CHOSEN
+from benchmarks.contract.choices.chosen_nets import CHOSEN
 from benchmarks.contract.fields import MACHINE, NET, RECIPE
 from benchmarks.contract.trial import ADDED, FACTS, names_of
 from benchmarks.report.frame import plain
-from benchmarks.report.text import clean, listing, span_of
+from benchmarks.report.wording import clean, listing, span_of
 
 # field, what stands before its value in a caption, and behind it
 SETTING_WORDS = [(name, FACTS[name].noun, FACTS[name].unit) for name in names_of(NET) if FACTS[name].noun]

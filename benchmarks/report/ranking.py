@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import pandas as pd
 
 from benchmarks.contract import called
-from benchmarks.report.baselines import at_baseline, baselines_of
 from benchmarks.report.frame import plain
-from benchmarks.report.leader import what_settles
-from benchmarks.report.page import Group
-from benchmarks.report.page_answers import answers, beside, main_rows, mean_with_interval
+from benchmarks.report.page.answers import answers, beside, main_rows, mean_with_interval
+from benchmarks.report.page.page import Group
 from benchmarks.report.sizes import extent_of, size_words, worded
-from benchmarks.report.tables import by_main_metric, withheld
-from benchmarks.report.text import NOTHING, signed, significant, span_of
+from benchmarks.report.stats.leader import what_settles
+from benchmarks.report.tables.baselines import at_baseline, baselines_of
+from benchmarks.report.tables.group import by_main_metric, withheld
+from benchmarks.report.wording import NOTHING, signed, significant, span_of
 
 MOST_ROWS = 12
 TOP1 = "top-1 (%)"  # as `by_main_metric` calls it

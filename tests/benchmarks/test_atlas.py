@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import cli
-from benchmarks.atlas_record import STATES, AtlasRecord
+from benchmarks.cli import main as cli
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
-from benchmarks.measure import atlas
-from benchmarks.measure.plan import Request
-from benchmarks.report.atlas import pages, write_atlas
+from benchmarks.plan.trials import Request
+from benchmarks.studies.atlas import measure as atlas
+from benchmarks.studies.atlas.record import STATES, AtlasRecord
+from benchmarks.studies.atlas.report import pages, write_atlas
 from mixers import MixerNet, create_mixer, list_mixers
 
 SMALL = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1", "--epochs", "1"]

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from benchmarks.contract.errors import UserError
-from benchmarks.measure import attempt
-from benchmarks.measure.attempt import WrongOutput, hold_to, interleaved_or_why, is_the_users, timed_call, why
+from benchmarks.studies import attempt
+from benchmarks.studies.attempt import WrongOutput, hold_to, interleaved_or_why, is_the_users, timed_call, why
 from mixers import MixerError, UnsupportedSize
 
 

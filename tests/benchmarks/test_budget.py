@@ -22,19 +22,20 @@ import pytest
 import torch
 
 from benchmarks import sources
+from benchmarks.cli.flags import duration
 from benchmarks.contract import schema
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import load_records
-from benchmarks.contract.status import read_status
-from benchmarks.flags import duration
-from benchmarks.measure import attempt, progress, run
-from benchmarks.measure.attempt import Deadline
-from benchmarks.measure.budget import Budget, left_lines
-from benchmarks.measure.one_trial import LEFT, Measured, name_of, share_left, steps_to_come
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.process import Cancelled, OwnProcess, TimedOut
-from benchmarks.measure.run import Runner
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.frame import SPEEDS, results_frame
+from benchmarks.studies import attempt
+from benchmarks.studies.attempt import Deadline
+from benchmarks.sweep import progress, run
+from benchmarks.sweep.budget import Budget, left_lines
+from benchmarks.sweep.one_trial import LEFT, Measured, name_of, share_left, steps_to_come
+from benchmarks.sweep.process import Cancelled, OwnProcess, TimedOut
+from benchmarks.sweep.run import Runner
+from benchmarks.sweep.status import read_status
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUEST = Request(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
 
@@ -109,7 +109,7 @@ def refuse() -> None:
 
 
 def test_processes_that_measure_know_too(monkeypatch):
-    from benchmarks.measure.process import OwnProcess
+    from benchmarks.sweep.process import OwnProcess
 
     process = OwnProcess()
     for way, wanted in ((called.INSTALLED, "token-mixers train --mixer dct"), (called.MAKE, "make train MIXER=dct")):

@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 from synthetic import make_trial, save, save_accuracy
 
-from benchmarks.cli import main
-from benchmarks.contract.chosen_nets import CHOSEN, UNCHOSEN, ChosenNets
-from benchmarks.contract.profiles import NET_CHOSEN_BY, PROFILES, USUAL_NET
+from benchmarks.cli.main import main
+from benchmarks.contract.choices.chosen_nets import CHOSEN, UNCHOSEN, ChosenNets
+from benchmarks.contract.choices.profiles import NET_CHOSEN_BY, PROFILES, USUAL_NET
+from benchmarks.contract.choices.tuning import OTHER_NETS, best_net, choices
 from benchmarks.contract.record import load_records
-from benchmarks.contract.tuning import OTHER_NETS, best_net, choices
-from benchmarks.measure.plan import Plan, Request
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.build import write_report
-from benchmarks.report.claim_rules import EachMixer, Evidence
+from benchmarks.report.claims.rules import EachMixer, Evidence
 from benchmarks.report.frame import comparisons, results_frame
-from benchmarks.report.leader import leader
-from benchmarks.report.paired import Sample, paired_table
-from benchmarks.report.tables import TRAINED_ALIKE, main_rows, summary_table
-from benchmarks.report.tuning import tuning_table
+from benchmarks.report.stats.leader import leader
+from benchmarks.report.stats.paired import Sample, paired_table
+from benchmarks.report.tables.group import TRAINED_ALIKE, main_rows, summary_table
+from benchmarks.report.tables.tuning import tuning_table
 from mixers import list_mixers
 
 PROFILE = PROFILES["quick", "constellations"]

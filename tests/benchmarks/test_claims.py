@@ -9,15 +9,15 @@ import math
 import pytest
 from synthetic import MACHINE, OTHER, ROUNDS, fill, make_trial, save, save_accuracy
 
-from benchmarks.cli import main
-from benchmarks.report.claim_parts import CONTRADICTED, SEQUENCES_ALONE, SUPPORTED, UNDECIDED, Finding, Part
-from benchmarks.report.claim_times import interpolate
-from benchmarks.report.claims import CLAIMS
-from benchmarks.report.decomposition import decomposition_table
+from benchmarks.cli.main import main
+from benchmarks.report.claims.catalogue import CLAIMS
+from benchmarks.report.claims.parts import CONTRADICTED, SEQUENCES_ALONE, SUPPORTED, UNDECIDED, Finding, Part
+from benchmarks.report.claims.times import interpolate
+from benchmarks.report.claims.verdicts import Verdict, _verdict, judge, people, programs, write_claims
 from benchmarks.report.frame import results_frame
-from benchmarks.report.paired import Sample
-from benchmarks.report.pooled import effects_table
-from benchmarks.report.verdicts import Verdict, _verdict, judge, people, programs, write_claims
+from benchmarks.report.stats.decomposition import decomposition_table
+from benchmarks.report.stats.paired import Sample
+from benchmarks.report.stats.pooled import effects_table
 
 SEEDS = 4
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.contract.record import Record
 from benchmarks.contract.trial import RESULTS_VERSION
 from benchmarks.tasks import cifar
@@ -146,7 +146,7 @@ def test_a_checkpoint_of_another_configuration_is_told_and_kept(capsys, tmp_path
 
 def test_list_imports_nothing_heavy_beyond_torch():
     code = (
-        "import sys; from benchmarks.cli import main; main(['list']);"
+        "import sys; from benchmarks.cli.main import main; main(['list']);"
         "print([m for m in ('timm', 'torchvision', 'pandas', 'matplotlib', 'fvcore', 'scipy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

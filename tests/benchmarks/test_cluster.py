@@ -6,11 +6,11 @@ import builtins
 
 import pytest
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.contract.errors import UserError
-from benchmarks.measure.cluster import measure_on_node, run_on_cluster
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.run import Runner
+from benchmarks.plan.trials import Plan, Request
+from benchmarks.sweep.cluster import measure_on_node, run_on_cluster
+from benchmarks.sweep.run import Runner
 
 SMALL = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1", "--epochs", "2"]
 

@@ -13,14 +13,15 @@ import pytest
 
 import benchmarks
 import benchmarks.report.compare.folders
-from benchmarks import cli, compare
+from benchmarks import compare
+from benchmarks.cli import main as cli
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import load_records
 from benchmarks.ratios import ratio_of
-from benchmarks.report.compared import holm
 from benchmarks.report.frame import records_frame
-from benchmarks.report.paired import Sample
-from benchmarks.report.predictions import labels_of_test
+from benchmarks.report.stats.compared import holm
+from benchmarks.report.stats.paired import Sample
+from benchmarks.report.stats.predictions import labels_of_test
 from tests.benchmarks.synthetic import MACHINE, OTHER, fill, make_trial, save, save_accuracy, save_latency
 
 ROOT = Path(__file__).resolve().parents[2]

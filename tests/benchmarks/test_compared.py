@@ -10,7 +10,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.report.compared import Comparison, Spread, combined, holm, slopes, spreads
+from benchmarks.report.stats.compared import Comparison, Spread, combined, holm, slopes, spreads
 
 
 @pytest.mark.parametrize("n", [2, 3, 8, 30])

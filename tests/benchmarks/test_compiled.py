@@ -5,8 +5,8 @@ import torch
 import torch._dynamo
 from torch import nn
 
-from benchmarks.measure import compiled
-from benchmarks.measure.compiled import Compiled, NotCompiled
+from benchmarks.timing import compiled
+from benchmarks.timing.compiled import Compiled, NotCompiled
 from mixers import MixerNet, create_mixer, list_mixers
 
 CONFIG = ("recompile_limit", "accumulated_recompile_limit", "fail_on_recompile_limit_hit")

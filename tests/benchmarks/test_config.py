@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import cli
-from benchmarks.config import FILE, arguments_of, toml_value, write_config
+from benchmarks.cli import main as cli
+from benchmarks.cli.config import FILE, arguments_of, toml_value, write_config
 from benchmarks.contract.errors import UserError
-from benchmarks.measure.run import Runner
+from benchmarks.sweep.run import Runner
 
 QUICK = ["--profile", "quick", "--device", "cpu"]
 

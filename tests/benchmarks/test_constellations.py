@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy import ndimage, stats
 
 from benchmarks.contract.errors import UserError
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.train import train
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks import constellations
 from benchmarks.tasks.task import load_data
+from benchmarks.training.train import train
 
 SIZES = [(16, 16), (24, 24), (32, 32), (48, 48), (16, 32), (19, 16)]
 

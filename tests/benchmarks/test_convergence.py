@@ -13,8 +13,10 @@ import scipy.stats
 from synthetic import MACHINE, make_trial, save, save_accuracy
 
 from benchmarks.report.build import make_report
-from benchmarks.report.claim_parts import Evidence
-from benchmarks.report.convergence import (
+from benchmarks.report.claims.parts import Evidence
+from benchmarks.report.claims.settled import NO, NOT_MEASURED, OPEN, YES, settled
+from benchmarks.report.frame import results_frame
+from benchmarks.report.tables.convergence import (
     Long,
     accuracy_rows,
     crossings,
@@ -26,9 +28,7 @@ from benchmarks.report.convergence import (
     settled_from,
     tau,
 )
-from benchmarks.report.convergence_files import write_convergence
-from benchmarks.report.frame import results_frame
-from benchmarks.report.settled import NO, NOT_MEASURED, OPEN, YES, settled
+from benchmarks.report.tables.convergence_files import write_convergence
 
 GPU = MACHINE | {"device": "cuda"}
 # held-out accuracy after the first epochs and at the end; attention starts last and ends first

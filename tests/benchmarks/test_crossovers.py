@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import cli
-from benchmarks.measure import attempt, crossovers
-from benchmarks.measure.crossovers import Cell, table_of
-from mixers import create_mixer, methods
-from mixers.methods import TABLE
+from benchmarks.cli import main as cli
+from benchmarks.studies import attempt
+from benchmarks.studies.crossovers import measure as crossovers
+from benchmarks.studies.crossovers.measure import Cell, table_of
+from mixers import create_mixer
+from mixers.transforms import methods
+from mixers.transforms.methods import TABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -181,7 +183,7 @@ def test_what_fails_is_a_row_and_all_others_are_there(
 
 def test_a_wrong_output_is_not_timed(quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crossovers, "STANDS_FOR", {"separable": "dct"})
-    monkeypatch.setattr("mixers.planes.by_products", lambda x, left, right: 2 * x)
+    monkeypatch.setattr("mixers.transforms.planes.by_products", lambda x, left, right: 2 * x)
     assert _verb(tmp_path) == 1
     rows = {(row["tokens"], row["method"]): row for row in _times(tmp_path)}
     assert rows[16, "dense"]["status"] == "ok"

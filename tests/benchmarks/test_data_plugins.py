@@ -13,11 +13,11 @@ import pytest
 from benchmarks.contract import datasets
 from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.train import train
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks import data_plugins
 from benchmarks.tasks.own import find_own
 from benchmarks.tasks.task import load_data
+from benchmarks.training.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = dict(mixer="conv1x1", profile="quick", device="cpu", dim=8, depth=1, epochs=2, threads=1, seed=(0,))

@@ -10,11 +10,11 @@ import time
 import pytest
 import torch
 
-from benchmarks.contract.profiles import CORE_MIXERS
+from benchmarks.contract.choices.profiles import CORE_MIXERS
 from benchmarks.contract.record import tf32
-from benchmarks.measure import device
-from benchmarks.measure.compare import interleaved
-from benchmarks.measure.device import GpuClock, WallClock, clock, set_math_mode, tf32_allowed
+from benchmarks.machine import device
+from benchmarks.machine.device import GpuClock, WallClock, clock, set_math_mode, tf32_allowed
+from benchmarks.timing.turns import interleaved
 from mixers import create_mixer
 
 LAUNCH_MS = 0.03
@@ -223,7 +223,7 @@ def test_on_a_cpu_the_wall_counts(monkeypatch):
 ITEMS = """
 import itertools
 import pytest
-from benchmarks.measure.device import DeviceSeconds
+from benchmarks.machine.device import DeviceSeconds
 
 SECONDS = DeviceSeconds()
 pytestmark = pytest.mark.benchmark(timer=SECONDS)

@@ -11,12 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import cli, load_net
+from benchmarks import load_net
+from benchmarks.cli import main as cli
 from benchmarks.contract.datasets import DATASETS
-from benchmarks.measure.evaluate import Share, evaluate_on
-from benchmarks.measure.weights import save_weights
+from benchmarks.finished.evaluate import Share, evaluate_on
 from benchmarks.tasks.own import find_own
 from benchmarks.tasks.task import build_net
+from benchmarks.training.weights import save_weights
 from tests.benchmarks.synthetic import make_trial
 
 CLASSES = ("cat", "dog", "pine tree", "mouse", "bird", "horse", "ship", "truck", "frog", "deer")

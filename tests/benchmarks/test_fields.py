@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from synthetic import make_trial, save_accuracy, save_latency
 
-from benchmarks.cli import _parser, main
+from benchmarks.cli.main import _parser, main
 from benchmarks.contract import datasets
 from benchmarks.contract.fields import RECIPE, ROLES
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.trial import FACTS, FLAGGED, Trial, flag, names_of, type_of
-from benchmarks.measure.checks import OF_TEXT
-from benchmarks.measure.plan import Plan, Request
+from benchmarks.plan.checks import OF_TEXT
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.build import write_report
 from benchmarks.report.commands import NAMED, train_command
 from benchmarks.report.frame import comparisons, results_frame
-from benchmarks.report.paired import Sample, paired_table
-from benchmarks.report.tables import APART, TRAINED_ALIKE, main_comparison, summary_table
+from benchmarks.report.stats.paired import Sample, paired_table
+from benchmarks.report.tables.group import APART, TRAINED_ALIKE, main_comparison, summary_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -132,7 +132,7 @@ def test_a_command_keeps_every_digit():
 
 
 def test_a_flag_says_its_range(capsys):
-    from benchmarks import cli
+    from benchmarks.cli import main as cli
 
     for name in ("clip_norm", "beta1", "beta2"):
         assert cli.main(["cost", flag(name), "-1"]) == 2

@@ -15,16 +15,16 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
-from benchmarks.cli import main
+from benchmarks.cli.main import main
 from benchmarks.contract.record import load_records
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.cost import measure_cost
-from benchmarks.measure.flops import HANDLERS, count_flops, flops_and_unknown
-from benchmarks.measure.flops_fvcore import fvcore_flops
+from benchmarks.machine.flops import HANDLERS, count_flops, flops_and_unknown
+from benchmarks.machine.flops_fvcore import fvcore_flops
 from benchmarks.report.frame import records_frame
-from benchmarks.report.table_files import people
-from benchmarks.report.tables import cost_table
+from benchmarks.report.tables.files import people
+from benchmarks.report.tables.group import cost_table
 from benchmarks.tasks.task import build_net
+from benchmarks.timing.cost import measure_cost
 from mixers import MixerNet, Spectracles, UnsupportedSize, list_mixers
 from tests.benchmarks.synthetic import make_trial, save
 

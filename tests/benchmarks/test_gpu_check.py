@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import cli
-from benchmarks.measure import gpu_check as check
-from benchmarks.measure.gpu_check import DEVICE_VARIABLE, FOLDER, PAGE, STEPS, Report, gpu_check, step_file
+from benchmarks.cli import main as cli
+from benchmarks.studies.gpu_check import measure as check
+from benchmarks.studies.gpu_check.measure import DEVICE_VARIABLE, FOLDER, PAGE, STEPS, Report, gpu_check, step_file
 
 ROOT = Path(__file__).resolve().parents[2]
 

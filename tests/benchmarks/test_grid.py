@@ -7,14 +7,14 @@ import dataclasses
 import pytest
 from synthetic import save
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import FACTS, FLAGGED, varied
-from benchmarks.measure import plan as plan_module
-from benchmarks.measure.checks import OF_TEXT
-from benchmarks.measure.grid import MOST_TRIALS, OF_A_PLAN, Grid
-from benchmarks.measure.plan import Plan, Request
+from benchmarks.plan import trials as plan_module
+from benchmarks.plan.checks import OF_TEXT
+from benchmarks.plan.grid import MOST_TRIALS, OF_A_PLAN, Grid
+from benchmarks.plan.trials import Plan, Request
 
 HOW = {"mixer": "dct,conv1x1", "device": "cpu", "profile": "quick", "dataset": "mosaics"}
 TWO = {

@@ -10,14 +10,14 @@ import pytest
 from matplotlib.figure import Figure
 from synthetic import save_accuracy, save_latency
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.contract.record import Record
 from benchmarks.contract.words import counted
 from benchmarks.report.build import make_report, write_report
 from benchmarks.report.frame import results_frame
 from benchmarks.report.ranking import ranking
-from benchmarks.report.statistics import bars
-from benchmarks.report.text import accuracy_text
+from benchmarks.report.stats.intervals import bars
+from benchmarks.report.wording import accuracy_text
 
 NEAR_100, NEAR_0 = (88.0, 99.0, 99.0), (0.5, 9.0, 0.5)
 
@@ -46,7 +46,7 @@ def test_no_table_plot_page_or_ranking_shows_more(tmp_path, monkeypatch):
         drawn.append(figure)
         return []
 
-    monkeypatch.setattr("benchmarks.report.plots_accuracy.save_figure", keep)
+    monkeypatch.setattr("benchmarks.report.plots.accuracy.save_figure", keep)
     made = make_report(tmp_path)
     assert any("[79.6, 100.0]" in line or ", 100.0]" in line for group in made.groups for line in ranking(group))
     (table,) = tmp_path.glob("tables/*/summary.md")

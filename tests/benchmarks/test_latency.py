@@ -13,14 +13,16 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
-from benchmarks.cli import main
-from benchmarks.contract.profiles import CORE_MIXERS
+from benchmarks.cli.main import main
+from benchmarks.contract.choices.profiles import CORE_MIXERS
 from benchmarks.contract.record import Record
 from benchmarks.contract.trial import Trial
-from benchmarks.measure import device, latency, latency_metrics, run
-from benchmarks.measure.latency import Item, measure_latency, mixer_work
-from benchmarks.measure.latency_metrics import MATMUL_SIDE, METRIC_OF
-from benchmarks.measure.validate import validate
+from benchmarks.finished.validate import validate
+from benchmarks.machine import device
+from benchmarks.sweep import run
+from benchmarks.timing import latency, latency_metrics
+from benchmarks.timing.latency import Item, measure_latency, mixer_work
+from benchmarks.timing.latency_metrics import MATMUL_SIDE, METRIC_OF
 from mixers import create_mixer
 from mixers.registry import mixer_entry
 

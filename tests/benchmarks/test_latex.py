@@ -14,10 +14,10 @@ from synthetic import HOSTILE, fill, make_trial, save, save_accuracy
 
 from benchmarks.report.build import clear
 from benchmarks.report.frame import results_frame, split_groups
-from benchmarks.report.latex import cell_of, escaped, latex_files
-from benchmarks.report.paired import Sample
-from benchmarks.report.table_files import table_files
-from benchmarks.report.text import clean, markdown, unmarked
+from benchmarks.report.stats.paired import Sample
+from benchmarks.report.tables.files import table_files
+from benchmarks.report.tables.latex import cell_of, escaped, latex_files
+from benchmarks.report.wording import clean, markdown, unmarked
 
 REASON = r"50 % of {x} & #1 at C:\a_b^2 ~ café 中 [*] `a' \"b\" --c"
 FIVE = {"conv1x1": 20.0, "dct": 40.0, "hadamard": 42.0, "pool": 44.0, "attention(heads=4)": 60.0}
@@ -124,7 +124,7 @@ def test_the_best_is_marked_where_the_suite_says_who_it_is(tmp_path, best, marke
 
 
 def test_a_long_table_goes_on_in_the_next(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.report.latex.MOST_ROWS", 3)
+    monkeypatch.setattr("benchmarks.report.tables.latex.MOST_ROWS", 3)
     for number, mixer in enumerate(FIVE):
         save_accuracy(tmp_path, mixer, 30.0 + number, 0)
     text = write(tmp_path)["constellations-quick/summary"]

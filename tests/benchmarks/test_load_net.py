@@ -18,11 +18,11 @@ from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record, load_records
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.one_trial import Call, measure
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.trained import _info_of
-from benchmarks.measure.weights import read_metadata, save_weights
+from benchmarks.finished.nets import _info_of
+from benchmarks.plan.trials import Plan, Request
+from benchmarks.sweep.one_trial import Call, measure
 from benchmarks.tasks.task import build_net, load_data
+from benchmarks.training.weights import read_metadata, save_weights
 from mixers import registry
 from tests.benchmarks.synthetic import save
 

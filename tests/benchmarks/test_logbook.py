@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import load_records
 from benchmarks.contract.trial import Trial
-from benchmarks.measure import logbook, run
-from benchmarks.measure.logbook import Logbook
+from benchmarks.sweep import run
+from benchmarks.training import logbook
+from benchmarks.training.logbook import Logbook
 
 TRIAL = Trial(
     kind="accuracy", mixer="dct", dataset="constellations", image_size=16, patch_size=2, dim=8, depth=1, epochs=2

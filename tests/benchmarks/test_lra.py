@@ -7,15 +7,15 @@ import math
 
 import pytest
 
-from benchmarks import cli
-from benchmarks.contract import lra
+from benchmarks.cli import main as cli
+from benchmarks.contract.choices import lra
+from benchmarks.contract.choices.profiles import PROFILES, profile_of
 from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.profiles import PROFILES, profile_of
 from benchmarks.contract.trial import ADDED
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.train import learning_rate
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks.sequences import hold_out
+from benchmarks.training.train import learning_rate
 
 
 def trained(profile: str, dataset: str, **changes):

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmarks.measure.memory import TensorBytes, peak_bytes, predict_peak_bytes
+from benchmarks.machine.memory import TensorBytes, peak_bytes, predict_peak_bytes
 from mixers import MixerNet, list_mixers
 
 KIB = 1024

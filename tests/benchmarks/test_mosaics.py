@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks.contract.errors import UserError
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.train import train
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks import mosaics
 from benchmarks.tasks.task import load_data
+from benchmarks.training.train import train
 
 SIZES = [(16, 16), (8, 8), (24, 24), (32, 32), (16, 32)]
 SOME = 12_000

@@ -15,16 +15,16 @@ from own_images import TWO, make_folder
 from PIL import Image
 
 from benchmarks.contract import datasets
+from benchmarks.contract.choices.profiles import PROFILES, profile_of
 from benchmarks.contract.datasets import DATASETS, DatasetInfo, facts_of, handed_on, info_of, is_own, take_over
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.profiles import PROFILES, profile_of
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.train import train
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks import own, stream
 from benchmarks.tasks.folder import Folder
 from benchmarks.tasks.own import cache_of, divide, find_own
 from benchmarks.tasks.task import load_data
+from benchmarks.training.train import train
 
 SMALL = dict(mixer="conv1x1", profile="quick", device="cpu", dim=8, depth=1, epochs=2, threads=1, seed=(0,))
 

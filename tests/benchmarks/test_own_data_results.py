@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from own_images import make_folder
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.contract import datasets
 from benchmarks.contract.record import Record, load_records
-from benchmarks.contract.status import read_status
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.run import Runner
-from benchmarks.measure.validate import validate
+from benchmarks.finished.validate import validate
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.frame import results_frame
-from benchmarks.report.predictions import correct_answers
+from benchmarks.report.stats.predictions import correct_answers
+from benchmarks.sweep.run import Runner
+from benchmarks.sweep.status import read_status
 
 SMALL = dict(mixer="conv1x1,dct", profile="quick", device="cpu", dim=8, depth=1, epochs=1, threads=1, seed=(0, 1))
 

@@ -11,21 +11,22 @@ import torch
 from synthetic import save
 from synthetic_sequences import save_accuracy
 
-from benchmarks import cli, load_net
+from benchmarks import load_net
+from benchmarks.cli import main as cli
 from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import load_records
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.grid import Grid
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.pretrain import MaskedTokens
-from benchmarks.measure.train import train
+from benchmarks.plan.grid import Grid
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.build import write_report
 from benchmarks.report.frame import comparisons, results_frame
 from benchmarks.report.notes import caption
-from benchmarks.report.tables import TRAINED_ALIKE, main_rows, summary_table
+from benchmarks.report.tables.group import TRAINED_ALIKE, main_rows, summary_table
 from benchmarks.tasks.sequences import IGNORED
 from benchmarks.tasks.task import load_data, task_of
+from benchmarks.training.pretrain import MaskedTokens
+from benchmarks.training.train import train
 
 NET = {"norm": "token", "positions": "learned", "coordinates": False, "dim": 8, "depth": 1}
 RECIPE = {"epochs": 2, "lr": 1e-2, "weight_decay": 0.1, "warmup_epochs": 0.5, "label_smoothing": 0.0, "batch_size": 32}

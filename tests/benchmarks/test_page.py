@@ -14,21 +14,21 @@ import pandas as pd
 import pytest
 from synthetic import HOSTILE, fill, make_trial, save, save_accuracy, save_latency
 
-from benchmarks.cli import _parser, _request
+from benchmarks.cli.main import _parser, _request
 from benchmarks.contract.record import Record
-from benchmarks.measure.plan import Plan
-from benchmarks.report import page_tables
-from benchmarks.report.claim_parts import Part
-from benchmarks.report.claims import CLAIMS
+from benchmarks.plan.trials import Plan
+from benchmarks.report.claims.catalogue import CLAIMS
+from benchmarks.report.claims.parts import Part
+from benchmarks.report.claims.verdicts import Verdict
 from benchmarks.report.commands import latency_command
 from benchmarks.report.frame import results_frame, split_groups
-from benchmarks.report.page import Group, write_page
-from benchmarks.report.page_answers import answers, best_at_latency, headlines, main_rows, variance_split
-from benchmarks.report.page_charts import patch_sweeps, settings
-from benchmarks.report.paired import Sample
-from benchmarks.report.table_files import table_files
-from benchmarks.report.text import signed
-from benchmarks.report.verdicts import Verdict
+from benchmarks.report.page import tables as page_tables
+from benchmarks.report.page.answers import answers, best_at_latency, headlines, main_rows, variance_split
+from benchmarks.report.page.charts import patch_sweeps, settings
+from benchmarks.report.page.page import Group, write_page
+from benchmarks.report.stats.paired import Sample
+from benchmarks.report.tables.files import table_files
+from benchmarks.report.wording import signed
 
 
 def make_groups(folder: Path) -> list[Group]:

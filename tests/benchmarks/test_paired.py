@@ -13,10 +13,10 @@ import scipy.stats
 from synthetic import make_trial, save, save_accuracy
 
 from benchmarks.contract.errors import UserError
-from benchmarks.report.claim_rules import share_percent
-from benchmarks.report.compared import spreads
+from benchmarks.report.claims.rules import share_percent
 from benchmarks.report.frame import records_frame, results_frame
-from benchmarks.report.paired import (
+from benchmarks.report.stats.compared import spreads
+from benchmarks.report.stats.paired import (
     OVER_BOTH,
     OVER_SEEDS,
     TOO_FEW,
@@ -28,8 +28,8 @@ from benchmarks.report.paired import (
     probability_of_improvement,
     verdict,
 )
-from benchmarks.report.predictions import labels_of_test
-from benchmarks.report.table_files import people, table_files
+from benchmarks.report.stats.predictions import labels_of_test
+from benchmarks.report.tables.files import people, table_files
 from benchmarks.tasks import constellations
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"

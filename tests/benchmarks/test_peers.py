@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.contract.record import PACKAGES
-from benchmarks.measure import peers_run
-from benchmarks.measure.compare import compare, interleaved
-from benchmarks.measure.peer_modules import Plain
-from benchmarks.measure.peers import LAYOUTS, PAIRS, Pair, Unfit
-from benchmarks.measure.peers_files import write_peers
-from benchmarks.measure.peers_run import compare_with_peers
+from benchmarks.studies.peers import measure as peers_run
+from benchmarks.studies.peers.measure import compare_with_peers
+from benchmarks.studies.peers.modules import Plain
+from benchmarks.studies.peers.pairs import LAYOUTS, PAIRS, Pair, Unfit
+from benchmarks.studies.peers.report import write_peers
+from benchmarks.timing.turns import compare, interleaved
 from mixers import UnsupportedSize, create_mixer, list_mixers
 
 SETTINGS = [(40, (5, 7)), (16, (9, 9)), (8, (1, 3)), (16, (8, 4)), (24, (1, 1)), (8, (16, 16))]

@@ -7,13 +7,13 @@ import inspect
 import pytest
 import torch
 
-from benchmarks.cli import _parser
+from benchmarks.cli.main import _parser
+from benchmarks.contract.choices.profiles import PROFILES, profile_of
 from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.profiles import PROFILES, profile_of
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.match import match_ratio, matched
-from benchmarks.measure.plan import Plan, Request
+from benchmarks.plan.match import match_ratio, matched
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks.task import build_net
 from mixers import MixerError, list_mixers
 

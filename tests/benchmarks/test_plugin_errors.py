@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measure.plugins import check_plugin
+from benchmarks.plan.plugins import check_plugin
 from mixers import MixerError, create_mixer
 
 PLUGIN = """

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cli
-from benchmarks.measure.plan import Plan, Request
+from benchmarks.cli import main as cli
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.frame import results_frame
 from mixers import registry
 
@@ -96,7 +96,7 @@ def test_a_plug_in_that_cannot_be_loaded_is_told_by_name(
     (tmp_path / "mine.py").write_text(text, encoding="utf-8")
     line = refused(capsys, "train", "--mixer", f"{tmp_path}/mine.py:Mine", "--results", str(tmp_path / "r"), *TINY)
     assert "mine.py:Mine" in line and says in line
-    assert registry.mixer_entry("dct").cls.__module__ == "mixers.separable"
+    assert registry.mixer_entry("dct").cls.__module__ == "mixers.families.separable"
 
 
 def test_a_sound_plug_in_changes_nothing_for_the_seed(tmp_path: Path) -> None:

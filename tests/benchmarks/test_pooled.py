@@ -9,8 +9,9 @@ import pytest
 import scipy.stats
 from synthetic import save_accuracy
 
-from benchmarks.report.compared import Spread
-from benchmarks.report.decomposition import (
+from benchmarks.report.frame import results_frame
+from benchmarks.report.stats.compared import Spread
+from benchmarks.report.stats.decomposition import (
     decompose,
     decomposition_table,
     find_grid,
@@ -18,10 +19,9 @@ from benchmarks.report.decomposition import (
     share_interval,
     shares,
 )
-from benchmarks.report.frame import results_frame
-from benchmarks.report.paired import Sample, mean_top1
-from benchmarks.report.pooled import effects_table, pairs, pooled_effect
-from benchmarks.report.table_files import table_files
+from benchmarks.report.stats.paired import Sample, mean_top1
+from benchmarks.report.stats.pooled import effects_table, pairs, pooled_effect
+from benchmarks.report.tables.files import table_files
 
 
 def test_with_equal_errors_it_is_the_plain_mean_with_its_t_interval():

@@ -7,16 +7,16 @@ import dataclasses
 import pytest
 import torch
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import OutOfTime, UserError
 from benchmarks.contract.record import load_records
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.memory import peak_bytes
-from benchmarks.measure.pretrain import MaskedModelling, MaskedTokens, hand_over, pretraining_epochs
-from benchmarks.measure.train import train, training_step_bytes
+from benchmarks.machine.memory import peak_bytes
 from benchmarks.tasks.sequences import IGNORED
 from benchmarks.tasks.task import load_data, task_for, task_of
+from benchmarks.training.pretrain import MaskedModelling, MaskedTokens, hand_over, pretraining_epochs
+from benchmarks.training.train import train, training_step_bytes
 
 NET = {"norm": "token", "positions": "learned", "coordinates": False, "dim": 8, "depth": 1}
 RECIPE = {"epochs": 6, "lr": 1e-2, "weight_decay": 0.1, "warmup_epochs": 0.5, "label_smoothing": 0.0, "batch_size": 32}

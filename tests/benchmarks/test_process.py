@@ -20,9 +20,9 @@ import pytest
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import load_records
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.process import Crashed, Heartbeat, TimedOut, heartbeat_path, in_own_process
-from benchmarks.measure.run import Runner
+from benchmarks.plan.trials import Plan, Request
+from benchmarks.sweep.process import Crashed, Heartbeat, TimedOut, heartbeat_path, in_own_process
+from benchmarks.sweep.run import Runner
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = dict(
@@ -56,7 +56,7 @@ def fail() -> None:
 
 def talk(times: int) -> str:
     for number in range(times):
-        logging.getLogger("benchmarks.measure.train").warning("line %d", number)
+        logging.getLogger("benchmarks.training.train").warning("line %d", number)
     return os.environ["TOLD"]
 
 

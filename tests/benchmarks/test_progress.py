@@ -9,9 +9,9 @@ import random
 import pytest
 
 from benchmarks.contract.trial import Trial
-from benchmarks.measure import progress
-from benchmarks.measure.latency import Item
-from benchmarks.measure.progress import LatencyProgress, item_seconds
+from benchmarks.sweep import progress
+from benchmarks.sweep.progress import LatencyProgress, item_seconds
+from benchmarks.timing.latency import Item
 
 SIZES = (8, 16, 32, 64)
 MIXERS = ("dct", "attention", "conv1x1")

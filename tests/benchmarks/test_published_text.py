@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.contract.published_text import (
+from benchmarks.contract.text_tasks import METRIC_TITLES, TEXT_TASKS
+from benchmarks.report.text.literature import (
     CARD_TASKS,
     FNET_CARD,
     FNET_GLUE,
@@ -17,7 +18,6 @@ from benchmarks.contract.published_text import (
     SECOND_HAND,
     SPEED,
 )
-from benchmarks.contract.text_tasks import METRIC_TITLES, TEXT_TASKS
 
 ROWS = (*GLUE, *PRETRAINING, *HYBRIDS, *SPEED)
 BY_MODEL = {row.model: row for row in GLUE}

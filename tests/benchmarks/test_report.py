@@ -23,17 +23,17 @@ from synthetic import HOSTILE, MACHINE, MIXERS, OTHER, fill, make_trial, save, s
 
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record
-from benchmarks.report import figures
 from benchmarks.report.build import write_report
 from benchmarks.report.families import FAMILIES, mixer_family
 from benchmarks.report.frame import results_frame, slug
-from benchmarks.report.labels import label_points
 from benchmarks.report.notes import caption
-from benchmarks.report.plots_accuracy import side_by_side
-from benchmarks.report.text import count, csv_text, markdown, significant
+from benchmarks.report.plots import figures
+from benchmarks.report.plots.accuracy import side_by_side
+from benchmarks.report.plots.labels import label_points
+from benchmarks.report.wording import count, csv_text, markdown, significant
 from mixers.registry import list_mixers, mixer_entry
 
-PLOTTERS = ("benchmarks.report.plots_accuracy", "benchmarks.report.plots_latency")
+PLOTTERS = ("benchmarks.report.plots.accuracy", "benchmarks.report.plots.latency")
 FIGURES: dict[str, Figure] = {}  # of the folder below
 
 
@@ -286,8 +286,8 @@ def test_settings_do_not_mix_and_the_plot_takes_the_learning_rate_chosen_on_held
         trial = make_trial("accuracy", "dct", lr=lr)
         save(tmp_path, trial, {"test_top1_percent": test, "val_top1_percent": val})
     frame = results_frame(tmp_path)
-    from benchmarks.report.plots_accuracy import best_learning_rates
-    from benchmarks.report.tables import summary_table
+    from benchmarks.report.plots.accuracy import best_learning_rates
+    from benchmarks.report.tables.group import summary_table
 
     table = summary_table(frame)
     assert list(table["lr"]) == [0.001, 0.004]
@@ -453,7 +453,7 @@ def test_labels_overlap_nowhere_with_many_alike(tmp_path, monkeypatch):
 def test_accuracy_by_patch_size_has_a_line_for_every_mixer(tmp_path, monkeypatch):
     drawn: dict[str, Figure] = {}
     monkeypatch.setattr(
-        "benchmarks.report.plots_accuracy.save_figure", lambda figure, place, name: drawn.update({name: figure}) or []
+        "benchmarks.report.plots.accuracy.save_figure", lambda figure, place, name: drawn.update({name: figure}) or []
     )
     for mixer, gain in (("conv1x1", 0), ("dct", 5), ("attention", 9)):
         for patch in (1, 2, 4):
@@ -476,7 +476,7 @@ def test_accuracy_by_patch_size_has_a_line_for_every_mixer(tmp_path, monkeypatch
 def test_accuracy_by_image_size_leaves_out_who_has_one_size_alone(tmp_path, monkeypatch):
     drawn: dict[str, Figure] = {}
     monkeypatch.setattr(
-        "benchmarks.report.plots_accuracy.save_figure", lambda figure, place, name: drawn.update({name: figure}) or []
+        "benchmarks.report.plots.accuracy.save_figure", lambda figure, place, name: drawn.update({name: figure}) or []
     )
     several = list_mixers()[:14]
     for mixer in (*several, "hybrid_top"):
@@ -551,7 +551,9 @@ def test_families_are_those_of_the_registry():
 @pytest.mark.parametrize("verb", ["report", "status", "claims", "help", "reprot"])
 def test_what_needs_no_torch_does_not_load_it(verb, results):
     where = ["--results", str(results)] if verb in ("report", "status", "claims") else []
-    code = f"import sys; from benchmarks.cli import main; main({[verb, *where]}); assert 'torch' not in sys.modules"
+    code = (
+        f"import sys; from benchmarks.cli.main import main; main({[verb, *where]}); assert 'torch' not in sys.modules"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

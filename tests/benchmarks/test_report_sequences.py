@@ -13,22 +13,24 @@ import pytest
 from synthetic import fill
 from synthetic_sequences import TASKS, fill_sequences, know, save_accuracy
 
-from benchmarks.cli import _parser, _request
+from benchmarks.cli.main import _parser, _request
 from benchmarks.contract.record import Record
-from benchmarks.measure.plan import Plan
-from benchmarks.report import abilities, baselines, load, page_charts
+from benchmarks.plan.trials import Plan
+from benchmarks.report import load
 from benchmarks.report.build import Report, clear, make_report
-from benchmarks.report.figures import Figure
 from benchmarks.report.frame import results_frame
-from benchmarks.report.leader import CLEAR, leader
-from benchmarks.report.page import write_page
-from benchmarks.report.page_answers import answers
-from benchmarks.report.paired import Sample, noise
-from benchmarks.report.predictions import correct_answers
+from benchmarks.report.page import charts as page_charts
+from benchmarks.report.page.answers import answers
+from benchmarks.report.page.page import write_page
+from benchmarks.report.plots.figures import Figure
 from benchmarks.report.ranking import ranking
 from benchmarks.report.sizes import IMAGES, SEQUENCES, worded
+from benchmarks.report.stats.leader import CLEAR, leader
+from benchmarks.report.stats.paired import Sample, noise
+from benchmarks.report.stats.predictions import correct_answers
+from benchmarks.report.tables import abilities, baselines
 
-PLOTTERS = ("benchmarks.report.plots_accuracy", "benchmarks.report.plots_latency", "benchmarks.report.plots_ratio")
+PLOTTERS = ("benchmarks.report.plots.accuracy", "benchmarks.report.plots.latency", "benchmarks.report.plots.ratio")
 FIGURES: dict[str, Figure] = {}
 
 
@@ -284,7 +286,7 @@ def test_a_chosen_rate_of_sequences_is_marked(report):
 def test_commands_of_sequences_make_the_trials_again(report, tmp_path):
     records = {record.id: record for record in map(Record.load, sorted((report[0] / "records").glob("*.json")))}
     group = groups(report)["recall-quick"]
-    from benchmarks.report.page_charts import latency_sweeps, settings
+    from benchmarks.report.page.charts import latency_sweeps, settings
 
     commands = [point["command"] for one in settings(group.frame, group.tables["summary"]) for point in one["points"]]
     swept = latency_sweeps(group.frame, group.tables["latency"])[0]["quantities"][0]["lines"]

@@ -9,9 +9,9 @@ import pytest
 from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import Diverged, UserError
 from benchmarks.contract.record import load_records
-from benchmarks.measure import one_trial
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.run import Runner
+from benchmarks.plan.trials import Plan, Request
+from benchmarks.sweep import one_trial
+from benchmarks.sweep.run import Runner
 
 REQUEST = Request(
     mixer="dct,conv1x1", profile="quick", device="cpu", threads=1, dim=8, depth=1, epochs=1, train_images=300, seed=(0,)

@@ -14,7 +14,7 @@ from benchmarks.contract.metrics import METRICS, WORDS
 from benchmarks.contract.record import SCHEMA_VERSION, STATUSES, Record, content_of, environment
 from benchmarks.contract.schema import SCHEMA_FILE, check_record
 from benchmarks.contract.trial import FACTS, Trial
-from benchmarks.measure.cost import measure_cost
+from benchmarks.timing.cost import measure_cost
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = sorted((ROOT / "results" / "published").rglob("records/*.json"))

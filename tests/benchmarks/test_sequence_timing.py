@@ -12,17 +12,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import load_records
 from benchmarks.contract.trial import Trial
-from benchmarks.measure import device, latency, memory
-from benchmarks.measure.atlas import atlas_trials, measure_atlas
-from benchmarks.measure.cost import measure_cost
-from benchmarks.measure.latency import Item, measure_latency
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.progress import outcome_line
-from benchmarks.measure.train import training_step_bytes
+from benchmarks.machine import device, memory
+from benchmarks.plan.trials import Plan, Request
+from benchmarks.studies.atlas.measure import atlas_trials, measure_atlas
+from benchmarks.sweep.progress import outcome_line
+from benchmarks.timing import latency
+from benchmarks.timing.cost import measure_cost
+from benchmarks.timing.latency import Item, measure_latency
+from benchmarks.training.train import training_step_bytes
 
 GB = 2**30
 NET = {"norm": "token", "positions": "learned", "coordinates": False}

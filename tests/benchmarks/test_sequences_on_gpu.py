@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.train import train
 from benchmarks.tasks.task import load_data
+from benchmarks.training.train import train
 from mixers import MixerNet
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks.report import simulate
-from benchmarks.report.compared import Comparison, combined, holm, spreads
+from benchmarks.report.stats import simulate
+from benchmarks.report.stats.compared import Comparison, combined, holm, spreads
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "statistics"
 ROW = ("spread", "n", "reference_n", "test")
@@ -80,6 +80,6 @@ def test_a_test_with_false_positives_is_not_taken():
 
 
 def test_it_runs_as_a_command(tmp_path):
-    command = [sys.executable, "-m", "benchmarks.report.simulate", "--results", str(tmp_path), "--draws"]
+    command = [sys.executable, "-m", "benchmarks.report.stats.simulate", "--results", str(tmp_path), "--draws"]
     done = subprocess.run([*command, "1"], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "give 2 or more" in done.stderr

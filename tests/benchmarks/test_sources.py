@@ -45,17 +45,17 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 EDITS = {
-    "a transform": ("mixers/transforms.py", "def dct_matrix(", "FACTOR = 2\n\n\ndef dct_matrix(", ()),
-    "a matrix": ("mixers/transforms.py", "math.sqrt", "(math.sqrt)", ("mixer",)),
-    "the class of another mixer": ("mixers/separable.py", "class Hadamard", "class  Hadamard", ()),
-    "its own class": ("mixers/separable.py", "class DCT", "class  DCT", ("mixer",)),
-    "its base": ("mixers/planes.py", "class PlaneTransform", "class  PlaneTransform", ("mixer",)),
-    "the kernel": ("mixers/fused_kernel.py", "import triton\n", "import triton  # a comment\n", ()),
-    "the block": ("mixers/backbone.py", "class Block", "class  Block", ("net",)),
-    "the loop": ("benchmarks/measure/train.py", "def _train_epoch", "def  _train_epoch", ("task",)),
+    "a transform": ("mixers/transforms/definitions.py", "def dct_matrix(", "FACTOR = 2\n\n\ndef dct_matrix(", ()),
+    "a matrix": ("mixers/transforms/definitions.py", "math.sqrt", "(math.sqrt)", ("mixer",)),
+    "the class of another mixer": ("mixers/families/separable.py", "class Hadamard", "class  Hadamard", ()),
+    "its own class": ("mixers/families/separable.py", "class DCT", "class  DCT", ("mixer",)),
+    "its base": ("mixers/transforms/planes.py", "class PlaneTransform", "class  PlaneTransform", ("mixer",)),
+    "the kernel": ("mixers/transforms/fused_kernel.py", "import triton\n", "import triton  # a comment\n", ()),
+    "the block": ("mixers/nets/backbone.py", "class Block", "class  Block", ("net",)),
+    "the loop": ("benchmarks/training/train.py", "def _train_epoch", "def  _train_epoch", ("task",)),
     "augmentation": ("benchmarks/tasks/augment.py", "def normalise(\n", "def  normalise(\n", ("task",)),
-    "the page": ("benchmarks/report/page.py", "def write_page", "def  write_page", ()),
-    "a docstring": ("mixers/separable.py", '"""', '"""Changed. ', ()),
+    "the page": ("benchmarks/report/page/page.py", "def write_page", "def  write_page", ()),
+    "a docstring": ("mixers/families/separable.py", '"""', '"""Changed. ', ()),
 }
 
 
@@ -102,7 +102,7 @@ def test_a_record_that_does_not_know_its_sources_is_not_changed() -> None:
 
 def test_a_change_that_was_proven_equal_is_none(checkout, monkeypatch) -> None:
     before = sources_of(trial())
-    edit(checkout / "mixers/separable.py", "class DCT", "class  DCT")
+    edit(checkout / "mixers/families/separable.py", "class DCT", "class  DCT")
     after = sources_of(trial())
     assert changed_parts(before, after) == ["mixer"]
     table = checkout / "equal.json"

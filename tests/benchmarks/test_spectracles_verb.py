@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
-from benchmarks.measure import spectracles as verb
-from benchmarks.measure.plan import Request
-from benchmarks.report.spectracles import people, write_tables
+from benchmarks.plan.trials import Request
+from benchmarks.studies.spectracles import measure as verb
+from benchmarks.studies.spectracles.report import people, write_tables
 from benchmarks.tasks import cifar
 from benchmarks.tasks.task import Data
 

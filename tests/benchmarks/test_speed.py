@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import cli
-from benchmarks.measure import attempt, speed, timm_loop
-from benchmarks.measure.attempt import hold_to
-from benchmarks.measure.naive_forms import NAIVE_FORMS, YARDSTICK, naive_forms
-from benchmarks.measure.timm_loop import compare_loops
+from benchmarks.cli import main as cli
+from benchmarks.studies import attempt
+from benchmarks.studies.attempt import hold_to
+from benchmarks.studies.speed import measure as speed
+from benchmarks.studies.speed import timm_loop
+from benchmarks.studies.speed.naive_forms import NAIVE_FORMS, YARDSTICK, naive_forms
+from benchmarks.studies.speed.timm_loop import compare_loops
 from mixers import create_mixer
 
 
@@ -127,7 +129,7 @@ def _loops_and_rates(monkeypatch, oom=None):
 
 def test_the_verb_goes_on_past_what_fails_and_says_so(small, monkeypatch, tmp_path, capsys):
     _loops_and_rates(monkeypatch, oom="attention")
-    monkeypatch.setattr("benchmarks.contract.profiles.CORE_MIXERS", ("dct", "attention"))
+    monkeypatch.setattr("benchmarks.contract.choices.profiles.CORE_MIXERS", ("dct", "attention"))
     original = speed.create_mixer
 
     def create(name, *arguments):

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.ratios import Ratio
-from benchmarks.report.labels import spread
-from benchmarks.report.statistics import (
+from benchmarks.report.plots.labels import spread
+from benchmarks.report.stats.intervals import (
     find_crossing,
     mean_interval,
     median_interval,

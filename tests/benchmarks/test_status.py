@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cli
-from benchmarks.contract import status
+from benchmarks.cli import main as cli
 from benchmarks.contract.errors import Diverged
 from benchmarks.contract.record import Record, environment, machine_key
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.run import Runner
 from benchmarks.sources import sources_of
+from benchmarks.sweep import status
+from benchmarks.sweep.run import Runner
 
 TRIAL = Trial(
     kind="accuracy", mixer="dct", dataset="constellations", image_size=16, patch_size=2, dim=8, depth=1, epochs=10,
@@ -96,9 +96,9 @@ def test_the_heartbeats_that_a_run_leaves_are_read_as_running_and_later_as_stopp
         seen.append((status.read_status(tmp_path), status.read_status(tmp_path, in_seconds(3600))))
         raise Diverged("enough")
 
-    monkeypatch.setattr("benchmarks.measure.run.measure_latency", look)
-    monkeypatch.setattr("benchmarks.measure.one_trial.measure_cost", look)
-    monkeypatch.setattr("benchmarks.measure.one_trial.train", look)
+    monkeypatch.setattr("benchmarks.sweep.run.measure_latency", look)
+    monkeypatch.setattr("benchmarks.sweep.one_trial.measure_cost", look)
+    monkeypatch.setattr("benchmarks.sweep.one_trial.train", look)
     runner = Runner(tmp_path, tmp_path, own_process=False)
     status.write_plan(tmp_path, trials)
     with contextlib.suppress(Diverged):
@@ -122,7 +122,7 @@ def test_a_latency_that_touches_its_heartbeat_once_a_minute_is_running_all_the_t
         seen.extend(status.read_status(tmp_path, in_seconds(after)) for after in (0, 61, 119, 181))
         return []
 
-    monkeypatch.setattr("benchmarks.measure.run.measure_latency", look)
+    monkeypatch.setattr("benchmarks.sweep.run.measure_latency", look)
     Runner(tmp_path, tmp_path)._measure_latency(timed)
     assert [found.totals["running"] for found in seen] == [2, 2, 2, 0] and seen[3].totals["stopped"] == 2
     assert seen[0].left_s == pytest.approx(1200, abs=5)
@@ -213,7 +213,7 @@ def test_status_answers_without_the_heavy_packages(tmp_path):
     import sys
 
     code = (
-        f"import sys; from benchmarks.cli import main; main(['status', '--results', {str(tmp_path)!r}]);"
+        f"import sys; from benchmarks.cli.main import main; main(['status', '--results', {str(tmp_path)!r}]);"
         "print([m for m in ('timm', 'torchvision', 'pandas', 'matplotlib', 'scipy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

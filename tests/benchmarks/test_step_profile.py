@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch.autograd import DeviceType
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.contract.trial import Trial
-from benchmarks.measure import step_profile
-from benchmarks.measure.step_profile import PARTS, PREFIX
+from benchmarks.studies.profile import measure as step_profile
+from benchmarks.studies.profile.measure import PARTS, PREFIX
 
 TINY = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "16", "--depth", "2"]
 TINY += ["--train-images", "300", "--rounds", "3"]
@@ -75,7 +75,7 @@ def test_the_trace_opens_and_says_nothing_of_the_machine(folder):
 def test_the_backward_of_an_operator_belongs_to_the_part_that_asked_for_it():
     from torch.profiler import ProfilerActivity, profile, record_function
 
-    from benchmarks.measure.step_profile import attribute
+    from benchmarks.studies.profile.measure import attribute
 
     class Slow(torch.autograd.Function):
         @staticmethod
@@ -106,7 +106,7 @@ def test_the_backward_of_an_operator_belongs_to_the_part_that_asked_for_it():
 
 def test_on_a_gpu_a_part_is_its_kernels_and_the_wait_is_the_rest():
     """Events as CUPTI gives them: ranges carry a span of their own, and the backward runs on a thread of its own."""
-    from benchmarks.measure.step_profile import attribute
+    from benchmarks.studies.profile.measure import attribute
 
     def event(name, start_us, end_us, parent=None, kernels_us=0.0, sequence=-1, device=DeviceType.CPU):
         return SimpleNamespace(

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from benchmarks.contract.datasets import DATASETS, DatasetInfo
 from benchmarks.contract.trial import Trial
-from benchmarks.measure import progress
-from benchmarks.measure.cost import measure_cost
-from benchmarks.measure.train import learning_rate, train, training_step_bytes
+from benchmarks.sweep import progress
 from benchmarks.tasks import task as task_module
 from benchmarks.tasks.images import ImageClassification
 from benchmarks.tasks.task import Batch, Data, batches, build_net, load_data, task_of
+from benchmarks.timing.cost import measure_cost
+from benchmarks.training.train import learning_rate, train, training_step_bytes
 from mixers import create_mixer
 
 MAJORITY = DatasetInfo(

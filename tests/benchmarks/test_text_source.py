@@ -9,13 +9,13 @@ import pytest
 from synthetic import save
 from synthetic_sequences import make_trial
 
-from benchmarks.cli import main
+from benchmarks.cli.main import main
 from benchmarks.contract.datasets import labels_file
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.plan import Plan, Request
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.frame import results_frame
-from benchmarks.report.tables import summary_table
+from benchmarks.report.tables.group import summary_table
 from benchmarks.tasks.sequences import imdb
 from benchmarks.tasks.sequences.fingerprints import check_source, text_source
 

@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
+from benchmarks.contract.choices.profiles import profile_of
 from benchmarks.contract.datasets import DATASETS, labels_file, vocabulary_of
 from benchmarks.contract.errors import OutOfTime, UserError
-from benchmarks.contract.profiles import profile_of
 from benchmarks.contract.record import load_records
 from benchmarks.contract.trial import Trial
-from benchmarks.measure import text_line
-from benchmarks.measure.grid import Grid
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.step import compiled_blocks
-from benchmarks.measure.train import train
-from benchmarks.measure.validate import validate
+from benchmarks.finished.validate import validate
+from benchmarks.plan import text_line
+from benchmarks.plan.grid import Grid
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks.task import load_data, task_of
 from benchmarks.tasks.text import passages
 from benchmarks.tasks.text.masking import IGNORED, most_masked
 from benchmarks.tasks.text.tokens import CLS, MASK, PAD, SEP
+from benchmarks.training.step import compiled_blocks
+from benchmarks.training.train import train
 from mixers import UnsupportedSize
 
 WORDS = ("the quick brown fox jumps over a lazy dog and then it sleeps under some old green tree by water").split()  # noqa: SIM905
@@ -279,7 +279,7 @@ def test_the_whole_line_is_one_command_and_goes_on(corpus, tmp_path, two_kinds, 
     ]
     arguments += ["--results", str(tmp_path / "r"), "--device", "cpu", "--workers", "1", "--scratch"]
     # the task is read in this process alone: the stand-in is not known to others
-    from benchmarks.measure import run
+    from benchmarks.sweep import run
 
     original = run.Runner.__init__
     run.Runner.__init__ = lambda self, *a, **k: original(self, *a, **k | {"own_process": False})

@@ -18,7 +18,7 @@ from PIL import Image
 
 from benchmarks.contract import datasets
 from benchmarks.contract.errors import UserError
-from benchmarks.measure.plan import Plan, Request
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks.own import find_own
 from benchmarks.tasks.task import load_data
 

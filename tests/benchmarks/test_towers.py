@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.contract.trial import Trial
-from benchmarks.measure import cost
-from benchmarks.measure.flops import flops_and_unknown
-from benchmarks.measure.step import compiled_blocks
-from benchmarks.measure.step_profile import _ranges_in
-from benchmarks.measure.train import make_optimizer, memory_format_of, method_of
+from benchmarks.machine.flops import flops_and_unknown
+from benchmarks.studies.profile.measure import _ranges_in
 from benchmarks.tasks.sequences.towers import TwoTowers
 from benchmarks.tasks.task import Batch
+from benchmarks.timing import cost
+from benchmarks.training.step import compiled_blocks
+from benchmarks.training.train import make_optimizer, memory_format_of, method_of
 from mixers import MixerError, MixerNet
 
 N, DIM, CLASSES = 16, 24, 3

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import Diverged, OutOfTime, UserError
 from benchmarks.contract.trial import Trial
-from benchmarks.measure import train as train_module
-from benchmarks.measure.train import evaluation_pass, learning_rate, make_optimizer, train
 from benchmarks.tasks.augment import Augment
 from benchmarks.tasks.task import Data, build_net, load_data, task_of
+from benchmarks.training import train as train_module
+from benchmarks.training.train import evaluation_pass, learning_rate, make_optimizer, train
 
 
 def make(**changes) -> Trial:

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record
-from benchmarks.measure.plan import Request
-from benchmarks.measure.run import Result
-from benchmarks.report.page import transforms_content, write_page
+from benchmarks.plan.trials import Request
+from benchmarks.report.page.page import transforms_content, write_page
 from benchmarks.studies.transforms import analysis, design, measure, verb
 from benchmarks.studies.transforms.matrices import HELD_BACK, TOKENS, TRANSFORMS
 from benchmarks.studies.transforms.record import find_study, runs_of
 from benchmarks.studies.transforms.report import write_transforms
+from benchmarks.sweep.run import Result
 from mixers import create_mixer, registry
 
 ROOT = Path(__file__).resolve().parents[2]

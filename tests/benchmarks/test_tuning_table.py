@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from synthetic import make_trial, save, save_accuracy
 
-from benchmarks.contract.profiles import PROFILES
-from benchmarks.contract.tuning import best_cell, cells_to_try, choices, tuning_records
-from benchmarks.measure import train as train_module
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.run import Runner
+from benchmarks.contract.choices.profiles import PROFILES
+from benchmarks.contract.choices.tuning import best_cell, cells_to_try, choices, tuning_records
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.build import write_report
 from benchmarks.report.frame import results_frame
-from benchmarks.report.tables import summary_table
-from benchmarks.report.tuning import tuning_table
+from benchmarks.report.tables.group import summary_table
+from benchmarks.report.tables.tuning import tuning_table
+from benchmarks.sweep.run import Runner
 from benchmarks.tasks import constellations
 from benchmarks.tasks.task import Data
+from benchmarks.training import train as train_module
 
 PROFILE = PROFILES["quick", "constellations"]
 FIRST, SECOND = PROFILE.tuned_weight_decays

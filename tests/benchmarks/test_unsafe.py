@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.contract.errors import printable
 from benchmarks.contract.record import Record
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.train import UnreadableCheckpoint, _resume, make_optimizer
 from benchmarks.report.build import write_report
 from benchmarks.tasks import archive, cifar
 from benchmarks.tasks.task import build_net
+from benchmarks.training.train import UnreadableCheckpoint, _resume, make_optimizer
 
 ROOT = Path(__file__).resolve().parents[2]
 TRIAL = Trial(

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.record import Record, content_of, environment, machine_key
 from benchmarks.contract.trial import Trial
 from benchmarks.contract.words import counted
-from benchmarks.measure.validate import validate
+from benchmarks.finished.validate import validate
 from benchmarks.report.load import load_results
-from benchmarks.report.predictions import correct_answers
+from benchmarks.report.stats.predictions import correct_answers
 from benchmarks.tasks.images import labels_of_test as labels_of
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,8 +21,9 @@ from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
-from mixers import create_mixer, fused, fused_kernel, list_mixers
-from mixers.planes import PlaneTransform
+from mixers import create_mixer, list_mixers
+from mixers.transforms import fused, fused_kernel
+from mixers.transforms.planes import PlaneTransform
 
 GRIDS = [(4, 4), (8, 8), (16, 16), (16, 32), (32, 32), (48, 48), (64, 64), (96, 96), (128, 128)]
 BATCHES = [1, 256]  # few planes and many

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mixers import Mixer, UnsupportedSize, create_mixer
-from mixers.transforms import hadamard_order
+from mixers.transforms.definitions import hadamard_order
 
 # odd, prime, non-square, one row, one column, one token; both sides of the change from one dense product to two
 SPECIAL_SIZES = [(1, 1), (1, 7), (5, 1), (1, 12), (7, 11), (8, 8), (16, 4), (12, 20), (13, 13)]

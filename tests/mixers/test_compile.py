@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mixers import MixerError, MixerNet, Spectracles, create_mixer, list_mixers
-from mixers.planes import PlaneTransform
+from mixers.transforms.planes import PlaneTransform
 
 METHODS = ("dense", "gemm", "fft", "fused")
 BACKENDS_OF_A_CPU = ("torch", "flash", "plain")

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.measure.flops import flops_and_unknown
+from benchmarks.machine.flops import flops_and_unknown
 from mixers import MixerError, TextEncoder, create_mixer, list_mixers
-from mixers.backbone import not_decayed_by_mixers
 from mixers.blocks import HYBRID_NAMES, mixer_of_each_block
-from mixers.encoder import in_text
+from mixers.nets.backbone import not_decayed_by_mixers
+from mixers.nets.encoder import in_text
 from mixers.registry import mixer_entry, mixer_options
 
 VOCABULARY, LENGTH, DIM = 11, 16, 16

@@ -16,7 +16,7 @@ from benchmarks.tasks import augment
 from benchmarks.tasks.augment import Augment
 from mixers import MixerNet, Spectracles, create_mixer, list_mixers
 from mixers.base import Mixer
-from mixers.planes import PlaneTransform
+from mixers.transforms.planes import PlaneTransform
 
 TRANSFORMS = [name for name in list_mixers() if isinstance(create_mixer(name, 8, (4, 4)), PlaneTransform)]
 every_precision = pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call, grad, jacfwd, jacrev, jvp, stack_module_state, vmap
 
 from mixers import Mixer, MixerNet, Spectracles, create_mixer, list_mixers
-from mixers.planes import PlaneTransform
+from mixers.transforms.planes import PlaneTransform
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(vmap|torch.jit|_jit_internal|trace).*")
 SMALL, LARGE = (4, 2), (12, 8)  # the second beyond the dense transforms

@@ -14,7 +14,7 @@ from mixer_checks import build, build_if_defined, few_examples, sizes
 from torch import Tensor
 
 from mixers import Mixer, MixerError, MixerNet, Spectracles, create_mixer, list_mixers
-from mixers.timm_models import MixerMetaFormer
+from mixers.timm.models import MixerMetaFormer
 
 every_mixer = pytest.mark.parametrize("name", list_mixers())
 METHODS = [f"{name}(method={m})" for name in ("dct", "fft_complex", "fft_scrambled") for m in ("gemm", "fft", "fused")]

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mixers import create_mixer
-from mixers.planes import LONG_SIDE
-from mixers.transforms import dct, dct_matrix
+from mixers.transforms.definitions import dct, dct_matrix
+from mixers.transforms.planes import LONG_SIDE
 
 FAST = ("dct", "fft_complex", "fft_imag", "fft_pairs", "fft_real", "fft_real_2d", "fft_scrambled", "hartley")
 

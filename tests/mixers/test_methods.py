@@ -12,10 +12,12 @@ import torch.nn.functional as F
 from mixer_checks import default_dtype
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mixers import MixerError, MixerNet, attention, create_mixer, list_mixers, planes
-from mixers.attention import BACKENDS
-from mixers.methods import CROSSOVERS, fastest
-from mixers.planes import PlaneTransform
+from mixers import MixerError, MixerNet, create_mixer, list_mixers
+from mixers.families import attention
+from mixers.families.attention import BACKENDS
+from mixers.transforms import planes
+from mixers.transforms.methods import CROSSOVERS, fastest
+from mixers.transforms.planes import PlaneTransform
 
 TRANSFORMS = [name for name in list_mixers() if isinstance(create_mixer(name, 8, (4, 4)), PlaneTransform)]
 METHODS = ("dense", "gemm", "fft", "fused")

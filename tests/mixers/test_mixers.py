@@ -26,11 +26,11 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mixers import Mixer, create_mixer, list_mixers
-from mixers.attention import Attention
+from mixers.families.attention import Attention
+from mixers.families.separable import DCT
+from mixers.families.spectral import FFTComplex, FFTReal
 from mixers.registry import mixer_entry
-from mixers.separable import DCT
-from mixers.spectral import FFTComplex, FFTReal
-from mixers.transforms import dct_matrix
+from mixers.transforms.definitions import dct_matrix
 
 every_mixer = pytest.mark.parametrize("name", list_mixers())
 # all mixers exist at these; the first runs the dense form of transforms that have one, the second the other form

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mixers import MixerError, TextEncoder
-from mixers.pretrained import weights
+from mixers.nets.pretrained import weights
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed: pip install transformers")
 

@@ -26,14 +26,14 @@ from mixer_checks import (
 from torch import Tensor
 
 from mixers import Mixer, MixerNet, create_mixer, list_mixers
-from mixers.attention import LinearAttention, Performer
-from mixers.dense import Linear, RandomOrthogonal
-from mixers.filters import AFNO, GlobalFilter
-from mixers.local import ConvMixer, Pool, Shift
-from mixers.mlp import GMLP, MLPMixer
+from mixers.families.attention import LinearAttention, Performer
+from mixers.families.dense import Linear, RandomOrthogonal
+from mixers.families.filters import AFNO, GlobalFilter
+from mixers.families.local import ConvMixer, Pool, Shift
+from mixers.families.mlp import GMLP, MLPMixer
+from mixers.families.separable import LinearSeparable, RandomSeparable
+from mixers.families.spectral import FFTImag, FFTMagPhase, FFTPairs, FFTScrambled, Hartley
 from mixers.registry import mixer_entry
-from mixers.separable import LinearSeparable, RandomSeparable
-from mixers.spectral import FFTImag, FFTMagPhase, FFTPairs, FFTScrambled, Hartley
 
 ISOMETRIES = [
     *("fft_complex", "fft_scrambled", "fft_pairs", "hartley"),

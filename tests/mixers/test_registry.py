@@ -153,7 +153,7 @@ def test_a_registered_mixer_is_created_by_name() -> None:
 
 def test_a_taken_name_names_both_sides() -> None:
     message = _message(_register, "dct")
-    assert "'dct' is taken by mixers.separable:DCT" in message
+    assert "'dct' is taken by mixers.families.separable:DCT" in message
     assert f"{__name__}:_Identity needs another" in message
     assert mixer_entry("dct").cls.__name__ == "DCT"
 
@@ -467,9 +467,9 @@ def test_an_entry_point_cannot_take_a_name(
     _write(tmp_path, name="their_classes.py")
     monkeypatch.syspath_prepend(tmp_path)
     entry_points({"dct": "their_classes:MyMixer"})
-    with pytest.warns(UserWarning, match="taken by mixers.separable:DCT; their_classes:MyMixer needs another"):
+    with pytest.warns(UserWarning, match="taken by mixers.families.separable:DCT; their_classes:MyMixer needs another"):
         list_mixers()
-    assert mixer_entry("dct").cls.__module__ == "mixers.separable"
+    assert mixer_entry("dct").cls.__module__ == "mixers.families.separable"
 
 
 # imports
@@ -506,7 +506,7 @@ print(type(timm.create_model("mixernet_nano", mixer="dct", num_classes=3)).__nam
     [
         "import timm, mixers",
         "import mixers, timm",
-        "import mixers.timm_models",
+        "import mixers.timm.models",
         "import mixers, timm.layers",
         "from timm.models import create_model; import mixers",
     ],

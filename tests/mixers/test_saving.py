@@ -17,7 +17,7 @@ from timm.models.metaformer import MetaFormer
 from torch import Tensor, nn
 
 from mixers import MixerNet, Spectracles, create_mixer, list_mixers
-from mixers.timm_models import metaformer_token_mixers
+from mixers.timm.models import metaformer_token_mixers
 
 PLUGIN = """
 import torch

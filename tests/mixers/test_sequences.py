@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from mixers import MixerError, MixerNet, UnsupportedSize, create_mixer, list_mixers
-from mixers.backbone import not_decayed_by_mixers
+from mixers.nets.backbone import not_decayed_by_mixers
+from mixers.nets.stems import check_tokens, pooled, real_tokens
 from mixers.registry import mixer_entry
-from mixers.stems import check_tokens, pooled, real_tokens
 
 VOCABULARY, LENGTH = 11, 16
 

@@ -13,7 +13,7 @@ from mixer_checks import default_dtype
 from torch import nn
 
 from mixers import MixerError, Spectracles
-from mixers.spectracles import ComplexConv1x1, equal_width, parameter_count, spectrum_statistics
+from mixers.nets.spectracles import ComplexConv1x1, equal_width, parameter_count, spectrum_statistics
 
 SIZES = [(8, 8), (5, 7), (6, 3), (1, 9), (7, 1), (2, 1)]
 LAYOUTS = ["right", "scrambled"]
@@ -108,13 +108,13 @@ def test_a_net_built_otherwise_is_told_apart():
 
 
 BREAKS = {
-    "another epsilon": lambda patch: patch.setattr("mixers.spectracles.EPSILON", 1e-2),
-    "an orthonormal transform": lambda patch: patch.setattr("mixers.spectracles.math.sqrt", lambda x: 1.0),
+    "another epsilon": lambda patch: patch.setattr("mixers.nets.spectracles.EPSILON", 1e-2),
+    "an orthonormal transform": lambda patch: patch.setattr("mixers.nets.spectracles.math.sqrt", lambda x: 1.0),
     "coordinates from -1": lambda patch: patch.setattr(
-        "mixers.spectracles.unit_coordinates", lambda x: torch.ones(2, *x.shape[-2:], dtype=x.dtype) * -1
+        "mixers.nets.spectracles.unit_coordinates", lambda x: torch.ones(2, *x.shape[-2:], dtype=x.dtype) * -1
     ),
     "a biased std": lambda patch: patch.setattr(
-        "mixers.spectracles.spectrum_statistics",
+        "mixers.nets.spectracles.spectrum_statistics",
         lambda x: (spectrum_statistics(x)[0], spectrum_statistics(x)[1] * (1 - 1 / (2 * x[0].numel())) ** 0.5),
     ),
 }

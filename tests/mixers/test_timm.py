@@ -30,7 +30,7 @@ from timm.scheduler import create_scheduler_v2
 from torch import Tensor, nn
 
 from mixers import Mixer, MixerError, MixerNet, UnsupportedSize, create_mixer, list_mixers
-from mixers.timm_models import MixerMetaFormer, metaformer_token_mixers
+from mixers.timm.models import MixerMetaFormer, metaformer_token_mixers
 
 every_mixer = pytest.mark.parametrize("mixer", list_mixers())
 # no parameters, fixed matrices, learned matrices, another memory format, another number of channels
@@ -761,7 +761,7 @@ model = create_model(args.model, pretrained=False, in_chans=3, num_classes=args.
 print(type(model).__name__, model.mixer, model.img_size, model.num_classes)
 """
     )
-    text = importlib.import_module("mixers.timm_models").__doc__ or ""
+    text = importlib.import_module("mixers.timm.models").__doc__ or ""
     command = text[text.index("python -c") : text.index("\n\nImporting")]
     done = subprocess.run(
         [sys.executable, *shlex.split(command)[1:]], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -16,7 +16,7 @@ from mixer_checks import assert_near, build, default_dtype, few_examples, seeds,
 from torch import Tensor
 
 from mixers import MixerError, UnsupportedSize, create_mixer
-from mixers.transforms import (
+from mixers.transforms.definitions import (
     dct_matrix,
     dft_complex,
     dft_matrices,

@@ -1,7 +1,7 @@
 """Malformed inputs, and what the suite makes of them: `python tests/reliability/fuzz.py OUT` runs 2,000.
 
 Command lines, notations of mixers, records, predictions, checkpoints and CIFAR-100 files are truncated, bit-flipped,
-replaced by HTML, given other sizes and types. Each goes through `benchmarks.cli.main`. Counted are tracebacks, hangs
+replaced by HTML, given other sizes and types. Each goes through `benchmarks.cli.main.main`. Counted are tracebacks, hangs
 (over 20 s) and wrong results: a broken input taken as good, a mistake that is not answered in one line, or an input
 file changed. All three have to be 0. Case i of seed s is the same on every machine.
 """
@@ -28,9 +28,9 @@ from unittest import mock
 
 import numpy as np
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.contract.record import Record, write_json
-from benchmarks.measure import run
+from benchmarks.sweep import run
 from benchmarks.tasks import cifar
 from benchmarks.tasks.images import labels_of_test
 from benchmarks.tasks.task import Data, load_data
@@ -217,7 +217,7 @@ class Fuzzer:
     def _save_checkpoint(self) -> None:
         """The good checkpoint, of the run's end, and what the run comes to from it."""
         kept: list[bytes] = []
-        from benchmarks.measure import train
+        from benchmarks.training import train
 
         save = train._save
 
@@ -393,7 +393,7 @@ class Fuzzer:
     def _measuring(self, data_too: bool = True) -> Iterator[None]:
         """Training without the estimate of its duration, and without drawing the images anew."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(mock.patch("benchmarks.measure.progress.estimate_seconds", lambda trial: 1.0))
+            stack.enter_context(mock.patch("benchmarks.sweep.progress.estimate_seconds", lambda trial: 1.0))
             stack.enter_context(mock.patch.object(run.OwnProcess, "call", _in_this_process))
             stack.enter_context(mock.patch.object(run, "start_server", lambda: None))
             if data_too:

@@ -32,7 +32,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record, atomic_write, load_records
 from benchmarks.report.build import write_report

@@ -33,8 +33,8 @@ from torchvision.datasets import ImageFolder
 
 from benchmarks.contract.record import cpu_name, write_json
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.device import set_math_mode
-from benchmarks.measure.plan import Plan, Request
+from benchmarks.machine.device import set_math_mode
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks import stream
 from benchmarks.tasks.own import cache_of, find_own
 from benchmarks.tasks.pictures import read_picture
@@ -96,8 +96,8 @@ def where_each_lies(data: Any, folder: Path, size: int) -> list[int]:
 
 def data_share(trial: Trial, data: Any) -> float:
     """Percent of a training step's time that goes to reading and augmenting the batch: the median over STEPS steps."""
-    from benchmarks.measure.train import make_optimizer
-    from benchmarks.measure.training_step import training_step
+    from benchmarks.training.train import make_optimizer
+    from benchmarks.training.training_step import training_step
 
     task = task_of(trial)
     net, augment = task.net(trial), task.augment(trial)

@@ -20,9 +20,9 @@ from kills import TIMED
 
 from benchmarks.contract.record import Record, atomic_write, load_records
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.cluster import run_on_cluster
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.run import Runner
+from benchmarks.plan.trials import Plan, Request
+from benchmarks.sweep.cluster import run_on_cluster
+from benchmarks.sweep.run import Runner
 
 NODES = 3
 SETTINGS: dict[str, Any] = {

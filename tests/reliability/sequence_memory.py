@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.measure.memory import peak_bytes, predict_peak_bytes
+from benchmarks.machine.memory import peak_bytes, predict_peak_bytes
 from mixers import MixerNet, create_mixer
 
 LENGTHS = (4096, 8192, 16384)

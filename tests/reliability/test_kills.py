@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import load_records
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.run import Runner
+from benchmarks.plan.trials import Plan, Request
+from benchmarks.sweep.run import Runner
 
 
 @pytest.mark.slow

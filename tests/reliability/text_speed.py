@@ -25,7 +25,7 @@ import transformers
 from torch import Tensor, nn
 
 from benchmarks.contract.record import cpu_name, write_json
-from benchmarks.measure.device import set_math_mode
+from benchmarks.machine.device import set_math_mode
 from mixers import TextEncoder
 
 MASKED, DROPOUT = 0.15, 0.1

@@ -25,7 +25,7 @@ from benchmarks.report.compare.rows import (
     words_of,
 )
 from benchmarks.report.frame import plain, records_frame
-from benchmarks.report.text import listing
+from benchmarks.report.wording import listing
 from benchmarks.sources import changed_parts
 
 PARTS = {"net": "the net's code", "task": "the measuring code of {kind}", "mixer": "the code of {mixer}"}

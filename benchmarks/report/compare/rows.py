@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from benchmarks.ratios import FEWEST_SITTINGS, ratio_of
 from benchmarks.report.compare.cells import Cell, Match
-from benchmarks.report.compared import holm
 from benchmarks.report.frame import plain, sittings
-from benchmarks.report.paired import FEWEST_SEEDS, SIGNIFICANT, TOO_FEW, WITHHELD, Runs, Sample
-from benchmarks.report.predictions import correct_answers
-from benchmarks.report.tables import ACCURACY_SETTING, TIMES, ratios
-from benchmarks.report.text import short, span_of
+from benchmarks.report.stats.compared import holm
+from benchmarks.report.stats.paired import FEWEST_SEEDS, SIGNIFICANT, TOO_FEW, WITHHELD, Runs, Sample
+from benchmarks.report.stats.predictions import correct_answers
+from benchmarks.report.tables.group import ACCURACY_SETTING, TIMES, ratios
+from benchmarks.report.wording import short, span_of
 
 Row = dict[Any, Any]
 IDENTICAL, SAME, WITHIN = "identical", "the same", "within noise"

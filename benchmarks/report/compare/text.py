@@ -16,7 +16,7 @@ from benchmarks.report.compare.cells import SETTING
 from benchmarks.report.compare.folders import NOTHING_DIFFERS
 from benchmarks.report.frame import plain
 from benchmarks.report.sizes import Extent, extent_of, worded
-from benchmarks.report.text import (
+from benchmarks.report.wording import (
     NOTHING,
     count,
     csv_text,

@@ -25,7 +25,7 @@ import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
-from benchmarks.report.paired import holm
+from benchmarks.report.stats.paired import holm
 
 PERMUTATIONS, DRAWS, SEED = 99_999, 10_000, 0
 SIGNIFICANT = 0.05

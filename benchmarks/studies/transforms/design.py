@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.plan import Request
+from benchmarks.plan.trials import Request
 from benchmarks.studies.transforms.matrices import DECIMALS, SIDE, dct, on_grid
 from benchmarks.studies.transforms.measure import Trainer, member_of, template, write_matrix
 from benchmarks.studies.transforms.predictors import PREDICTORS

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mixers.dense import Dense
-from mixers.transforms import dct_matrix
+from mixers.families.dense import Dense
+from mixers.transforms.definitions import dct_matrix
 
 
 class LearnedOrthogonal(Dense):

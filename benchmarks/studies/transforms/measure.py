@@ -21,21 +21,21 @@ from torch import Tensor
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import atomic_write, now
-from benchmarks.contract.status import write_plan
 from benchmarks.contract.trial import Trial
-from benchmarks.measure.budget import Budget
-from benchmarks.measure.plan import Plan, Request
-from benchmarks.measure.run import Result, Runner
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.studies.transforms import record
 from benchmarks.studies.transforms.analysis import choose
 from benchmarks.studies.transforms.matrices import HELD_BACK, SIDE, TOKENS, TRANSFORMS, matrix_of
 from benchmarks.studies.transforms.predictors import predictors_of
 from benchmarks.studies.transforms.record import COVARIANCE, FOLDER, MATRICES, Member, Study, find_study, runs_of
+from benchmarks.sweep.budget import Budget
+from benchmarks.sweep.run import Result, Runner
+from benchmarks.sweep.status import write_plan
 from benchmarks.tasks.augment import normalise
 from benchmarks.tasks.task import load_data, task_of
 from mixers import MixerError
-from mixers.matrix import matrix_in, read_bytes
 from mixers.registry import mixer_entry
+from mixers.transforms.matrix import matrix_in, read_bytes
 
 SEEDS = (0, 1, 2, 3)
 DIM, DEPTH, LR = 32, 4, 8e-3

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from benchmarks.report.figures import make_figure, plot_style, save_figure
-from benchmarks.report.labels import label_points
-from benchmarks.report.statistics import bars, mean_interval
-from benchmarks.report.style import WIDE
+from benchmarks.report.plots.figures import make_figure, plot_style, save_figure
+from benchmarks.report.plots.labels import label_points
+from benchmarks.report.plots.style import WIDE
+from benchmarks.report.stats.intervals import bars, mean_interval
 from benchmarks.studies.transforms.analysis import Choice
 from benchmarks.studies.transforms.predictors import PREDICTORS
 from benchmarks.studies.transforms.record import Member, Runs, Study

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.contract.record import atomic_write, machine_name
-from benchmarks.report.statistics import mean_interval
-from benchmarks.report.text import (
+from benchmarks.report.stats.intervals import mean_interval
+from benchmarks.report.wording import (
     NOTHING,
     clean,
     csv_text,

@@ -6,17 +6,17 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.cli.ending import say_where
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, printable
-from benchmarks.ending import say_where
-from benchmarks.measure.budget import Budget, left_lines
-from benchmarks.measure.plan import Request
+from benchmarks.plan.trials import Request
 from benchmarks.studies.transforms.design import add_designed
 from benchmarks.studies.transforms.matrices import TRANSFORMS
 from benchmarks.studies.transforms.measure import SEEDS, Trainer, check_file, open_study, own_member, trials_of
 from benchmarks.studies.transforms.predictors import PREDICTORS
 from benchmarks.studies.transforms.record import Member, Study, find_study, prediction, runs_of
 from benchmarks.studies.transforms.report import sentences, write_transforms
+from benchmarks.sweep.budget import Budget, left_lines
 
 PUBLISHED = Path(__file__).parents[3] / "results" / "published" / "transforms"
 

@@ -26,7 +26,7 @@ from benchmarks.tasks.sequences.drawn import IGNORED
 from benchmarks.tasks.sequences.drawn import Examples as Split
 from benchmarks.tasks.task import Batch, Data, register_task
 from mixers import MixerError, MixerNet
-from mixers.stems import PADDING, check_tokens
+from mixers.nets.stems import PADDING, check_tokens
 
 HOLD_OUT_SHARE = 0.1  # of the training examples; one held-out part for all trials and seeds
 

@@ -1,0 +1,1 @@
+"""What nobody typed: profiles, the settings of others, and what searches chose."""

@@ -1,0 +1,1 @@
+"""What is done with finished results: nets are loaded and asked, folders are checked."""

@@ -1,0 +1,1 @@
+"""The machine: its device and clock, memory, and the operations that run."""

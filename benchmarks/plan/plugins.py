@@ -1,0 +1,65 @@
+"""Looks at a mixer from outside the library before anything is measured, so that a mistake in it is told by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.sweep.one_trial import place_of
+from mixers import Mixer, MixerError, UnsupportedSize, create_mixer
+from mixers.registry import mixer_entry
+
+
+def is_plugin(mixer: str) -> bool:
+    """Whether the mixer is defined outside this library."""
+    return mixer_entry(mixer).cls.__module__.partition(".")[0] != "mixers"
+
+
+def check_plugin(mixer: str, dim: int, grid: tuple[int, int]) -> None:
+    """Runs a plug-in once, forward and backward, on two random images.
+
+    Raises:
+        MixerError: it raises, or gives something else than finite real numbers of the shape that it declares; the
+            message is one line that names it.
+    """
+    name = mixer_entry(mixer).name
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            module = create_mixer(mixer, dim, grid)
+            x = torch.randn(2, dim, *grid, requires_grad=True)
+            y = module(x)
+            wrong = _what_is_wrong(module, x, y)
+        except UnsupportedSize:
+            return  # a result of the measurement
+        except MixerError as error:
+            raise error if name in str(error) else MixerError(f"mixer {name!r}: {error}") from error
+        except (Exception, SystemExit) as error:
+            text = f"{type(error).__name__}: {' '.join(str(error).split())} ({place_of(error)})"
+            raise MixerError(f"mixer {name!r} fails at dim {dim} on {grid[0]} x {grid[1]} tokens: {text}") from error
+    if wrong:
+        raise MixerError(f"mixer {name!r} {wrong}")
+
+
+def _what_is_wrong(module: Mixer, x: Tensor, y: Any) -> str | None:
+    """The first rule of the contract that an output breaks."""
+    want = (len(x), module.out_channels, *module.size)
+    if not isinstance(y, Tensor):
+        return f"returns {type(y).__name__}; allowed: a tensor of shape {want}"
+    if tuple(y.shape) != want:
+        return f"returns shape {tuple(y.shape)} for input of {tuple(x.shape)}; allowed: {want} (B, out_channels, H, W)"
+    if y.is_complex() or not y.is_floating_point():
+        return f"returns {str(y.dtype).removeprefix('torch.')}; allowed: real floating-point numbers"
+    if not y.isfinite().all():
+        return "returns numbers that are not finite for random input"
+    if y.requires_grad:
+        (gradient,) = torch.autograd.grad(y.sum(), x, allow_unused=True)
+        if gradient is not None and not gradient.isfinite().all():
+            return "has a gradient that is not finite for random input"
+    for count in ("flops", "flops_executed"):
+        value = getattr(module, count)()
+        if not isinstance(value, int) or value < 0:
+            return f"says {count}() is {value!r}; allowed: whole numbers from 0"
+    return None

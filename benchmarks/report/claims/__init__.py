@@ -1,0 +1,1 @@
+"""What the literature says, as data, and how records decide it."""

@@ -1,0 +1,207 @@
+"""How a claim is held against records: each rule finds its effects, with intervals, in one group of records.
+
+An effect supports a claim if its interval lies wholly inside the claimed range, and contradicts it if wholly outside.
+Where a claim needs several comparisons, all must support it, each at 95 %. One of them contradicts it, by an interval
+widened for their number (Bonferroni), since one of many may lie outside by chance. Fewer than three seeds or rounds
+decide nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.report.claims.parts import (
+    FEWEST_MIXERS,
+    INFINITE,
+    SUPPORTED,
+    Evidence,
+    Finding,
+    Part,
+    Range,
+    make_part,
+    setting_words,
+)
+from benchmarks.report.frame import all_but, as_compared, held_equal, row_as_compared
+from benchmarks.report.notes import SETTING_WORDS
+from benchmarks.report.stats.paired import FEWEST_SEEDS, Runs
+from benchmarks.report.tables.group import TRAINED_ALIKE, same_rows
+from benchmarks.report.wording import span_of
+
+NOWHERE: Range = (-INFINITE, -INFINITE)  # the range that contradicts, of a comparison that cannot
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A trained net: a mixer, and fields of the trial in which it differs from others of the comparison."""
+
+    mixer: str
+    fields: tuple[tuple[str, Any], ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join([self.mixer, *(setting_words(name, value) for name, value in self.fields)])
+
+
+def difference(a: Any, b: Any) -> Any:
+    return a - b
+
+
+def share_percent(a: Any, b: Any) -> Any:
+    return 100 * a / b
+
+
+def over_midpoint(a: Any, low: Any, high: Any) -> Any:
+    return a - (low + high) / 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Contrast:
+    """A function of the mean accuracies of some nets, and what is claimed of it."""
+
+    cells: tuple[Cell, ...]
+    claimed: Range
+    function: Callable[..., Any] = difference
+    what: str = ""
+    denied: Range | None = None  # where it contradicts; None: wherever it does not support
+
+    def __str__(self) -> str:
+        return self.what or " − ".join(map(str, self.cells))
+
+
+@dataclasses.dataclass(frozen=True)
+class Accuracies:
+    """Accuracies of nets trained alike but for the mixer and the `free` fields.
+
+    Attributes:
+        where: fields of the trial that the setting must have.
+        seeds: these only; None: all that there are.
+        fewest: seeds without which nothing is decided.
+        condition: must hold first, or there is nothing to judge.
+    """
+
+    contrasts: tuple[Contrast, ...]
+    free: tuple[str, ...] = ()
+    unit: str = "points"
+    condition: Contrast | None = None
+    where: tuple[tuple[str, Any], ...] = ()
+    seeds: tuple[int, ...] | None = None
+    fewest: int = FEWEST_SEEDS
+
+    def wanted(self, runs: Sequence[Runs]) -> Sequence[Contrast]:
+        return self.contrasts
+
+    def find(self, evidence: Evidence) -> Finding | None:
+        chosen = self._chosen(evidence)
+        if chosen.frame.empty:
+            return None
+        found = [self._in_setting(chosen, runs) for runs in chosen.sample.settings(self.free)]
+        ready = [finding for finding in found if finding is not None]
+        return min(ready, key=self.rank) if ready else None
+
+    def _chosen(self, evidence: Evidence) -> Evidence:
+        """The records of the setting and the seeds that the rule names; all where it names none."""
+        frame = evidence.frame
+        if not self.where and self.seeds is None:
+            return evidence
+        kept = frame["kind"] == "accuracy"
+        for name, value in self.where:
+            kept &= frame[name] == value
+        if self.seeds is not None:
+            kept &= frame["seed"].isin(self.seeds)
+        return Evidence(frame[kept].reset_index(drop=True), evidence.results)
+
+    def rank(self, finding: Finding) -> tuple[int, int]:
+        """Smallest in the setting that says most: the claim whole, then many seeds; never what the outcome is."""
+        return len(finding.missing), -min(part.n for part in finding.parts)
+
+    def cells(self, runs: Sequence[Runs]) -> dict[Cell, Runs]:
+        """The latest version of each net."""
+        latest_last = sorted(runs, key=lambda r: r.setting["mixer_version"])
+        return {Cell(r.setting["mixer"], tuple((f, r.setting[f]) for f in self.free)): r for r in latest_last}
+
+    def _in_setting(self, evidence: Evidence, runs: Sequence[Runs]) -> Finding | None:
+        by_cell, contrasts, parts = self.cells(runs), self.wanted(runs), []
+        missing: list[str] = []
+        for contrast in contrasts:
+            lacking = [cell for cell in contrast.cells if cell not in by_cell]
+            missing += [f"{cell}{', which failed' if self._lost(evidence, runs, cell) else ''}" for cell in lacking]
+            if not lacking:
+                parts += self._part(evidence, by_cell, contrast, len(contrasts))
+        if not parts:
+            return None
+        if self.condition is not None and not self._holds(evidence, by_cell, self.condition):
+            parts = [dataclasses.replace(p, low=None, high=None, note=str(self.condition)) for p in parts]
+        setting = accuracy_setting(evidence, runs, self.free)
+        return Finding(tuple(parts), tuple(dict.fromkeys(missing)), setting, self.unit, "seeds")
+
+    def _part(
+        self, evidence: Evidence, by_cell: dict[Cell, Runs], contrast: Contrast, comparisons: int = 1
+    ) -> list[Part]:
+        mixers = [by_cell[cell] for cell in contrast.cells]
+        interval = functools.partial(evidence.sample.interval, contrast.function, *mixers)
+        try:
+            part = make_part(str(contrast), lambda c: interval(confidence=c), contrast.claimed, comparisons)
+        except ZeroDivisionError:  # a share of an accuracy of 0
+            return []
+        return [] if part is None else [dataclasses.replace(part, denied=contrast.denied, fewest=self.fewest)]
+
+    def _holds(self, evidence: Evidence, by_cell: dict[Cell, Runs], contrast: Contrast) -> bool:
+        parts = [dataclasses.replace(p, fewest=FEWEST_SEEDS) for p in self._part(evidence, by_cell, contrast)]
+        return [part.outcome for part in parts] == [SUPPORTED]
+
+    def _lost(self, evidence: Evidence, runs: Sequence[Runs], cell: Cell) -> bool:
+        """Whether every run of a cell failed, in the setting of these."""
+        fields = all_but(TRAINED_ALIKE, self.free)
+        setting = row_as_compared(runs[0].setting, fields)
+        wanted = {name: setting[name] for name in held_equal(fields, setting)}
+        wanted |= {**dict(cell.fields), "mixer": cell.mixer}
+        lost = [row_as_compared(one.setting, fields) for one in evidence.sample.lost]
+        return any(all(one[name] == value for name, value in wanted.items()) for one in lost)
+
+
+@dataclasses.dataclass(frozen=True)
+class EachMixer(Accuracies):
+    """One contrast for every mixer that was measured: with `mine`, less `against` (or itself) with `other`."""
+
+    contrasts: tuple[Contrast, ...] = ()
+    mine: tuple[tuple[str, Any], ...] = ()
+    other: tuple[tuple[str, Any], ...] = ()
+    against: str | None = None
+    claimed: Range = (0, INFINITE)
+
+    def wanted(self, runs: Sequence[Runs]) -> Sequence[Contrast]:
+        mixers = sorted({r.setting["mixer"] for r in runs} - {self.against})
+        pairs = [(Cell(mixer, self.mine), Cell(self.against or mixer, self.other)) for mixer in mixers]
+        here = {Cell(r.setting["mixer"], tuple((f, r.setting[f]) for f in self.free)) for r in runs}
+        return [Contrast(pair, self.claimed) for pair in pairs if set(pair) <= here]
+
+    def rank(self, finding: Finding) -> tuple[int, int]:
+        return -len(finding.parts), -min(part.n for part in finding.parts)
+
+    def _in_setting(self, evidence: Evidence, runs: Sequence[Runs]) -> Finding | None:
+        finding = super()._in_setting(evidence, runs)
+        if finding is None:
+            return None
+        missing = failed_mixers(evidence, runs, self.free)
+        if len(finding.parts) < FEWEST_MIXERS:
+            missing.append(f"more than {span_of([len(finding.parts)], 'mixer')}")
+        return dataclasses.replace(finding, missing=tuple(missing))
+
+
+def failed_mixers(evidence: Evidence, runs: Sequence[Runs], free: Sequence[str]) -> list[str]:
+    """ "afno, which failed" for every mixer of the setting of which no run ended."""
+    fields = all_but(TRAINED_ALIKE, free)
+    frame, first = as_compared(evidence.frame, fields), row_as_compared(runs[0].setting, fields)
+    alike = held_equal(fields, first)
+    failed = frame[(frame["kind"] == "accuracy") & (frame["status"] != "ok") & same_rows(frame, first, alike)]
+    finished = {r.setting["mixer"] for r in runs}
+    return [f"{mixer}, which failed" for mixer in sorted({*failed["mixer"]} - finished)]
+
+
+def accuracy_setting(evidence: Evidence, runs: Sequence[Runs], free: Sequence[str]) -> str:
+    first = runs[0].setting
+    fields = held_equal([name for name, _, _ in SETTING_WORDS if name not in free], first)
+    words = [setting_words(name, first[name]) for name in fields if first[name] is not None]
+    return ", ".join([evidence.group, *words, span_of([first["epochs"]], "epoch"), f"equal {first['match']}"])

@@ -1,0 +1,125 @@
+"""What is settled and what is not: which statements hold after five epochs, after a hundred, on a GPU.
+
+The statements and what settles them are data, written before the long runs. A statement is made of pairs of mixers
+trained alike, one said to be above the other in test top-1. Yes: every pair's 95 % interval lies above 0. No: one
+pair's lies below 0, widened for the number of pairs (Bonferroni). Open: neither. Fewer than three seeds settle nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.report.claims.parts import CONTRADICTED, INFINITE, SUPPORTED, Evidence, Part, make_part
+from benchmarks.report.claims.rules import accuracy_setting, difference
+from benchmarks.report.claims.verdicts import effect_text
+from benchmarks.report.stats.paired import Runs
+from benchmarks.report.wording import span_of
+
+YES, NO, OPEN, NOT_MEASURED = "yes", "no", "open", "not measured"
+ALL_OTHERS = "*"
+RULE = (
+    "Yes: every pair's 95 % interval of test top-1 lies above 0. No: one lies below 0, widened for the number of "
+    "pairs. Open: neither. Fewer than three seeds settle nothing. Shown is the pair that decides, in the setting "
+    "with most pairs."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Statement:
+    """Mixers said to be above others.
+
+    Attributes:
+        fewest: pairs without which the statement is not measured.
+    """
+
+    text: str
+    ahead: tuple[str, ...]
+    behind: tuple[str, ...]
+    fewest: int
+
+    def pairs(self, mixers: Sequence[str]) -> list[tuple[str, str]]:
+        behind = [m for m in mixers if m not in self.ahead] if ALL_OTHERS in self.behind else self.behind
+        return [(a, b) for a in self.ahead for b in behind if a in mixers and b in mixers]
+
+
+STATEMENTS = (
+    Statement("Attention is above every other mixer.", ("attention",), (ALL_OTHERS,), 3),
+    Statement("A learned matrix (linear) is above fixed transforms.", ("linear",), ("dct", "fft_real"), 2),
+    Statement("Fixed transforms are above no mixing (conv1x1).", ("dct", "fft_real"), ("conv1x1",), 2),
+    Statement(
+        "Keeping the imaginary part helps (fft_complex, fft_pairs above fft_real).",
+        ("fft_complex", "fft_pairs"),
+        ("fft_real",),
+        1,
+    ),
+)
+PLACES: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+    "at five epochs": lambda setting: setting["epochs"] == 5 and setting["device"] == "cpu",
+    "at a hundred": lambda setting: (setting["epochs"] or 0) >= 100 and setting["device"] == "cpu",
+    "on a GPU": lambda setting: setting["device"] == "cuda",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """Whether a statement holds in one place."""
+
+    statement: Statement
+    place: str
+    outcome: str  # yes, no, open or not measured
+    part: Part | None = None  # the pair that decides
+    setting: str = ""
+    pairs: int = 0
+
+    @property
+    def words(self) -> str:
+        """ "yes: linear − dct +3.1 points (+2.0 to +4.2), 3 seeds, of 2 pairs"."""
+        if self.part is None:
+            return self.outcome
+        effect = f"{self.part.what} {effect_text(self.part, 'points')}, {span_of([self.part.n], 'seed')}"
+        return f"{self.outcome}: {effect}, of {span_of([self.pairs], 'pair')}"
+
+
+def settled(evidence: Sequence[Evidence]) -> list[Answer]:
+    """Every statement in every place, from groups of records."""
+    return [_answer(statement, place, evidence) for statement in STATEMENTS for place in PLACES]
+
+
+def _answer(statement: Statement, place: str, evidence: Sequence[Evidence]) -> Answer:
+    found = [answer for group in evidence for answer in _in_group(statement, place, group)]
+    nothing = Answer(statement, place, NOT_MEASURED)
+    return min(found, key=lambda a: (-a.pairs, -(a.part.n if a.part else 0)), default=nothing)
+
+
+def _in_group(statement: Statement, place: str, evidence: Evidence) -> list[Answer]:
+    answers = []
+    for runs in evidence.sample.settings():
+        if PLACES[place](runs[0].setting):
+            parts = _parts(statement, evidence, runs)
+            if len(parts) >= statement.fewest:
+                setting = accuracy_setting(evidence, runs, ())
+                answers.append(Answer(statement, place, *_outcome(parts), setting, len(parts)))
+    return answers
+
+
+def _parts(statement: Statement, evidence: Evidence, runs: Sequence[Runs]) -> list[Part]:
+    latest = {str(r.setting["mixer"]): r for r in sorted(runs, key=lambda r: r.setting["mixer_version"])}
+    pairs = statement.pairs(sorted(latest))
+    found = [_part(evidence, latest[one], latest[other], len(pairs)) for one, other in pairs]
+    return [part for part in found if part is not None]
+
+
+def _part(evidence: Evidence, one: Runs, other: Runs, pairs: int) -> Part | None:
+    interval = functools.partial(evidence.sample.interval, difference, one, other)
+    what = f"{one.setting['mixer']} − {other.setting['mixer']}"
+    return make_part(what, lambda confidence: interval(confidence=confidence), (0, INFINITE), pairs)
+
+
+def _outcome(parts: Sequence[Part]) -> tuple[str, Part]:
+    against = [part for part in parts if part.outcome == CONTRADICTED]
+    open_ = [part for part in parts if part.outcome not in (CONTRADICTED, SUPPORTED)]
+    outcome = NO if against else OPEN if open_ else YES
+    return outcome, min(against or open_ or parts, key=lambda part: part.margin)

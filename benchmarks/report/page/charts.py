@@ -1,0 +1,311 @@
+"""What the page's charts show, as plain values for its script; every number comes from the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.contract.metrics import METRICS
+from benchmarks.ratios import few_sittings
+from benchmarks.report.commands import latency_command, train_command
+from benchmarks.report.frame import NET_TIMES, USUAL, as_compared, comparisons, plain, row_as_compared, size_order
+from benchmarks.report.notes import caption, holes
+from benchmarks.report.plots.accuracy import rows_by, time_interval
+from benchmarks.report.plots.latency import copy_floor, missing_sizes, sweep_fields, sweeps
+from benchmarks.report.plots.style import mixer_style
+from benchmarks.report.sizes import SEQUENCES, Extent, extent_of, row_extent, size_words, worded
+from benchmarks.report.stats.intervals import failed_words, percent_within
+from benchmarks.report.tables.baselines import at_baseline, baselines_of
+from benchmarks.report.tables.group import ACCURACY_SETTING, TIMES, TRAINED_ALIKE, best_learning_rates, same_rows
+from benchmarks.report.wording import NOTHING, clean, listing, metric, ranged, significant, span_of
+
+SYMBOLS = {  # matplotlib's markers in plotly's words
+    "o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down", "<": "triangle-left",
+    ">": "triangle-right", "P": "cross", "X": "x", "h": "hexagon", "d": "diamond-tall", "p": "pentagon",
+    "8": "octagon", "H": "hexagon2",
+}  # fmt: skip
+DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}  # and a variant's own
+TIME_LABELS = {
+    "net_forward": "net, forward (ms per image)",
+    "net_forward_backward": "net, training step: forward + backward (ms per image)",
+    "mixer_forward": "mixer alone, forward (ms per image)",
+    "mixer_forward_backward": "mixer alone, forward + backward (ms per image)",
+}
+TOP1 = "test_top1_percent_mean"
+PER_IMAGE = [f"{TIMES[column]}_ms_per_image" for column in NET_TIMES]
+
+
+def axis(key: str, name: str, label: str | None = None) -> dict[str, Any]:
+    """A menu's entry: the summary's column, and what METRICS says of it."""
+    described = METRICS[name]
+    return {"key": key, "label": label or described.label, "better": described.better, "scale": described.scale}
+
+
+AXES = [
+    axis(TOP1, "test_top1_percent"),
+    axis("test_top5_percent_mean", "test_top5_percent"),
+    axis("net_forward_ms_per_image", "forward_ms", TIME_LABELS["net_forward"]),
+    axis("net_forward_backward_ms_per_image", "forward_backward_ms", TIME_LABELS["net_forward_backward"]),
+    axis("params", "params"),
+    axis("flops", "flops"),
+    axis("flops_executed", "flops_executed"),
+    axis("mixer_flops", "mixer_flops"),
+    axis("peak_memory_bytes", "peak_memory_bytes"),
+    axis("images_per_s", "images_per_s"),
+    axis("copy_ratio", "copy_ratio"),
+]
+
+
+def look(label: str) -> dict[str, Any]:
+    """Name, colour, symbol and line of a mixer, as the plots have them."""
+    style = mixer_style(label)
+    hollow = style["markerfacecolor"] == "white"
+    return {
+        "label": clean(label),
+        "colour": style["color"],
+        "symbol": SYMBOLS[style["marker"]] + ("-open" if hollow else ""),
+        "dash": "longdashdot" if hollow else DASHES[style["linestyle"]],
+    }
+
+
+def settings(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """The comparisons that were trained alike: a point and a learning curve for each mixer of each."""
+    if summary.empty:
+        return []
+    found, extent = [], extent_of(summary)
+    for suffix, rows in comparisons(summary, TRAINED_ALIKE).items():
+        best = best_learning_rates(rows)
+        ready = best[best["status"] == "ok"]
+        missing = {r["label"]: str(r["status"]) for _, r in best.iterrows() if r["status"] != "ok"}
+        points = [point(row) for row in ready.to_dict("records")]
+        stuck = [clean(row["label"]) for row in ready.to_dict("records") if at_baseline(row)]
+        pale = [f"Pale, at its baseline: {listing(stuck)}."] if stuck else []
+        found.append(
+            {
+                "key": suffix,
+                "title": setting_title(suffix, rows.iloc[0]),
+                "caption": " ".join([caption(frame, ready if len(ready) else best), *holes(missing), *pale]),
+                "points": points,
+                **({"baselines": list(baselines.items())} if (baselines := baselines_of(ready)) else {}),
+                **({"pale": stuck} if stuck else {}),
+                "curves": curves(frame, ready),
+                "axes": [
+                    a | {"label": worded(a["label"], extent)}
+                    for a in AXES
+                    if any(p["values"][a["key"]] is not None for p in points)
+                ],
+            }
+        )
+    return found
+
+
+def setting_title(suffix: str, row: Mapping[Any, Any] | pd.Series) -> str:
+    trained = span_of([row["epochs"]], "epoch")
+    words = f"{size_words(row, ' px')}, equal {row['match']}, {trained}"
+    return f"{words} ({suffix})" if suffix else words
+
+
+def point(row: Mapping[Any, Any]) -> dict[str, Any]:
+    values = {a["key"]: scaled(row[a["key"]], a["scale"]) for a in AXES}
+    mean = row["test_top1_percent_mean"]
+    low, high = (_end(row, end) for end in ("low", "high"))
+    between = "" if plain(low) is None else f", 95 % interval {low:.1f} to {high:.1f}"
+    intervals = {TOP1: None if plain(low) is None else (low, high)}
+    intervals |= {
+        key: time_interval(row, key) for key in ("net_forward_ms_per_image", "net_forward_backward_ms_per_image")
+    }
+    numbers = [
+        f"top-1 {NOTHING if plain(mean) is None else f'{mean:.1f}'} %{between}, n = {row['n']} seeds"
+        + (f", {failed_words(row['n'], row['n_failed'])}" if row["n_failed"] else ""),
+        time_words(row, "net_forward", "forward")
+        + ", "
+        + time_words(row, "net_forward_backward", "forward + backward"),
+        f"{metric('params', row['params'])} parameters, {metric('flops', row['flops'])} FLOPs, "
+        f"{metric('peak_memory_bytes', row['peak_memory_bytes'])} MB peak",
+    ]
+    return look(row["label"]) | {
+        "family": row["family"],
+        "values": values,
+        "intervals": {key: ends for key, ends in intervals.items() if ends is not None},
+        "numbers": [worded(text, row_extent(row)) for text in numbers],
+        "command": train_command(row, seeds_of(row)),
+    }
+
+
+def time_words(row: Mapping[Any, Any], name: str, words: str) -> str:
+    """ "0.482 ms per image forward (0.702 (0.583-0.961) of attention's, one sitting)"."""
+    ratio, low, high = (row.get(f"{name}_over_attention{end}") for end in ("", "_low", "_high"))
+    few = few_sittings(plain(row.get("latency_sittings")) or 0)
+    inside = ", ".join(filter(None, [f"{ranged(ratio, low, high)} of attention's", few]))
+    beside = "" if plain(ratio) is None else f" ({inside})"
+    return f"{significant(row[f'{name}_ms_per_image'])} ms per image {words}{beside}"
+
+
+def seeds_of(row: Mapping[Any, Any]) -> list[int]:
+    return [int(seed) for seed in row["seeds"].split()] or [0]
+
+
+def curves(frame: pd.DataFrame, rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Held-out accuracy by epoch: every seed, and their mean where all have it."""
+    trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
+    found = []
+    for _, row in rows.iterrows():
+        runs = trained[same_rows(trained, row, ["label", *ACCURACY_SETTING])].sort_values("seed")
+        columns = {
+            int(seed): {int(e["epoch"]): e.get("val_top1_percent") for e in history}
+            for seed, history in zip(runs["seed"], runs["history"], strict=True)
+        }
+        table = pd.DataFrame(columns, dtype=float).dropna().sort_index()
+        if len(table):
+            found.append(
+                look(row["label"])
+                | {
+                    "x": [int(epoch) for epoch in table.index],
+                    "mean": rounded(table.mean(axis=1)),
+                    "seeds": {str(seed): rounded(table[seed]) for seed in table},
+                }
+            )
+    return sorted(found, key=lambda curve: (-curve["mean"][-1], curve["label"]))
+
+
+def latency_sweeps(frame: pd.DataFrame, latency: pd.DataFrame) -> list[dict[str, Any]]:
+    """The sweeps over image sizes: per quantity, a line for each mixer."""
+    found, extent = [], extent_of(latency)
+    for suffix, rows in sweeps(latency).items():
+        first = rows.iloc[0]
+        timed = frame[
+            (frame["kind"] == "latency")
+            & (frame["status"] == "ok")
+            & same_rows(as_compared(frame), row_as_compared(first), sweep_fields(first))
+        ]
+        ready = rows[rows["status"] == "ok"].sort_values(["label", "tokens"], kind="stable")
+        ready = ready.drop_duplicates(["label", extent.field])
+        quantities: list[dict[str, Any]] = [
+            {"key": f"{name}_ms_per_image", "label": TIME_LABELS[name], "scale": 1.0} for name in TIMES.values()
+        ]
+        each = ready["batch_size"].nunique() > 1
+        memory = "peak memory of the net, forward + backward (MB" + (" per image of the batch)" if each else ")")
+        images = pd.to_numeric(ready["batch_size"]) if each else 1
+        ready = ready.assign(memory=pd.to_numeric(ready["peak_memory_bytes"]) * 1e-6 / images)
+        quantities.append({"key": "memory", "label": memory, "scale": 1.0})
+        quantities += [
+            {"key": f"{name}_over_attention", "label": TIME_LABELS[name].replace("(ms per image)", "over attention's")}
+            for name in TIMES.values()
+        ]
+        shown = [q | {"label": worded(q["label"], extent), "lines": sweep_lines(ready, q["key"])} for q in quantities]
+        floor = copy_floor(rows)
+        how = f", {'compiled' if first['compiled'] else 'eager'}, {first['precision']}; medians over rounds"
+        found.append(
+            {
+                "key": suffix,
+                "title": suffix or sweep_title(first),
+                "caption": " ".join([caption(timed, timed, how), *holes(missing_sizes(rows))]),
+                "sizes": {
+                    str(size): f"{tokens:,}"
+                    for size, tokens in sorted(
+                        set(zip(ready[extent.field], ready["tokens"], strict=True)),
+                        key=lambda pair: size_order(pair[0]),
+                    )
+                },
+                "quantities": [q for q in shown if q["lines"]],
+                "floor": [[x, significant_value(y)] for x, y in floor],
+            }
+        )
+    return found
+
+
+def sweep_title(row: Mapping[Any, Any] | pd.Series) -> str:
+    where = "by length" if row_extent(row) is SEQUENCES else f"patch {row['patch_size']} px"
+    return f"{where}, {row['precision']}"
+
+
+def sweep_place(extent: Extent, size: int, tokens: int) -> str:
+    """ "at 32 px, 1,024 tokens", or "at 512 tokens"."""
+    return f"{extent.at.format(size)}, {tokens:,} tokens" if extent.each_token else extent.at.format(size)
+
+
+def sweep_lines(ready: pd.DataFrame, column: str) -> list[dict[str, Any]]:
+    found, extent = [], extent_of(ready)
+    for label, mine in ready.groupby("label", sort=True):
+        known = mine[[(plain(value) or 0) > 0 for value in mine[column]]]
+        if known.empty:
+            continue
+        middles, sizes = list(known[column]), list(known[extent.field])
+        ends = [f"{column}_low", f"{column}_high"]
+        if ends[0] in known:
+            numbers = [ranged(*three) for three in zip(middles, *(known[end] for end in ends), strict=True)]
+        else:
+            numbers = [significant(middle) for middle in middles]
+        beside = zip(numbers, sizes, known["tokens"], known["batch_size"], strict=True)
+        found.append(
+            look(str(label))
+            | {
+                "x": [int(size) for size in sizes],
+                "y": [significant_value(middle) for middle in middles],
+                "text": [f"{text} {sweep_place(extent, size, n)}, batch of {batch}" for text, size, n, batch in beside],
+                "command": latency_command(known.iloc[0].to_dict(), sizes),
+            }
+        )
+    return sorted(found, key=lambda line: (-line["x"][-1], -line["y"][-1], line["label"]))
+
+
+def patch_rows(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Rows of settings that differ in the patch size alone, each with a title; the sweep of most patches first."""
+    found = []
+    for _, rows in rows_by(summary, "patch_size"):
+        ready = rows[rows["status"] == "ok"].reset_index(drop=True)
+        first = ready.iloc[0]
+        words = [f"{first['image_size']} px"]
+        words += [f"dim {first['dim']}"] if first["match"] == "width" else [f"equal {first['match']}"]
+        words += [f"depth {first['depth']}", span_of([first["epochs"]], "epoch")]
+        words += [
+            f"{name} {first[name]}" for name in ("norm", "positions", "coordinates") if first[name] != USUAL[name]
+        ]
+        found.append((", ".join(words), ready))
+    whole = {title: int((ready.groupby("patch_size")["label"].nunique() > 1).sum()) for title, ready in found}
+    return sorted(found, key=lambda one: -whole[one[0]])
+
+
+def _end(row: Any, end: str) -> float | None:
+    """An end of the interval of an accuracy."""
+    value = plain(row[f"test_top1_percent_{end}"])
+    return None if value is None else percent_within(value)
+
+
+def patch_sweeps(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """Accuracy by patch size, of settings that differ in nothing else: is it the patches or the mixing?"""
+    found = []
+    for title, ready in patch_rows(summary):
+        lines = []
+        for label, mine in ready.groupby("label", sort=True):
+            known = mine.sort_values("patch_size").to_dict("records")
+            lines.append(
+                look(str(label))
+                | {
+                    "x": [int(row["patch_size"]) for row in known],
+                    "y": [significant_value(row[TOP1]) for row in known],
+                    "low": [_end(row, "low") for row in known],
+                    "high": [_end(row, "high") for row in known],
+                    "tokens": [int(row["tokens"]) for row in known],
+                    "n": [int(row["n"]) for row in known],
+                    "commands": [train_command(row, seeds_of(row)) for row in known],
+                }
+            )
+        found.append({"title": title, "caption": caption(frame, ready), "lines": lines})
+    return found
+
+
+def scaled(value: Any, scale: float) -> float | None:
+    value = plain(value)
+    return None if value is None else significant_value(float(value) * scale)
+
+
+def rounded(values: pd.Series) -> list[float]:
+    return [round(float(value), 3) for value in values]
+
+
+def significant_value(value: float) -> float:
+    """Six digits: more than any of these numbers has, fewer bytes than it comes with."""
+    return float(f"{value:.6g}")

@@ -1,0 +1,331 @@
+"""The page's tables, cell by cell: what is shown, what it sorts by, and which rows a filter keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.contract.metrics import METRICS
+from benchmarks.report.claims.verdicts import Verdict, effect_text
+from benchmarks.report.commands import train_command
+from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared
+from benchmarks.report.page.answers import mean_with_interval
+from benchmarks.report.page.charts import seeds_of
+from benchmarks.report.plots.style import family_colour
+from benchmarks.report.sizes import extent_of, size_words, worded
+from benchmarks.report.tables.baselines import NOTE, at_baseline, baselines_of
+from benchmarks.report.tables.files import WRONG, heading, verdict_text, view_in_words
+from benchmarks.report.tables.group import TRAINED_ALIKE, best_learning_rates, by_main_metric, same_rows, withheld
+from benchmarks.report.wording import NOTHING, clean, count, listing, metric, percent, short, significant
+
+RECORD_COLUMNS = (
+    "kind",
+    "mixer",
+    "setting",
+    "seed",
+    "status",
+    "threads",
+    "precision",
+    "torch",
+    "commit",
+    "ended",
+    "record",
+)
+
+
+BASELINE = "no net"  # in place of a family
+MOST_ROWS = 1_000  # of a table on the page; more make a browser slow, and files have them all
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """What a table's cell shows, and what it sorts by where that is another thing."""
+
+    text: str
+    order: float | str | None = None
+    command: str | None = None
+    colour: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    id: str
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    left: int = 1  # so many columns of text, the others are numbers
+    families: Sequence[str] = ()  # of each row
+    settings: Sequence[str] = ()  # of each row
+    against: Sequence[str] = ()  # the mixer that each row holds its own against
+
+    @property
+    def family_choices(self) -> list[str]:
+        return sorted(set(self.families))
+
+    @property
+    def against_choices(self) -> list[str]:
+        return sorted(set(self.against))
+
+
+def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table | None:
+    """The summary, best first within each setting; one row a mixer."""
+    if summary.empty:
+        return None
+    summary, score = by_main_metric(summary)
+    numbers: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "top-5 (%)": ("test_top5_percent_mean", percent),
+        "parameters": ("params", count),
+        "FLOPs": ("flops", count),
+        "forward (ms/image)": ("net_forward_ms_per_image", significant),
+        "training step (ms/image)": ("net_forward_backward_ms_per_image", significant),
+        "peak memory (MB)": ("peak_memory_bytes", lambda value: metric("peak_memory_bytes", value)),
+    }
+    chosen = tuning[tuning["choice"].notna()] if len(tuning) else tuning
+    in_tuning = [name for name in TRAINED_ALIKE if name not in ("net", "budget")]
+    rows: list[list[Cell]] = []
+    families, keys, judged = [], [], "standing" in summary
+    for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
+        kept = best_learning_rates(part)
+        kept = kept.assign(_top1=[-(plain(mean) or -1.0) for mean in kept["test_top1_percent_mean"]])
+        kept = kept.assign(
+            _withheld=[withheld(row) for row in kept.to_dict("records")],
+            _stuck=[at_baseline(row) for row in kept.to_dict("records")],
+        )
+        kept = kept.sort_values(["_withheld", "_stuck", "_top1", "label"], kind="stable")
+        for rank, row in enumerate(kept.to_dict("records"), 1):
+            swept = len(chosen) and same_rows(chosen, row, ["label", *in_tuning, "lr", "weight_decay"]).any()
+            rows.append(
+                [
+                    Cell(NOTHING if row["_withheld"] or row["_stuck"] else str(rank), rank),
+                    Cell(clean(row["label"]), colour=family_colour(row["family"])),
+                    Cell(clean(row["family"])),
+                    *([Cell(plain(row["standing"]) or "")] if judged else []),
+                    Cell(outcome(row), order_of(row["test_top1_percent_mean"])),
+                    *(Cell(show(plain(row[name])), order_of(row[name])) for name, show in numbers.values()),
+                    Cell(f"{row['lr']:g}" + (", swept" if swept else ""), order_of(row["lr"])),
+                    Cell("command", command=train_command(row, seeds_of(row))),
+                ]
+            )
+            families.append(clean(row["family"]))
+            keys.append(suffix)
+        for label, value in reversed(baselines_of(kept).items()):
+            rows.append(baseline_row(label, value, len(rows[0])))
+            families.append(BASELINE)
+            keys.append(suffix)
+    extent = extent_of(summary)
+    header = ["rank", "mixer", "family", *(["against its baselines"] if judged else [])]
+    header += [f"{score} [95 % interval], seeds"]
+    header += [*(worded(name, extent) for name in numbers), "learning rate", "again"]
+    words = (
+        "Mixers by accuracy: mean over seeds with its 95 % Student-t interval. Times and memory are of the whole net. "
+        "Swept: a learning rate that a sweep in this very setting chose; the others are the profile's."
+    )
+    words += f" Below the mixers: predictors that are no net. {NOTE}" if judged else ""
+    return Table(key, words, header, rows, 4 if judged else 3, families, keys)
+
+
+def baseline_row(label: str, percent: float, columns: int) -> list[Cell]:
+    """A line of the ranking for a predictor that is no net."""
+    cells = [Cell(NOTHING), Cell(label), Cell(BASELINE), Cell(""), Cell(f"{percent:.1f}", order_of(percent))]
+    return [*cells, *(Cell(NOTHING) for _ in range(columns - len(cells)))]
+
+
+def differences_table(key: str, summary: pd.DataFrame, paired: pd.DataFrame) -> Table | None:
+    """Every mixer against the references, in the settings of the ranking."""
+    if paired.empty:
+        return None
+    title, _, _, number_cells, note = view_in_words("differences", paired)
+    rows, families, keys, against = [], [], [], []
+    for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
+        first = row_as_compared(part.iloc[0])
+        here = same_rows(as_compared(paired), first, held_equal(TRAINED_ALIKE, first))
+        for found in paired[here].to_dict("records"):
+            row = {str(column): plain(value) for column, value in found.items()}
+            numbers = [show(row).replace("\\*", "*") for show in number_cells.values()]
+            texts = [Cell(clean(row["reference"])), Cell(clean(verdict_text(row)))]
+            rows.append([text_cell("label", row), *texts, *(Cell(text, sort_key(text)) for text in numbers)])
+            families.append(clean(row["family"]))
+            keys.append(suffix)
+            against.append(clean(row["reference"]))
+    header = ["mixer", "against", "verdict", *number_cells]
+    return Table(key, f"{title}. {note}", header, rows, 3, families, keys, against)
+
+
+def outcome(row: Mapping[Any, Any]) -> str:
+    """ "31.3 [29.4, 33.3], 3", and what failed."""
+    if row["status"] != "ok":
+        return clean(f"{WRONG.get(row['status'], row['status'])}: {row['reason'] or 'no reason given'}")
+    partly = f" ({row['failed']})" if plain(row["failed"]) else ""
+    return clean(f"{mean_with_interval(pd.Series(dict(row)), unit='')}, {row['n']}{partly}")
+
+
+def order_of(value: Any) -> float:
+    """Numbers sort as they are, what is missing below them all."""
+    value = plain(value)
+    return -1.0 if value is None else float(f"{float(value):.6g}")
+
+
+def view_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
+    """One of the tables that are files too, with the same numbers, words and note."""
+    if table.empty:
+        return None
+    title, fields, text_cells, number_cells, note = view_in_words(name, table)
+    texts = [
+        column
+        for column in ("kind", "label", "family", "status")
+        if {"label": "mixer"}.get(column, column) in text_cells
+    ]
+    varying = [field for field in fields if table[field].map(str).nunique() > 1]
+    rows = []
+    for found in table.head(MOST_ROWS).to_dict("records"):
+        row = {str(column): plain(value) for column, value in found.items()}
+        numbers = [show(row) for show in number_cells.values()]
+        rows.append(
+            [
+                *(text_cell(column, row) for column in texts),
+                *(Cell(NOTHING if row[f] is None else clean(short(row[f])), sort_key(str(row[f]))) for f in varying),
+                *(Cell(text, sort_key(text)) for text in numbers),
+            ]
+        )
+    header = ["mixer" if column == "label" else column for column in texts]
+    header += [*(heading(f, table, f.replace("_", " ")) for f in varying), *number_cells]
+    shared = [
+        f"{heading(f, table, f.replace('_', ' '))} {clean(short(table[f].iloc[0]))}"
+        for f in fields
+        if f not in varying and plain(table[f].iloc[0]) is not None
+    ]
+    words = f"{title}. {note}" + (f" All rows: {'; '.join(shared)}." if shared else "")
+    words += first_of(len(table), f"tables/*/{name}.csv has")
+    return Table(key, words, header, rows, len(texts), [clean(family) for family in table["family"].head(MOST_ROWS)])
+
+
+def pooled_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
+    """The same of a table whose rows are no single mixer's."""
+    if table.empty:
+        return None
+    title, fields, text_cells, number_cells, note = view_in_words(name, table)
+    cells = {**text_cells, **number_cells}
+    varying = [field for field in fields if table[field].map(str).nunique() > 1]
+    rows = []
+    for found in table.to_dict("records"):
+        row = {str(column): plain(value) for column, value in found.items()}
+        texts = [show(row).replace("\\", "") for show in cells.values()]
+        texts += [NOTHING if row[f] is None else clean(short(row[f])) for f in varying]
+        rows.append(
+            [Cell(text, sort_key(text)) if i >= len(text_cells) else Cell(text) for i, text in enumerate(texts)]
+        )
+    header = [*cells, *(heading(f, table, f.replace("_", " ")) for f in varying)]
+    return Table(key, f"{title}. {note}", header, rows, len(text_cells))
+
+
+def first_of(rows: int, where: str) -> str:
+    """A sentence for the caption of a table that was cut."""
+    return f" The first {MOST_ROWS:,} of {rows:,} rows; {where} all." if rows > MOST_ROWS else ""
+
+
+def text_cell(column: str, row: Mapping[str, Any]) -> Cell:
+    if column == "label":
+        return Cell(clean(row["label"]), colour=family_colour(row["family"]))
+    if column == "status" and row["status"] != "ok":
+        return Cell(clean(f"{WRONG.get(row['status'], row['status'])}: {row['reason'] or 'no reason given'}"))
+    return Cell(clean(row[column]))
+
+
+def sort_key(text: str) -> float | str:
+    """The number a cell begins with: "1.23 M (1.2-1.3)" as 1230000; what is no number sorts below all numbers."""
+    plain_text = text.replace("−", "-").removeprefix("+").removeprefix("≥ ")
+    found = re.match(r"(?:from |never up to |only up to )?(-?[\d,]*\.?\d+(?:e[-+]?\d+)?)( [kMGT]\b)?", plain_text)
+    if found is None:
+        return -1.0
+    scale = {"": 1.0, " k": 1e3, " M": 1e6, " G": 1e9, " T": 1e12}[found[2] or ""]
+    return float(f"{float(found[1].replace(',', '')) * scale:.6g}")
+
+
+def frame_table(key: str, caption: str, table: pd.DataFrame) -> Table:
+    """A table as it comes: texts before numbers, and what all rows share in the caption."""
+    shared = [name for name in table.columns if len(table) > 1 and name != "n" and table[name].map(str).nunique() == 1]
+    words = [
+        f"{str(n).replace('_', ' ')} {clean(short(table[n].iloc[0]))}"
+        for n in shared
+        if plain(table[n].iloc[0]) is not None
+    ]
+    numbers = [name for name in table.columns if name not in shared and is_number(table[name])]
+    texts = [name for name in table.columns if name not in shared and name not in numbers]
+    rows = [
+        [Cell(NOTHING if plain(row[name]) is None else clean(row[name])) for name in texts]
+        + [Cell(significant(row[name]), order_of(row[name])) for name in numbers]
+        for row in table.to_dict("records")
+    ]
+    families = [clean(family) for family in table["family"]] if "family" in table else ()
+    caption += f" All rows: {'; '.join(words)}." if words else ""
+    return Table(key, caption, [str(name).replace("_", " ") for name in (*texts, *numbers)], rows, len(texts), families)
+
+
+def is_number(column: pd.Series) -> bool:
+    values = [plain(value) for value in column]
+    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values if v is not None)
+
+
+def claims_table(key: str, group: str, verdicts: Sequence[Verdict] | None) -> Table | None:
+    """What was claimed, by whom and on what, and what the records of this group say of it."""
+    if not verdicts:
+        return None
+    header = ["claim", "verdict", "effect (95 % interval)", "holds if", "why; measured on", "claimed by; made on"]
+    rows = []
+    for v in verdicts:
+        effect = effect_text(v, v.unit)
+        compared = f"{v.compared}: {effect}, {v.n_text}" if v.compared and effect != NOTHING else effect
+        setting = v.setting.removeprefix(f"{group}, ")
+        texts = [
+            v.claim.text,
+            v.outcome,
+            compared,
+            v.claim.threshold,
+            f"{v.reason}; {setting}" if setting else v.reason,
+            f"{v.claim.source}; {v.claim.made_on}",
+        ]
+        rows.append([Cell(clean(text)) for text in texts])
+    words = (
+        "Claims of the source texts, each judged from these records alone. Where a claim needs several comparisons, "
+        "shown is the one that decides; claims.md has them all."
+    )
+    return Table(key, words, header, rows, len(header))
+
+
+def provenance_table(key: str, frame: pd.DataFrame) -> Table:
+    """One row for what was measured alike: kind, machine, versions and when."""
+    fields = ["kind", "dataset", "machine", "device", "precision", "threads", "torch", "commit", "dirty"]
+    if frame["processor"].notna().any():
+        fields.insert(3, "processor")
+    rows = []
+    for values, part in frame.groupby(fields, dropna=False, sort=False):
+        texts = [NOTHING if plain(value) is None else clean(value) for value in values]
+        texts[-2] = texts[-2][:12]
+        texts[-1] = "changed" if texts[-1] == "True" else "as committed"
+        first, last = min(part["started"]), max(part["ended"])
+        rows.append([*texts, listing(sorted(set(part["label"]))), f"{first[:10]} to {last[:10]}", str(len(part))])
+    header = [*fields[:-1], "code", "mixers", "measured", "records"]
+    cells = [[*(Cell(text) for text in row[:-1]), Cell(row[-1], float(row[-1]))] for row in sorted(rows)]
+    return Table(key, "Where every number comes from.", header, cells, len(header) - 1)
+
+
+def records_table(key: str, frame: pd.DataFrame) -> Table:
+    """One row a record: the file a number can be followed to."""
+    rows = []
+    ordered = frame.sort_values(["kind", "label", "id"], kind="stable").head(MOST_ROWS)
+    for row in ordered.drop(columns=["history", *METRICS]).to_dict("records"):
+        setting = f"{size_words(row)}, dim {row['dim']}, depth {row['depth']}"
+        texts = {
+            **row,
+            "mixer": row["label"],
+            "setting": f"{setting}, equal {row['match']}",
+            "commit": str(row["commit"])[:12] + (" changed" if row["dirty"] else ""),
+            "record": f"records/{row['kind']}-{row['id']}.json",
+        }
+        rows.append([Cell(NOTHING if plain(texts[name]) is None else clean(texts[name])) for name in RECORD_COLUMNS])
+    words = "Every record." if len(frame) <= MOST_ROWS else first_of(len(frame), "the folder records/ has").strip()
+    return Table(key, words, RECORD_COLUMNS, rows, len(RECORD_COLUMNS))

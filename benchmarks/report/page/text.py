@@ -1,0 +1,67 @@
+"""The page's section on text: one chart, the encoders in pre-training and on tasks, and the claims."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report.claims.catalogue_text import TEXT_CLAIMS
+from benchmarks.report.claims.verdicts import Verdict
+from benchmarks.report.page.tables import Cell, Table, claims_table, sort_key
+from benchmarks.report.text.published import PUBLISHED
+from benchmarks.report.text.runs import Line
+from benchmarks.report.text.tables import Section, TextTable, text_tables
+
+CHART = "accuracy-vs-tokens"
+FAMILY = 1  # the column
+
+
+def text_content(results: Path, key: str, line: Line, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """All that the template shows of one line of text; `key` begins the ids of its elements.
+
+    Args:
+        results: the folder, whose plots are written.
+        key: of the section.
+        line: its records.
+        verdicts: on all claims, from all records of the folder.
+    """
+    picture = results / "plots" / line.folder / f"{CHART}.png"
+    ids = {claim.id for claim in TEXT_CLAIMS}
+    mine = [v for v in verdicts if v.claim.id in ids and (not v.setting or f", {line.title}," in v.setting)]
+    return {
+        "id": key,
+        "title": line.title,
+        "picture": "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
+        if picture.is_file()
+        else None,
+        "tables": [_shown(f"{key}-{table.name}", table) for table in text_tables(line)],
+        "claims": claims_table(f"{key}-claims", line.title, mine),
+    }
+
+
+def _shown(key: str, table: TextTable) -> dict[str, Any]:
+    """The first comparison, ours alone; behind it the others, and what is published."""
+    first = table.sections[0]
+    ours = [row for row in first.body if row[FAMILY] != PUBLISHED]
+    published = [row for row in first.body if row[FAMILY] == PUBLISHED]
+    more = [_table(f"{key}-published", " ".join(table.published), first, published)] if published else []
+    more += [_table(f"{key}-{i}", f"{_sentence(s.words)}.", s, s.body) for i, s in enumerate(table.sections[1:], 1)]
+    told = ["published figures"] * bool(published) + ["other settings"] * (len(table.sections) > 1)
+    return {
+        "title": table.title,
+        "table": _table(key, f"{_sentence(first.words)}. {table.note}", first, ours),
+        "sentences": first.after,
+        "more": more,
+        "summary": " and ".join(told).capitalize(),
+    }
+
+
+def _table(key: str, caption: str, section: Section, rows: Sequence[Sequence[str]]) -> Table:
+    cells = [[Cell(text, sort_key(text) if i > FAMILY else None) for i, text in enumerate(row)] for row in rows]
+    return Table(key, caption, section.header, cells, FAMILY + 1)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,1 @@
+"""Plots, each as PNG and SVG."""

@@ -1,0 +1,1 @@
+"""Tables of a group of records, and their files."""

@@ -1,0 +1,271 @@
+"""What a mixer can and cannot do: the mixers by the sequence tasks of a folder, in a table and a heat map.
+
+A set at another length is another task. Of every task it has the setting with most mixers, each mixer at its best
+learning rate, as the ranking has them. Groups of one profile and machine stand together; a task alone makes no table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.contract.datasets import task_name
+from benchmarks.contract.metrics import METRICS
+from benchmarks.contract.record import atomic_write
+from benchmarks.report.frame import comparisons, plain, slug
+from benchmarks.report.plots.figures import make_figure, plot_style, save_figure
+from benchmarks.report.plots.style import family_colour, short
+from benchmarks.report.tables.baselines import ABOVE, AT, NOTE, SOLVED, highest, highest_words, own_interval
+from benchmarks.report.tables.files import View
+from benchmarks.report.tables.group import TRAINED_ALIKE, best_learning_rates
+from benchmarks.report.tables.latex import HEAD, cell_of, escaped, floats
+from benchmarks.report.wording import NOTHING, clean, csv_text, listing, markdown, markdown_table, span_of
+
+FOLDER, NAME = "sequences", "abilities"  # no data set of the suite is called so
+FEWEST_TASKS = 2
+TITLE = "What a mixer can and cannot do"
+MARKS = {SOLVED: "✓", ABOVE: "", AT: "×"}
+COLUMNS = (
+    *("dataset", "length", "mixer", "label", "family", "n", "n_failed"),
+    *("test_top1_percent_mean", "test_top1_percent_own_low", "test_top1_percent_own_high"),
+)
+TOP1 = "test_top1_percent_mean"
+Task = tuple[str, int]  # name of the data set, and length in tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class Abilities:
+    """The tasks of one profile and machine.
+
+    Attributes:
+        folder: the name of its own, in tables/ and plots/.
+        title: profile and machine.
+        rows: one a mixer and task, those of a mixer that solves most first.
+    """
+
+    folder: str
+    title: str
+    rows: pd.DataFrame
+
+    @property
+    def tasks(self) -> list[Task]:
+        return sorted(set(map(_task, self.rows.to_dict("records"))))
+
+    @property
+    def labels(self) -> list[str]:
+        return list(dict.fromkeys(self.rows["label"]))
+
+    def cells(self, label: str) -> list[Mapping[Any, Any] | None]:
+        """Its row in each task; None where it was not trained."""
+        mine = {_task(row): row for row in self.rows[self.rows["label"] == label].to_dict("records")}
+        return [mine.get(task) for task in self.tasks]
+
+    def of(self, task: Task) -> list[Mapping[Any, Any]]:
+        """The rows of a task."""
+        return [row for row in self.rows.to_dict("records") if _task(row) == task]
+
+    def name(self, task: Task) -> str:
+        """ "recall", or "recall at 64 tokens" where it has several lengths."""
+        several = sum(other[0] == task[0] for other in self.tasks) > 1
+        return f"{task[0]} at {task[1]:,} tokens" if several else task[0]
+
+    def baseline(self, task: Task) -> Mapping[Any, Any]:
+        """The row that has the highest baseline of a task."""
+        return max(self.of(task), key=lambda row: (highest(row) or ("", -1.0))[1])
+
+
+def _task(row: Mapping[Any, Any]) -> Task:
+    return str(row["dataset"]), int(row["length"])
+
+
+def task_words(task: Task) -> str:
+    """ "recall, 32 tokens"."""
+    return f"{task[0]}, {task[1]:,} tokens"
+
+
+def find_abilities(groups: Sequence[tuple[pd.DataFrame, Mapping[str, pd.DataFrame]]]) -> list[Abilities]:
+    """Of all groups of a folder, their records and tables: one a profile and machine with two tasks or more."""
+    found: dict[tuple[str, str], list[pd.DataFrame]] = {}
+    for frame, tables in groups:
+        first, summary = frame.iloc[0], tables["summary"]
+        if task_name(str(first["dataset"])) == "sequences" and "standing" in summary:
+            found.setdefault((first["profile"], first["machine"]), []).extend(rows_by_length(summary))
+    several = {key: rows for key, rows in found.items() if len(rows) >= FEWEST_TASKS}
+    return [_abilities(key, rows, list(several)) for key, rows in sorted(several.items())]
+
+
+def rows_by_length(summary: pd.DataFrame) -> list[pd.DataFrame]:
+    """One row a mixer of the comparison with most of them, for each length that nets were trained at."""
+    found: dict[int, pd.DataFrame] = {}
+    for rows in comparisons(summary, TRAINED_ALIKE).values():
+        best = best_learning_rates(rows)
+        ready = best[best["status"] == "ok"].reset_index(drop=True)
+        if len(ready):
+            found.setdefault(int(ready.iloc[0]["length"]), ready)
+    return list(found.values())
+
+
+def _abilities(key: tuple[str, str], parts: Sequence[pd.DataFrame], keys: Sequence[tuple[str, str]]) -> Abilities:
+    profile, machine = key
+    alone = sum(other == profile for other, _ in keys) == 1
+    table = with_own_interval(pd.concat(parts, ignore_index=True))
+    names = [*COLUMNS, *(name for name in table if str(name).startswith("baseline_")), "standing"]
+    labels = sorted(set(table["label"]), key=lambda label: (_order(table, label), label))
+    places = {label: place for place, label in enumerate(labels)}
+    table = table[names].assign(_place=table["label"].map(places))
+    table = table.sort_values(["_place", "dataset", "length"], kind="stable").drop(columns="_place")
+    folder = f"{FOLDER}-{profile}" + ("" if alone else f"-{slug(machine)}")
+    return Abilities(folder, f"{profile} profile, {clean(machine)}", table.reset_index(drop=True))
+
+
+def with_own_interval(rows: pd.DataFrame) -> pd.DataFrame:
+    """The interval that decides how a net stands, beside its accuracy."""
+    ends = [own_interval(row) or (None, None) for row in rows.to_dict("records")]
+    low, high = (pd.Series([pair[i] for pair in ends], dtype=object) for i in (0, 1))
+    return rows.assign(test_top1_percent_own_low=low, test_top1_percent_own_high=high)
+
+
+def _order(table: pd.DataFrame, label: str) -> tuple[float, ...]:
+    """Most solved, then most left, then the mean."""
+    mine = table[table["label"] == label]
+    counts = [-int((mine["standing"] == SOLVED).sum()), int((mine["standing"] == AT).sum())]
+    return (*counts, -float(mine[TOP1].mean()))
+
+
+def write_abilities(found: Abilities, results: Path) -> list[Path]:
+    """Writes the table as CSV, Markdown and LaTeX, and the heat map."""
+    folder, view = results / "tables" / found.folder, view_of(found)
+    body = markdown_table(view.header, view.body, view.left)
+    heading = "\n".join(markdown(line) for line in (view.source, " ".join(in_short(found)), view.note))
+    cells = [[cell_of(text.replace(MARKS[SOLVED], "+"), i >= view.left) for i, text in enumerate(row)]
+             for row in view.body]  # fmt: skip
+    words = escaped(f"{view.title}. {view.source} {view.note}".replace(MARKS[SOLVED], "+"))
+    texts = {
+        "csv": csv_text(found.rows.dropna(axis="columns", how="all")),
+        "md": f"# {view.title}\n\n{heading}\n\n{body}",
+        "tex": HEAD + "".join(floats(view, cells, words, f"tab:{slug(found.folder)}-{NAME}")),
+    }
+    paths = []
+    for ending, text in texts.items():
+        paths.append(folder / f"{NAME}.{ending}")
+        with atomic_write(paths[-1]) as file:
+            file.write(text.encode())
+    return paths + heat_map(found, results / "plots" / found.folder)
+
+
+def view_of(found: Abilities) -> View:
+    """The mixers by the tasks, as people read it, and a line with the baselines."""
+    header = ["mixer", "family", *map(task_words, found.tasks)]
+    family = dict(zip(found.rows["label"], found.rows["family"], strict=True))
+    body = [
+        [markdown(label), markdown(family[label]), *(markdown(cell_text(row)) for row in found.cells(label))]
+        for label in found.labels
+    ]
+    baselines = [markdown(highest_words(found.baseline(task)) or NOTHING) for task in found.tasks]
+    return View(TITLE, f"{found.title}.", "", note(), header, [*body, ["highest baseline", "no net", *baselines]], 2)
+
+
+def note() -> str:
+    """How to read the table."""
+    return (
+        "Test top-1 in percent with its 95 % interval and the number of seeds. "
+        f"{MARKS[SOLVED]} solved, {MARKS[AT]} at its baseline. {NOTE}"
+    )
+
+
+def cell_text(row: Mapping[Any, Any] | None) -> str:
+    """ "✓ 99.8 [99.5, 100.0], 3"; a dash for what was not trained."""
+    if row is None:
+        return NOTHING
+    low, high = (plain(row[f"test_top1_percent_own_{end}"]) for end in ("low", "high"))
+    between = "" if low is None else f" [{low:.1f}, {high:.1f}]"
+    return f"{MARKS.get(row['standing'], '')} {row[TOP1]:.1f}{between}, {row['n']}".strip()
+
+
+def in_short(found: Abilities) -> list[str]:
+    """What the table shows in two sentences: who solves most, and how many mixers stay at each task's baseline."""
+    by_label = {label: [row for row in found.cells(label) if row is not None] for label in found.labels}
+    solved = {label: sum(row["standing"] == SOLVED for row in rows) for label, rows in by_label.items()}
+    most, tasks = max(solved.values()), len(found.tasks)
+    best = listing([clean(label) for label in found.labels if solved[label] == most])
+    lead = f"Most tasks are solved by {best}: {most} of {tasks}." if most else f"No mixer solves any of {tasks} tasks."
+    stuck = []
+    for task in found.tasks:
+        rows = found.of(task)
+        at = sum(row["standing"] == AT for row in rows)
+        stuck.append(f"{at} of {span_of([len(rows)], 'mixer')} on {found.name(task)}")
+    return [lead, f"No better than a predictor that looks at one thing alone: {listing(stuck)}."]
+
+
+def cannot(found: Abilities) -> list[str]:
+    """One sentence a mixer: "dct: solves reverse; at its baseline in match, recall."."""
+    sentences = []
+    for label in found.labels:
+        rows = [row for row in found.cells(label) if row is not None]
+        by = {word: listing([found.name(_task(row)) for row in rows if row["standing"] == word]) for word in MARKS}
+        words = [f"solves {by[SOLVED]}"] if by[SOLVED] else []
+        words += [f"above its baselines in {by[ABOVE]}"] if by[ABOVE] else []
+        words += [f"at its baseline in {by[AT]}"] if by[AT] else []
+        sentences.append(f"{clean(label)}: {'; '.join(words)}.")
+    return sentences
+
+
+def share(row: Mapping[Any, Any] | None) -> float:
+    """How far a net came from its highest baseline, 0, to all answers right, 1; NaN for what was not trained."""
+    if row is None:
+        return float("nan")
+    floor = (highest(row) or ("", 0.0))[1]
+    return min(1.0, max(0.0, (float(row[TOP1]) - floor) / max(1e-9, 100 - floor)))
+
+
+def heat_map(found: Abilities, folder: Path) -> list[Path]:
+    """Mixers by tasks: the colour how far from the highest baseline to all right, the text the accuracy."""
+    shares = np.array([[share(row) for row in found.cells(label)] for label in found.labels])
+    told = (
+        f"{TITLE}: {METRICS['test_top1_percent'].label}, mean over seeds, {found.title}. Colour: from the highest "
+        f"baseline that looks at one thing alone (white) to all right. {MARKS[SOLVED]} solved; {MARKS[AT]} its 95 % "
+        "interval does not lie above that baseline; empty: not trained."
+    )
+    width = max(3.5, 1.5 + 0.85 * len(found.tasks))
+    with plot_style():
+        figure, (axes,) = make_figure(width, 0.22 * (len(found.labels) + 1), [told], right=[0.08])
+        box = axes.get_position()
+        axes.set_position((1.15 / width, box.y0, 1 - 1.23 / width, box.height))
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.35, aspect="auto", extent=_extent(found))
+        for i, label in enumerate(found.labels):
+            for j, row in enumerate(found.cells(label)):
+                if row is not None:
+                    _write(axes, j, i, f"{MARKS.get(row['standing'], '')} {row[TOP1]:.1f}".strip(), shares[i, j])
+        for j, task in enumerate(found.tasks):
+            _write(axes, j, len(found.labels), highest_words(found.baseline(task)).replace(", ", "\n", 1), 0.0, 5)
+        _frame(axes, found)
+        return save_figure(figure, folder, NAME)
+
+
+def _extent(found: Abilities) -> tuple[float, float, float, float]:
+    return -0.5, len(found.tasks) - 0.5, len(found.labels) - 0.5, -0.5
+
+
+def _write(axes: Any, x: int, y: int, text: str, shade: float, size: float = 7) -> None:
+    colour = "white" if shade > 0.75 else "#222222"
+    axes.text(x, y, text, ha="center", va="center", fontsize=size, color=colour, linespacing=0.95)
+
+
+def _frame(axes: Any, found: Abilities) -> None:
+    """Names at the sides, no grid; the last row is of no net."""
+    axes.grid(False)
+    axes.set_xlim(-0.5, len(found.tasks) - 0.5)
+    axes.set_ylim(len(found.labels) + 0.5, -0.5)
+    words = [task_words(task).replace(", ", "\n", 1) for task in found.tasks]
+    axes.set_xticks(range(len(found.tasks)), words)
+    axes.set_yticks(range(len(found.labels) + 1), [*(short(label) for label in found.labels), "highest baseline"])
+    axes.axhline(len(found.labels) - 0.5, color="#444444", linewidth=0.6)
+    axes.tick_params(length=0)
+    family = dict(zip(found.rows["label"], found.rows["family"], strict=True))
+    for tick, label in zip(axes.get_yticklabels(), found.labels, strict=False):
+        tick.set_color(family_colour(family[label]))

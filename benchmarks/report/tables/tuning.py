@@ -1,0 +1,99 @@
+"""The sweep over learning rate and weight decay as a table: every cell, what it cost, and what was chosen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.contract.choices.profiles import USUAL_NET, Net, Profile, profile_of
+from benchmarks.contract.choices.tuning import Cell, Cells, best_cell, best_net, chosen_cell, mean_of
+from benchmarks.contract.datasets import fixed_of
+from benchmarks.report.frame import plain
+from benchmarks.report.tables.group import ACCURACY_SETTING, setting_order, table
+
+ENDS = {0: "lowest", -1: "highest"}
+
+
+def tuning_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per mixer and cell of the sweep, of one group of records.
+
+    `choice` says of a mixer's best cell "chosen", and whether its learning rate is at an end of those tried; it is
+    empty for the other cells and while the sweep is incomplete.
+    """
+    tuned = frame[frame["kind"] == "tuning"]
+    rows: list[dict[str, Any]] = []
+    setting = [name for name in ACCURACY_SETTING if name not in ("lr", "weight_decay")]
+    nets = _NetsOfSearch(tuned)
+    for _, mine in tuned.groupby(["label", *setting], dropna=False, sort=False):
+        first = mine.iloc[0]
+        profile = profile_of(first["profile"], first["dataset"])
+        cells: dict[Cell, list[Any]] = {}
+        for record in mine.sort_values(["seed", "id"], kind="stable").to_dict("records"):
+            cells.setdefault((record["lr"], record["weight_decay"]), []).append(record)
+        accuracy = {
+            cell: [plain(r["val_top1_percent"]) if r["status"] == "ok" else None for r in records]
+            for cell, records in cells.items()
+        }
+        chosen = nets.chosen(first, accuracy, profile)
+        rates = sorted({lr for lr, _ in cells})
+        for (lr, decay), records in sorted(cells.items()):
+            failed = [r for r in records if r["status"] != "ok"]
+            seconds = [r["train_s"] for r in records if plain(r["train_s"]) is not None]
+            row = {name: plain(first[name]) for name in ("mixer", "label", "family", "tokens")}
+            row |= {name: plain(first[name]) for name in setting if name != "mixer"}
+            row |= {
+                "lr": lr,
+                "weight_decay": decay,
+                "status": failed[0]["status"] if failed else "ok",
+                "reason": plain(failed[0]["reason"]) if failed else None,
+                "n": len(records),
+                "val_top1_percent": mean_of(accuracy[lr, decay]),
+                "train_s": sum(seconds) if seconds else None,
+                "choice": _choice(lr, rates) if (lr, decay) == chosen else None,
+            }
+            rows.append(row)
+    return table(rows, lambda row: (*setting_order(row), row["label"], row["weight_decay"], row["lr"]))
+
+
+def usual_net(dataset: str) -> Net:
+    """Norm and positions of a net that no search chose: of sequences they are fixed."""
+    fixed = fixed_of(dataset)
+    return fixed.get("norm", USUAL_NET[0]), fixed.get("positions", USUAL_NET[1])
+
+
+class _NetsOfSearch:
+    """The searches of norm and positions in a frame of tuning records."""
+
+    def __init__(self, tuned: pd.DataFrame) -> None:
+        self.found: dict[str, dict[Cell, dict[Net, list[float | None]]]] = {}
+        for record in tuned.to_dict("records"):
+            value = plain(record["val_top1_percent"]) if record["status"] == "ok" else None
+            cells = self.found.setdefault(_apart_from_net(record), {})
+            nets = cells.setdefault((record["lr"], record["weight_decay"]), {})
+            nets.setdefault((record["norm"], record["positions"]), []).append(value)
+
+    def chosen(self, first: pd.Series, accuracy: Cells, profile: Profile) -> Cell | None:
+        """The cell to mark in the rows of one net, given what was tried with it: that of the net that was chosen."""
+        net, cells = (first["norm"], first["positions"]), self.found[_apart_from_net(first)]
+        base = usual_net(first["dataset"])
+        usual = {cell: nets[base] for cell, nets in cells.items() if base in nets}
+        rate = chosen_cell(usual, profile)
+        if net == base:
+            return rate if rate is None or best_net(cells[rate]) in (None, base) else None
+        if rate is not None and best_net(cells[rate]) == net:
+            return rate
+        # beside the usual net a few cells of another are no sweep of it
+        return best_cell(accuracy, profile) if usual else chosen_cell(accuracy, profile)
+
+
+def _apart_from_net(row: Any) -> str:
+    names = [n for n in ACCURACY_SETTING if n not in ("lr", "weight_decay", "norm", "positions")]
+    return repr([plain(row[name]) for name in ("label", *names)])
+
+
+def _choice(lr: float, rates: list[float]) -> str:
+    for place, word in ENDS.items():
+        if len(rates) > 1 and lr == rates[place]:
+            return f"chosen; {word} rate tried"
+    return "chosen"

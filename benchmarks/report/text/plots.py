@@ -1,0 +1,205 @@
+"""Plots of a line of text: accuracy against speed, over training, and on tasks beside attention's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from benchmarks.report.plots.baselines import LINE
+from benchmarks.report.plots.figures import label_room, log_axis, make_figure, plot_style, save_figure, show_count
+from benchmarks.report.plots.labels import label_ends, label_points
+from benchmarks.report.plots.style import FLOOR_COLOUR, NARROW, WIDE, mixer_style, short
+from benchmarks.report.stats.intervals import bars
+from benchmarks.report.stats.paired import Runs
+from benchmarks.report.tables.group import ATTENTION
+from benchmarks.report.text.rows import Row, curves_of, levels_of, pretraining_rows, task_rows, tokens_seen
+from benchmarks.report.text.runs import Line, Part, records_of
+from benchmarks.report.text.tables import setting_words, title_of
+from benchmarks.report.wording import listing, span_of
+
+SPEEDS = {  # column, and what a caption says of it
+    "timed_tokens_per_s": "forward and backward in the latency sweep",
+    "train_tokens_per_s": "of training, whatever else the machine did",
+}
+Curves = Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]]
+
+
+def text_plots(line: Line, folder: Path) -> list[Path]:
+    """Writes every plot of a line for which there are records; returns their paths."""
+    paths: list[Path] = []
+    with plot_style():
+        for place, several in enumerate(line.settings):
+            ending = f"-{place + 1}" if place else ""
+            if place and len(several) < 2:
+                continue
+            rows = pretraining_rows(line, several)
+            paths += speed_plot(line, several, rows, folder, f"accuracy-vs-speed{ending}")
+            paths += curve_plot(line, several, rows, folder, f"accuracy-vs-tokens{ending}", seconds=False)
+            paths += curve_plot(line, several, rows, folder, f"accuracy-vs-seconds{ending}", seconds=True)
+        for place, part in enumerate(line.parts):
+            paths += share_plot(line, part, folder, "tasks-vs-attention" + (f"-{place + 1}" if place else ""))
+    return paths
+
+
+def speed_plot(line: Line, several: Sequence[Runs], rows: Sequence[Row], folder: Path, name: str) -> list[Path]:
+    """Masked accuracy against tokens a second of training; nothing where no encoder has both."""
+    column = next((c for c in SPEEDS if all(row[c] for row in rows)), None)
+    column = column or max(SPEEDS, key=lambda c: sum(bool(row[c]) for row in rows))
+    ready = [row for row in rows if row[column]]
+    if not ready:
+        return []
+    left = [str(row["label"]) for row in rows if not row[column]]
+    told = (
+        f"Masked accuracy of the test passages against speed ({SPEEDS[column]}); bars: 95 % over seeds and test rows. "
+    )
+    told += _words(line, several) + (f" Not timed: {listing(left)}." if left else "")
+    levels = _levels(rows)
+    room = label_room(list(levels)) if levels else 0.08
+    figure, (axes,) = make_figure(WIDE, 2.9, [told], right=[room])
+    points = [(float(row[column]), float(row["score_mean"])) for row in ready]
+    log_axis(axes.xaxis, min(x for x, _ in points), max(x for x, _ in points), show_count, space=0.1)
+    ink = []
+    for (x, y), row in zip(points, ready, strict=True):
+        style = mixer_style(row["label"]) | {"linestyle": "none"}
+        if row["score_high"] is not None:
+            half = row["score_high"] - y
+            axes.errorbar(x, y, bars(y, half), color=style["color"], elinewidth=0.8, capthick=0.8, zorder=3)
+            ink += [(x, v) for v in np.linspace(y - half, y + half, 12)]
+        axes.plot(x, y, **style, zorder=4)
+    axes.margins(y=0.12)
+    extra = _draw_levels(axes, levels)
+    axes.set_ylim(axes.get_ylim())
+    ink += [(x, y) for y in levels.values() for x in np.geomspace(*axes.get_xlim(), 60)]
+    axes.set_xlabel("tokens per second", labelpad=2)
+    axes.set_ylabel("masked accuracy (%)")
+    colours = [mixer_style(row["label"])["color"] for row in ready]
+    dots = np.array(ink).reshape(-1, 2)
+    label_points(axes, points, [short(row["label"]) for row in ready], colours, dots)
+    if levels:
+        label_ends(axes, extra, list(levels), [FLOOR_COLOUR] * len(levels))
+    return save_figure(figure, folder, name)
+
+
+def curve_plot(
+    line: Line, several: Sequence[Runs], rows: Sequence[Row], folder: Path, name: str, seconds: bool
+) -> list[Path]:
+    """Held-out masked accuracy over training: the mean over seeds, and the band between the lowest and the highest."""
+    curves = curves_by_label(line, several, seconds)
+    if not curves:
+        return []
+    of = "seconds of training, on a machine that may have had other work" if seconds else "tokens seen"
+    told = f"Masked accuracy on held-out passages against {of}. Lines: mean over seeds; bands: lowest to highest seed. "
+    levels = _levels(rows)
+    texts = [short(label) for label in curves]
+    figure, (axes,) = make_figure(
+        WIDE, max(2.9, 0.115 * len(curves)), [told + _words(line, several)], right=[label_room([*texts, *levels])]
+    )
+    ends = []
+    for label, (x, mean, low, high) in curves.items():
+        style = mixer_style(label)
+        axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
+        axes.plot(x, mean, **style, markevery=max(1, len(x) // 6))
+        ends.append((float(x[-1]), float(mean[-1])))
+    axes.margins(x=0.03)
+    axes.set_xlim(0, axes.get_xlim()[1])
+    extra = _draw_levels(axes, levels)
+    axes.set_ylim(axes.get_ylim())
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(lambda value, _: show_count(value) if value else "0")
+    axes.set_xlabel("seconds of training" if seconds else "tokens seen", labelpad=2)
+    axes.set_ylabel("held-out masked accuracy (%)")
+    colours = [mixer_style(label)["color"] for label in curves]
+    label_ends(axes, [*ends, *extra], [*texts, *levels], [*colours, *[FLOOR_COLOUR] * len(extra)])
+    return save_figure(figure, folder, name)
+
+
+def curves_by_label(line: Line, several: Sequence[Runs], seconds: bool) -> Curves:
+    """By encoder: x, and mean, lowest and highest of its seeds, as far as all of them have come."""
+    assert line.pretraining is not None
+    found = {}
+    for runs in several:
+        curves = [curve for curve in curves_of(records_of(line.pretraining, runs)) if len(curve)]
+        if not curves:
+            continue
+        an_epoch = tokens_seen(runs) / runs.setting["epochs"]
+        xs = [curve["seconds"] if seconds else curve["epoch"] * an_epoch for curve in curves]
+        grid = min(xs, key=lambda x: float(x.iloc[-1])).to_numpy(float)
+        values = np.array([_at(grid, x, c["val_top1_percent"]) for x, c in zip(xs, curves, strict=True)])
+        kept = ~np.isnan(values).any(axis=0)
+        if kept.any():
+            middle = values[:, kept]
+            found[str(runs.setting["label"])] = (grid[kept], middle.mean(0), middle.min(0), middle.max(0))
+    return found
+
+
+def _at(grid: Any, x: pd.Series, y: pd.Series) -> Any:
+    return np.interp(grid, x.to_numpy(float), y.to_numpy(float), left=np.nan)
+
+
+def share_plot(line: Line, part: Part, folder: Path, name: str) -> list[Path]:
+    """Scores as a share of attention's, by task; nothing without attention and another encoder."""
+    rows = [row for row in task_rows(part) if row["share_of_attention_percent"] is not None]
+    weak = [task.name for task in part.tasks if task not in part.counted]
+    shown = [row for row in rows if row["dataset"] not in weak]
+    tasks = list(dict.fromkeys(row["dataset"] for row in shown))
+    labels = [label for label in part.labels if any(row["label"] == label for row in shown)]
+    if not shown:
+        return []
+    told = f"Scores as a share of {ATTENTION}'s; bars: 95 % over seeds and test rows. {_sentence(line.title)}. "
+    told += "From scratch." if part.scratch else f"Pre-trained on {part.setting['pretrained']}."
+    out = listing([title_of(name) for name in weak])
+    told += f" Left out, since no encoder lies above a constant answer there: {out}." if weak else ""
+    texts = [short(label) for label in labels]
+    figure, (axes,) = make_figure(max(NARROW, min(WIDE, 1.6 + 0.9 * len(tasks) + 0.4)), 2.9, [told],
+                                  right=[label_room([*texts, ATTENTION])])  # fmt: skip
+    ends = []
+    step = 0.6 / max(1, len(labels) - 1)
+    for place, label in enumerate(labels):
+        mine = {row["dataset"]: row for row in shown if row["label"] == label}
+        style = mixer_style(label)
+        xs = [i - 0.3 + place * step if len(labels) > 1 else i for i, task in enumerate(tasks) if task in mine]
+        ys = [float(mine[task]["share_of_attention_percent"]) for task in tasks if task in mine]
+        sides = [_sides(mine[task]) for task in tasks if task in mine]
+        axes.errorbar(xs, ys, np.transpose(sides), **style | {"linestyle": "none"}, elinewidth=0.7, capthick=0.7)
+        ends.append((xs[-1], ys[-1]))
+    axes.set_xlim(-0.5, len(tasks) - 0.5)
+    axes.set_xticks(range(len(tasks)), [title_of(task).replace(" of ", "\nof ", 1) for task in tasks])
+    axes.grid(axis="x", visible=False)
+    axes.axhline(100, **LINE)
+    axes.set_ylim(axes.get_ylim())
+    axes.set_ylabel("share of attention's score (%)")
+    colours = [mixer_style(label)["color"] for label in labels]
+    label_ends(axes, [*ends, (axes.get_xlim()[1], 100.0)], [*texts, ATTENTION], [*colours, FLOOR_COLOUR])
+    return save_figure(figure, folder, name)
+
+
+def _sides(row: Mapping[str, Any]) -> tuple[float, float]:
+    value, low, high = (row[f"share_of_attention_percent{end}"] for end in ("", "_low", "_high"))
+    return (0.0, 0.0) if low is None else (value - low, high - value)
+
+
+def _levels(rows: Sequence[Row]) -> dict[str, float]:
+    return {label: value for label, value, _ in levels_of(rows)}
+
+
+def _draw_levels(axes: Axes, levels: Mapping[str, float]) -> list[tuple[float, float]]:
+    """The dashed lines of predictors that are no net; their right ends."""
+    for value in levels.values():
+        axes.axhline(value, **LINE)
+    return [(axes.get_xlim()[1], value) for value in levels.values()]
+
+
+def _words(line: Line, several: Sequence[Runs]) -> str:
+    counts = [len(runs.top1) for runs in several]
+    words = f"{_sentence(line.title)}, {setting_words(several[0])}, n = {span_of(counts, 'seed')}."
+    return f"{words} Dashed: predictors that are no net."
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

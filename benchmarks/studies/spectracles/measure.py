@@ -1,0 +1,318 @@
+"""The first source's own net, trained again as its published log was: in the log's layout and in the one meant.
+
+The recipe is the source's: Adam at 1e-3, batches of 256, float32, no schedule, no weight decay, no augmentation, images
+in [0, 1], the whole training split. Nothing is chosen, so nothing is held out. Unlike the source, which read the test
+split every epoch, each run reads it once, at its end. Both layouts start from the same weights and see the same order.
+On request a third run stands beside them: the net of complex-linear layers, in the right layout, at the width that
+brings its parameters nearest to theirs; it sees the same order too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.contract.datasets import info_of
+from benchmarks.contract.errors import Diverged, UserError
+from benchmarks.contract.record import atomic_write, code_version, cores, environment, now, without_nan
+from benchmarks.contract.trial import RESULTS_VERSION, Trial
+from benchmarks.machine.device import set_math_mode
+from benchmarks.machine.memory import is_out_of_memory
+from benchmarks.plan.trials import Plan, Request
+from benchmarks.sweep.one_trial import one_line
+from benchmarks.tasks.augment import Augment
+from benchmarks.tasks.images import hold_out
+from benchmarks.tasks.task import Data, batches, load_data, task_of
+from benchmarks.training.train import evaluation_pass
+from benchmarks.training.training_step import training_step
+from mixers import Spectracles
+from mixers.nets.spectracles import equal_width
+
+FILE_NAME = "spectracles.json"
+SCHEMA_VERSION = 1
+LEARNING_RATE = 1e-3
+BATCH_SIZE = 256
+CPU_EPOCHS = 1  # where nobody says; a GPU trains for as long as the published log did
+CHECK_EVERY_STEPS = 50
+MIXER_OF_LAYOUT = {"scrambled": "fft_scrambled", "right": "fft_complex", "complex": "fft_complex"}
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration:
+    """One line of the published log."""
+
+    width: int
+    depth: int
+    n_linear: int
+    standardize: str
+    published: tuple[tuple[int, float], ...]  # (epochs, test top-1 in percent)
+    residual: bool = True
+
+    def build(self, layout: str, seed: int) -> Spectracles:
+        """The net, on the CPU, its weights drawn from the seed; both layouts draw the same, "complex" others."""
+        shape: dict[str, Any] = {"depth": self.depth, "n_linear": self.n_linear, "standardize": self.standardize}
+        shape |= {"residual": self.residual, "num_classes": 100}
+        if layout == "complex":
+            width = equal_width(Spectracles(self.width, **shape))
+            torch.manual_seed(seed)
+            return Spectracles(width, **shape, complex=True)
+        torch.manual_seed(seed)
+        return Spectracles(self.width, **shape, layout=layout)
+
+    def describe(self) -> str:
+        residual = "" if self.residual else ", no residual"
+        return f"{self.width} x {self.depth}, n_linear {self.n_linear}, standardize {self.standardize}{residual}"
+
+
+LOG = (
+    Configuration(32, 4, 0, "none", ((40, 16.3), (120, 28.5))),
+    Configuration(64, 4, 0, "none", ((150, 31.3),)),
+    Configuration(32, 8, 0, "none", ((100, 2.1),)),
+    Configuration(32, 8, 0, "chw", ((50, 29.1),)),
+    Configuration(32, 8, 0, "c", ((50, 16.0),)),
+    Configuration(32, 4, 0, "c", ((30, 13.1),)),
+    Configuration(32, 4, 0, "c", ((50, 17.0),), residual=False),
+    Configuration(32, 4, 0, "chw", ((50, 25.5),)),
+    Configuration(32, 4, 1, "chw", ((120, 31.0),)),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One configuration in one layout, with everything that decides its outcome."""
+
+    configuration: Configuration
+    layout: str
+    trial: Trial  # for the data, the machine and the range of every number; its net is another
+    train_images: int | None
+
+    def settings(self) -> dict[str, Any]:
+        """What makes two runs one; the number of threads is not among it."""
+        choices = dataclasses.asdict(self.configuration)
+        del choices["published"]
+        recipe = {name: getattr(self.trial, name) for name in ("seed", "epochs", "batch_size", "lr", "device")}
+        return {
+            **choices,
+            "layout": self.layout,
+            **recipe,
+            "train_images": self.train_images,
+            "results_version": RESULTS_VERSION,
+        }
+
+    def describe(self) -> str:
+        layout = "complex layers" if self.layout == "complex" else f"{self.layout} layout"
+        return f"{self.configuration.describe()}, {layout}, seed {self.trial.seed}"
+
+
+def plan_runs(request: Request) -> list[Run]:
+    """Seeds outermost, then the published lines in their order, then the layouts.
+
+    Args:
+        request: its `dim` and `depth`, where given, choose among the published lines; its `train_images` takes so many
+            of the training split, the same of each class; its `complex` adds the net of complex layers.
+
+    Raises:
+        UserError: a value is not allowed, no published line has this width and depth, or the data set is another.
+    """
+    if request.dataset not in (None, "cifar100"):
+        raise UserError(f"--dataset is {request.dataset!r}; the published log is of cifar100, leave --dataset out")
+    device = Plan(Request(dataset="cifar100", device=request.device)).device
+    classes, whole = info_of("cifar100").num_classes, _whole_training_split()
+    count = request.train_images
+    if count is not None and (count % classes or not classes <= count <= whole):
+        raise UserError(f"--train-images is {count}; allowed: multiples of {classes} up to {whole:,}")
+    chosen = [c for c in LOG if request.dim in (None, c.width) and request.depth in (None, c.depth)]
+    if not chosen:
+        sizes = ", ".join(dict.fromkeys(f"--dim {c.width} --depth {c.depth}" for c in LOG))
+        given = " ".join(f"--{n} {v}" for n, v in (("dim", request.dim), ("depth", request.depth)) if v is not None)
+        raise UserError(f"{given} is not in the published log; allowed: {sizes}")
+    return [
+        Run(configuration, layout, _trial(request, configuration, layout, seed, device), count)
+        for seed in request.seed or (0,)
+        for configuration in chosen
+        for layout in MIXER_OF_LAYOUT
+        if layout != "complex" or request.complex
+    ]
+
+
+def measure(runs: list[Run], results: Path, data_dir: Path, retry: bool = False) -> Iterator[list[dict[str, Any]]]:
+    """Trains every run that `spectracles.json` in `results` does not hold yet, and writes the file after each.
+
+    Args:
+        runs: what is wanted.
+        results: the folder of the file, made if missing.
+        data_dir: where CIFAR-100 is, or is downloaded to.
+        retry: whether those of `runs` that failed earlier are trained again.
+
+    Yields:
+        All runs in the file, as written: once before the first is trained, and again after each.
+
+    Raises:
+        UserError: the file is no such file, or the data set is not there.
+    """
+    path = results / FILE_NAME
+    done = load_runs(path)
+    settings = [entry["settings"] for entry in done if entry["status"] == "ok" or not retry]
+    todo = [run for run in runs if run.settings() not in settings]
+    log.info("%d runs, %d of them measured earlier", len(runs), len(runs) - len(todo))
+    if todo:
+        results.mkdir(parents=True, exist_ok=True)
+        load_data(todo[0].trial, data_dir, "cpu")  # fail before anything is written
+    if done:
+        yield done
+    for number, run in enumerate(todo, 1):
+        log.info("[%d/%d] %s", number, len(todo), run.describe())
+        entry = _measured(run, load_data(run.trial, data_dir, run.trial.device))
+        done = [*(earlier for earlier in done if earlier["settings"] != entry["settings"]), entry]
+        with atomic_write(path) as file:
+            content = without_nan({"schema_version": SCHEMA_VERSION, "runs": done})
+            file.write(json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
+        yield done
+
+
+def load_runs(path: Path) -> list[dict[str, Any]]:
+    """The runs in a file of this verb, none where it does not exist.
+
+    Raises:
+        UserError: it is no such file.
+    """
+    if not path.exists():
+        return []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema version {content['schema_version']}, this code reads {SCHEMA_VERSION}")
+        fields = {"settings": dict, "published": list, "status": str, "metrics": dict, "environment": dict}
+        for entry in content["runs"]:
+            wrong = [name for name, kind in fields.items() if not isinstance(entry[name], kind)]
+            if wrong:
+                raise ValueError(f"{wrong[0]} of a run is {entry[wrong[0]]!r}")
+        return list(content["runs"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path.name} cannot be read ({error!r}); move it out of {path.parent}") from error
+
+
+def train_net(run: Run, net: nn.Module, images: Tensor, labels: Tensor, augment: Augment) -> list[dict[str, Any]]:
+    """Trains by the source's recipe on uint8 images (n, 3, 32, 32); one row of the history an epoch.
+
+    Raises:
+        Diverged: the loss is not finite.
+    """
+    trial = run.trial
+    assert trial.epochs is not None and trial.batch_size is not None
+    optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
+    loss_of = task_of(trial).loss
+    history = []
+    net.train()
+    for epoch in range(trial.epochs):
+        order = torch.Generator(trial.device).manual_seed(trial.seed * 100_003 + epoch)
+        started = time.perf_counter()
+        loss_sum, seen = torch.zeros((), device=trial.device), 0
+        schedule = list(batches(len(labels), trial.batch_size, order, trial.device))
+        for step, index in enumerate(schedule):
+            inputs = augment.prepare(images[index])
+            loss = training_step(net, loss_of, inputs, labels[index], optimizer)
+            loss_sum += loss * len(index)
+            seen += len(index)
+            last = step == len(schedule) - 1
+            if (last or step % CHECK_EVERY_STEPS == 0) and not math.isfinite(loss_sum.item()):
+                raise Diverged(f"the loss is not finite by step {step} of epoch {epoch + 1}")
+        seconds = time.perf_counter() - started
+        row = {"epoch": epoch + 1, "train_loss": loss_sum.item() / seen, "images_per_s": seen / seconds}
+        history.append(row | {"seconds": seconds})
+        log.info("  epoch %d of %d: loss %.3f, %.0f images/s", epoch + 1, trial.epochs, *list(row.values())[1:])
+    return history
+
+
+def _measured(run: Run, data: Data) -> dict[str, Any]:
+    """Trains one run and reads the test split; the entry of the file."""
+    set_math_mode(run.trial.threads)
+    started, status, reason = now(), "ok", None
+    net = run.configuration.build(run.layout, run.trial.seed).to(run.trial.device)
+    # a mean of 0 and a deviation of 1 leave images in [0, 1]
+    task = task_of(run.trial)
+    augment = Augment("none", dataclasses.replace(task.info, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)))
+    metrics: dict[str, Any] = {"params": sum(p.numel() for p in net.parameters())}
+    history: list[dict[str, Any]] = []
+    try:
+        images, labels = _training_images(data, run.train_images)
+        history = train_net(run, net, images, labels, augment)
+        test = data.read_test()
+        scores, _ = task.scores(evaluation_pass(net, augment, run.trial)(test.inputs), test.targets)
+        metrics |= {f"test_{name}": value for name, value in scores.items()}
+        metrics["train_loss"] = history[-1]["train_loss"]
+        metrics["train_s"] = sum(row["seconds"] for row in history)
+        metrics["train_images_per_s"] = len(history) * len(labels) / metrics["train_s"]
+        log.info("  test top-1 %.2f %%", metrics["test_top1_percent"])
+    except (MemoryError, RuntimeError) as error:
+        status, reason = _failure(error), one_line(error)
+        log.info("  %s: %s", status, reason)
+    return {
+        "settings": run.settings(),
+        "published": [{"epochs": epochs, "top1_percent": top1} for epochs, top1 in run.configuration.published],
+        "status": status,
+        "reason": reason,
+        "metrics": metrics,
+        "history": history,
+        "environment": environment(run.trial),
+        "code": code_version(),
+        "started": started,
+        "ended": now(),
+    }
+
+
+def _failure(error: Exception) -> str:
+    if isinstance(error, Diverged):
+        return "diverged"
+    out_of_memory = is_out_of_memory(error)
+    return "oom" if out_of_memory else "error"
+
+
+def _training_images(data: Data, count: int | None) -> tuple[Tensor, Tensor]:
+    """The whole training split, the held-out part included, or `count` images of it, as many of each class."""
+    images = torch.cat([data.train.inputs, data.val.inputs])
+    labels = torch.cat([data.train.targets, data.val.targets])
+    if count is None:
+        return images, labels
+    classes = info_of("cifar100").num_classes
+    _, taken = hold_out(labels.cpu(), classes, count // classes)
+    taken = taken.to(labels.device)
+    return images[taken], labels[taken]
+
+
+def _whole_training_split() -> int:
+    info = info_of("cifar100")
+    assert info.train_images is not None and info.val_images is not None
+    return info.train_images + info.val_images
+
+
+def _trial(request: Request, configuration: Configuration, layout: str, seed: int, device: str) -> Trial:
+    published = max(epochs for epochs, _ in configuration.published)
+    return Trial(
+        kind="accuracy",
+        mixer=MIXER_OF_LAYOUT[layout],
+        dataset="cifar100",
+        image_size=32,
+        patch_size=1,
+        dim=configuration.width,
+        depth=configuration.depth,
+        seed=seed,
+        device=device,
+        threads=cores() if request.threads is None else request.threads,
+        batch_size=BATCH_SIZE,
+        epochs=request.epochs if request.epochs is not None else CPU_EPOCHS if device == "cpu" else published,
+        lr=LEARNING_RATE,
+        weight_decay=0.0,
+        augment="none",
+    )

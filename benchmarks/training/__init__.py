@@ -1,0 +1,1 @@
+"""Training: the one recipe, its step, its checkpoints and its weights."""

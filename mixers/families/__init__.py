@@ -1,0 +1,1 @@
+"""The token mixers, a family a file."""

@@ -1,0 +1,1 @@
+"""What spectral and separable mixers compute with: matrices, plane transforms and the ways to apply them."""
