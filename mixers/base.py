@@ -17,8 +17,8 @@ from torch import Tensor
 
 from mixers.arguments import two_sides, whole_number
 from mixers.errors import MixerError, UnsupportedSize
-from mixers.nets.saved import SavesDefinition
-from mixers.transforms.fixed import FixedTensors
+from mixers.fixed import FixedTensors
+from mixers.saved import SavesDefinition
 
 __all__ = ["Mixer", "MixerError", "UnsupportedSize"]
 

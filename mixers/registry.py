@@ -266,7 +266,7 @@ def _load_plugin(name: str) -> Entry:
 
 
 def _matrix_entry(name: str) -> Entry:
-    from mixers.transforms.matrix import file_mixer  # which stands on this module
+    from mixers.families.matrix import file_mixer  # which stands on this module
 
     path = Path(name)
     cls = file_mixer(path, _blank)

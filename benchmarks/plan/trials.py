@@ -42,10 +42,10 @@ from benchmarks.contract.trial import (
     parse_size,
 )
 from benchmarks.plan.checks import check_fields_of_task, check_recipe, check_that_it_builds
-from benchmarks.plan.match import matched
 from benchmarks.plan.plugins import check_plugin, is_plugin
 from benchmarks.tasks.own import find_own
 from benchmarks.tasks.sequences.fingerprints import text_source
+from benchmarks.timing.match import matched
 from mixers import MixerError
 from mixers.blocks import is_per_block, mixers_in
 from mixers.registry import is_outside, mixer_entry, parse_mixer, split_mixers

@@ -12,7 +12,7 @@ import pandas as pd
 from benchmarks.contract.errors import UserError, nearest
 from benchmarks.contract.trial import Trial
 from benchmarks.report.frame import GROUP, comparisons, plain, results_frame
-from benchmarks.report.tables.group import (
+from benchmarks.report.group import (
     ACCURACY_SETTING,
     SAME_NET,
     TIMED_ALIKE,

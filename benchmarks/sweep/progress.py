@@ -24,11 +24,11 @@ from benchmarks.contract.record import Record
 from benchmarks.contract.trial import Trial, varied
 from benchmarks.machine.device import set_math_mode
 from benchmarks.machine.memory import FREE_SHARE, free_bytes
-from benchmarks.plan.match import far_off
 from benchmarks.sweep.status import duration
 from benchmarks.tasks.task import task_of
 from benchmarks.timing.latency import Item
 from benchmarks.timing.latency_metrics import METRIC_OF
+from benchmarks.timing.match import far_off
 from benchmarks.training.train import autocast, training_step_bytes
 from benchmarks.training.training_step import training_step
 from mixers import MixerError

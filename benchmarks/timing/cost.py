@@ -11,8 +11,8 @@ import torch
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.flops import flops_and_unknown
 from benchmarks.machine.memory import peak_bytes
-from benchmarks.plan.match import match_ratio
 from benchmarks.tasks.task import build_net, task_of
+from benchmarks.timing.match import match_ratio
 from benchmarks.training.train import autocast, make_optimizer, method_of
 from benchmarks.training.training_step import training_step
 

@@ -23,8 +23,8 @@ from mixers.arguments import (
 )
 from mixers.base import Mixer, MixerError
 from mixers.blocks import mixer_of_each_block
+from mixers.fixed import FixedTensors
 from mixers.nets.positions import POSITIONS, add_positions, make_positions
-from mixers.nets.saved import SavesDefinition
 from mixers.nets.stems import (
     check_image,
     check_pool,
@@ -38,7 +38,7 @@ from mixers.nets.stems import (
 )
 from mixers.nets.token_norm import norm_over_channels
 from mixers.registry import create_mixer, mixer_entry, mixer_options, parse_mixer
-from mixers.transforms.fixed import FixedTensors
+from mixers.saved import SavesDefinition
 from mixers.transforms.methods import autocast_dtype, laid_out
 
 NORMS = ("image", "token")

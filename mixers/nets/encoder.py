@@ -16,9 +16,9 @@ from mixers.blocks import mixer_of_each_block
 from mixers.families.attention import SelfAttention
 from mixers.nets.backbone import create_mixer_of_layer, not_decayed_by_mixers
 from mixers.nets.positions import POSITIONS, make_positions
-from mixers.nets.saved import SavesDefinition
 from mixers.nets.stems import check_tokens, embedded, real_tokens
 from mixers.registry import mixer_entry, mixer_options, parse_mixer
+from mixers.saved import SavesDefinition
 
 ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh"}  # by transformers' names: PyTorch's approximation
 SPREAD = 0.02  # the standard deviation of all weights at the start (Devlin et al., 2019)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mixers.families.attention import sines_and_cosines
-from mixers.transforms.fixed import FixedTensors
+from mixers.fixed import FixedTensors
 
 POSITIONS = ("none", "learned", "sine")
 
@@ -27,7 +27,7 @@ class LearnedPositions(nn.Module):
 
 
 class SinePositions(FixedTensors):
-    """Fixed sines and cosines of row and column, those of `mixers.families.attention.SelfAttention`: (dim, rows, columns)."""
+    """Fixed sines and cosines of row and column, as `SelfAttention` has them: (dim, rows, columns)."""
 
     sines: Tensor
 

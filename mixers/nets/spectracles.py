@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mixers.arguments import flag, one_of, whole_number
 from mixers.base import MixerError, check_floating_point
-from mixers.nets.saved import SavesDefinition
+from mixers.saved import SavesDefinition
 from mixers.transforms.definitions import dft_complex, dft_interleaved
 
 CHOICES = {

@@ -17,9 +17,9 @@ from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.build import write_report
 from benchmarks.report.claims.rules import EachMixer, Evidence
 from benchmarks.report.frame import comparisons, results_frame
-from benchmarks.report.stats.leader import leader
+from benchmarks.report.group import TRAINED_ALIKE, main_rows, summary_table
 from benchmarks.report.stats.paired import Sample, paired_table
-from benchmarks.report.tables.group import TRAINED_ALIKE, main_rows, summary_table
+from benchmarks.report.tables.leader import leader
 from benchmarks.report.tables.tuning import tuning_table
 from mixers import list_mixers
 

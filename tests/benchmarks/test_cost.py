@@ -8,10 +8,10 @@ from torch import nn
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.flops import count_flops
 from benchmarks.machine.memory import peak_bytes
-from benchmarks.plan.match import match_ratio
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks.task import build_net
 from benchmarks.timing.cost import measure_cost
+from benchmarks.timing.match import match_ratio
 from mixers import Mixer, MixerNet, UnsupportedSize, create_mixer, list_mixers
 
 TINY = {"kind": "cost", "dataset": "constellations", "dim": 8, "depth": 1, "batch_size": 4}

@@ -20,8 +20,8 @@ from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.build import write_report
 from benchmarks.report.commands import NAMED, train_command
 from benchmarks.report.frame import comparisons, results_frame
+from benchmarks.report.group import APART, TRAINED_ALIKE, main_comparison, summary_table
 from benchmarks.report.stats.paired import Sample, paired_table
-from benchmarks.report.tables.group import APART, TRAINED_ALIKE, main_comparison, summary_table
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -21,8 +21,8 @@ from benchmarks.plan.grid import Grid
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.build import write_report
 from benchmarks.report.frame import comparisons, results_frame
+from benchmarks.report.group import TRAINED_ALIKE, main_rows, summary_table
 from benchmarks.report.notes import caption
-from benchmarks.report.tables.group import TRAINED_ALIKE, main_rows, summary_table
 from benchmarks.tasks.sequences import IGNORED
 from benchmarks.tasks.task import load_data, task_of
 from benchmarks.training.pretrain import MaskedTokens

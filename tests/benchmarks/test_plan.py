@@ -12,9 +12,9 @@ from benchmarks.contract.choices.profiles import PROFILES, profile_of
 from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
-from benchmarks.plan.match import match_ratio, matched
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks.task import build_net
+from benchmarks.timing.match import match_ratio, matched
 from mixers import MixerError, list_mixers
 
 SEVEN = ["fft_complex", "fft_real", "dct", "hadamard", "random", "attention", "conv1x1"]

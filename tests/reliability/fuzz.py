@@ -1,7 +1,7 @@
 """Malformed inputs, and what the suite makes of them: `python tests/reliability/fuzz.py OUT` runs 2,000.
 
 Command lines, notations of mixers, records, predictions, checkpoints and CIFAR-100 files are truncated, bit-flipped,
-replaced by HTML, given other sizes and types. Each goes through `benchmarks.cli.main.main`. Counted are tracebacks, hangs
+replaced by HTML, given other sizes and types. Each goes through `benchmarks.cli.main`. Counted are tracebacks, hangs
 (over 20 s) and wrong results: a broken input taken as good, a mistake that is not answered in one line, or an input
 file changed. All three have to be 0. Case i of seed s is the same on every machine.
 """

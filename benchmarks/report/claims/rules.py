@@ -25,9 +25,9 @@ from benchmarks.report.claims.parts import (
     setting_words,
 )
 from benchmarks.report.frame import all_but, as_compared, held_equal, row_as_compared
+from benchmarks.report.group import TRAINED_ALIKE, same_rows
 from benchmarks.report.notes import SETTING_WORDS
 from benchmarks.report.stats.paired import FEWEST_SEEDS, Runs
-from benchmarks.report.tables.group import TRAINED_ALIKE, same_rows
 from benchmarks.report.wording import span_of
 
 NOWHERE: Range = (-INFINITE, -INFINITE)  # the range that contradicts, of a comparison that cannot

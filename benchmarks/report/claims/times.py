@@ -23,9 +23,9 @@ from benchmarks.report.claims.parts import (
     setting_words,
 )
 from benchmarks.report.frame import number, plain, rounds, square_ones
+from benchmarks.report.group import SWEPT_ALIKE, TIMED_ALIKE, overlap, preferred, ratios
 from benchmarks.report.sizes import SEQUENCES, row_extent
 from benchmarks.report.stats.intervals import Estimate, repeated, slopes_by_round
-from benchmarks.report.tables.group import SWEPT_ALIKE, TIMED_ALIKE, overlap, preferred, ratios
 from benchmarks.report.wording import span_of
 
 

@@ -13,7 +13,7 @@ from benchmarks.contract.fields import MATCH as MATCHED
 from benchmarks.contract.fields import NET as OF_NET
 from benchmarks.contract.trial import names_of
 from benchmarks.report.frame import TRIAL_FIELDS, plain
-from benchmarks.report.tables.group import preferred
+from benchmarks.report.group import preferred
 
 KINDS = ("accuracy", "cost", "latency")
 SEVERAL = ("kind", "seed", "rounds")  # of these a cell holds what there is

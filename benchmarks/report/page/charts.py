@@ -11,6 +11,7 @@ from benchmarks.contract.metrics import METRICS
 from benchmarks.ratios import few_sittings
 from benchmarks.report.commands import latency_command, train_command
 from benchmarks.report.frame import NET_TIMES, USUAL, as_compared, comparisons, plain, row_as_compared, size_order
+from benchmarks.report.group import ACCURACY_SETTING, TIMES, TRAINED_ALIKE, best_learning_rates, same_rows
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots.accuracy import rows_by, time_interval
 from benchmarks.report.plots.latency import copy_floor, missing_sizes, sweep_fields, sweeps
@@ -18,7 +19,6 @@ from benchmarks.report.plots.style import mixer_style
 from benchmarks.report.sizes import SEQUENCES, Extent, extent_of, row_extent, size_words, worded
 from benchmarks.report.stats.intervals import failed_words, percent_within
 from benchmarks.report.tables.baselines import at_baseline, baselines_of
-from benchmarks.report.tables.group import ACCURACY_SETTING, TIMES, TRAINED_ALIKE, best_learning_rates, same_rows
 from benchmarks.report.wording import NOTHING, clean, listing, metric, ranged, significant, span_of
 
 SYMBOLS = {  # matplotlib's markers in plotly's words

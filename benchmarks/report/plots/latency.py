@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 
 from benchmarks.contract.metrics import METRICS
 from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared
+from benchmarks.report.group import ATTENTION, SWEPT_ALIKE, same_rows, sweep_rows
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots.figures import label_room, log_axis, make_figure, save_figure, show_number, size_axis
 from benchmarks.report.plots.labels import label_ends
@@ -21,7 +22,6 @@ from benchmarks.report.plots.ratio import ratio_plot
 from benchmarks.report.plots.style import FLOOR_COLOUR, NARROW, WIDE, mixer_style, short
 from benchmarks.report.sizes import SEQUENCES, extent_of, worded
 from benchmarks.report.stats.intervals import span
-from benchmarks.report.tables.group import ATTENTION, SWEPT_ALIKE, same_rows, sweep_rows
 
 Line = list[tuple[float, float]]  # size and value
 PASSES = {  # plot -> columns of the latency table for the panels, and the pass in words

@@ -21,10 +21,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.report.frame import all_but, comparisons, held_equal, plain, row_as_compared
+from benchmarks.report.group import ACCURACY_SETTING, TRAINED_ALIKE, table
 from benchmarks.report.stats.compared import Comparison, Spread, combined, holm, slopes, spreads, variance
 from benchmarks.report.stats.intervals import FAILED, Estimate, failed_words, too_many_failed
 from benchmarks.report.stats.predictions import Folders, correct_answers
-from benchmarks.report.tables.group import ACCURACY_SETTING, TRAINED_ALIKE, table
 
 Floats = NDArray[np.float64]
 REFERENCES = ("attention", "conv1x1", "fft_real")

@@ -12,8 +12,8 @@ from itertools import combinations
 import pandas as pd
 
 from benchmarks.report.frame import plain
+from benchmarks.report.group import ACCURACY_SETTING, of_one_processor
 from benchmarks.report.stats.intervals import Estimate, mean_interval
-from benchmarks.report.tables.group import ACCURACY_SETTING, of_one_processor
 from benchmarks.report.wording import signed
 
 

@@ -22,10 +22,10 @@ import scipy.special
 from numpy.typing import NDArray
 
 from benchmarks.report.frame import held_equal, plain
+from benchmarks.report.group import SAME_NET
 from benchmarks.report.notes import SETTING_WORDS
 from benchmarks.report.stats.intervals import Estimate, mean_interval
 from benchmarks.report.stats.paired import Runs, Sample
-from benchmarks.report.tables.group import SAME_NET
 
 Floats = NDArray[np.float64]
 CHECKPOINTS = (5, 20, 60, 100)  # epochs

@@ -15,15 +15,7 @@ from benchmarks.contract.metrics import METRICS
 from benchmarks.contract.record import atomic_write
 from benchmarks.contract.trial import FACTS
 from benchmarks.report.frame import CSV_NAMES, plain, without_usual
-from benchmarks.report.sizes import extent_of, worded
-from benchmarks.report.stats import processors
-from benchmarks.report.stats.decomposition import decomposition_table
-from benchmarks.report.stats.intervals import percent_within
-from benchmarks.report.stats.paired import OVER_BOTH, SIGNIFICANT, Sample, accuracy_intervals, paired_table
-from benchmarks.report.stats.pooled import EFFECTS, effects_table
-from benchmarks.report.tables import baselines
-from benchmarks.report.tables.baselines import with_standing
-from benchmarks.report.tables.group import (
+from benchmarks.report.group import (
     ACCURACY_SETTING,
     COMPARED,
     SCORES,
@@ -35,6 +27,14 @@ from benchmarks.report.tables.group import (
     summary_table,
     with_intervals,
 )
+from benchmarks.report.sizes import extent_of, worded
+from benchmarks.report.stats import processors
+from benchmarks.report.stats.decomposition import decomposition_table
+from benchmarks.report.stats.intervals import percent_within
+from benchmarks.report.stats.paired import OVER_BOTH, SIGNIFICANT, Sample, accuracy_intervals, paired_table
+from benchmarks.report.stats.pooled import EFFECTS, effects_table
+from benchmarks.report.tables import baselines
+from benchmarks.report.tables.baselines import with_standing
 from benchmarks.report.tables.tuning import tuning_table
 from benchmarks.report.wording import (
     NOTHING,

@@ -17,11 +17,11 @@ import pandas as pd
 
 from benchmarks.contract.record import atomic_write
 from benchmarks.report.frame import comparisons, slug
-from benchmarks.report.stats.leader import CLEAR, leader
+from benchmarks.report.group import COMPARED, TIMED_ALIKE, TRAINED_ALIKE, best_learning_rates
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.tables.baselines import at_baseline
 from benchmarks.report.tables.files import View, caption, view_of
-from benchmarks.report.tables.group import COMPARED, TIMED_ALIKE, TRAINED_ALIKE, best_learning_rates
+from benchmarks.report.tables.leader import CLEAR, leader
 from benchmarks.report.wording import NOTHING, unmarked
 
 SPLIT: Mapping[str, Sequence[str]] = {  # what the rows of one table have in common; other tables stay whole

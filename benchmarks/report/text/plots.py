@@ -11,13 +11,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from benchmarks.report.group import ATTENTION
 from benchmarks.report.plots.baselines import LINE
 from benchmarks.report.plots.figures import label_room, log_axis, make_figure, plot_style, save_figure, show_count
 from benchmarks.report.plots.labels import label_ends, label_points
 from benchmarks.report.plots.style import FLOOR_COLOUR, NARROW, WIDE, mixer_style, short
 from benchmarks.report.stats.intervals import bars
 from benchmarks.report.stats.paired import Runs
-from benchmarks.report.tables.group import ATTENTION
 from benchmarks.report.text.rows import Row, curves_of, levels_of, pretraining_rows, task_rows, tokens_seen
 from benchmarks.report.text.runs import Line, Part, records_of
 from benchmarks.report.text.tables import setting_words, title_of

@@ -13,9 +13,9 @@ from benchmarks.contract.fields import NET
 from benchmarks.contract.trial import names_of
 from benchmarks.report.claims.rules import share_percent
 from benchmarks.report.frame import plain
+from benchmarks.report.group import ATTENTION, lookup, middle, of_one_processor, preferred
 from benchmarks.report.stats.intervals import mean_interval
 from benchmarks.report.stats.paired import Runs, Sample, mean_top1
-from benchmarks.report.tables.group import ATTENTION, lookup, middle, of_one_processor, preferred
 from benchmarks.report.text.runs import Line, Part, own_interval, records_of, setting_of
 from benchmarks.report.text.scores import TITLES, TOP1
 

@@ -34,8 +34,8 @@ from benchmarks.sweep.status import write_plan
 from benchmarks.tasks.augment import normalise
 from benchmarks.tasks.task import load_data, task_of
 from mixers import MixerError
+from mixers.families.matrix import matrix_in, read_bytes
 from mixers.registry import mixer_entry
-from mixers.transforms.matrix import matrix_in, read_bytes
 
 SEEDS = (0, 1, 2, 3)
 DIM, DEPTH, LR = 32, 4, 8e-3

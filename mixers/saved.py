@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mixers.errors import MixerError
-from mixers.transforms.fixed import holds_numbers
+from mixers.fixed import holds_numbers
 
 
 class SavesDefinition(nn.Module):
