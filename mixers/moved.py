@@ -1,0 +1,52 @@
+"""Where modules of version 0.1 are now, so that nets that were pickled whole with it still load.
+
+What was saved as weights alone names no module. New code imports from `mixers`, or from the place that a module has now.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+MOVED = {
+    "mixers.attention": "mixers.families.attention",
+    "mixers.backbone": "mixers.nets.backbone",
+    "mixers.dense": "mixers.families.dense",
+    "mixers.filters": "mixers.families.filters",
+    "mixers.fused": "mixers.transforms.fused",
+    "mixers.local": "mixers.families.local",
+    "mixers.methods": "mixers.transforms.methods",
+    "mixers.mlp": "mixers.families.mlp",
+    "mixers.planes": "mixers.transforms.planes",
+    "mixers.separable": "mixers.families.separable",
+    "mixers.spectracles": "mixers.nets.spectracles",
+    "mixers.spectral": "mixers.families.spectral",
+    "mixers.timm_models": "mixers.timm.models",
+    "mixers.token_norm": "mixers.nets.token_norm",
+}
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds a module under its old name: the very module that has the new one."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        return importlib.machinery.ModuleSpec(fullname, self) if fullname in MOVED else None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        module = importlib.import_module(MOVED[spec.name])
+        self.own = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self.own  # which the import under the old name has replaced
+
+
+def find_moved() -> None:
+    """Makes the old names importable."""
+    sys.meta_path.insert(0, _Finder())
