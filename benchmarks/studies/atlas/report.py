@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
-from benchmarks.contract.record import atomic_write, machine_name
+from benchmarks.contract.record import machine_name
 from benchmarks.report.families import mixer_family
 from benchmarks.report.frame import CSV_NAMES, TRIAL_FIELDS, comparisons, slug
+from benchmarks.report.page.sections import MOST_BYTES, Figure, Section, embedded
+from benchmarks.report.page.tables import frame_table
 from benchmarks.report.plots.style import FAMILY_COLOURS
-from benchmarks.report.wording import NOTHING, clean, csv_text, markdown, markdown_table, percent
+from benchmarks.report.wording import NOTHING, clean, csv_text, listing, markdown, markdown_table, percent
 from benchmarks.studies.atlas.plot import draw_atlas
 from benchmarks.studies.atlas.record import FOLDER, NUMBERS, STATES, AtlasRecord, load_atlas
+from benchmarks.studies.files import write_texts
 
 # what a page's mixers have in common; the data set is in the page's name
 ALIKE = [f for f in TRIAL_FIELDS if f not in ("kind", "mixer", "mixer_source", "dataset", "match_dim")] + ["machine"]
@@ -23,7 +27,7 @@ SETTING = ("dataset", "image_size", "patch_size", "dim", "depth", "norm", "epoch
 WORDS = {"layer": "one layer", "net": "whole net"}
 
 
-def write_atlas(results: Path) -> list[Path]:
+def write_pages(results: Path) -> list[Path]:
     """Makes the pages and tables of `results`/atlas from its records, in place of earlier ones.
 
     Mixers whose trials differ in anything else, or that were trained on different machines, have pages of their own.
@@ -41,13 +45,45 @@ def write_atlas(results: Path) -> list[Path]:
             path.unlink()
     paths = []
     for name, page in pages(records).items():
-        paths += [folder / f"{name}.csv", folder / f"{name}.md"]
-        with atomic_write(paths[-2]) as file:
-            file.write(csv_text(atlas_table(page).rename(columns=CSV_NAMES)).encode())
-        with atomic_write(paths[-1]) as file:
-            file.write(people(page).encode())
+        programs = csv_text(atlas_table(page).rename(columns=CSV_NAMES))
+        paths += write_texts(folder, {f"{name}.csv": programs, f"{name}.md": people(page)})
         paths += draw_atlas(page, caption(page), folder, name)
     return paths
+
+
+def sections(results: Path) -> list[Section]:
+    """The atlas's pages, in the results or beside them, as pictures within the page."""
+    places = (results, results.parent, results.parent / FOLDER)
+    home = next((place for place in places if (place / FOLDER / "records").is_dir()), None)
+    if home is None:
+        return []
+    found, room = [], MOST_BYTES
+    for name, page in pages(load_atlas(home)).items():
+        picture = home / FOLDER / f"{name}.png"
+        if not picture.is_file() or picture.stat().st_size > room:
+            continue
+        room -= picture.stat().st_size
+        mixers = listing([record.trial.mixer for record in page])
+        alt = f"Influence maps, a row each for {mixers}: one layer and the whole net, untrained and trained. "
+        table = frame_table(name, "Reach, evenness, rank and orthogonality of each map.", _numbers(page))
+        found.append(
+            Figure(
+                picture=embedded(picture),
+                label="Influence maps",
+                alt=f"{alt}The numbers stand in the table below.",
+                caption=caption(page),
+                summary=Markup("The maps' numbers"),
+                table=table,
+            )
+        )
+    return [Section("atlas", "Atlas", "Atlas: what each mixer does", found)] if found else []
+
+
+def _numbers(page: Sequence[AtlasRecord]) -> pd.DataFrame:
+    table = atlas_table(page)
+    varying = [name for name in SETTING if table[name].map(str).nunique() > 1]
+    hidden = {*SETTING, "images", "sources", "tokens", "status", "reason"} - set(varying)
+    return table[[name for name in table.columns if name not in hidden]]
 
 
 def pages(records: Sequence[AtlasRecord]) -> dict[str, list[AtlasRecord]]:

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
-from benchmarks.contract.record import atomic_write, machine_name
+from benchmarks.contract.record import machine_name
+from benchmarks.report.page.sections import MOST_BYTES, Figure, Section, embedded
+from benchmarks.report.page.tables import frame_table
 from benchmarks.report.stats.intervals import mean_interval
 from benchmarks.report.wording import (
     NOTHING,
@@ -25,16 +28,18 @@ from benchmarks.report.wording import (
     significant,
     span_of,
 )
+from benchmarks.studies.files import write_texts
 from benchmarks.studies.transforms.analysis import Choice, verdict, welch_interval
 from benchmarks.studies.transforms.plot import draw
 from benchmarks.studies.transforms.predictors import PREDICTORS
 from benchmarks.studies.transforms.record import FOLDER, Member, Runs, Study, find_study, runs_of
 
 NAME = "transforms"
+TITLE = "What makes a transform mix well?"
 BESIDE = "dct"  # what a designed transform is held against
 
 
-def write_transforms(results: Path) -> list[Path]:
+def write_pages(results: Path) -> list[Path]:
     """Writes transforms.csv, transforms.md and, once a choice is made, the picture, into `results`/transforms.
 
     Returns:
@@ -49,12 +54,30 @@ def write_transforms(results: Path) -> list[Path]:
     folder, runs = Path(results) / FOLDER, runs_of(study, Path(results))
     for ending in ("csv", "md", "png", "svg"):
         (folder / f"{NAME}.{ending}").unlink(missing_ok=True)
-    paths = [folder / f"{NAME}.csv", folder / f"{NAME}.md"]
-    for path, text in zip(paths, (csv_text(table(study, runs)), people(study, runs)), strict=True):
-        with atomic_write(path) as file:
-            file.write(text.encode())
+    texts = {f"{NAME}.csv": csv_text(table(study, runs)), f"{NAME}.md": people(study, runs)}
+    paths = write_texts(folder, texts)
     trained = any(run.counts for run in runs.values())
     return paths + (draw(study, runs, heading(study), caption(study, runs), folder, NAME) if trained else [])
+
+
+def sections(results: Path) -> list[Section]:
+    """The study, in the results or beside them; none where there is none, or nothing trained."""
+    places = (results, results.parent, results.parent / FOLDER)
+    home, study = next(((place, found) for place in places if (found := find_study(place))), (results, None))
+    picture = home / FOLDER / f"{NAME}.png"
+    if study is None or not picture.is_file() or picture.stat().st_size > MOST_BYTES:
+        return []
+    runs = runs_of(study, home)
+    numbers = table(study, runs).drop(columns=["sha256"])
+    figure = Figure(
+        picture=embedded(picture),
+        label="Accuracy against the chosen predictor",
+        alt=f"{heading(study)}. The numbers stand in the table below.",
+        caption=caption(study, runs),
+        summary=Markup("Every transform's numbers"),
+        table=frame_table(NAME, "Every transform with its predictors, best first.", numbers),
+    )
+    return [Section("transforms-study", "Transforms", TITLE, [figure], sentences(study, runs))]
 
 
 def table(study: Study, runs: Mapping[str, Runs]) -> pd.DataFrame:
@@ -165,7 +188,7 @@ def caption(study: Study, runs: Mapping[str, Runs]) -> str:
 
 def people(study: Study, runs: Mapping[str, Runs]) -> str:
     """The page in Markdown."""
-    parts = ["# What makes a transform mix well?", *map(markdown, sentences(study, runs))]
+    parts = [f"# {TITLE}", *map(markdown, sentences(study, runs))]
     parts += [markdown(caption(study, runs))]
     if study.choice is not None:
         parts += [_predictor_table(study.choice)]
