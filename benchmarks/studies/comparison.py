@@ -11,7 +11,8 @@ from benchmarks.ratios import ratio_of_lists
 from benchmarks.studies.files import made
 
 OK = {"status": "ok", "reason": None}  # of a row that was measured
-Ok, Bad = TypeVar("Ok"), TypeVar("Bad")
+Ok = TypeVar("Ok")
+Bad = TypeVar("Bad")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,7 +41,7 @@ def _made(hint: Any, value: Any, name: str) -> Any:
         return _made(next(part for part in parts if part is not types.NoneType), value, name)
     if dataclasses.is_dataclass(kind):
         return kind.from_dict(value) if hasattr(kind, "from_dict") else made(kind, value)  # type: ignore[arg-type]
-    json_kind = {float: (float, int), tuple: list}.get(kind, kind)
+    json_kind: Any = {float: (float, int), tuple: list}.get(kind, kind)
     if kind is not Any and (not isinstance(value, json_kind) or (isinstance(value, bool) and kind is not bool)):
         raise ValueError(f"{name} is {value!r:.60}")
     if kind is dict and parts:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.contract.errors import UserError
-from benchmarks.report.page.sections import Section
 from benchmarks.studies.files import paths_of
 
+if TYPE_CHECKING:
+    from benchmarks.report.page.sections import Section
+
 STUDIES = ("atlas", "crossovers", "gpu_check", "peers", "profile", "spectracles", "speed", "transforms")
-ON_THE_PAGE = ("atlas", "transforms")  # whose report has `sections`, in this order
+ON_THE_PAGE = ("atlas", "transforms")  # with a `section` of `index.html`, in this order
 
 
 def write_pages(results: Path) -> list[Path]:
@@ -26,7 +28,7 @@ def write_pages(results: Path) -> list[Path]:
 
 def sections(results: Path) -> list[Section]:
     """What studies have to say on the page of a results folder."""
-    return [section for name in ON_THE_PAGE for section in _part(name, "report").sections(Path(results))]
+    return [section for name in ON_THE_PAGE for section in _part(name, "section").sections(Path(results))]
 
 
 def checked(results: Path) -> Iterator[tuple[Path, str | None]]:
@@ -38,7 +40,7 @@ def checked(results: Path) -> Iterator[tuple[Path, str | None]]:
                 record.load(path)
                 yield path, None
             except UserError as error:
-                yield path, str(error)
+                yield path, str(error).removeprefix(f"{path.name} is ").removesuffix("; move it out of the folder")
 
 
 def _part(study: str, part: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.contract.record import one_line_errors, strict_json, write_json
 from benchmarks.studies.files import made
 
-FILES = ("crossovers.json",)
+FILES = ("crossovers.json", "gpu-check/crossovers.json")  # the second of a GPU check
 DIM = 64  # of all that is timed
 MEASURED_ON = ("machine", "torch", "threads", "precision", "rounds")
 

@@ -11,14 +11,14 @@ from benchmarks.studies.files import left_words, paths_of, row, write_texts
 
 
 def write_pages(results: Path) -> list[Path]:
-    """Writes the page beside the record, if there is one; returns its path.
+    """Writes the page beside each record; returns their paths.
 
     Raises:
-        UserError: the record cannot be read.
+        UserError: a record cannot be read.
     """
     written = []
     for path in paths_of(results, FILES):
-        written += write_texts(results, {"crossovers.md": people(load(path))})
+        written += write_texts(path.parent, {"crossovers.md": people(load(path))})
     return written
 
 

@@ -254,6 +254,7 @@ def check_kernels(report: Report, device: str, until: float) -> None:
 def check_crossovers(report: Report, device: str, until: float) -> None:
     """Which method is fastest, at a few grids, written as `crossovers` writes it."""
     from benchmarks.studies.crossovers.measure import crossovers_record, measure_crossovers
+    from benchmarks.studies.crossovers.report import write_pages
 
     cells = []
 
@@ -261,6 +262,7 @@ def check_crossovers(report: Report, device: str, until: float) -> None:
         cells.append(cell)
         report.add(**dataclasses.asdict(cell))
         crossovers_record(cells, device, 1, 3).save(report.path.parent)
+        write_pages(report.path.parent)
 
     precision = "bfloat16" if device == "cuda" else "float32"
     measure_crossovers(device, 1, precision, 3, SIDES[device], on_cell=keep, until=until)

@@ -1,4 +1,4 @@
-"""`gpu-check.md` from `gpu-check.json` alone, and the page of its short table of crossovers."""
+"""`gpu-check.md` from `gpu-check.json` alone."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contract.errors import printable
-from benchmarks.studies.crossovers.report import write_pages as write_crossovers
 from benchmarks.studies.files import paths_of, row, write_texts
-from benchmarks.studies.gpu_check.record import FILES, FOLDER, GpuCheckRecord, load
+from benchmarks.studies.gpu_check.record import FILES, GpuCheckRecord, load
 
 PAGE = "gpu-check.md"
 TITLES = {
@@ -23,12 +22,12 @@ TITLES = {
 
 
 def write_pages(results: Path) -> list[Path]:
-    """Writes the pages beside the records, if there are some; returns their paths.
+    """Writes the page beside the record, if there is one; returns its path.
 
     Raises:
-        UserError: a record cannot be read.
+        UserError: the record cannot be read.
     """
-    written = write_crossovers(results / FOLDER)
+    written = []
     for path in paths_of(results, FILES):
         written += write_texts(path.parent, {PAGE: people(load(path))})
     return written

@@ -70,8 +70,13 @@ class PeersRecord:
 
     def save(self, results: Path) -> Path:
         """Writes `peers.json` into a results folder."""
-        content = {"environment": self.environment, "code": self.code, "ended": self.ended}
-        content |= {"comparisons": self.rows_as_json(), "left_out": self.left_out}
+        content = {
+            "environment": self.environment,
+            "code": self.code,
+            "ended": self.ended,
+            "comparisons": self.rows_as_json(),
+            "left_out": self.left_out,
+        }
         return write_json(results / FILES[0], content, indent=1)
 
 
@@ -84,6 +89,12 @@ def load(path: Path) -> PeersRecord:
     with one_line_errors(path, "record of peers"):
         content = strict_json(path)
         machine_key(content["environment"])
-        rows = content.pop("comparisons")
-        parts = {"rows": read_rows(rows, PeerComparison, PeerFailure), "medians": are_medians(rows)}
-        return PeersRecord(**content, **parts)
+        rows = content["comparisons"]
+        return PeersRecord(
+            environment=content["environment"],
+            code=content["code"],
+            ended=content["ended"],
+            rows=read_rows(rows, PeerComparison, PeerFailure),
+            left_out=content["left_out"],
+            medians=are_medians(rows),
+        )

@@ -219,8 +219,14 @@ def measure_speed(
     left: list[str] = []
 
     def write() -> SpeedRecord:
-        compared = {"comparisons": [*loops, *rates], "forms": [*forms], "left": left}
-        record = SpeedRecord(device=device, environment=where, code=code_version(), **compared)
+        record = SpeedRecord(
+            device=device,
+            environment=where,
+            code=code_version(),
+            comparisons=[*loops, *rates],
+            forms=[*forms],
+            left=left,
+        )
         record.save(folder)
         write_pages(folder)
         return record

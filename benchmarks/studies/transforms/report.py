@@ -8,11 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
 from benchmarks.contract.record import machine_name
-from benchmarks.report.page.sections import MOST_BYTES, Figure, Section, embedded
-from benchmarks.report.page.tables import frame_table
 from benchmarks.report.stats.intervals import mean_interval
 from benchmarks.report.wording import (
     NOTHING,
@@ -58,26 +55,6 @@ def write_pages(results: Path) -> list[Path]:
     paths = write_texts(folder, texts)
     trained = any(run.counts for run in runs.values())
     return paths + (draw(study, runs, heading(study), caption(study, runs), folder, NAME) if trained else [])
-
-
-def sections(results: Path) -> list[Section]:
-    """The study, in the results or beside them; none where there is none, or nothing trained."""
-    places = (results, results.parent, results.parent / FOLDER)
-    home, study = next(((place, found) for place in places if (found := find_study(place))), (results, None))
-    picture = home / FOLDER / f"{NAME}.png"
-    if study is None or not picture.is_file() or picture.stat().st_size > MOST_BYTES:
-        return []
-    runs = runs_of(study, home)
-    numbers = table(study, runs).drop(columns=["sha256"])
-    figure = Figure(
-        picture=embedded(picture),
-        label="Accuracy against the chosen predictor",
-        alt=f"{heading(study)}. The numbers stand in the table below.",
-        caption=caption(study, runs),
-        summary=Markup("Every transform's numbers"),
-        table=frame_table(NAME, "Every transform with its predictors, best first.", numbers),
-    )
-    return [Section("transforms-study", "Transforms", TITLE, [figure], sentences(study, runs))]
 
 
 def table(study: Study, runs: Mapping[str, Runs]) -> pd.DataFrame:
