@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -69,6 +71,15 @@ def paths_of(results: Path, patterns: Iterable[str]) -> list[Path]:
 def machine_words(environment: Mapping[str, Any]) -> str:
     """ "AMD EPYC, torch 2.11.0"."""
     return f"{machine_name(dict(environment))}, torch {environment['torch']}"
+
+
+def csv_of(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows in CSV, in full precision."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def cell(text: str | None) -> str:

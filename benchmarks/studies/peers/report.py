@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from pathlib import Path
 
 from benchmarks.studies.comparison import OK
-from benchmarks.studies.files import cell, machine_words, paths_of, row, write_texts
+from benchmarks.studies.files import cell, csv_of, machine_words, paths_of, row, write_texts
 from benchmarks.studies.peers.record import FILES, PeerComparison, PeerFailure, PeersRecord, load
 
 
@@ -27,12 +25,8 @@ def write_pages(results: Path) -> list[Path]:
 
 def programs(record: PeersRecord) -> str:
     """The rows in CSV."""
-    table = io.StringIO()
     columns = [field.name for field in dataclasses.fields(PeerComparison)] + list({} if record.medians else OK)
-    writer = csv.DictWriter(table, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(record.rows_as_json())
-    return table.getvalue()
+    return csv_of(columns, record.rows_as_json())
 
 
 def people(record: PeersRecord) -> str:

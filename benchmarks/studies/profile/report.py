@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.studies.files import cell, left_words, machine_words, paths_of, row, write_texts
+from benchmarks.studies.files import cell, csv_of, left_words, machine_words, paths_of, row, write_texts
 from benchmarks.studies.profile.record import FILES, ProfileRecord, StepProfile, load
 
 
@@ -28,11 +26,7 @@ def write_pages(results: Path) -> list[Path]:
 def programs(record: ProfileRecord) -> str:
     """A row a trial in CSV."""
     rows = [_row(one, list(record.parts)) for one in record.profiles]
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return table.getvalue()
+    return csv_of(rows[0], rows)
 
 
 def _row(one: StepProfile, parts: Sequence[str]) -> dict[str, Any]:
