@@ -22,7 +22,6 @@ from mixers.arguments import (
     whole_number,
 )
 from mixers.base import Mixer, MixerError
-from mixers.blocks import mixer_of_each_block
 from mixers.fixed import FixedTensors
 from mixers.nets.positions import POSITIONS, add_positions, make_positions
 from mixers.nets.stems import (
@@ -37,8 +36,9 @@ from mixers.nets.stems import (
     real_tokens,
 )
 from mixers.nets.token_norm import norm_over_channels
-from mixers.registry import create_mixer, mixer_entry, mixer_options, parse_mixer
+from mixers.registry import create_mixer, mixer_entry, mixer_options
 from mixers.saved import SavesDefinition
+from mixers.spec import MixerSpec, parse
 from mixers.transforms.methods import autocast_dtype, laid_out
 
 NORMS = ("image", "token")
@@ -156,7 +156,7 @@ class MixerNet(SavesDefinition):
         self.num_features = self.head_hidden_size = dim
         self.stem = make_stem(vocabulary, in_chans, dim, patch_size)
         blocks = []
-        for layer, spec in enumerate(mixer_of_each_block(mixer, depth)):
+        for layer, spec in enumerate(parse(mixer).of_blocks(depth)):
             drop_path = drop_path_rate * layer / max(depth - 1, 1)
             own = create_mixer_of_layer(spec, dim, self.grid, layer, seed)
             blocks.append(Block(own, mlp_ratio, norm, coordinates, layer_scale, drop_path, residual == "bfloat16"))
@@ -537,16 +537,17 @@ def not_decayed_by_mixers(net: nn.Module) -> set[str]:
     return names
 
 
-def create_mixer_of_layer(mixer: str, dim: int, size: tuple[int, int], layer: int, seed: int) -> Mixer:
+def create_mixer_of_layer(
+    spec: MixerSpec, dim: int, size: tuple[int, int], layer: int, seed: int, **options: Any
+) -> Mixer:
     """The mixer of one block; one that draws something fixed gets a seed per layer, from its option or the net's."""
-    options: dict[str, Any] = {}
-    if "seed" in mixer_options(mixer_entry(mixer).cls):
-        name, allowed = f"mixer {mixer!r}: seed", f"whole numbers from 0 to {2**31 - 1}"
-        base = whole_number(name, parse_mixer(mixer)[1].get("seed", seed), 0, allowed)
+    if "seed" in mixer_options(mixer_entry(spec).cls):
+        name, allowed = f"mixer {spec.text!r}: seed", f"whole numbers from 0 to {2**31 - 1}"
+        base = whole_number(name, dict(spec.options).get("seed", seed), 0, allowed)
         if base >= 2**31:
             raise MixerError(f"{name} is {base}; allowed: {allowed}")
         options["seed"] = base * 1000 + layer
-    return create_mixer(mixer, dim, size, **options)
+    return create_mixer(spec, dim, size, **options)
 
 
 def _kinds(sequence: bool, norm: Any, coordinates: Any, positions: Any) -> tuple[str, bool, str]:
