@@ -79,9 +79,8 @@ class MixerSpec:
             return [self] * depth
         blocks = sum(count or 1 for count, _ in self.parts)
         if blocks != depth:
-            raise MixerError(
-                f"{self.text!r} names the mixers of {blocks} blocks, the depth is {depth}; they must be equal"
-            )
+            named = f"{self.text!r} names the mixers of {blocks} blocks"
+            raise MixerError(f"{named}, the depth is {depth}; they must be equal")
         return [mixer for count, mixer in self.parts for _ in range(count or 1)]
 
 

@@ -402,6 +402,7 @@ class Runner:
         )
         if not KINDS[trial.kind].trains or not self.own_process:
             return measure(call)
+        plugins = places_of(trial.mixer)
         kills = kernel_oom_kills()
         if not hasattr(self._own, "process"):
             self._own.process = OwnProcess()
@@ -409,11 +410,7 @@ class Runner:
         bounds = [bound for bound in (self.timeout_s, left_s) if bound is not None]
         try:
             outcome = self._own.process.call(
-                measure_in_process,
-                places_of(trial.mixer),
-                call,
-                timeout_s=min(bounds, default=None),
-                cancel=self._cancel,
+                measure_in_process, plugins, call, timeout_s=min(bounds, default=None), cancel=self._cancel
             )
             # after an error a context may be broken, and after a capture that failed it may wait for its end
             keep = trial.device == "cuda" and outcome.status == "ok" and outcome.metrics.get("step") != "eager"

@@ -44,7 +44,7 @@ from benchmarks.timing.latency_metrics import MATMUL_SIDE
 from benchmarks.training.train import autocast, method_of
 from mixers import Mixer, MixerNet, create_mixer
 from mixers.registry import mixer_entry
-from mixers.spec import MixerSpec, parse, parse_one
+from mixers.spec import MixerSpec, parse
 
 POOL_BYTES = 2**26  # inputs rotate through this much memory, so that none is found in a cache
 MAX_POOL = 64
@@ -203,9 +203,7 @@ def _program(index: int, target: str, mode: str) -> Compiled:
 def _module(trial: Trial, target: str) -> Mixer | MixerNet:
     """The trial's net or one mixer, on the device."""
     if (trial, target) not in MODULES:
-        _refuse_weights(
-            trial, [parse_one(trial.mixer)] if target == "mixer" else parse(trial.mixer).of_blocks(trial.depth)
-        )
+        _refuse_weights(trial, parse(trial.mixer).of_blocks(1 if target == "mixer" else trial.depth))
         if target == "mixer":
             torch.manual_seed(trial.seed)
             MODULES[trial, target] = create_mixer(trial.mixer, trial.dim, trial.grid)
