@@ -73,10 +73,10 @@ class MixerSpec:
         Raises:
             MixerError: the counts do not add up to the depth, or the depth is too small for a hybrid.
         """
-        if self.name in HYBRID_NAMES:
-            return _hybrid(self, depth)
         if not self.parts:
             return [self] * depth
+        if self.name in HYBRID_NAMES:
+            return _hybrid(self, depth)
         blocks = sum(count or 1 for count, _ in self.parts)
         if blocks != depth:
             named = f"{self.text!r} names the mixers of {blocks} blocks"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mixers.arguments import check_rate, finite_number, flag, no_others, one_of, whole_number
 from mixers.base import Mixer, MixerError, check_is_tensor
 from mixers.families.attention import SelfAttention
-from mixers.nets.backbone import create_mixer_of_layer, not_decayed_by_mixers
+from mixers.nets.mixing import create_mixer_of_layer, not_decayed_by_mixers
 from mixers.nets.positions import POSITIONS, make_positions
 from mixers.nets.stems import check_tokens, embedded, real_tokens
 from mixers.registry import mixer_entry, mixer_options

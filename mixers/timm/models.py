@@ -30,7 +30,8 @@ from torch import Tensor, nn
 
 from mixers.arguments import check_rate, factory_options, flag, no_others, two_sides, whole_number
 from mixers.base import Mixer, MixerError
-from mixers.nets.backbone import MixerNet, create_mixer_of_layer, not_decayed_by_mixers
+from mixers.nets.backbone import MixerNet
+from mixers.nets.mixing import create_mixer_of_layer, not_decayed_by_mixers
 from mixers.nets.stems import check_image, check_tokens
 from mixers.spec import MixerSpec, parse
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from benchmarks.machine.flops import flops_and_unknown
 from mixers import MixerError, TextEncoder, create_mixer, list_mixers
-from mixers.nets.backbone import not_decayed_by_mixers
 from mixers.nets.encoder import in_text
+from mixers.nets.mixing import not_decayed_by_mixers
 from mixers.registry import mixer_entry, mixer_options
 from mixers.spec import HYBRID_NAMES, parse
 

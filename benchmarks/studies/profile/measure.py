@@ -47,7 +47,7 @@ from benchmarks.training.step import set_rate
 from benchmarks.training.train import autocast, learning_rate, make_optimizer, memory_format_of
 from benchmarks.training.training_step import training_step
 from mixers import MixerNet
-from mixers.nets.backbone import Block
+from mixers.nets.block import Block
 
 PARTS = {  # in the order of the table; what each holds
     "mixer": "the mixing layers",
