@@ -371,6 +371,11 @@ def _number(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:g}"
 
 
+def base_name(mixer: str) -> str:
+    """The name of a mixer as trials have it, without its options; who may load torch asks `mixers.spec`."""
+    return mixer.partition("(")[0]
+
+
 def flag(name: str) -> str:
     """The command-line flag of a trial's field."""
     return "--" + name.replace("_", "-")

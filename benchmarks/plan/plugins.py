@@ -10,14 +10,15 @@ from torch import Tensor
 from benchmarks.sweep.one_trial import place_of
 from mixers import Mixer, MixerError, UnsupportedSize, create_mixer
 from mixers.registry import mixer_entry
+from mixers.spec import MixerSpec
 
 
-def is_plugin(mixer: str) -> bool:
+def is_plugin(mixer: MixerSpec) -> bool:
     """Whether the mixer is defined outside this library."""
     return mixer_entry(mixer).cls.__module__.partition(".")[0] != "mixers"
 
 
-def check_plugin(mixer: str, dim: int, grid: tuple[int, int]) -> None:
+def check_plugin(mixer: MixerSpec, dim: int, grid: tuple[int, int]) -> None:
     """Runs a plug-in once, forward and backward, on two random images.
 
     Raises:

@@ -36,6 +36,7 @@ from benchmarks.contract.trial import (
     FIELDS,
     FLAGGED,
     Trial,
+    base_name,
     check_value,
     names_of,
     normal_size,
@@ -47,8 +48,8 @@ from benchmarks.tasks.own import find_own
 from benchmarks.tasks.sequences.fingerprints import text_source
 from benchmarks.timing.match import matched
 from mixers import MixerError
-from mixers.blocks import is_per_block, mixers_in
-from mixers.registry import is_outside, mixer_entry, parse_mixer, split_mixers
+from mixers.registry import mixer_entry, split_mixers
+from mixers.spec import MixerSpec, parse
 
 log = logging.getLogger("benchmarks")
 
@@ -124,8 +125,8 @@ class Plan:
             if isinstance(values := getattr(request, name), tuple):
                 own: dict[str, Any] = {tried: tuple(sorted(values)) if name == "lr" else values}
                 self.profile = dataclasses.replace(self.profile, **own)
-        self.mixers = split_mixers(request.mixer) if request.mixer is not None else list(CORE_MIXERS)
-        self.mixers = [mixer for mixer in self.mixers if self._is_sound(mixer)]
+        mixers = split_mixers(request.mixer) if request.mixer is not None else map(parse, CORE_MIXERS)
+        self.mixers = [mixer for mixer in mixers if self._is_sound(mixer)]
         self.threads: int = _first(request.threads, self.profile.threads, cores())
         self.net_is_given = request.norm is not None or request.positions is not None or "norm" in self.fixed
         self.usual: Net = (
@@ -190,12 +191,12 @@ class Plan:
         alike |= {"norm": self.usual[0], "positions": self.usual[1]}
         if not self.net_is_given:
             del alike["norm"], alike["positions"]
-        versions = {_portable_name(mixer): version_of(mixer) for mixer in self.mixers}
+        versions = {mixer.recorded: version_of(mixer) for mixer in self.mixers}
         return [
             r
             for r in sweep
             if r.trial.mixer_version == versions.get(r.trial.mixer, r.trial.mixer_version)
-            and r.trial.gain == self._gain(r.trial.mixer)
+            and r.trial.gain == self._gain(parse(r.trial.mixer))
             and all(getattr(r.trial, name) == value for name, value in alike.items())
         ]
 
@@ -238,18 +239,18 @@ class Plan:
         elif info is not None:
             info.check_length(size)
 
-    def _is_sound(self, mixer: str) -> bool:
+    def _is_sound(self, mixer: MixerSpec) -> bool:
         """Looks at the plug-ins in a mixer; a broken one that only a wildcard brought in is left out with a warning.
 
         Raises:
             MixerError: a plug-in that was asked for by name is broken.
         """
         grid = self._grid()
-        for plugin in filter(is_plugin, mixers_in(mixer)):
+        for plugin in filter(is_plugin, mixer.mixers):
             try:
                 check_plugin(plugin, _first(self.request.dim, self.profile.dim), grid)
             except MixerError as error:
-                if plugin in (self.request.mixer or ""):
+                if plugin.text in (self.request.mixer or ""):
                     raise
                 log.warning("left out: %s", error)
                 return False
@@ -290,7 +291,7 @@ class Plan:
         tried = tuning.cells_by_mixer(self._tuning_records(self._read_sweep(), size), self.usual)
         wanted = {}
         for mixer in self.mixers:
-            cells = tried.get(_portable_name(mixer), {})
+            cells = tried.get(mixer.recorded, {})
             wanted[mixer] = [(cell, self.usual) for cell in tuning.cells_to_try(cells, profile)]
             if request.search == "nets" and mixer not in self.net_choosers():
                 wanted[mixer] += tuning.nets_to_try(cells, profile)
@@ -305,37 +306,36 @@ class Plan:
             for mixer, (lr, decay), net in asked
         ]
 
-    def net_choosers(self) -> dict[str, str]:
+    def net_choosers(self) -> dict[MixerSpec, str]:
         """The mixers that take another's choice of norm and positions, and whose."""
-        choosers = {mixer: tuning.net_chooser(mixer) for mixer in self.mixers}
-        return {mixer: chooser for mixer, chooser in choosers.items() if chooser != mixer.partition("(")[0]}
+        choosers = {mixer: tuning.net_chooser(mixer.text) for mixer in self.mixers}
+        return {mixer: chooser for mixer, chooser in choosers.items() if chooser != base_name(mixer.text)}
 
     def _recipe(self) -> dict[str, Any]:
         """How every mixer is trained, but for what is tuned."""
         return {name: self._asked(name) for name in names_of(RECIPE) if not FACTS[name].tuned}
 
-    def tuned_of(self, mixer: str, size: int | str) -> dict[str, Any]:
+    def tuned_of(self, mixer: MixerSpec, size: int | str) -> dict[str, Any]:
         """What was asked for, else what a sweep in the results folder chose, else the profile's choice.
 
         Options of a mixer change nothing where they have no sweep of their own; nor does a size, which takes what was
         chosen at the profile's.
         """
-        name = mixer if is_per_block(mixer) else parse_mixer(mixer)[0]
         found = (
             self.tuned_at(at).get(written)
             for at in (size, getattr(self.profile, self.extent))
-            for written in (_portable_name(mixer), name)
+            for written in (mixer.recorded, mixer.name)
         )
         here = next((choice for choice in found if choice is not None), None)
         return {
-            "lr": _first(self.request.lr, here and here.lr, self.profile.lr_of.get(name), self.profile.lr),
+            "lr": _first(self.request.lr, here and here.lr, self.profile.lr_of.get(mixer.name), self.profile.lr),
             "weight_decay": _first(self.request.weight_decay, here and here.weight_decay, self.profile.weight_decay),
             "gain": self._gain(mixer),
         }
 
-    def _gain(self, mixer: str) -> float:
-        name = mixer if is_per_block(mixer) else parse_mixer(mixer)[0]
-        return _first(self.request.gain, self.profile.gain_of.get(mixer), self.profile.gain_of.get(name), 1.0)
+    def _gain(self, mixer: MixerSpec) -> float:
+        of_profile = map(self.profile.gain_of.get, (mixer.text, mixer.name))
+        return _first(self.request.gain, *of_profile, 1.0)
 
     def _own_net(self, trial: Trial) -> Net:
         """What was asked for, else what was chosen for the mixer in this setting, else the usual norm and positions."""
@@ -370,8 +370,8 @@ class Plan:
             asked = getattr(request, self.extent) or profile.latency_sizes
             settings += [(size, request.patch_size or pixels, self._asked("match")) for size in asked]
         mixers = list(self.mixers)
-        if "attention" in mixers:
-            mixers.insert(mixers.index("attention") + 1, "attention(backend=plain)")
+        if (attention := parse("attention")) in mixers:
+            mixers.insert(mixers.index(attention) + 1, parse("attention(backend=plain)"))
         precisions = profile.precisions if self.device == "cuda" else ("float32",)
         if request.precision:
             precisions = (request.precision,)
@@ -422,7 +422,7 @@ class Plan:
 
         return [(worth(trial), trial) for trial in (*accuracy, *self.cost(), *self.latency())]
 
-    def _trial(self, kind: str, mixer: str, size: Any, net: Net | None = None, **fields: Any) -> Trial:
+    def _trial(self, kind: str, mixer: MixerSpec, size: Any, net: Net | None = None, **fields: Any) -> Trial:
         """One trial, of the mixer's own net where no other is given."""
         request = self.request
         own = (
@@ -438,7 +438,7 @@ class Plan:
         own["residual"] = (request.residual or own["precision"]) if own["precision"] == "bfloat16" else "float32"
         trial = Trial(
             kind=kind,
-            mixer=_portable_name(mixer),
+            mixer=mixer.recorded,
             mixer_source=source_of(mixer),
             mixer_version=version_of(mixer),
             dataset=self.dataset,
@@ -464,26 +464,17 @@ def _opened(text: str | None, data_dir: Path) -> Any:
     return open_corpus(text, data_dir)
 
 
-def source_of(mixer: str) -> str | None:
+def source_of(mixer: MixerSpec) -> str | None:
     """The hash of a plug-in's source; of several plug-ins in one net, of their hashes."""
-    sources = [entry.source for entry in map(mixer_entry, mixers_in(mixer)) if entry.source]
+    sources = [entry.source for entry in map(mixer_entry, mixer.mixers) if entry.source]
     if len(sources) > 1:
         return hashlib.sha256("".join(sources).encode()).hexdigest()
     return sources[0] if sources else None
 
 
-def version_of(mixer: str) -> int:
+def version_of(mixer: MixerSpec) -> int:
     """That of the mixer; of a net with several it grows whenever one of theirs does."""
-    return 1 + sum(mixer_entry(part).cls.version - 1 for part in mixers_in(mixer))
-
-
-def _portable_name(mixer: str) -> str:
-    """The mixer as records keep it: for a plug-in in a file, the file's name without its folder."""
-    for part in mixers_in(mixer):
-        name, _ = parse_mixer(part)
-        if is_outside(name):
-            mixer = mixer.replace(name, mixer_entry(part).name)
-    return mixer.strip()
+    return 1 + sum(mixer_entry(part).cls.version - 1 for part in mixer.mixers)
 
 
 def _device(asked: str | None) -> str:

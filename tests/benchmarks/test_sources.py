@@ -51,7 +51,7 @@ EDITS = {
     "its own class": ("mixers/families/separable.py", "class DCT", "class  DCT", ("mixer",)),
     "its base": ("mixers/transforms/planes.py", "class PlaneTransform", "class  PlaneTransform", ("mixer",)),
     "the kernel": ("mixers/transforms/fused_kernel.py", "import triton\n", "import triton  # a comment\n", ()),
-    "the block": ("mixers/nets/backbone.py", "class Block", "class  Block", ("net",)),
+    "the block": ("mixers/nets/block.py", "class Block", "class  Block", ("net",)),
     "the loop": ("benchmarks/training/train.py", "def _train_epoch", "def  _train_epoch", ("task",)),
     "augmentation": ("benchmarks/tasks/augment.py", "def normalise(\n", "def  normalise(\n", ("task",)),
     "the page": ("benchmarks/report/page/page.py", "def write_page", "def  write_page", ()),

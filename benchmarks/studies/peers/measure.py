@@ -140,7 +140,7 @@ def _asked(mixers: str | None, pairs: Sequence[Pair]) -> tuple[list[tuple[str, P
         specs = list(dict.fromkeys(pair.mixer for pair in pairs))
         without = [name for name in list_mixers() if name not in specs]
     else:
-        specs = split_mixers(mixers)
+        specs = list(map(str, split_mixers(mixers)))
         known = {pair.mixer for pair in pairs}
         without = [spec for spec in specs if mixer_entry(spec).name not in known]
     asked = [(spec, pair) for spec in specs for pair in pairs if pair.mixer == mixer_entry(spec).name]

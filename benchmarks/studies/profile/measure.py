@@ -46,7 +46,7 @@ from benchmarks.training.step import set_rate
 from benchmarks.training.train import autocast, learning_rate, make_optimizer, memory_format_of
 from benchmarks.training.training_step import training_step
 from mixers import MixerNet
-from mixers.nets.backbone import Block
+from mixers.nets.block import Block
 
 STEP, NET, BACKWARD = "step", "net", "backward"  # ranges that are no part by themselves, the last two of the step
 PREFIX = "token-mixers: "
