@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.sweep.one_trial import place_of
+from benchmarks.contract.errors import place_of
 from mixers import Mixer, MixerError, UnsupportedSize, create_mixer
 from mixers.registry import mixer_entry
 

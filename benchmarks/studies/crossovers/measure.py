@@ -228,7 +228,7 @@ def write_crossovers(
     Args:
         left: what is not measured yet, in words.
     """
-    where = environment(_trial(device, threads, rounds))
+    where = environment(device, threads)
     content: dict[str, Any] = {device: {}}
     pages = []
     for precision in dict.fromkeys(cell.precision for cell in cells):

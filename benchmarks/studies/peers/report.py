@@ -17,7 +17,7 @@ OK = {"status": "ok", "reason": None}  # of a row that was measured
 
 def write_peers(folder: Path, outcome: Outcome) -> list[Path]:
     """Writes the outcome into `folder`; returns the files."""
-    where = environment(outcome.trial)
+    where = environment(outcome.trial.device, outcome.trial.threads)
     peers = {row.package: row.version for row in outcome.rows}
     where["packages"] = where["packages"] | peers
     rows = [dataclasses.asdict(row) | ({} if hasattr(row, "status") else OK) for row in outcome.rows]

@@ -209,7 +209,7 @@ def write_profiles(folder: Path, results: list[StepProfile], left: Sequence[str]
     Args:
         left: what is not measured, in words.
     """
-    where = environment(results[0].trial)
+    where = environment(results[0].trial.device, results[0].trial.threads)
     rows = [_row(result) for result in results]
     table = io.StringIO()
     writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")

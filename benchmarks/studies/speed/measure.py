@@ -24,7 +24,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.contract.record import atomic_write, code_version, environment, machine_name
-from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import set_math_mode
 from benchmarks.ratios import ratio_of_lists
 from benchmarks.studies.attempt import Deadline, Failed, hold_to, interleaved_or_why, let_go, why
@@ -232,18 +231,7 @@ def write_speed(
     forms: list[FormComparison] = []
     loops: list[Comparison | Failed] = []
     rates: list[Comparison | Failed] = []
-    trial = Trial(
-        kind="cost",
-        mixer="dct",
-        dataset="cifar100",
-        image_size=32,
-        patch_size=4,
-        dim=64,
-        depth=4,
-        device=device,
-        threads=threads,
-    )
-    where = environment(trial)
+    where = environment(device, threads)
     left: list[str] = []
 
     def write() -> None:
