@@ -15,7 +15,7 @@ from mixers import UnsupportedSize, create_mixer
 from mixers.blocks import mixer_of_each_block
 
 if TYPE_CHECKING:
-    from benchmarks.plan.trials import Request
+    from benchmarks.plan.request import Request
 
 
 OF_TEXT = ("text", "tokenizer", "gain", "pretrained", "order")

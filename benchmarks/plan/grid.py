@@ -15,7 +15,8 @@ from benchmarks.contract.datasets import task_name
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import FACTS, FLAGGED, Trial, flag
 from benchmarks.plan.checks import OF_TEXT
-from benchmarks.plan.trials import Plan, Request
+from benchmarks.plan.request import Request
+from benchmarks.plan.trials import Plan
 
 OF_A_PLAN = ("seed", "image_size", "length")  # lists that a plan takes by itself
 MOST_TRIALS = 20_000

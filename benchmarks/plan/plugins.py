@@ -1,7 +1,8 @@
-"""Looks at a mixer from outside the library before anything is measured, so that a mistake in it is told by name."""
+"""Mixers from outside the library: what tells them apart in records, and a look at them before anything is measured."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from benchmarks.contract.errors import place_of
 from mixers import Mixer, MixerError, UnsupportedSize, create_mixer
-from mixers.registry import mixer_entry
+from mixers.blocks import mixers_in
+from mixers.registry import is_outside, mixer_entry, parse_mixer
 
 
 def is_plugin(mixer: str) -> bool:
@@ -63,3 +65,25 @@ def _what_is_wrong(module: Mixer, x: Tensor, y: Any) -> str | None:
         if not isinstance(value, int) or value < 0:
             return f"says {count}() is {value!r}; allowed: whole numbers from 0"
     return None
+
+
+def source_of(mixer: str) -> str | None:
+    """The hash of a plug-in's source; of several plug-ins in one net, of their hashes."""
+    sources = [entry.source for entry in map(mixer_entry, mixers_in(mixer)) if entry.source]
+    if len(sources) > 1:
+        return hashlib.sha256("".join(sources).encode()).hexdigest()
+    return sources[0] if sources else None
+
+
+def version_of(mixer: str) -> int:
+    """That of the mixer; of a net with several it grows whenever one of theirs does."""
+    return 1 + sum(mixer_entry(part).cls.version - 1 for part in mixers_in(mixer))
+
+
+def portable_name(mixer: str) -> str:
+    """The mixer as records keep it: for a plug-in in a file, the file's name without its folder."""
+    for part in mixers_in(mixer):
+        name, _ = parse_mixer(part)
+        if is_outside(name):
+            mixer = mixer.replace(name, mixer_entry(part).name)
+    return mixer.strip()

@@ -11,7 +11,7 @@ from benchmarks.cli import main as cli
 from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import FACTS, FLAGGED, varied
-from benchmarks.plan import trials as plan_module
+from benchmarks.plan import request as request_module
 from benchmarks.plan.checks import OF_TEXT
 from benchmarks.plan.grid import MOST_TRIALS, OF_A_PLAN, Grid
 from benchmarks.plan.trials import Plan, Request
@@ -175,7 +175,7 @@ def test_a_users_own_data_are_looked_at_once_for_all_settings(monkeypatch, tmp_p
         looked.append(dataset)
         return dataclasses.replace(info_of("cifar10"), name="folder:mine", source="f" * 64)
 
-    monkeypatch.setattr(plan_module, "find_own", find_own)
+    monkeypatch.setattr(request_module, "find_own", find_own)
     request = Request(**HOW | {"dataset": "folder:/mine"}, dim=(8, 16), depth=(1, 2), results=tmp_path)
     trials = Grid(request).accuracy(all_seeds=False)
     assert looked == ["folder:/mine"] and len(trials) == 8
