@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from benchmarks import interrupt
-from benchmarks.cli.main import VERBS
+from benchmarks.cli.verbs import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1"]
