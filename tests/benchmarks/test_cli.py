@@ -92,7 +92,7 @@ def refused(capsys, *arguments: str) -> str:
         ("latency --rounds 0", "--rounds is 0; allowed: 1 to"),
         (
             "cost --rounds 4",
-            "which is for bench-all, latency, crossovers, profile, bench-peers; what cost takes: python",
+            "is for bench-all, latency, crossovers, profile, bench-peers; what cost takes: python",
         ),
         ("cost --augment all", "--augment is 'all'; allowed:"),
         ("train --mixer dct stray", "no use for 'stray'"),

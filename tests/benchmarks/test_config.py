@@ -82,6 +82,28 @@ def test_the_file_of_a_run_says_how_to_run_it_again(tmp_path, monkeypatch):
         assert first.endswith(f"again: make cost {words}")
 
 
+def test_one_file_serves_the_verbs_that_plan_trials_and_no_other(tmp_path, capsys):
+    path = Path(write(tmp_path / "my.toml", "dim = 8\nrounds = 5\nlr = 1e-3\nworkers = 2\nseed = 1"))
+    assert [read(path, verb).rounds for verb in ("bench-all", "train", "latency", "cost")] == [5, None, 5, None]
+    assert [read(path, verb).lr for verb in ("train", "latency")] == [1e-3, None]
+    assert [read(path, verb).workers for verb in ("train", "cost")] == [2, None]
+    for verb, says in (("report", "report has no use for --dim"), ("atlas", "atlas has no use for --workers")):
+        with pytest.raises(UserError, match=says):
+            read(path, verb)
+    for word in ("complex = true", 'search = "nets"', "sittings = 3"):
+        with pytest.raises(UserError, match=f"train has no use for --{word.partition(' ')[0]}"):
+            read(Path(write(tmp_path / "other.toml", word)))
+
+
+def test_a_size_is_written_as_the_number_that_it_is(tmp_path, planned):
+    command = ["train", "--mixer", "dct", *QUICK, "--results", str(tmp_path)]
+    assert cli.main([*command, "--image-size", "32,16x32"]) == 0
+    first = (tmp_path / FILE).read_text(encoding="utf-8")
+    assert tomllib.loads(first)["image_size"] == [32, "16x32"]
+    assert cli.main(["train", "--config", str(tmp_path / FILE), "--results", str(tmp_path)]) == 0
+    assert (tmp_path / FILE).read_text(encoding="utf-8") == first
+
+
 def test_what_is_typed_wins(tmp_path, planned):
     path = write(tmp_path / "my.toml", 'mixer = "dct"\ndim = 8\ndepth = 1\ncoordinates = false')
     command = ["train", "--results", str(tmp_path), *QUICK, "--config", path]
