@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.cli import running
 from benchmarks.cli.ending import say_where
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, printable
@@ -53,11 +52,12 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
+    from benchmarks.cli.running import take_lists_of
     from benchmarks.finished.evaluate import evaluate_on, lines_of, write_evaluation
     from benchmarks.finished.nets import load_net
     from benchmarks.machine.device import resolve_device
 
-    running.take_lists_of(options, ("seed",))
+    take_lists_of(options, ("seed",))
     if options.net is None:
         wanted = called.command("evaluate", net="dct", dataset="folder:PATH")
         raise UserError(f"evaluate needs a trained net, by mixer or id: {wanted}")
