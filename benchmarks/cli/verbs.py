@@ -81,7 +81,11 @@ VERBS = {
         "The sweep of learning rate and weight decay, and of nets, on held-out training images; resumes.",
         *("tune", *fields_of(["tuning"]), "search", *TRAINING_RUNS),
     ),
-    "report": _own("Tables, plots and the page again, from the records alone.", "verbs_results:report", "results"),
+    "report": _own(
+        "Tables, plots and the page again, and those of every study, from the records alone.",
+        "verbs_results:report",
+        "results",
+    ),
     "claims": _own(
         "The literature's claims, judged from records alone; --results A,B reads several folders.",
         *("verbs_results:claims", "results"),

@@ -16,12 +16,14 @@ def report(options: argparse.Namespace) -> int:
     from benchmarks.contract.record import load_records
     from benchmarks.report.build import write_report
     from benchmarks.sources import other_code_line
-    from benchmarks.studies.atlas.report import write_atlas
-    from benchmarks.studies.transforms.report import write_transforms
+    from benchmarks.studies.pages import sections, write_pages
 
-    if line := other_code_line(load_records(options.results)):
-        print(printable(line))
-    say_where([*write_atlas(options.results), *write_transforms(options.results), *write_report(options.results)])
+    written = write_pages(options.results)
+    if not written or (options.results / "records").is_dir():  # without trials a folder may hold studies alone
+        if line := other_code_line(load_records(options.results)):
+            print(printable(line))
+        written += write_report(options.results, sections(options.results))
+    say_where(written)
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from benchmarks.cli import running
 from benchmarks.cli.ending import say_where
@@ -17,7 +16,7 @@ def atlas(options: argparse.Namespace) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from benchmarks.studies.atlas.measure import measure_atlas
-    from benchmarks.studies.atlas.report import write_atlas
+    from benchmarks.studies.atlas.report import write_pages
 
     running.take_lists_of(options, ("seed", "image_size", "length"))
     if options.retry == "changed":
@@ -29,7 +28,7 @@ def atlas(options: argparse.Namespace) -> int:
     wrong = [record for record in records if record.status != "ok"]
     if len(records) == 1 and wrong and wrong[0].status == "unsupported":
         raise UserError(wrong[0].reason or "unsupported")
-    say_where(write_atlas(options.results))
+    say_where(write_pages(options.results))
     for record in wrong:
         print(printable(f"{record.status}: {record.trial.mixer}: {record.reason}"))
     return 1 if any(record.status != "unsupported" for record in wrong) else 0
@@ -37,7 +36,8 @@ def atlas(options: argparse.Namespace) -> int:
 
 def spectracles(options: argparse.Namespace) -> int:
     from benchmarks.studies.spectracles.measure import measure, plan_runs
-    from benchmarks.studies.spectracles.report import write_tables
+    from benchmarks.studies.spectracles.record import FILES, load
+    from benchmarks.studies.spectracles.report import write_pages
 
     running.take_lists_of(options, ("seed",))
     if options.retry == "changed":
@@ -45,12 +45,12 @@ def spectracles(options: argparse.Namespace) -> int:
     runs = plan_runs(running.request_of(options))
     make_results_folder(options.results)
     running.log_to_stdout()
-    entries: list[dict[str, Any]] = []
-    for entries in measure(runs, options.results, options.data_dir, retry=options.retry == "failed"):
-        written = write_tables(options.results, entries)
+    for _ in measure(runs, options.results, options.data_dir, retry=options.retry == "failed"):
+        written = write_pages(options.results)
         running.leave_config(options)
     print(f"written to {' and '.join(map(str, written))}")
     wanted = [run.settings() for run in runs]
+    entries = load(options.results / FILES[0])
     failed = [entry for entry in entries if entry["settings"] in wanted and entry["status"] != "ok"]
     if failed:
         again = f"to try them again, add {called.option('retry', 'failed')}"
@@ -61,7 +61,7 @@ def spectracles(options: argparse.Namespace) -> int:
 def transforms(options: argparse.Namespace) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from benchmarks.studies.transforms.verb import How, run
+    from benchmarks.cli.transforms import How, run
 
     running.take_lists_of(options, ("seed",))
     make_results_folder(options.results)
@@ -75,8 +75,9 @@ def transforms(options: argparse.Namespace) -> int:
 
 
 def gpu_check(options: argparse.Namespace) -> int:
-    from benchmarks.studies.gpu_check.measure import FOLDER, PAGE
     from benchmarks.studies.gpu_check.measure import gpu_check as check
+    from benchmarks.studies.gpu_check.record import FOLDER
+    from benchmarks.studies.gpu_check.report import PAGE
 
     statuses = []
     for status, line in check(options.results, options.budget):

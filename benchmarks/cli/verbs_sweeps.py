@@ -52,8 +52,9 @@ def tune(options: argparse.Namespace) -> int:
             break
         done += new
     from benchmarks.report.build import write_report
+    from benchmarks.studies.pages import sections
 
-    say_where(write_report(options.results))
+    say_where(write_report(options.results, sections(options.results)))
     return code
 
 

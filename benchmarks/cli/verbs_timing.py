@@ -16,29 +16,32 @@ def speed(options: argparse.Namespace) -> int:
     from benchmarks.contract.choices.profiles import CORE_MIXERS
     from benchmarks.contract.record import cores
     from benchmarks.machine.device import resolve_device
-    from benchmarks.studies.attempt import Failed
-    from benchmarks.studies.speed.measure import file_name, write_speed
+    from benchmarks.studies.comparison import Failed
+    from benchmarks.studies.speed.measure import measure_speed
 
     device = resolve_device(options.device or "cpu")
     make_results_folder(options.results)
     running.leave_config(options)
     running.log_to_stdout()
     threads = options.threads or cores()
-    comparisons, forms, left = write_speed(
+    record = measure_speed(
         options.results, list(CORE_MIXERS), threads, options.data_dir, device, running.until(options)
     )
-    for c in comparisons:
+    for c in record.comparisons:
         if isinstance(c, Failed):
             print(f"{c.status}: {c.what} / {c.beside}, {c.setting}: {printable(c.reason)}")
             continue
         print(f"{c.what} / {c.beside}: {c.ratio_words}, n = {c.rounds}, {c.setting}")
-    statuses = [*(row.status for row in forms), *(row.status for row in comparisons if isinstance(row, Failed))]
-    return say_rows(statuses, left, [options.results / f"{file_name(device)}.md"])
+    statuses = [form.status for form in record.forms]
+    statuses += [row.status for row in record.comparisons if isinstance(row, Failed)]
+    return say_rows(statuses, record.left, [options.results / f"{record.name}.md"])
 
 
 def crossovers(options: argparse.Namespace) -> int:
     from benchmarks.machine.device import resolve_device
-    from benchmarks.studies.crossovers.measure import PRECISIONS, ROUNDS, Cell, measure_crossovers, write_crossovers
+    from benchmarks.studies.crossovers.measure import PRECISIONS, ROUNDS, crossovers_record, measure_crossovers
+    from benchmarks.studies.crossovers.record import Cell
+    from benchmarks.studies.crossovers.report import write_pages
 
     device = resolve_device(options.device)
     make_results_folder(options.results)
@@ -51,19 +54,24 @@ def crossovers(options: argparse.Namespace) -> int:
     left: list[str] = []
     written: list[Path] = []
 
+    def write() -> None:
+        path = crossovers_record(cells, device, threads, rounds, left).save(options.results)
+        written[:] = [path, *write_pages(options.results)]
+
     def keep(cell: Cell) -> None:
         cells.append(cell)
-        written[:] = write_crossovers(options.results, cells, device, threads, rounds)
+        write()
 
     for precision in precisions:
         left += measure_crossovers(device, threads, precision, rounds, on_cell=keep, until=running.until(options))[1]
     if left:
-        written[:] = write_crossovers(options.results, cells, device, threads, rounds, left)
+        write()
     return say_rows([cell.status for cell in cells], left, written)
 
 
 def profile(options: argparse.Namespace) -> int:
-    from benchmarks.studies.profile.measure import FILES, STEPS, StepProfile, profile_trials, trace_name
+    from benchmarks.studies.profile.measure import STEPS, profile_trials, trace_name
+    from benchmarks.studies.profile.record import StepProfile
 
     if options.seed is not None and len(options.seed) > 1:
         raise UserError(f"--seed lists {len(options.seed)} seeds; a profile takes one")
@@ -86,28 +94,33 @@ def profile(options: argparse.Namespace) -> int:
     )
     traces = [options.results / trace_name(r.trial, several_sizes) for r in results if r.status == "ok"]
     print(f"to look into a step, open in ui.perfetto.dev: {', '.join(map(str, traces)) or 'no trace was made'}")
-    code = say_rows([r.status for r in results], left, [options.results / name for name in FILES if results])
+    code = say_rows([r.status for r in results], left, sorted(options.results.glob("profile.*")) if results else [])
     return 1 if any(r.status == "oom" for r in results) else code  # of a step that was asked for
 
 
 def bench_peers(options: argparse.Namespace) -> int:
     from benchmarks.studies.peers.measure import IMAGE_SIZES, ROUNDS, compare_with_peers
-    from benchmarks.studies.peers.report import FILES, write_peers
+    from benchmarks.studies.peers.record import PeersRecord
+    from benchmarks.studies.peers.report import write_pages
 
     make_results_folder(options.results)
     running.leave_config(options)
     running.log_to_stdout()
     sizes = [parse_size(size) for size in options.image_size] if options.image_size else IMAGE_SIZES
     rounds, threads = (ROUNDS if options.rounds is None else options.rounds), options.threads
+
+    def keep(record: PeersRecord) -> list[Path]:
+        return [record.save(options.results), *write_pages(options.results)]
+
     outcome = compare_with_peers(
         options.mixer,
         sizes,
         rounds,
         1 if threads is None else threads,
-        on_rows=lambda outcome: write_peers(options.results, outcome),
+        on_rows=keep,
         until=running.until(options),
     )
-    write_peers(options.results, outcome)
+    written = keep(outcome)
     for c in outcome.comparisons:
         mode, other = c.mode.replace("_", " + "), "" if c.same_function else "; not the same function"
         ratio = f"{c.ratio_words}, n = {c.rounds}"
@@ -116,4 +129,4 @@ def bench_peers(options: argparse.Namespace) -> int:
         print(f"{f.status}: {f.what} / {f.package} {f.beside}, {f.image_size} px: {printable(f.reason)}")
     for line in outcome.left_out:
         print(line)
-    return say_rows([f.status for f in outcome.failures], [], [options.results / name for name in FILES])
+    return say_rows([f.status for f in outcome.failures], [], written)

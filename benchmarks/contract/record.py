@@ -116,11 +116,24 @@ def read_json(path: Path, schema_version: int) -> dict[str, Any]:
         ValueError: it is no strict JSON object, or one of another schema version.
         OSError: it cannot be read.
     """
-    content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    if not isinstance(content, dict) or "schema_version" not in content:
+    content = strict_json(path)
+    if "schema_version" not in content:
         raise UserError("it has no schema_version")
     if content["schema_version"] != schema_version:
         raise UserError(f"schema version {content['schema_version']}, this code reads {schema_version}")
+    return content
+
+
+def strict_json(path: Path) -> dict[str, Any]:
+    """The object in a file of strict JSON.
+
+    Raises:
+        ValueError: it is none.
+        OSError: it cannot be read.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    if not isinstance(content, dict):
+        raise UserError("it is no JSON object")
     return content
 
 

@@ -26,7 +26,7 @@ def planned(monkeypatch):
     for place, name in ((running, "say_outcome"), (running, "say_ranking"), (verbs_sweeps, "say_outcome")):
         monkeypatch.setattr(place, name, lambda *arguments: 0)
     monkeypatch.setattr(verbs_sweeps, "say_where", lambda *arguments: 0)
-    monkeypatch.setattr("benchmarks.report.build.write_report", lambda folder: [])
+    monkeypatch.setattr("benchmarks.report.build.write_report", lambda *_: [])
     return found
 
 
