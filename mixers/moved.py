@@ -1,6 +1,6 @@
 """Where modules of version 0.1 are now, so that nets that were pickled whole with it still load.
 
-What was saved as weights alone names no module. New code imports from `mixers`, or from the place that a module has now.
+What was saved as weights alone names no module. New code imports from `mixers`, or from where a module is now.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ KINDS = ("accuracy", "tuning", "cost", "latency")
 TASK_EDITS = (
     ("tasks/augment.py", "def normalise(", "def  normalise(", ("accuracy", "tuning")),
     ("tasks/images.py", "            depth=trial.depth,\n", "            depth=(trial.depth),\n", KINDS),
-    ("measure/training_step.py", "loss.backward()", "(loss).backward()", ("accuracy", "tuning", "cost")),
+    ("training/training_step.py", "loss.backward()", "(loss).backward()", ("accuracy", "tuning", "cost")),
 )
 
 
