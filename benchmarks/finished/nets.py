@@ -19,7 +19,7 @@ from benchmarks.contract.datasets import DatasetInfo, facts_of, info_of
 from benchmarks.contract.errors import UserError, nearest
 from benchmarks.contract.record import Record, load_records
 from benchmarks.contract.trial import FIELDS, RECIPE_VERSION, Trial, normal_size
-from benchmarks.plan.trials import source_of, version_of
+from benchmarks.plan.plugins import source_of, version_of
 from benchmarks.tasks.task import task_for
 from benchmarks.training.train import memory_format_of
 from benchmarks.training.weights import read_metadata

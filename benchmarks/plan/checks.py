@@ -15,7 +15,7 @@ from mixers import UnsupportedSize, create_mixer
 from mixers.spec import MixerSpec
 
 if TYPE_CHECKING:
-    from benchmarks.plan.trials import Request
+    from benchmarks.plan.request import Request
 
 
 OF_TEXT = ("text", "tokenizer", "gain", "pretrained", "order")

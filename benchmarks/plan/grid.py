@@ -15,7 +15,8 @@ from benchmarks.contract.datasets import task_name
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import FACTS, FLAGGED, Trial, flag
 from benchmarks.plan.checks import OF_TEXT
-from benchmarks.plan.trials import Plan, Request
+from benchmarks.plan.request import Request
+from benchmarks.plan.trials import Plan
 from mixers.spec import MixerSpec
 
 OF_A_PLAN = ("seed", "image_size", "length")  # lists that a plan takes by itself
@@ -54,8 +55,13 @@ class Grid:
         """What was left open and is the same for all trials; with it a request plans the same again."""
         plan = self.first
         dataset = plan.request.dataset or plan.dataset  # as typed: where the user's own data lie
-        of_all = {"mixer": list(map(str, plan.mixers)), "dataset": dataset, "profile": plan.profile_name}
-        return of_all | {"device": plan.device, "threads": plan.threads}
+        of_all = {
+            "mixer": list(map(str, plan.mixers)),
+            "dataset": dataset,
+            "profile": plan.profile_name,
+            "device": plan.device,
+        }
+        return of_all | {"threads": plan.threads}
 
     def notes(self) -> list[str]:
         """What the profile, or a sweep in the results folder, says of what was not asked for."""

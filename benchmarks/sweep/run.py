@@ -304,7 +304,7 @@ class Runner:
 
     def record_of(self, trial: Trial, outcome: Measured, started: str | None = None, neighbours: int = 0) -> Record:
         """The record of what was measured here by today's code."""
-        where = environment(trial, neighbours)
+        where = environment(trial.device, trial.threads, neighbours)
         return Record(
             id=trial.id(machine_key(where) if KINDS[trial.kind].timed else None),
             kind=trial.kind,

@@ -120,7 +120,7 @@ def compare_with_peers(
 
 
 def _record(trial: Trial, rows: list[PeerComparison | PeerFailure], left_out: list[str]) -> PeersRecord:
-    where = environment(trial)
+    where = environment(trial.device, trial.threads)
     where["packages"] |= {row.package: row.version for row in rows}
     return PeersRecord(environment=where, code=code_version(), ended=now(), rows=[*rows], left_out=[*left_out])
 

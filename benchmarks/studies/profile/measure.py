@@ -105,7 +105,7 @@ def profile_trials(
 
 
 def _write(results: Path, found: list[StepProfile], left: list[str]) -> None:
-    where = environment(found[0].trial)
+    where = environment(found[0].trial.device, found[0].trial.threads)
     ProfileRecord(environment=where, code=code_version(), profiles=found, left=left).save(results)
     write_pages(results)
 
