@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from benchmarks.contract import called
+from benchmarks.report.baselines import at_baseline, baselines_of
+from benchmarks.report.choose import by_main_metric, withheld
 from benchmarks.report.frame import plain
-from benchmarks.report.group import by_main_metric, withheld
 from benchmarks.report.page.answers import answers, beside, main_rows, mean_with_interval
 from benchmarks.report.page.page import Group
 from benchmarks.report.sizes import extent_of, size_words, worded
-from benchmarks.report.tables.baselines import at_baseline, baselines_of
 from benchmarks.report.tables.leader import what_settles
 from benchmarks.report.wording import NOTHING, signed, significant, span_of
 

@@ -13,7 +13,6 @@ import pandas as pd
 from benchmarks.contract.errors import printable as clean
 from benchmarks.contract.metrics import METRICS
 from benchmarks.report.frame import plain
-from benchmarks.report.stats.intervals import percent_within, round_significant
 
 NOTHING = "–"
 FINGERPRINT = re.compile("[0-9a-f]{64}")
@@ -153,3 +152,25 @@ def span_of(values: Any, noun: str) -> str:
     """ "1-3 seeds" from counts."""
     low, high = min(values), max(values)
     return f"{low} {noun}{'s' if high != 1 else ''}" if low == high else f"{low}-{high} {noun}s"
+
+
+def percent_within(value: float) -> float:
+    """The end of an interval of a percentage: no accuracy is below 0 or above 100."""
+    return min(100.0, max(0.0, value))
+
+
+def failed_words(finished: int, failed: int) -> str:
+    """ "5 of 8 runs failed", or nothing."""
+    return f"{failed} of {finished + failed} runs failed" if failed else ""
+
+
+def round_significant(value: float, digits: int) -> float:
+    """The value to so many significant digits."""
+    if value == 0 or not math.isfinite(value):
+        return value
+    return round(value, digits - 1 - math.floor(math.log10(abs(value))))
+
+
+def span(low: float, high: float) -> str:
+    """ "256-4,096", or "256" where both ends are one."""
+    return f"{low:,}" if low == high else f"{low:,}-{high:,}"

@@ -14,12 +14,14 @@ from benchmarks.contract.choices.profiles import NET_CHOSEN_BY, PROFILES, USUAL_
 from benchmarks.contract.choices.tuning import OTHER_NETS, best_net, choices
 from benchmarks.contract.record import load_records
 from benchmarks.plan.trials import Plan, Request
+from benchmarks.report.alike import TRAINED_ALIKE, comparisons
 from benchmarks.report.build import write_report
+from benchmarks.report.choose import main_rows
 from benchmarks.report.claims.rules import EachMixer, Evidence
-from benchmarks.report.frame import comparisons, results_frame
-from benchmarks.report.group import TRAINED_ALIKE, main_rows, summary_table
+from benchmarks.report.frame import results_frame
 from benchmarks.report.stats.paired import Sample, paired_table
 from benchmarks.report.tables.leader import leader
+from benchmarks.report.tables.summary import summary_table
 from benchmarks.report.tables.tuning import tuning_table
 from mixers import list_mixers
 

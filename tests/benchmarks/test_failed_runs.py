@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from benchmarks.report.build import make_report
+from benchmarks.report.choose import too_many_failed
 from benchmarks.report.claims.parts import UNDECIDED, Evidence
 from benchmarks.report.claims.source import DepthWithoutNorm
 from benchmarks.report.claims.verdicts import judge
 from benchmarks.report.frame import results_frame, split_groups
-from benchmarks.report.group import summary_table
 from benchmarks.report.notes import caption
 from benchmarks.report.page.answers import answers, gap_text, headlines, main_rows, sign
 from benchmarks.report.page.tables import ranked_table
 from benchmarks.report.ranking import ranking
-from benchmarks.report.stats.intervals import too_many_failed
 from benchmarks.report.stats.paired import WITHHELD, Sample, paired_table
 from benchmarks.report.tables.files import people, table_files
+from benchmarks.report.tables.summary import summary_table
 from tests.benchmarks.synthetic import make_trial, save, save_accuracy, save_latency
 
 SEEDS = 9

@@ -17,11 +17,13 @@ from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.trial import FACTS, FLAGGED, Trial, flag, names_of, type_of
 from benchmarks.plan.checks import OF_TEXT
 from benchmarks.plan.trials import Plan, Request
+from benchmarks.report.alike import APART, TRAINED_ALIKE, comparisons
 from benchmarks.report.build import write_report
+from benchmarks.report.choose import main_comparison
 from benchmarks.report.commands import NAMED, train_command
-from benchmarks.report.frame import comparisons, results_frame
-from benchmarks.report.group import APART, TRAINED_ALIKE, main_comparison, summary_table
+from benchmarks.report.frame import results_frame
 from benchmarks.report.stats.paired import Sample, paired_table
+from benchmarks.report.tables.summary import summary_table
 
 ROOT = Path(__file__).resolve().parents[2]
 

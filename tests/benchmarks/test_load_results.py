@@ -11,8 +11,9 @@ import pytest
 import benchmarks.report.load
 from benchmarks import load_results
 from benchmarks.contract.errors import UserError
+from benchmarks.report.choose import main_rows
 from benchmarks.report.frame import results_frame, split_groups
-from benchmarks.report.group import main_rows, summary_table
+from benchmarks.report.tables.summary import summary_table
 from tests.benchmarks.synthetic import MACHINE, OTHER, fill, make_trial, save, save_accuracy, save_latency
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,10 +19,12 @@ from benchmarks.contract.record import load_records
 from benchmarks.contract.trial import Trial
 from benchmarks.plan.grid import Grid
 from benchmarks.plan.trials import Plan, Request
+from benchmarks.report.alike import TRAINED_ALIKE, comparisons
 from benchmarks.report.build import write_report
-from benchmarks.report.frame import comparisons, results_frame
-from benchmarks.report.group import TRAINED_ALIKE, main_rows, summary_table
+from benchmarks.report.choose import main_rows
+from benchmarks.report.frame import results_frame
 from benchmarks.report.notes import caption
+from benchmarks.report.tables.summary import summary_table
 from benchmarks.tasks.sequences import IGNORED
 from benchmarks.tasks.task import load_data, task_of
 from benchmarks.training.pretrain import MaskedTokens

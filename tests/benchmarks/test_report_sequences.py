@@ -16,7 +16,7 @@ from synthetic_sequences import TASKS, fill_sequences, know, save_accuracy
 from benchmarks.cli.main import _parser, _request
 from benchmarks.contract.record import Record
 from benchmarks.plan.trials import Plan
-from benchmarks.report import load
+from benchmarks.report import baselines, load
 from benchmarks.report.build import Report, clear, make_report
 from benchmarks.report.frame import results_frame
 from benchmarks.report.page import charts as page_charts
@@ -27,7 +27,7 @@ from benchmarks.report.ranking import ranking
 from benchmarks.report.sizes import IMAGES, SEQUENCES, worded
 from benchmarks.report.stats.paired import Sample, noise
 from benchmarks.report.stats.predictions import correct_answers
-from benchmarks.report.tables import abilities, baselines
+from benchmarks.report.tables import abilities
 from benchmarks.report.tables.leader import CLEAR, leader
 
 PLOTTERS = ("benchmarks.report.plots.accuracy", "benchmarks.report.plots.latency", "benchmarks.report.plots.ratio")

@@ -15,7 +15,7 @@ from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.frame import results_frame
-from benchmarks.report.group import summary_table
+from benchmarks.report.tables.summary import summary_table
 from benchmarks.tasks.sequences import imdb
 from benchmarks.tasks.sequences.fingerprints import check_source, text_source
 

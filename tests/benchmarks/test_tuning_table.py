@@ -13,7 +13,7 @@ from benchmarks.contract.choices.tuning import best_cell, cells_to_try, choices,
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.build import write_report
 from benchmarks.report.frame import results_frame
-from benchmarks.report.group import summary_table
+from benchmarks.report.tables.summary import summary_table
 from benchmarks.report.tables.tuning import tuning_table
 from benchmarks.sweep.run import Runner
 from benchmarks.tasks import constellations

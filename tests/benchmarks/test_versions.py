@@ -10,8 +10,9 @@ from benchmarks.contract.choices.tuning import cells_by_mixer
 from benchmarks.contract.record import load_records
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.frame import records_frame
-from benchmarks.report.group import latency_table, summary_table
 from benchmarks.report.stats.paired import Sample
+from benchmarks.report.tables.latency import latency_table
+from benchmarks.report.tables.summary import summary_table
 from mixers.registry import mixer_entry
 from tests.benchmarks.synthetic import make_trial, save, save_accuracy, save_latency
 

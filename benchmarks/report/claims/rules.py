@@ -13,6 +13,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmarks.report.alike import TRAINED_ALIKE, all_but, as_compared, held_equal, row_as_compared, same_rows
 from benchmarks.report.claims.parts import (
     FEWEST_MIXERS,
     INFINITE,
@@ -24,8 +25,6 @@ from benchmarks.report.claims.parts import (
     make_part,
     setting_words,
 )
-from benchmarks.report.frame import all_but, as_compared, held_equal, row_as_compared
-from benchmarks.report.group import TRAINED_ALIKE, same_rows
 from benchmarks.report.notes import SETTING_WORDS
 from benchmarks.report.stats.paired import FEWEST_SEEDS, Runs
 from benchmarks.report.wording import span_of

@@ -6,12 +6,12 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from benchmarks.report.baselines import SOLVED_PERCENT, highest
 from benchmarks.report.claims.parts import INFINITE, Evidence, Finding, Part, Range, make_part
 from benchmarks.report.claims.rules import Accuracies, Cell, Contrast
 from benchmarks.report.stats.compared import Comparison
 from benchmarks.report.stats.intervals import Estimate
 from benchmarks.report.stats.paired import Runs
-from benchmarks.report.tables.baselines import SOLVED_PERCENT, highest
 from benchmarks.report.wording import listing
 
 Floor = tuple[str, float]  # the highest predictor that looks at one thing alone, and its percent

@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.ratios import Ratio, over_sittings, ratio_of
+from benchmarks.report.alike import SWEPT_ALIKE, TIMED_ALIKE
+from benchmarks.report.choose import overlap, preferred
 from benchmarks.report.claims.parts import (
     CONTRADICTED,
     INFINITE,
@@ -23,9 +25,9 @@ from benchmarks.report.claims.parts import (
     setting_words,
 )
 from benchmarks.report.frame import number, plain, rounds, square_ones
-from benchmarks.report.group import SWEPT_ALIKE, TIMED_ALIKE, overlap, preferred, ratios
 from benchmarks.report.sizes import SEQUENCES, row_extent
 from benchmarks.report.stats.intervals import Estimate, repeated, slopes_by_round
+from benchmarks.report.tables.latency import ratios
 from benchmarks.report.wording import span_of
 
 

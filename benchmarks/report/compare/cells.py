@@ -12,8 +12,8 @@ from benchmarks.contract.datasets import SIZES
 from benchmarks.contract.fields import MATCH as MATCHED
 from benchmarks.contract.fields import NET as OF_NET
 from benchmarks.contract.trial import names_of
+from benchmarks.report.choose import preferred
 from benchmarks.report.frame import TRIAL_FIELDS, plain
-from benchmarks.report.group import preferred
 
 KINDS = ("accuracy", "cost", "latency")
 SEVERAL = ("kind", "seed", "rounds")  # of these a cell holds what there is

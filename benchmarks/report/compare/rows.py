@@ -13,12 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.ratios import FEWEST_SITTINGS, ratio_of
+from benchmarks.report.alike import ACCURACY_SETTING
 from benchmarks.report.compare.cells import Cell, Match
 from benchmarks.report.frame import plain, sittings
-from benchmarks.report.group import ACCURACY_SETTING, TIMES, ratios
 from benchmarks.report.stats.compared import holm
 from benchmarks.report.stats.paired import FEWEST_SEEDS, SIGNIFICANT, TOO_FEW, WITHHELD, Runs, Sample
 from benchmarks.report.stats.predictions import correct_answers
+from benchmarks.report.tables.latency import TIMES, ratios
 from benchmarks.report.wording import short, span_of
 
 Row = dict[Any, Any]

@@ -12,29 +12,30 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.ratios import FEWEST_SITTINGS, Ratio, few_sittings, ratio_of
+from benchmarks.report.alike import ATTENTION, SAME_NET, TRAINED_ALIKE, same_rows
+from benchmarks.report.baselines import at_baseline, at_baseline_words, highest_words
+from benchmarks.report.choose import lookup, main_rows, of_one_processor, preferred, withheld
 from benchmarks.report.claims.parts import Part
 from benchmarks.report.claims.verdicts import Verdict, effect_text
 from benchmarks.report.frame import plain
-from benchmarks.report.group import (
-    ATTENTION,
-    SAME_NET,
-    TRAINED_ALIKE,
-    lookup,
-    main_rows,
-    of_one_processor,
-    preferred,
-    ratios,
-    same_rows,
-    withheld,
-)
 from benchmarks.report.page.charts import patch_rows
 from benchmarks.report.plots.latency import scaling_row, sweeps
 from benchmarks.report.sizes import SEQUENCES, extent_of, row_extent, size_words, worded
-from benchmarks.report.stats.intervals import Estimate, failed_words, pareto_front, percent_within
+from benchmarks.report.stats.intervals import Estimate, pareto_front
 from benchmarks.report.stats.paired import FEWEST_SEEDS, Sample
-from benchmarks.report.tables.baselines import at_baseline, at_baseline_words, highest_words
+from benchmarks.report.tables.latency import ratios
 from benchmarks.report.tables.leader import LIKELY, NO_MIXING, OPEN, leader, leader_text
-from benchmarks.report.wording import NOTHING, clean, listing, ranged, signed, significant, span_of
+from benchmarks.report.wording import (
+    NOTHING,
+    clean,
+    failed_words,
+    listing,
+    percent_within,
+    ranged,
+    signed,
+    significant,
+    span_of,
+)
 
 PASSES = {"net_forward": "forward", "net_forward_backward": "training step"}
 LEARNED = "linear"

@@ -9,17 +9,36 @@ import pandas as pd
 
 from benchmarks.contract.metrics import METRICS
 from benchmarks.ratios import few_sittings
+from benchmarks.report.alike import (
+    ACCURACY_SETTING,
+    TRAINED_ALIKE,
+    USUAL,
+    as_compared,
+    comparisons,
+    row_as_compared,
+    same_rows,
+)
+from benchmarks.report.baselines import at_baseline, baselines_of
+from benchmarks.report.choose import best_learning_rates
 from benchmarks.report.commands import latency_command, train_command
-from benchmarks.report.frame import NET_TIMES, USUAL, as_compared, comparisons, plain, row_as_compared, size_order
-from benchmarks.report.group import ACCURACY_SETTING, TIMES, TRAINED_ALIKE, best_learning_rates, same_rows
+from benchmarks.report.frame import NET_TIMES, plain, size_order
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots.accuracy import rows_by, time_interval
 from benchmarks.report.plots.latency import copy_floor, missing_sizes, sweep_fields, sweeps
 from benchmarks.report.plots.style import mixer_style
 from benchmarks.report.sizes import SEQUENCES, Extent, extent_of, row_extent, size_words, worded
-from benchmarks.report.stats.intervals import failed_words, percent_within
-from benchmarks.report.tables.baselines import at_baseline, baselines_of
-from benchmarks.report.wording import NOTHING, clean, listing, metric, ranged, significant, span_of
+from benchmarks.report.tables.latency import TIMES
+from benchmarks.report.wording import (
+    NOTHING,
+    clean,
+    failed_words,
+    listing,
+    metric,
+    percent_within,
+    ranged,
+    significant,
+    span_of,
+)
 
 SYMBOLS = {  # matplotlib's markers in plotly's words
     "o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down", "<": "triangle-left",

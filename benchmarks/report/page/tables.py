@@ -10,15 +10,16 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.contract.metrics import METRICS
+from benchmarks.report.alike import TRAINED_ALIKE, as_compared, comparisons, held_equal, row_as_compared, same_rows
+from benchmarks.report.baselines import NOTE, at_baseline, baselines_of
+from benchmarks.report.choose import best_learning_rates, by_main_metric, withheld
 from benchmarks.report.claims.verdicts import Verdict, effect_text
 from benchmarks.report.commands import train_command
-from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared
-from benchmarks.report.group import TRAINED_ALIKE, best_learning_rates, by_main_metric, same_rows, withheld
+from benchmarks.report.frame import plain
 from benchmarks.report.page.answers import mean_with_interval
 from benchmarks.report.page.charts import seeds_of
 from benchmarks.report.plots.style import family_colour
 from benchmarks.report.sizes import extent_of, size_words, worded
-from benchmarks.report.tables.baselines import NOTE, at_baseline, baselines_of
 from benchmarks.report.tables.files import WRONG, heading, verdict_text, view_in_words
 from benchmarks.report.wording import NOTHING, clean, count, listing, metric, percent, short, significant
 

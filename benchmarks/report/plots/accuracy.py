@@ -14,8 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.contract.metrics import METRICS
-from benchmarks.report.frame import comparisons, plain, square_ones
-from benchmarks.report.group import ACCURACY_SETTING, TRAINED_ALIKE, best_learning_rates, same_rows, withheld
+from benchmarks.report.alike import ACCURACY_SETTING, TRAINED_ALIKE, comparisons, same_rows
+from benchmarks.report.baselines import at_baseline
+from benchmarks.report.choose import best_learning_rates, withheld
+from benchmarks.report.frame import plain, square_ones
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots import baselines as plots_baselines
 from benchmarks.report.plots.figures import (
@@ -31,7 +33,6 @@ from benchmarks.report.plots.labels import label_ends, label_points
 from benchmarks.report.plots.style import NARROW, WIDE, mixer_style, short
 from benchmarks.report.sizes import IMAGES, Extent, extent_of, worded
 from benchmarks.report.stats.intervals import bars, pareto_front
-from benchmarks.report.tables.baselines import at_baseline
 
 COSTS = {  # plot -> column of the summary, label of the axis
     "accuracy-vs-flops": ("flops", METRICS["flops"].label),

@@ -13,15 +13,24 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from benchmarks.contract.metrics import METRICS
-from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared
-from benchmarks.report.group import ATTENTION, SWEPT_ALIKE, same_rows, sweep_rows
+from benchmarks.report.alike import (
+    ATTENTION,
+    SWEPT_ALIKE,
+    as_compared,
+    comparisons,
+    held_equal,
+    row_as_compared,
+    same_rows,
+)
+from benchmarks.report.choose import sweep_rows
+from benchmarks.report.frame import plain
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots.figures import label_room, log_axis, make_figure, save_figure, show_number, size_axis
 from benchmarks.report.plots.labels import label_ends
 from benchmarks.report.plots.ratio import ratio_plot
 from benchmarks.report.plots.style import FLOOR_COLOUR, NARROW, WIDE, mixer_style, short
 from benchmarks.report.sizes import SEQUENCES, extent_of, worded
-from benchmarks.report.stats.intervals import span
+from benchmarks.report.wording import span
 
 Line = list[tuple[float, float]]  # size and value
 PASSES = {  # plot -> columns of the latency table for the panels, and the pass in words

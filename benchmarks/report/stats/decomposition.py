@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.report.frame import held_equal, row_as_compared
-from benchmarks.report.group import TRAINED_ALIKE
+from benchmarks.report.alike import TRAINED_ALIKE, held_equal, row_as_compared
 from benchmarks.report.stats.intervals import Estimate
 from benchmarks.report.stats.paired import FEWEST_SEEDS, Runs, Sample, mean_top1
 from benchmarks.report.stats.pooled import seed_counts

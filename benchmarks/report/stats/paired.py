@@ -20,11 +20,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.report.frame import all_but, comparisons, held_equal, plain, row_as_compared
-from benchmarks.report.group import ACCURACY_SETTING, TRAINED_ALIKE, table
+from benchmarks.report.alike import ACCURACY_SETTING, TRAINED_ALIKE, all_but, comparisons, held_equal, row_as_compared
+from benchmarks.report.choose import FAILED, too_many_failed
+from benchmarks.report.frame import plain, table
 from benchmarks.report.stats.compared import Comparison, Spread, combined, holm, slopes, spreads, variance
-from benchmarks.report.stats.intervals import FAILED, Estimate, failed_words, too_many_failed
+from benchmarks.report.stats.intervals import Estimate
 from benchmarks.report.stats.predictions import Folders, correct_answers
+from benchmarks.report.wording import failed_words
 
 Floats = NDArray[np.float64]
 REFERENCES = ("attention", "conv1x1", "fft_real")

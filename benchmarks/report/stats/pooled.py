@@ -12,12 +12,10 @@ from typing import Any
 import pandas as pd
 import scipy.optimize
 
-from benchmarks.report.frame import all_but, held_equal
-from benchmarks.report.group import TRAINED_ALIKE
+from benchmarks.report.alike import TRAINED_ALIKE, all_but, held_equal
 from benchmarks.report.stats.compared import Comparison, Spread, combined
-from benchmarks.report.stats.intervals import span
 from benchmarks.report.stats.paired import FEWEST_SEEDS, Runs, Sample
-from benchmarks.report.wording import listing
+from benchmarks.report.wording import listing, span
 
 EFFECTS = {"norm": ("image", "token"), "coordinates": (True, False), "patch_size": None}  # None: each less the next
 WORDS = {("coordinates", True): "with", ("coordinates", False): "without"}

@@ -11,8 +11,9 @@ from itertools import combinations
 
 import pandas as pd
 
+from benchmarks.report.alike import ACCURACY_SETTING
+from benchmarks.report.choose import of_one_processor
 from benchmarks.report.frame import plain
-from benchmarks.report.group import ACCURACY_SETTING, of_one_processor
 from benchmarks.report.stats.intervals import Estimate, mean_interval
 from benchmarks.report.wording import signed
 

@@ -17,11 +17,12 @@ import pandas as pd
 from benchmarks.contract.datasets import task_name
 from benchmarks.contract.metrics import METRICS
 from benchmarks.contract.record import atomic_write
-from benchmarks.report.frame import comparisons, plain, slug
-from benchmarks.report.group import TRAINED_ALIKE, best_learning_rates
+from benchmarks.report.alike import TRAINED_ALIKE, comparisons
+from benchmarks.report.baselines import ABOVE, AT, NOTE, SOLVED, highest, highest_words, own_interval
+from benchmarks.report.choose import best_learning_rates
+from benchmarks.report.frame import plain, slug
 from benchmarks.report.plots.figures import make_figure, plot_style, save_figure
 from benchmarks.report.plots.style import family_colour, short
-from benchmarks.report.tables.baselines import ABOVE, AT, NOTE, SOLVED, highest, highest_words, own_interval
 from benchmarks.report.tables.files import View
 from benchmarks.report.tables.latex import HEAD, cell_of, escaped, floats
 from benchmarks.report.wording import NOTHING, clean, csv_text, listing, markdown, markdown_table, span_of

@@ -21,8 +21,8 @@ import pandas as pd
 import scipy.special
 from numpy.typing import NDArray
 
-from benchmarks.report.frame import held_equal, plain
-from benchmarks.report.group import SAME_NET
+from benchmarks.report.alike import SAME_NET, held_equal
+from benchmarks.report.frame import plain
 from benchmarks.report.notes import SETTING_WORDS
 from benchmarks.report.stats.intervals import Estimate, mean_interval
 from benchmarks.report.stats.paired import Runs, Sample

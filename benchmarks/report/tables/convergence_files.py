@@ -14,7 +14,7 @@ from benchmarks.report.claims.parts import Evidence
 from benchmarks.report.claims.settled import PLACES, RULE, STATEMENTS, Answer, settled
 from benchmarks.report.page.tables import Table, frame_table
 from benchmarks.report.plots.convergence import convergence_plot
-from benchmarks.report.stats.intervals import Estimate, mean_interval, percent_within
+from benchmarks.report.stats.intervals import Estimate, mean_interval
 from benchmarks.report.tables.convergence import (
     HOLDS_ABOVE,
     SHORT_EPOCHS,
@@ -26,7 +26,16 @@ from benchmarks.report.tables.convergence import (
     order_rows,
     order_verdict,
 )
-from benchmarks.report.wording import NOTHING, clean, csv_text, markdown, markdown_table, signed, span_of
+from benchmarks.report.wording import (
+    NOTHING,
+    clean,
+    csv_text,
+    markdown,
+    markdown_table,
+    percent_within,
+    signed,
+    span_of,
+)
 
 COSINE = (
     "Accuracy within a long cosine is not that of a short run, whose rate has come down by then: runs of five epochs "

@@ -14,27 +14,19 @@ from benchmarks.contract.choices.tuning import CLEARLY_BETTER
 from benchmarks.contract.metrics import METRICS
 from benchmarks.contract.record import atomic_write
 from benchmarks.contract.trial import FACTS
+from benchmarks.report import baselines
+from benchmarks.report.alike import ACCURACY_SETTING, COMPARED, TRAINED_ALIKE
+from benchmarks.report.baselines import with_standing
 from benchmarks.report.frame import CSV_NAMES, plain, without_usual
-from benchmarks.report.group import (
-    ACCURACY_SETTING,
-    COMPARED,
-    SCORES,
-    TRAINED_ALIKE,
-    cost_table,
-    failures_table,
-    latency_table,
-    scaling_table,
-    summary_table,
-    with_intervals,
-)
 from benchmarks.report.sizes import extent_of, worded
 from benchmarks.report.stats import processors
 from benchmarks.report.stats.decomposition import decomposition_table
-from benchmarks.report.stats.intervals import percent_within
 from benchmarks.report.stats.paired import OVER_BOTH, SIGNIFICANT, Sample, accuracy_intervals, paired_table
 from benchmarks.report.stats.pooled import EFFECTS, effects_table
-from benchmarks.report.tables import baselines
-from benchmarks.report.tables.baselines import with_standing
+from benchmarks.report.tables.cost import cost_table, failures_table
+from benchmarks.report.tables.latency import latency_table
+from benchmarks.report.tables.scaling import scaling_table
+from benchmarks.report.tables.summary import SCORES, summary_table, with_intervals
 from benchmarks.report.tables.tuning import tuning_table
 from benchmarks.report.wording import (
     NOTHING,
@@ -49,6 +41,7 @@ from benchmarks.report.wording import (
     metric,
     p_text,
     percent,
+    percent_within,
     ranged,
     short,
     signed,

@@ -16,10 +16,11 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.contract.record import atomic_write
-from benchmarks.report.frame import comparisons, slug
-from benchmarks.report.group import COMPARED, TIMED_ALIKE, TRAINED_ALIKE, best_learning_rates
+from benchmarks.report.alike import COMPARED, TIMED_ALIKE, TRAINED_ALIKE, comparisons
+from benchmarks.report.baselines import at_baseline
+from benchmarks.report.choose import best_learning_rates
+from benchmarks.report.frame import slug
 from benchmarks.report.stats.paired import Sample
-from benchmarks.report.tables.baselines import at_baseline
 from benchmarks.report.tables.files import View, caption, view_of
 from benchmarks.report.tables.leader import CLEAR, leader
 from benchmarks.report.wording import NOTHING, unmarked

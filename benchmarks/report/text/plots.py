@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from benchmarks.report.group import ATTENTION
+from benchmarks.report.alike import ATTENTION
 from benchmarks.report.plots.baselines import LINE
 from benchmarks.report.plots.figures import label_room, log_axis, make_figure, plot_style, save_figure, show_count
 from benchmarks.report.plots.labels import label_ends, label_points

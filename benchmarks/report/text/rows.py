@@ -11,10 +11,11 @@ import pandas as pd
 
 from benchmarks.contract.fields import NET
 from benchmarks.contract.trial import names_of
+from benchmarks.report.alike import ATTENTION
+from benchmarks.report.choose import lookup, of_one_processor, preferred
 from benchmarks.report.claims.rules import share_percent
 from benchmarks.report.frame import plain
-from benchmarks.report.group import ATTENTION, lookup, middle, of_one_processor, preferred
-from benchmarks.report.stats.intervals import mean_interval
+from benchmarks.report.stats.intervals import mean_interval, middle
 from benchmarks.report.stats.paired import Runs, Sample, mean_top1
 from benchmarks.report.text.runs import Line, Part, own_interval, records_of, setting_of
 from benchmarks.report.text.scores import TITLES, TOP1

@@ -19,12 +19,13 @@ import scipy.special
 from benchmarks.contract.datasets import PRETRAIN, labels_file, task_name
 from benchmarks.contract.fields import NET
 from benchmarks.contract.trial import names_of
+from benchmarks.report.alike import row_as_compared
+from benchmarks.report.baselines import Z
 from benchmarks.report.claims.parts import Evidence
-from benchmarks.report.frame import plain, row_as_compared, slug
+from benchmarks.report.frame import plain, slug
 from benchmarks.report.stats.intervals import mean_interval
 from benchmarks.report.stats.paired import OVER_BOTH, SETTING_COLUMNS, Runs, Sample, mean_top1, noise
 from benchmarks.report.stats.predictions import folders
-from benchmarks.report.tables.baselines import Z
 from benchmarks.report.text.scores import TOP1, f1_of_ones, headline_of, score_sample
 from benchmarks.report.wording import clean
 

@@ -10,9 +10,10 @@ import pandas as pd
 
 from benchmarks.contract.metrics import BASELINES
 from benchmarks.contract.text_tasks import TEXT_TASKS
+from benchmarks.report.alike import ATTENTION
 from benchmarks.report.frame import plain
-from benchmarks.report.group import ATTENTION, middle
 from benchmarks.report.notes import SETTING_WORDS
+from benchmarks.report.stats.intervals import middle
 from benchmarks.report.stats.paired import Runs
 from benchmarks.report.text.published import Beside, of_pretraining, of_tasks, sources
 from benchmarks.report.text.rows import Row, levels_of, minutes_rows, pretraining_rows, task_rows, tokens_seen
