@@ -8,25 +8,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
-
 from benchmarks.contract.errors import printable as clean
 from benchmarks.contract.metrics import METRICS
 from benchmarks.report.frame import plain
 
 NOTHING = "–"
 FINGERPRINT = re.compile("[0-9a-f]{64}")
-CSV_DIGITS = 12  # significant ones: a logarithm's last bits differ from one kind of processor to the next
-
-
-def csv_text(table: pd.DataFrame) -> str:
-    """A table for programs, the same on every machine."""
-
-    def rounded(value: Any) -> Any:
-        return float(f"{value:.{CSV_DIGITS}g}") if isinstance(value, float) else value
-
-    columns = {name: pd.Series(list(map(rounded, column)), dtype=column.dtype) for name, column in table.items()}
-    return pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
 
 
 def significant(value: Any, digits: int = 3) -> str:

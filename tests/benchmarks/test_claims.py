@@ -11,11 +11,12 @@ from synthetic import MACHINE, OTHER, ROUNDS, fill, make_trial, save, save_accur
 
 from benchmarks.cli.main import main
 from benchmarks.report.claims.catalogue import CLAIMS
-from benchmarks.report.claims.parts import CONTRADICTED, SEQUENCES_ALONE, SUPPORTED, UNDECIDED, Finding, Part
+from benchmarks.report.claims.parts import CONTRADICTED, SUPPORTED, UNDECIDED, Finding, Part
 from benchmarks.report.claims.times import interpolate
 from benchmarks.report.claims.verdicts import Verdict, _verdict, judge, people, programs, write_claims
 from benchmarks.report.frame import results_frame
 from benchmarks.report.stats.decomposition import decomposition_table
+from benchmarks.report.stats.evidence import SEQUENCES_ALONE
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.stats.pooled import effects_table
 

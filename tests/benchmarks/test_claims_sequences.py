@@ -12,9 +12,10 @@ from synthetic_sequences import make_trial
 from benchmarks.report.build import make_report
 from benchmarks.report.claims.catalogue import CLAIMS
 from benchmarks.report.claims.catalogue_sequences import HYBRID, NEEDED, PLAIN
-from benchmarks.report.claims.parts import CONTRADICTED, IMAGES_ALONE, SEQUENCES_ALONE, SUPPORTED, UNDECIDED
+from benchmarks.report.claims.parts import CONTRADICTED, SUPPORTED, UNDECIDED
 from benchmarks.report.claims.verdicts import Verdict, judge
 from benchmarks.report.frame import results_frame
+from benchmarks.report.stats.evidence import IMAGES_ALONE, SEQUENCES_ALONE
 
 SEEDS = (0, 1, 2, 3)
 LENGTHS = (512, 1024, 2048, 4096, 8192)

@@ -13,9 +13,10 @@ import scipy.stats
 from synthetic import MACHINE, make_trial, save, save_accuracy
 
 from benchmarks.report.build import make_report
-from benchmarks.report.claims.parts import Evidence
 from benchmarks.report.claims.settled import NO, NOT_MEASURED, OPEN, YES, settled
 from benchmarks.report.frame import results_frame
+from benchmarks.report.plots.convergence import convergence_plots
+from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.tables.convergence import (
     Long,
     accuracy_rows,
@@ -201,8 +202,9 @@ def test_the_report_has_it_where_runs_were_long_and_nothing_where_they_were_not(
     made = {p.name for p in make_report(again).paths}
     fill_long(long)
     evidence = Evidence(results_frame(long), long)
-    folders = [next(p for p in first if p.suffix == kind).parent for kind in (".csv", ".png")]
-    assert {p: p.read_bytes() for p in write_convergence(evidence, *folders)}.items() <= first.items()
+    folder, plots = (next(p for p in first if p.suffix == kind).parent for kind in (".csv", ".png"))
+    more = [*write_convergence(evidence, folder), *convergence_plots(evidence, plots)]
+    assert {p: p.read_bytes() for p in more}.items() <= first.items()
     for path in (again / "records").glob("*.json"):
         path.unlink()
     save_accuracy(again, "dct", 40.0, 0)

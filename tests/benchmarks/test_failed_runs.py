@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.report.build import make_report
 from benchmarks.report.choose import too_many_failed
-from benchmarks.report.claims.parts import UNDECIDED, Evidence
+from benchmarks.report.claims.parts import UNDECIDED
 from benchmarks.report.claims.source import DepthWithoutNorm
 from benchmarks.report.claims.verdicts import judge
 from benchmarks.report.frame import results_frame, split_groups
@@ -18,6 +18,7 @@ from benchmarks.report.notes import caption
 from benchmarks.report.page.answers import answers, gap_text, headlines, main_rows, sign
 from benchmarks.report.page.tables import ranked_table
 from benchmarks.report.ranking import ranking
+from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.paired import WITHHELD, Sample, paired_table
 from benchmarks.report.tables.files import people, table_files
 from benchmarks.report.tables.summary import summary_table

@@ -27,10 +27,11 @@ from benchmarks.report.build import write_report
 from benchmarks.report.families import FAMILIES, mixer_family
 from benchmarks.report.frame import results_frame, slug
 from benchmarks.report.notes import caption
+from benchmarks.report.output import csv_text
 from benchmarks.report.plots import figures
 from benchmarks.report.plots.accuracy import side_by_side
 from benchmarks.report.plots.labels import label_points
-from benchmarks.report.wording import count, csv_text, markdown, significant
+from benchmarks.report.wording import count, markdown, significant
 from mixers.registry import list_mixers, mixer_entry
 
 PLOTTERS = ("benchmarks.report.plots.accuracy", "benchmarks.report.plots.latency")

@@ -16,15 +16,16 @@ from benchmarks.cli.main import _parser
 from benchmarks.contract.errors import UserError
 from benchmarks.report.build import Report, clear, make_report
 from benchmarks.report.claims.catalogue_text import TEXT_CLAIMS, OnText, text_claims
-from benchmarks.report.claims.parts import SUPPORTED, UNDECIDED, Evidence
+from benchmarks.report.claims.parts import SUPPORTED, UNDECIDED
 from benchmarks.report.claims.verdicts import judge
 from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.plots.figures import Figure
 from benchmarks.report.ranking import ranking
+from benchmarks.report.stats.evidence import Evidence
+from benchmarks.report.stats.scores import score_sample
+from benchmarks.report.stats.text_lines import find_lines, joined, own_interval, span_of_task
 from benchmarks.report.text.literature import PRETRAINING
 from benchmarks.report.text.rows import minutes_rows, task_rows
-from benchmarks.report.text.runs import find_lines, joined, own_interval, span_of_task
-from benchmarks.report.text.scores import score_sample
 
 FIGURES: dict[str, Figure] = {}
 PLOTTERS = [f"benchmarks.report.{name}" for name in ("plots_accuracy", "plots_latency", "plots_ratio", "text_plots")]

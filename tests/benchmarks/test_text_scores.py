@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks.report.text.scores import f1_of_ones, headline_of, jackknife, ranks_without
+from benchmarks.report.stats.scores import f1_of_ones, headline_of, jackknife, ranks_without
 
 
 def by_hand(metric, predicted, true):

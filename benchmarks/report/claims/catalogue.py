@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.report.claims.catalogue_sequences import SEQUENCE_CLAIMS
-from benchmarks.report.claims.parts import FNET, FNET_ON, IMAGES_ALONE, INFINITE, Claim, Range
+from benchmarks.report.claims.parts import FNET, FNET_ON, INFINITE, Claim, Range
 from benchmarks.report.claims.pooled import EffectOverMixers, VarianceShares
 from benchmarks.report.claims.rules import NOWHERE, Accuracies, Cell, Contrast, EachMixer, over_midpoint, share_percent
 from benchmarks.report.claims.source import ComplexWeights, DepthWithoutNorm
 from benchmarks.report.claims.times import GrowsAsNLogN, MemoryFirst, TrainingSpeed
+from benchmarks.report.stats.evidence import IMAGES_ALONE
 
 PATCHES = (1, 2, 4, 8)
 SPECTRACLES = "spectracles README (mkaic/spectracles), 2024"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from benchmarks.report.claims.lengths import FasterFrom, FasterTheLonger, LeastMemory
-from benchmarks.report.claims.parts import FNET, INFINITE, SEQUENCES_ALONE, Claim
+from benchmarks.report.claims.parts import FNET, INFINITE, Claim
 from benchmarks.report.claims.rules import Cell, Contrast
 from benchmarks.report.claims.tasks import CannotWithout, OfTasks, OverTasks
 from benchmarks.report.claims.times import MemoryFirst
+from benchmarks.report.stats.evidence import SEQUENCES_ALONE
 
 PLAIN = "attention(backend=plain)"
 HYBRID = "1xfft_real+1xattention"

@@ -12,10 +12,11 @@ from typing import Any
 
 from benchmarks.contract.datasets import PRETRAIN, task_name
 from benchmarks.report.claims.catalogue import THREE_SITTINGS
-from benchmarks.report.claims.parts import FNET, FNET_ON, INFINITE, TEXT_ALONE, Claim, Evidence, Finding, Range, Rule
+from benchmarks.report.claims.parts import FNET, FNET_ON, INFINITE, Claim, Finding, Range, Rule
 from benchmarks.report.claims.rules import Accuracies, Cell, Contrast, share_percent
 from benchmarks.report.claims.times import TrainingSpeed
-from benchmarks.report.text.runs import MEAN, find_lines
+from benchmarks.report.stats.evidence import TEXT_ALONE, Evidence
+from benchmarks.report.stats.text_lines import MEAN, find_lines
 
 DFT = "fft_real"
 

@@ -10,18 +10,10 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.report.claims.parts import (
-    FEWEST_MIXERS,
-    INFINITE,
-    Evidence,
-    Finding,
-    Part,
-    Range,
-    make_part,
-    setting_words,
-)
+from benchmarks.report.claims.parts import FEWEST_MIXERS, INFINITE, Finding, Part, Range, make_part, setting_words
 from benchmarks.report.claims.rules import Accuracies, Cell, Contrast, accuracy_setting, failed_mixers
 from benchmarks.report.stats.decomposition import Decomposition, Grid, find_grid, mixer_less_patch, share_interval
+from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.intervals import Estimate
 from benchmarks.report.stats.paired import Runs
 from benchmarks.report.stats.pooled import Pair, PooledEffect, pairs, pooled_difference

@@ -18,7 +18,6 @@ from benchmarks.report.claims.parts import (
     FEWEST_MIXERS,
     INFINITE,
     SUPPORTED,
-    Evidence,
     Finding,
     Part,
     Range,
@@ -26,6 +25,7 @@ from benchmarks.report.claims.parts import (
     setting_words,
 )
 from benchmarks.report.notes import SETTING_WORDS
+from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.paired import FEWEST_SEEDS, Runs
 from benchmarks.report.wording import span_of
 

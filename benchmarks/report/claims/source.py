@@ -12,7 +12,8 @@ from typing import Any
 
 from benchmarks.contract.errors import UserError
 from benchmarks.report.choose import FAILED, too_many_failed
-from benchmarks.report.claims.parts import INFINITE, Evidence, Finding, Part, Range, make_part
+from benchmarks.report.claims.parts import INFINITE, Finding, Part, Range, make_part
+from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.intervals import mean_interval
 from benchmarks.report.stats.predictions import Folders, folders
 from benchmarks.report.wording import failed_words, span_of

@@ -7,9 +7,10 @@ import math
 from collections.abc import Sequence
 
 from benchmarks.report.baselines import SOLVED_PERCENT, highest
-from benchmarks.report.claims.parts import INFINITE, Evidence, Finding, Part, Range, make_part
+from benchmarks.report.claims.parts import INFINITE, Finding, Part, Range, make_part
 from benchmarks.report.claims.rules import Accuracies, Cell, Contrast
 from benchmarks.report.stats.compared import Comparison
+from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.intervals import Estimate
 from benchmarks.report.stats.paired import Runs
 from benchmarks.report.wording import listing

@@ -17,7 +17,6 @@ from benchmarks.report.claims.parts import (
     CONTRADICTED,
     INFINITE,
     SUPPORTED,
-    Evidence,
     Finding,
     Part,
     Range,
@@ -26,6 +25,7 @@ from benchmarks.report.claims.parts import (
 )
 from benchmarks.report.frame import number, plain, rounds, square_ones
 from benchmarks.report.sizes import SEQUENCES, row_extent
+from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.intervals import Estimate, repeated, slopes_by_round
 from benchmarks.report.tables.latency import ratios
 from benchmarks.report.wording import span_of

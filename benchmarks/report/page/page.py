@@ -17,8 +17,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmarks.contract.record import atomic_write
 from benchmarks.report.claims.verdicts import Verdict
+from benchmarks.report.output import write_text
 from benchmarks.report.page.answers import PASSES, answers, headlines
 from benchmarks.report.page.charts import latency_sweeps, patch_sweeps, settings
 from benchmarks.report.page.tables import (
@@ -91,10 +91,7 @@ def write_page(
         scripts=[Markup((FILES / name).read_text(encoding="utf-8")) for name in scripts_for(shown)],
         passes=PASSES,
     )
-    path = results / "index.html"
-    with atomic_write(path) as file:
-        file.write(page.encode())
-    return path
+    return write_text(results / "index.html", page)
 
 
 def scripts_for(shown: Sequence[Mapping[str, Any]]) -> list[str]:

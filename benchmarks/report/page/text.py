@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks.report.claims.catalogue_text import TEXT_CLAIMS
 from benchmarks.report.claims.verdicts import Verdict
 from benchmarks.report.page.tables import Cell, Table, claims_table, sort_key
+from benchmarks.report.stats.text_lines import Line
 from benchmarks.report.text.published import PUBLISHED
-from benchmarks.report.text.runs import Line
 from benchmarks.report.text.tables import Section, TextTable, text_tables
 
 CHART = "accuracy-vs-tokens"

@@ -21,7 +21,7 @@ import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
-from benchmarks.contract.record import atomic_write
+from benchmarks.report.output import write_texts
 from benchmarks.report.wording import markdown_table
 
 Floats = NDArray[np.float64]
@@ -238,10 +238,8 @@ def main() -> None:
     if given.draws < 2:
         parser.error(f"--draws {given.draws} is too few: give 2 or more")
     rows = simulate(given.draws)
-    with atomic_write(given.results / "simulation.json") as file:
-        file.write((json.dumps({"draws": given.draws, "taken": taken(rows), "rows": rows}, indent=1) + "\n").encode())
-    with atomic_write(given.results / "simulation.md") as file:
-        file.write(text(rows, given.draws).encode())
+    numbers = json.dumps({"draws": given.draws, "taken": taken(rows), "rows": rows}, indent=1) + "\n"
+    write_texts(given.results, {"simulation.json": numbers, "simulation.md": text(rows, given.draws)})
 
 
 if __name__ == "__main__":

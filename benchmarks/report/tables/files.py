@@ -12,20 +12,19 @@ import pandas as pd
 
 from benchmarks.contract.choices.tuning import CLEARLY_BETTER
 from benchmarks.contract.metrics import METRICS
-from benchmarks.contract.record import atomic_write
 from benchmarks.contract.trial import FACTS
 from benchmarks.report import baselines
 from benchmarks.report.alike import ACCURACY_SETTING, COMPARED, TRAINED_ALIKE
 from benchmarks.report.baselines import with_standing
 from benchmarks.report.frame import CSV_NAMES, plain, without_usual
+from benchmarks.report.output import csv_text, write_texts
 from benchmarks.report.sizes import extent_of, worded
 from benchmarks.report.stats import processors
 from benchmarks.report.stats.decomposition import decomposition_table
 from benchmarks.report.stats.paired import OVER_BOTH, SIGNIFICANT, Sample, accuracy_intervals, paired_table
 from benchmarks.report.stats.pooled import EFFECTS, effects_table
 from benchmarks.report.tables.cost import cost_table, failures_table
-from benchmarks.report.tables.latency import latency_table
-from benchmarks.report.tables.scaling import scaling_table
+from benchmarks.report.tables.latency import latency_table, scaling_table
 from benchmarks.report.tables.summary import SCORES, summary_table, with_intervals
 from benchmarks.report.tables.tuning import tuning_table
 from benchmarks.report.wording import (
@@ -33,7 +32,6 @@ from benchmarks.report.wording import (
     accuracy_text,
     clean,
     count,
-    csv_text,
     listing,
     markdown,
     markdown_table,
@@ -105,11 +103,8 @@ def table_files(frame: pd.DataFrame, folder: Path, sample: Sample) -> tuple[dict
     for name, table in tables.items():
         if table.empty:
             continue
-        paths += [folder / f"{name}.csv", folder / f"{name}.md"]
-        with atomic_write(paths[-2]) as file:
-            file.write(csv_text(without_usual(table).rename(columns=CSV_NAMES)).encode())
-        with atomic_write(paths[-1]) as file:
-            file.write(people(name, table, frame).encode())
+        numbers = csv_text(without_usual(table).rename(columns=CSV_NAMES))
+        paths += write_texts(folder, {f"{name}.csv": numbers, f"{name}.md": people(name, table, frame)})
     return tables, paths
 
 

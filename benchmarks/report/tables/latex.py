@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.contract.record import atomic_write
 from benchmarks.report.alike import COMPARED, TIMED_ALIKE, TRAINED_ALIKE, comparisons
 from benchmarks.report.baselines import at_baseline
 from benchmarks.report.choose import best_learning_rates
 from benchmarks.report.frame import slug
+from benchmarks.report.output import write_text
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.tables.files import View, caption, view_of
 from benchmarks.report.tables.leader import CLEAR, leader
@@ -75,13 +75,11 @@ def latex_files(tables: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folder:
     Returns:
         The paths written.
     """
-    paths = []
-    for name, table in tables.items():
-        if not table.empty:
-            paths.append(folder / f"{name}.tex")
-            with atomic_write(paths[-1]) as file:
-                file.write(latex(name, table, frame, sample, folder.name).encode())
-    return paths
+    return [
+        write_text(folder / f"{name}.tex", latex(name, table, frame, sample, folder.name))
+        for name, table in tables.items()
+        if not table.empty
+    ]
 
 
 def latex(name: str, table: pd.DataFrame, frame: pd.DataFrame, sample: Sample, group: str) -> str:

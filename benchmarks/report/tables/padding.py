@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.record import atomic_write
 from benchmarks.report.notes import SETTING_WORDS
+from benchmarks.report.output import csv_text, write_texts
 from benchmarks.report.stats.paired import Runs, Sample, mean_top1
-from benchmarks.report.wording import NOTHING, clean, csv_text, markdown, markdown_table, percent, signed
+from benchmarks.report.wording import NOTHING, clean, markdown, markdown_table, percent, signed
 
 TITLE = "What padding does"
 NOTE = (
@@ -85,11 +85,7 @@ def write_padding(sample: Sample, folder: Path, source: str) -> list[Path]:
     table = pd.DataFrame([row for _, rows in settings for row in rows], dtype=object)
     parts = [_part(several, rows) for several, rows in settings]
     page = "\n\n".join([f"# {TITLE}", f"{markdown(clean(source))}\n{markdown(NOTE)}", *parts])
-    paths = [folder / "padding.csv", folder / "padding.md"]
-    for path, text in zip(paths, (csv_text(table), page), strict=True):
-        with atomic_write(path) as file:
-            file.write(text.encode())
-    return paths
+    return write_texts(folder, {"padding.csv": csv_text(table), "padding.md": page})
 
 
 def _part(several: Sequence[Runs], rows: Sequence[Mapping[str, Any]]) -> str:

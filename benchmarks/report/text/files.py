@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.contract.record import atomic_write
 from benchmarks.report.frame import slug
+from benchmarks.report.output import csv_text, write_texts
+from benchmarks.report.stats.text_lines import Line
 from benchmarks.report.tables.files import View
 from benchmarks.report.tables.latex import HEAD, cell_of, escaped, floats
 from benchmarks.report.text.plots import text_plots
-from benchmarks.report.text.runs import Line
 from benchmarks.report.text.tables import Section, TextTable, text_tables
-from benchmarks.report.wording import csv_text, markdown, markdown_table
+from benchmarks.report.wording import markdown, markdown_table
 
 TEXTS = 2  # columns that are words
 
@@ -31,12 +31,7 @@ def write_table(table: TextTable, line: Line, folder: Path) -> list[Path]:
         "md": people(table, line),
         "tex": latex(table, line),
     }
-    paths = []
-    for ending, text in texts.items():
-        paths.append(folder / f"{table.name}.{ending}")
-        with atomic_write(paths[-1]) as file:
-            file.write(text.encode())
-    return paths
+    return write_texts(folder, {f"{table.name}.{ending}": text for ending, text in texts.items()})
 
 
 def people(table: TextTable, line: Line) -> str:

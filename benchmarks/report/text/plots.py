@@ -18,8 +18,8 @@ from benchmarks.report.plots.labels import label_ends, label_points
 from benchmarks.report.plots.style import FLOOR_COLOUR, NARROW, WIDE, mixer_style, short
 from benchmarks.report.stats.intervals import bars
 from benchmarks.report.stats.paired import Runs
+from benchmarks.report.stats.text_lines import Line, Part, records_of
 from benchmarks.report.text.rows import Row, curves_of, levels_of, pretraining_rows, task_rows, tokens_seen
-from benchmarks.report.text.runs import Line, Part, records_of
 from benchmarks.report.text.tables import setting_words, title_of
 from benchmarks.report.wording import listing, span_of
 

@@ -17,8 +17,8 @@ from benchmarks.report.claims.rules import share_percent
 from benchmarks.report.frame import plain
 from benchmarks.report.stats.intervals import mean_interval, middle
 from benchmarks.report.stats.paired import Runs, Sample, mean_top1
-from benchmarks.report.text.runs import Line, Part, own_interval, records_of, setting_of
-from benchmarks.report.text.scores import TITLES, TOP1
+from benchmarks.report.stats.scores import TITLES, TOP1
+from benchmarks.report.stats.text_lines import Line, Part, own_interval, records_of, setting_of
 
 Row = dict[str, Any]
 LEVELS = {"frequencies": "token frequencies", "own_place": "own place alone"}  # of masked text, by who is no net

@@ -15,10 +15,10 @@ from benchmarks.report.frame import plain
 from benchmarks.report.notes import SETTING_WORDS
 from benchmarks.report.stats.intervals import middle
 from benchmarks.report.stats.paired import Runs
+from benchmarks.report.stats.scores import SHORT, TITLES, TOP1
+from benchmarks.report.stats.text_lines import Line, Part, Span, Task, span_of_task
 from benchmarks.report.text.published import Beside, of_pretraining, of_tasks, sources
 from benchmarks.report.text.rows import Row, levels_of, minutes_rows, pretraining_rows, task_rows, tokens_seen
-from benchmarks.report.text.runs import Line, Part, Span, Task, span_of_task
-from benchmarks.report.text.scores import SHORT, TITLES, TOP1
 from benchmarks.report.wording import NOTHING, clean, count, listing, mean_text, percent, signed, significant
 
 OURS = "these records"

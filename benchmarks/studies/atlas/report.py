@@ -13,8 +13,9 @@ from benchmarks.contract.record import atomic_write, machine_name
 from benchmarks.report.alike import comparisons
 from benchmarks.report.families import mixer_family
 from benchmarks.report.frame import CSV_NAMES, TRIAL_FIELDS, slug
+from benchmarks.report.output import csv_text
 from benchmarks.report.plots.style import FAMILY_COLOURS
-from benchmarks.report.wording import NOTHING, clean, csv_text, markdown, markdown_table, percent
+from benchmarks.report.wording import NOTHING, clean, markdown, markdown_table, percent
 from benchmarks.studies.atlas.plot import draw_atlas
 from benchmarks.studies.atlas.record import FOLDER, NUMBERS, STATES, AtlasRecord, load_atlas
 

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.contract.record import atomic_write, machine_name
+from benchmarks.report.output import csv_text
 from benchmarks.report.stats.intervals import mean_interval
 from benchmarks.report.wording import (
     NOTHING,
     clean,
-    csv_text,
     listing,
     markdown,
     markdown_table,

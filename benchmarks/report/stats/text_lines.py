@@ -21,12 +21,12 @@ from benchmarks.contract.fields import NET
 from benchmarks.contract.trial import names_of
 from benchmarks.report.alike import row_as_compared
 from benchmarks.report.baselines import Z
-from benchmarks.report.claims.parts import Evidence
 from benchmarks.report.frame import plain, slug
+from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.intervals import mean_interval
 from benchmarks.report.stats.paired import OVER_BOTH, SETTING_COLUMNS, Runs, Sample, mean_top1, noise
 from benchmarks.report.stats.predictions import folders
-from benchmarks.report.text.scores import TOP1, f1_of_ones, headline_of, score_sample
+from benchmarks.report.stats.scores import TOP1, f1_of_ones, headline_of, score_sample
 from benchmarks.report.wording import clean
 
 FOLDER = "text"  # no data set of the suite is called so

@@ -15,7 +15,7 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from benchmarks.contract.datasets import info_of
-from benchmarks.report.claims.parts import Evidence
+from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.stats.predictions import misfit, predictions_of
 
