@@ -23,10 +23,10 @@ from benchmarks.report.stats.text_lines import FOLDER as TEXT_FOLDER
 from benchmarks.report.stats.text_lines import find_lines
 from benchmarks.report.tables.abilities import FOLDER, find_abilities, write_abilities
 from benchmarks.report.tables.convergence_files import write_convergence
-from benchmarks.report.tables.files import table_files
 from benchmarks.report.tables.latex import latex_files
 from benchmarks.report.tables.padding import write_padding
-from benchmarks.report.text.files import write_text
+from benchmarks.report.tables.write import table_files
+from benchmarks.report.text.write import write_line
 
 OWNED = {
     "tables": (".csv", ".md", ".tex"),
@@ -88,7 +88,7 @@ def make_report(results: Path) -> Report:
         for found in abilities:
             paths += write_abilities(found, results) + heat_map(found, results / "plots" / found.folder)
         lines = find_lines(evidence)
-        paths += [path for line in lines for path in write_text(line, results)]
+        paths += [path for line in lines for path in write_line(line, results)]
         verdicts = judge_groups(evidence)
         paths += [*write_verdicts(verdicts, results), *write_settled(evidence, results)]
         shown = zip(groups, evidence, strict=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import re
 from collections.abc import Sequence
@@ -104,12 +103,8 @@ def markdown(text: Any) -> str:
     """Text as it stands, whatever Markdown or HTML would make of it; intraword underscores mean nothing to Markdown."""
     escaped = re.sub(r"([\\`*|\[\]$~#])", r"\\\1", clean(text))
     escaped = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", escaped)
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def unmarked(text: str) -> str:
-    """The text that `markdown` made this of."""
-    return html.unescape(re.sub(r"\\([\\`*|\[\]$~#_])", r"\1", text))
+    escaped = escaped.replace("&", "&amp;").replace(">", "&gt;")
+    return re.sub("<(?! )", "&lt;", escaped)  # before a space it begins no tag
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:

@@ -20,8 +20,8 @@ from benchmarks.report.page.tables import ranked_table
 from benchmarks.report.ranking import ranking
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.paired import WITHHELD, Sample, paired_table
-from benchmarks.report.tables.files import people, table_files
 from benchmarks.report.tables.summary import summary_table
+from benchmarks.report.tables.write import people, table_files
 from tests.benchmarks.synthetic import make_trial, save, save_accuracy, save_latency
 
 SEEDS = 9

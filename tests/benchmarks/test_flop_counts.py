@@ -22,7 +22,7 @@ from benchmarks.machine.flops import HANDLERS, count_flops, flops_and_unknown
 from benchmarks.machine.flops_fvcore import fvcore_flops
 from benchmarks.report.frame import records_frame
 from benchmarks.report.tables.cost import cost_table
-from benchmarks.report.tables.files import people
+from benchmarks.report.tables.write import people
 from benchmarks.tasks.task import build_net
 from benchmarks.timing.cost import measure_cost
 from mixers import MixerNet, Spectracles, UnsupportedSize, list_mixers

@@ -27,7 +27,7 @@ from benchmarks.report.page.answers import answers, best_at_latency, headlines, 
 from benchmarks.report.page.charts import patch_sweeps, settings
 from benchmarks.report.page.page import Group, write_page
 from benchmarks.report.stats.paired import Sample
-from benchmarks.report.tables.files import table_files
+from benchmarks.report.tables.write import table_files
 from benchmarks.report.wording import signed
 
 

@@ -29,7 +29,7 @@ from benchmarks.report.stats.paired import (
     verdict,
 )
 from benchmarks.report.stats.predictions import labels_of_test
-from benchmarks.report.tables.files import people, table_files
+from benchmarks.report.tables.write import people, table_files
 from benchmarks.tasks import constellations
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"

@@ -21,7 +21,7 @@ from benchmarks.report.stats.decomposition import (
 )
 from benchmarks.report.stats.paired import Sample, mean_top1
 from benchmarks.report.stats.pooled import effects_table, pairs, pooled_effect
-from benchmarks.report.tables.files import table_files
+from benchmarks.report.tables.write import table_files
 
 
 def test_with_equal_errors_it_is_the_plain_mean_with_its_t_interval():

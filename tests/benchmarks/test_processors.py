@@ -8,9 +8,9 @@ from benchmarks.contract.processor import kind_of, processor, read_processor
 from benchmarks.contract.record import environment, load_records, machine_key, processor_kind
 from benchmarks.report.frame import records_frame
 from benchmarks.report.stats.processors import sentences, shifts
-from benchmarks.report.tables.files import caption
 from benchmarks.report.tables.latency import latency_table
 from benchmarks.report.tables.summary import summary_table
+from benchmarks.report.tables.write import caption
 from tests.benchmarks.synthetic import MACHINE, make_trial, save_accuracy, save_latency
 
 OLDER = {"family": 23, "model": 49, "stepping": 0, "instruction_sets": ["avx", "fma", "avx2"]}

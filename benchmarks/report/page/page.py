@@ -36,8 +36,8 @@ from benchmarks.report.page.tables import (
 from benchmarks.report.sizes import SEQUENCES, extent_of, worded
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.tables.abilities import NAME, Abilities, cannot, in_short, view_of
-from benchmarks.report.tables.files import caption
-from benchmarks.report.wording import clean, listing, unmarked
+from benchmarks.report.tables.write import caption
+from benchmarks.report.wording import clean, listing
 from benchmarks.studies.atlas import report as atlas
 from benchmarks.studies.atlas.record import FOLDER, load_atlas
 from benchmarks.studies.transforms import report as transforms
@@ -158,14 +158,14 @@ def abilities_content(results: Path, key: str, found: Abilities) -> dict[str, An
     """The mixers by the tasks: heat map and table."""
     picture = results / "plots" / found.folder / f"{NAME}.png"
     view = view_of(found)
-    rows = [[Cell(unmarked(text)) for text in row] for row in view.body]
+    rows = [[Cell(text) for text in row] for row in view.body]
     return {
         "id": key,
         "title": found.title,
         "picture": "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode(),
         "in_short": " ".join(in_short(found)),
         "cannot": cannot(found),
-        "table": Table(f"{key}-table", f"{view.note}", view.header, rows, len(view.header)),
+        "table": Table(f"{key}-table", view.note, view.header, rows, len(view.header)),
     }
 
 

@@ -19,9 +19,9 @@ from benchmarks.report.baselines import ABOVE, AT, NOTE, SOLVED, highest, highes
 from benchmarks.report.choose import best_learning_rates
 from benchmarks.report.frame import plain, slug
 from benchmarks.report.output import csv_text, write_texts
-from benchmarks.report.tables.files import View
-from benchmarks.report.tables.latex import HEAD, cell_of, escaped, floats
-from benchmarks.report.wording import NOTHING, clean, listing, markdown, markdown_table, span_of
+from benchmarks.report.tables.latex import HEAD, cells_of, escaped, floats
+from benchmarks.report.tables.view import View
+from benchmarks.report.wording import NOTHING, clean, listing, markdown, span_of
 
 FOLDER, NAME = "sequences", "abilities"  # no data set of the suite is called so
 FEWEST_TASKS = 2
@@ -137,14 +137,12 @@ def _order(table: pd.DataFrame, label: str) -> tuple[float, ...]:
 def write_abilities(found: Abilities, results: Path) -> list[Path]:
     """Writes the table as CSV, Markdown and LaTeX."""
     folder, view = results / "tables" / found.folder, view_of(found)
-    body = markdown_table(view.header, view.body, view.left)
     heading = "\n".join(markdown(line) for line in (view.source, " ".join(in_short(found)), view.note))
-    cells = [[cell_of(text.replace(MARKS[SOLVED], "+"), i >= view.left) for i, text in enumerate(row)]
-             for row in view.body]  # fmt: skip
+    cells = [[text.replace(MARKS[SOLVED], "+") for text in row] for row in cells_of(view)]
     words = escaped(f"{view.title}. {view.source} {view.note}".replace(MARKS[SOLVED], "+"))
     texts = {
         "csv": csv_text(found.rows.dropna(axis="columns", how="all")),
-        "md": f"# {view.title}\n\n{heading}\n\n{body}",
+        "md": f"# {view.title}\n\n{heading}\n\n{view.markdown}",
         "tex": HEAD + "".join(floats(view, cells, words, f"tab:{slug(found.folder)}-{NAME}")),
     }
     return write_texts(folder, {f"{NAME}.{ending}": text for ending, text in texts.items()})
@@ -154,12 +152,9 @@ def view_of(found: Abilities) -> View:
     """The mixers by the tasks, as people read it, and a line with the baselines."""
     header = ["mixer", "family", *map(task_words, found.tasks)]
     family = dict(zip(found.rows["label"], found.rows["family"], strict=True))
-    body = [
-        [markdown(label), markdown(family[label]), *(markdown(cell_text(row)) for row in found.cells(label))]
-        for label in found.labels
-    ]
-    baselines = [markdown(highest_words(found.baseline(task)) or NOTHING) for task in found.tasks]
-    return View(TITLE, f"{found.title}.", "", note(), header, [*body, ["highest baseline", "no net", *baselines]], 2)
+    body = [[label, family[label], *map(cell_text, found.cells(label))] for label in found.labels]
+    body.append(["highest baseline", "no net", *(highest_words(found.baseline(t)) or NOTHING for t in found.tasks)])
+    return View.of_texts(TITLE, f"{found.title}.", note(), header, body, 2)
 
 
 def note() -> str:

@@ -96,7 +96,9 @@ def _part(several: Sequence[Runs], rows: Sequence[Mapping[str, Any]]) -> str:
     cells = {(row["label"], row["tokens"]): _cell(row) for row in rows}
     family = {row["label"]: row["family"] for row in rows}
     header = ["mixer", "family", *(f"net of {n:,} tokens" for n in lengths)]
-    body = [[markdown(a), markdown(family[a]), *(cells.get((a, n), NOTHING) for n in lengths)] for a in family]
+    body = [
+        [markdown(a), markdown(family[a]), *(markdown(cells.get((a, n), NOTHING)) for n in lengths)] for a in family
+    ]
     failed = [f"{row['failed']}, net of {row['tokens']:,} tokens" for row in rows if row["failed"]]
     lost = f"\nNot all runs ended: {markdown('; '.join(failed))}.\n" if failed else ""
     return f"{markdown(told)}:\n\n{markdown_table(header, body, 2)}{lost}"
@@ -109,4 +111,4 @@ def _cell(row: Mapping[str, Any]) -> str:
         return text
     text += f", {signed(row['difference_points'])}"
     low, high = row["difference_points_low"], row["difference_points_high"]
-    return text if low is None else f"{text} \\[{signed(low)}, {signed(high)}\\]"
+    return text if low is None else f"{text} [{signed(low)}, {signed(high)}]"

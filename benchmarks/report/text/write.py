@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.report.frame import slug
 from benchmarks.report.output import csv_text, write_texts
 from benchmarks.report.stats.text_lines import Line
-from benchmarks.report.tables.files import View
-from benchmarks.report.tables.latex import HEAD, cell_of, escaped, floats
+from benchmarks.report.tables.latex import HEAD, cells_of, escaped, floats
+from benchmarks.report.tables.view import View
 from benchmarks.report.text.plots import text_plots
 from benchmarks.report.text.tables import Section, TextTable, text_tables
-from benchmarks.report.wording import markdown, markdown_table
+from benchmarks.report.wording import markdown
 
 TEXTS = 2  # columns that are words
 
 
-def write_text(line: Line, results: Path) -> list[Path]:
+def write_line(line: Line, results: Path) -> list[Path]:
     """Writes all tables and plots of a line; returns their paths."""
     paths = []
     for table in text_tables(line):
@@ -38,14 +37,14 @@ def people(table: TextTable, line: Line) -> str:
     """One table in Markdown, a section after the other."""
     parts = [f"# {table.title}", markdown(f"{line.title[:1].upper()}{line.title[1:]}. {table.note}")]
     for section in table.sections:
-        parts += [f"{markdown(section.words)}:", markdown_table(*_cells(section), TEXTS).rstrip("\n")]
+        parts += [f"{markdown(section.words)}:", _view(table, section, line).markdown.rstrip("\n")]
         parts += ["\n".join(f"- {markdown(sentence)}" for sentence in section.after)] if section.after else []
     parts += [markdown(sentence) for sentence in table.published]
     return "\n\n".join(parts) + "\n"
 
 
-def _cells(section: Section) -> tuple[Sequence[str], list[list[str]]]:
-    return section.header, [[markdown(cell) for cell in row] for row in section.body]
+def _view(table: TextTable, section: Section, line: Line) -> View:
+    return View.of_texts(table.title, f"{line.title}.", table.note, section.header, section.body, TEXTS)
 
 
 def latex(table: TextTable, line: Line) -> str:
@@ -53,10 +52,9 @@ def latex(table: TextTable, line: Line) -> str:
     texts = [HEAD]
     label = f"tab:{slug(line.folder)}-{table.name}"
     for place, section in enumerate(table.sections, 1):
-        view = View(table.title, f"{line.title}.", "", table.note, section.header, _cells(section)[1], TEXTS)
-        cells = [[cell_of(text, i >= TEXTS) for i, text in enumerate(row)] for row in view.body]
+        view = _view(table, section, line)
         first = place == 1
         words = [f"{table.title}, {line.title}: {section.words}.", *([table.note] if first else []), *section.after]
         words += table.published if first else []
-        texts += floats(view, cells, escaped(" ".join(words)), label if first else f"{label}-part-{place}")
+        texts += floats(view, cells_of(view), escaped(" ".join(words)), label if first else f"{label}-part-{place}")
     return "".join(texts)
