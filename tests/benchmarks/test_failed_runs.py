@@ -15,11 +15,13 @@ from benchmarks.report.claims.source import DepthWithoutNorm
 from benchmarks.report.claims.verdicts import judge
 from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.notes import caption
-from benchmarks.report.page.answers import answers, gap_text, headlines, main_rows, sign
+from benchmarks.report.page.answers import answers, main_rows, sign
+from benchmarks.report.page.headlines import gap_text, headlines
 from benchmarks.report.page.tables import ranked_table
 from benchmarks.report.ranking import ranking
 from benchmarks.report.stats.evidence import Evidence
-from benchmarks.report.stats.paired import WITHHELD, Sample, paired_table
+from benchmarks.report.stats.paired import WITHHELD, Sample
+from benchmarks.report.tables.differences import paired_table
 from benchmarks.report.tables.summary import summary_table
 from benchmarks.report.tables.write import people, table_files
 from tests.benchmarks.synthetic import make_trial, save, save_accuracy, save_latency

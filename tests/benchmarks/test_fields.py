@@ -22,7 +22,8 @@ from benchmarks.report.build import write_report
 from benchmarks.report.choose import main_comparison
 from benchmarks.report.commands import NAMED, train_command
 from benchmarks.report.frame import results_frame
-from benchmarks.report.stats.paired import Sample, paired_table
+from benchmarks.report.stats.paired import Sample
+from benchmarks.report.tables.differences import paired_table
 from benchmarks.report.tables.summary import summary_table
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,8 +23,9 @@ from benchmarks.report.claims.verdicts import Verdict
 from benchmarks.report.commands import latency_command
 from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.page import tables as page_tables
-from benchmarks.report.page.answers import answers, best_at_latency, headlines, main_rows, variance_split
+from benchmarks.report.page.answers import answers, best_at_latency, main_rows, variance_split
 from benchmarks.report.page.charts import patch_sweeps, settings
+from benchmarks.report.page.headlines import headlines
 from benchmarks.report.page.page import Group, write_page
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.tables.write import table_files

@@ -16,19 +16,18 @@ from benchmarks.contract.errors import UserError
 from benchmarks.report.claims.rules import share_percent
 from benchmarks.report.frame import records_frame, results_frame
 from benchmarks.report.stats.compared import spreads
+from benchmarks.report.stats.noise import noise
 from benchmarks.report.stats.paired import (
     OVER_BOTH,
     OVER_SEEDS,
     TOO_FEW,
     Runs,
     Sample,
-    accuracy_intervals,
-    noise,
-    paired_table,
     probability_of_improvement,
     verdict,
 )
 from benchmarks.report.stats.predictions import labels_of_test
+from benchmarks.report.tables.differences import accuracy_intervals, paired_table
 from benchmarks.report.tables.write import people, table_files
 from benchmarks.tasks import constellations
 

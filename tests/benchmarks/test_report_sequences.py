@@ -25,7 +25,8 @@ from benchmarks.report.page.page import write_page
 from benchmarks.report.plots.figures import Figure
 from benchmarks.report.ranking import ranking
 from benchmarks.report.sizes import IMAGES, SEQUENCES, worded
-from benchmarks.report.stats.paired import Sample, noise
+from benchmarks.report.stats.noise import noise
+from benchmarks.report.stats.paired import Sample
 from benchmarks.report.stats.predictions import correct_answers
 from benchmarks.report.tables import abilities
 from benchmarks.report.tables.leader import CLEAR, leader

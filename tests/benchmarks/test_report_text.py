@@ -28,7 +28,7 @@ from benchmarks.report.text.literature import PRETRAINING
 from benchmarks.report.text.rows import minutes_rows, task_rows
 
 FIGURES: dict[str, Figure] = {}
-PLOTTERS = [f"benchmarks.report.{name}" for name in ("plots_accuracy", "plots_latency", "plots_ratio", "text_plots")]
+PLOTTERS = [f"benchmarks.report.{name}" for name in ("plots.accuracy", "plots.latency", "plots.ratio", "text.plots")]
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,9 @@ from markupsafe import Markup
 
 from benchmarks.report.claims.verdicts import Verdict
 from benchmarks.report.output import write_text
-from benchmarks.report.page.answers import PASSES, answers, headlines
-from benchmarks.report.page.charts import latency_sweeps, patch_sweeps, settings
+from benchmarks.report.page.answers import answers
+from benchmarks.report.page.charts import latency_sweeps, patch_charts, settings
+from benchmarks.report.page.headlines import PASSES, headlines
 from benchmarks.report.page.tables import (
     Cell,
     Table,
@@ -114,7 +115,7 @@ def group_content(key: str, group: Group) -> dict[str, Any]:
     charts: dict[str, Any] = {
         "settings": settings(frame, tables["summary"]),
         "sweeps": latency_sweeps(frame, tables["latency"]),
-        "patches": patch_sweeps(frame, tables["summary"]),
+        "patches": patch_charts(frame, tables["summary"]),
     }
     extent = extent_of(frame)
     if extent is SEQUENCES:

@@ -11,17 +11,18 @@ import pandas as pd
 
 from benchmarks.contract.metrics import METRICS
 from benchmarks.report.alike import TRAINED_ALIKE, as_compared, comparisons, held_equal, row_as_compared, same_rows
-from benchmarks.report.baselines import NOTE, at_baseline, baselines_of
-from benchmarks.report.choose import best_learning_rates, by_main_metric, withheld
+from benchmarks.report.baselines import NOTE, baselines_of
+from benchmarks.report.choose import best_of_settings, by_main_metric, ranked
 from benchmarks.report.claims.verdicts import Verdict, effect_text
 from benchmarks.report.commands import train_command
 from benchmarks.report.frame import plain
-from benchmarks.report.page.answers import mean_with_interval
 from benchmarks.report.page.charts import seeds_of
+from benchmarks.report.page.headlines import mean_with_interval
 from benchmarks.report.plots.style import family_colour
 from benchmarks.report.sizes import extent_of, size_words, worded
+from benchmarks.report.tables.formats import status_text
 from benchmarks.report.tables.view import SETTING, TEXT, Column, View
-from benchmarks.report.tables.views import status_text, view_of
+from benchmarks.report.tables.views import view_of
 from benchmarks.report.wording import NOTHING, clean, count, listing, metric, percent, short, significant
 
 RECORD_COLUMNS = (
@@ -91,14 +92,8 @@ def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table
     in_tuning = [name for name in TRAINED_ALIKE if name not in ("net", "budget")]
     rows: list[list[Cell]] = []
     families, keys, judged = [], [], "standing" in summary
-    for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
-        kept = best_learning_rates(part)
-        kept = kept.assign(_top1=[-(plain(mean) or -1.0) for mean in kept["test_top1_percent_mean"]])
-        kept = kept.assign(
-            _withheld=[withheld(row) for row in kept.to_dict("records")],
-            _stuck=[at_baseline(row) for row in kept.to_dict("records")],
-        )
-        kept = kept.sort_values(["_withheld", "_stuck", "_top1", "label"], kind="stable")
+    for suffix, best in best_of_settings(summary).items():
+        kept = ranked(best)
         for rank, row in enumerate(kept.to_dict("records"), 1):
             swept = len(chosen) and same_rows(chosen, row, ["label", *in_tuning, "lr", "weight_decay"]).any()
             rows.append(

@@ -24,7 +24,8 @@ from benchmarks.report.baselines import Z
 from benchmarks.report.frame import plain, slug
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.intervals import mean_interval
-from benchmarks.report.stats.paired import OVER_BOTH, SETTING_COLUMNS, Runs, Sample, mean_top1, noise
+from benchmarks.report.stats.noise import noise
+from benchmarks.report.stats.paired import OVER_BOTH, SETTING_COLUMNS, Runs, Sample, mean_top1
 from benchmarks.report.stats.predictions import folders
 from benchmarks.report.stats.scores import TOP1, f1_of_ones, headline_of, score_sample
 from benchmarks.report.wording import clean

@@ -14,9 +14,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.contract.datasets import task_name
-from benchmarks.report.alike import TRAINED_ALIKE, comparisons
 from benchmarks.report.baselines import ABOVE, AT, NOTE, SOLVED, highest, highest_words, own_interval
-from benchmarks.report.choose import best_learning_rates
+from benchmarks.report.choose import rows_by_length
 from benchmarks.report.frame import plain, slug
 from benchmarks.report.output import csv_text, write_texts
 from benchmarks.report.tables.latex import HEAD, cells_of, escaped, floats
@@ -94,17 +93,6 @@ def find_abilities(groups: Sequence[tuple[pd.DataFrame, Mapping[str, pd.DataFram
             found.setdefault((first["profile"], first["machine"]), []).extend(rows_by_length(summary))
     several = {key: rows for key, rows in found.items() if len(rows) >= FEWEST_TASKS}
     return [_abilities(key, rows, list(several)) for key, rows in sorted(several.items())]
-
-
-def rows_by_length(summary: pd.DataFrame) -> list[pd.DataFrame]:
-    """One row a mixer of the comparison with most of them, for each length that nets were trained at."""
-    found: dict[int, pd.DataFrame] = {}
-    for rows in comparisons(summary, TRAINED_ALIKE).values():
-        best = best_learning_rates(rows)
-        ready = best[best["status"] == "ok"].reset_index(drop=True)
-        if len(ready):
-            found.setdefault(int(ready.iloc[0]["length"]), ready)
-    return list(found.values())
 
 
 def _abilities(key: tuple[str, str], parts: Sequence[pd.DataFrame], keys: Sequence[tuple[str, str]]) -> Abilities:

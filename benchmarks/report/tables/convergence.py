@@ -22,6 +22,7 @@ import scipy.special
 from numpy.typing import NDArray
 
 from benchmarks.report.alike import SAME_NET, held_equal
+from benchmarks.report.choose import finished
 from benchmarks.report.frame import plain
 from benchmarks.report.notes import SETTING_WORDS
 from benchmarks.report.stats.intervals import Estimate, mean_interval
@@ -114,7 +115,7 @@ def long_runs(sample: Sample, frame: pd.DataFrame) -> list[Long]:
 
 def _held_out(frame: pd.DataFrame) -> dict[str, dict[int, float]]:
     """Held-out top-1 in percent by record and epoch."""
-    trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
+    trained = finished(frame, "accuracy")
     return {
         str(name): {
             int(e["epoch"]): float(e["val_top1_percent"])

@@ -13,6 +13,7 @@ from benchmarks.report.choose import (
     attention_beside,
     attention_by_setting,
     common_sittings,
+    finished,
     overlap,
     preferred,
     sweep_rows,
@@ -112,7 +113,7 @@ def scaling_table(latency: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
         frame: the group's records.
     """
     rows = []
-    ready = frame[(frame["kind"] == "latency") & (frame["status"] == "ok")]
+    ready = finished(frame, "latency")
     extent = extent_of(ready)
     for _, found in sweep_rows(ready).groupby(["label", *SWEPT_ALIKE], dropna=False, sort=False):
         runs = preferred(found).sort_values("tokens", kind="stable").drop_duplicates("tokens")

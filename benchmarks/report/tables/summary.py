@@ -15,7 +15,14 @@ from benchmarks.contract.datasets import main_metric
 from benchmarks.ratios import ratio_of
 from benchmarks.report.alike import ACCURACY_SETTING, SAME_NET, TRAINED_ALIKE, comparisons
 from benchmarks.report.baselines import known_columns
-from benchmarks.report.choose import FAILED, TOP1, attention_by_setting, lookup, of_one_processor, preferred
+from benchmarks.report.choose import (
+    FAILED,
+    TOP1,
+    attention_by_setting,
+    lookup,
+    preferred,
+    preferred_latencies,
+)
 from benchmarks.report.frame import NET_TIMES, plain, setting_order, table, whole
 from benchmarks.report.stats.intervals import mean_interval, middle
 from benchmarks.report.tables.latency import TIMES, over_attention, per_image, ratios, sittings_with
@@ -31,7 +38,7 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per mixer and trained setting: accuracy over seeds, joined with cost and latency of the same net."""
     trained = frame[frame["kind"] == "accuracy"]
     costs = preferred(frame[frame["kind"] == "cost"])
-    latencies = preferred(of_one_processor(frame[frame["kind"] == "latency"]))
+    latencies = preferred_latencies(frame)
     attention = attention_by_setting(latencies.to_dict("records"))
     baselines = known_columns(trained)
     scores = [name for name in SCORES if trained[name].notna().any()]

@@ -8,13 +8,15 @@ import pandas as pd
 
 from benchmarks.report.alike import ACCURACY_SETTING
 from benchmarks.report.baselines import with_standing
+from benchmarks.report.choose import finished
 from benchmarks.report.frame import CSV_NAMES, without_usual
 from benchmarks.report.output import csv_text, write_texts
 from benchmarks.report.stats import processors
 from benchmarks.report.stats.decomposition import decomposition_table
-from benchmarks.report.stats.paired import Sample, accuracy_intervals, paired_table
+from benchmarks.report.stats.paired import Sample
 from benchmarks.report.stats.pooled import effects_table
 from benchmarks.report.tables.cost import cost_table, failures_table
+from benchmarks.report.tables.differences import accuracy_intervals, paired_table
 from benchmarks.report.tables.latency import latency_table, scaling_table
 from benchmarks.report.tables.summary import summary_table, with_intervals
 from benchmarks.report.tables.tuning import tuning_table
@@ -84,8 +86,8 @@ def caption(name: str, frame: pd.DataFrame) -> str:
 
 def counts(name: str, frame: pd.DataFrame) -> list[str]:
     """How often what was measured, as far as a table shows it: "n = 3 seeds, 4 epochs"."""
-    trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
-    timed = frame[(frame["kind"] == "latency") & (frame["status"] == "ok")]
+    trained = finished(frame, "accuracy")
+    timed = finished(frame, "latency")
     words = []
     if name == "summary" and len(trained):
         seeds = trained.groupby(["label", *ACCURACY_SETTING], dropna=False).size()
