@@ -237,7 +237,7 @@ def test_every_claim_says_what_measures_it():
         flags = [f"--{w.partition('=')[0].lower().replace('_', '-')}={w.partition('=')[2]}" for w in words[2:]]
         given = _parser().parse_args([words[1], *flags])
         mixers = (
-            {cell.mixer for c in claim.rule.contrasts for cell in c.cells} if isinstance(claim.rule, OnText) else set()
+            {arm.mixer for c in claim.rule.contrasts for arm in c.arms} if isinstance(claim.rule, OnText) else set()
         )
         assert mixers <= set(str(given.mixer).split(","))
 

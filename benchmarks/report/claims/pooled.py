@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.report.claims.parts import FEWEST_MIXERS, INFINITE, Finding, Part, Range, make_part, setting_words
-from benchmarks.report.claims.rules import Accuracies, Cell, Contrast, accuracy_setting, failed_mixers
+from benchmarks.report.claims.rules import Accuracies, Arm, Contrast, accuracy_setting, failed_mixers
 from benchmarks.report.stats.decomposition import Decomposition, Grid, find_grid, mixer_less_patch, share_interval
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.intervals import Estimate
@@ -53,8 +53,8 @@ class EffectOverMixers(Accuracies):
             compared = pairs(runs, dict(self.mine + place), dict(self.other + place), self.against)
             parts += self._pooled(evidence, compared, place)
             for mixer, pair in compared.items():
-                cells = Cell(mixer, self.mine + place), Cell(self.against or mixer, self.other + place)
-                behind += self._part(evidence, dict(zip(cells, pair, strict=True)), Contrast(cells, self.claimed))
+                arms = Arm(mixer, self.mine + place), Arm(self.against or mixer, self.other + place)
+                behind += self._part(evidence, dict(zip(arms, pair, strict=True)), Contrast(arms, self.claimed))
             if len(compared) < FEWEST_MIXERS:
                 where = "".join(f", {setting_words(*field)}" for field in place)
                 missing.append(f"more than {span_of([len(compared)], 'mixer')}{where}")

@@ -11,8 +11,8 @@ import pandas as pd
 from benchmarks.contract import called
 from benchmarks.contract.errors import printable
 from benchmarks.contract.metrics import METRICS
-from benchmarks.report.compare.cells import SETTING
 from benchmarks.report.compare.folders import NOTHING_DIFFERS
+from benchmarks.report.compare.matches import SETTING
 from benchmarks.report.frame import plain
 from benchmarks.report.output import csv_text, write_texts
 from benchmarks.report.sizes import Extent, extent_of, worded

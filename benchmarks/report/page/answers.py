@@ -13,15 +13,7 @@ import pandas as pd
 from benchmarks.ratios import FEWEST_SITTINGS, Ratio, ratio_of
 from benchmarks.report.alike import ATTENTION, TRAINED_ALIKE, same_rows
 from benchmarks.report.baselines import at_baseline, at_baseline_words, highest_words
-from benchmarks.report.choose import (
-    lookup,
-    main_rows,
-    patch_sweeps,
-    preferred_latencies,
-    scaling_row,
-    sweeps,
-    withheld,
-)
+from benchmarks.report.choose import lookup, main_rows, patch_sweeps, preferred_latencies, scaling_row, sweeps, withheld
 from benchmarks.report.claims.parts import Part
 from benchmarks.report.claims.verdicts import Verdict, effect_text
 from benchmarks.report.frame import plain

@@ -9,19 +9,9 @@ import pandas as pd
 
 from benchmarks.contract.metrics import METRICS
 from benchmarks.ratios import few_sittings
-from benchmarks.report.alike import (
-    USUAL,
-)
+from benchmarks.report.alike import USUAL
 from benchmarks.report.baselines import at_baseline, baselines_of
-from benchmarks.report.choose import (
-    best_of_settings,
-    finished,
-    once_a_size,
-    patch_sweeps,
-    runs_of,
-    sweeps,
-    timed_in,
-)
+from benchmarks.report.choose import best_of_settings, finished, once_a_size, patch_sweeps, runs_of, sweeps, timed_in
 from benchmarks.report.commands import latency_command, train_command
 from benchmarks.report.frame import NET_TIMES, plain, size_order
 from benchmarks.report.notes import caption, holes

@@ -18,7 +18,7 @@ from benchmarks.report.stats.paired import FEWEST_SEEDS, Runs, Sample
 from benchmarks.report.wording import listing, span
 
 EFFECTS = {"norm": ("image", "token"), "coordinates": (True, False), "patch_size": None}  # None: each less the next
-WORDS = {("coordinates", True): "with", ("coordinates", False): "without"}
+SIDES = {("coordinates", True): "with", ("coordinates", False): "without"}
 Pair = tuple[Runs, Runs]
 FEWEST_EFFECTS = 3  # under which nothing is said of mixers in general
 
@@ -171,7 +171,7 @@ def _effect(sample: Sample, field: str, values: tuple[Any, Any], runs: Sequence[
     alike = held_equal(all_but(TRAINED_ALIKE, [field]), nets[0][0].setting)
     return {
         "field": field,
-        "effect": " less ".join(WORDS.get((field, value), str(value)) for value in values),
+        "effect": " less ".join(SIDES.get((field, value), str(value)) for value in values),
         **{name: nets[0][0].setting[name] if name in alike else None for name in TRAINED_ALIKE},
         "mixers": pooled.mixers,
         "over": listing([one.setting["label"] for one, _ in nets]),

@@ -15,14 +15,7 @@ from benchmarks.contract.datasets import main_metric
 from benchmarks.ratios import ratio_of
 from benchmarks.report.alike import ACCURACY_SETTING, SAME_NET, TRAINED_ALIKE, comparisons
 from benchmarks.report.baselines import known_columns
-from benchmarks.report.choose import (
-    FAILED,
-    TOP1,
-    attention_by_setting,
-    lookup,
-    preferred,
-    preferred_latencies,
-)
+from benchmarks.report.choose import FAILED, TOP1, attention_by_setting, lookup, preferred, preferred_latencies
 from benchmarks.report.frame import NET_TIMES, plain, setting_order, table, whole
 from benchmarks.report.stats.intervals import mean_interval, middle
 from benchmarks.report.tables.latency import TIMES, over_attention, per_image, ratios, sittings_with

@@ -16,7 +16,7 @@ from benchmarks.report.choose import preferred
 from benchmarks.report.frame import TRIAL_FIELDS, plain
 
 KINDS = ("accuracy", "cost", "latency")
-SEVERAL = ("kind", "seed", "rounds")  # of these a cell holds what there is
+SEVERAL = ("kind", "seed", "rounds")  # of these an entry holds what there is
 OF_TIMES = ("machine", "processor", "torch")  # what only a time depends on
 SETTING = [name for name in TRIAL_FIELDS if name not in SEVERAL]
 MACHINE = ("device", "threads", *OF_TIMES)  # not its precision, which is chosen
@@ -27,35 +27,31 @@ SIZE = (*ALWAYS, *SIZES, "dim", "depth")
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class Entry:
     """One mixer in one setting: its training runs by seed, or its one record of cost or latency."""
 
     kind: str
     setting: Mapping[str, Any]
     rows: pd.DataFrame
 
-    @property
-    def mixer(self) -> str:
-        return str(self.setting["mixer"])
-
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """A cell of A and the cell of B that it is compared with.
+    """An entry of A and the entry of B that it is compared with.
 
     One side is None where only the other folder has the setting; both where `rivals` says that several fit.
     """
 
     kind: str
-    a: Cell | None
-    b: Cell | None
+    a: Entry | None
+    b: Entry | None
     setting: Mapping[str, Any]  # B's, or that of the side that has it
     differs: Mapping[str, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
     rivals: str = ""
 
 
-def cells_of(frame: pd.DataFrame) -> list[Cell]:
-    """All cells of a folder; of several records of one cost or latency the one with most sittings and rounds."""
+def entries_of(frame: pd.DataFrame) -> list[Entry]:
+    """All entries of a folder; of several records of one cost or latency the one with most sittings and rounds."""
     found = []
     for kind in KINDS:
         rows = frame[frame["kind"] == kind]
@@ -63,25 +59,25 @@ def cells_of(frame: pd.DataFrame) -> list[Cell]:
         fields = [*SETTING, *(OF_TIMES if kind == "latency" else ())]
         for _, several in rows.groupby(fields, dropna=False, sort=False):
             own = several if kind == "accuracy" else several.head(1)
-            found.append(Cell(kind, {name: plain(own.iloc[0][name]) for name in fields}, own))
-    return sorted(found, key=lambda cell: (cell.kind, [str(value) for value in cell.setting.values()]))
+            found.append(Entry(kind, {name: plain(own.iloc[0][name]) for name in fields}, own))
+    return sorted(found, key=lambda entry: (entry.kind, [str(value) for value in entry.setting.values()]))
 
 
-def matches(first: Sequence[Cell], second: Sequence[Cell]) -> list[Match]:
-    """Pairs the cells of two folders, those that agree in everything first, then those that agree in less and less.
+def matches(first: Sequence[Entry], second: Sequence[Entry]) -> list[Match]:
+    """Pairs the entries of two folders, those that agree in everything first, then those that agree in less and less.
 
-    What is left out first is what was changed on purpose, that is the fields in which no cell of one folder agrees with
-    any of the other; then code and machine, then the recipe, then all but the size of the net. What is left beside a
-    pair that agrees in the same has no pair, nor have cells of which several fit.
+    What is left out first is what was changed on purpose, that is the fields in which no entry of one folder agrees
+    with any of the other; then code and machine, then the recipe, then all but the size of the net. What is left beside a
+    pair that agrees in the same has no pair, nor have entries of which several fit.
     """
     return [
         match
         for kind in KINDS
-        for match in _matches(*([cell for cell in side if cell.kind == kind] for side in (first, second)))
+        for match in _matches(*([entry for entry in side if entry.kind == kind] for side in (first, second)))
     ]
 
 
-def _matches(first: list[Cell], second: list[Cell]) -> list[Match]:
+def _matches(first: list[Entry], second: list[Entry]) -> list[Match]:
     """Of one kind."""
     found: list[Match] = []
     for fields in _levels(first, second):
@@ -89,13 +85,13 @@ def _matches(first: list[Cell], second: list[Cell]) -> list[Match]:
         groups = [_grouped(side, fields) for side in (first, second)]
         for key in sorted(groups[0].keys() & groups[1].keys() - known, key=repr):
             found.append(_match(groups[0].pop(key), groups[1].pop(key)))
-        first, second = ([cell for own in by_key.values() for cell in own] for by_key in groups)
-    found += [Match(cell.kind, cell, None, cell.setting) for cell in first]
-    return found + [Match(cell.kind, None, cell, cell.setting) for cell in second]
+        first, second = ([entry for own in by_key.values() for entry in own] for by_key in groups)
+    found += [Match(entry.kind, entry, None, entry.setting) for entry in first]
+    return found + [Match(entry.kind, None, entry, entry.setting) for entry in second]
 
 
-def _levels(first: Sequence[Cell], second: Sequence[Cell]) -> list[list[str]]:
-    """The fields that the cells of a pair must agree in, fewer with each level."""
+def _levels(first: Sequence[Entry], second: Sequence[Entry]) -> list[list[str]]:
+    """The fields that the entries of a pair must agree in, fewer with each level."""
     if not first or not second:
         return []
     fields = list(first[0].setting)
@@ -104,30 +100,30 @@ def _levels(first: Sequence[Cell], second: Sequence[Cell]) -> list[list[str]]:
     return [fields, shared, alike, *([name for name in shared if name in net] for net in (NET, SIZE))]
 
 
-def _values(cells: Sequence[Cell], name: str) -> set[Any]:
-    return {cell.setting[name] for cell in cells}
+def _values(entries: Sequence[Entry], name: str) -> set[Any]:
+    return {entry.setting[name] for entry in entries}
 
 
-def _key(cell: Cell | Match, fields: Sequence[str]) -> tuple[Any, ...]:
-    return tuple(cell.setting[name] for name in fields)
+def _key(entry: Entry | Match, fields: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(entry.setting[name] for name in fields)
 
 
-def _grouped(cells: Sequence[Cell], fields: Sequence[str]) -> dict[tuple[Any, ...], list[Cell]]:
-    groups: dict[tuple[Any, ...], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(_key(cell, fields), []).append(cell)
+def _grouped(entries: Sequence[Entry], fields: Sequence[str]) -> dict[tuple[Any, ...], list[Entry]]:
+    groups: dict[tuple[Any, ...], list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(_key(entry, fields), []).append(entry)
     return groups
 
 
-def _match(first: Sequence[Cell], second: Sequence[Cell]) -> Match:
+def _match(first: Sequence[Entry], second: Sequence[Entry]) -> Match:
     a, b = first[0], second[0]
     if len(first) > 1 or len(second) > 1:
         fields = [name for name in a.setting if len(_values([*first, *second], name)) > 1]
-        rivals = "; ".join(f"{side}: {_choices(cells, fields)}" for side, cells in (("A", first), ("B", second)))
+        rivals = "; ".join(f"{side}: {_choices(entries, fields)}" for side, entries in (("A", first), ("B", second)))
         return Match(a.kind, None, None, b.setting, rivals=rivals)
     differs = {name: (a.setting[name], b.setting[name]) for name in a.setting if a.setting[name] != b.setting[name]}
     return Match(a.kind, a, b, b.setting, differs)
 
 
-def _choices(cells: Sequence[Cell], fields: Sequence[str]) -> str:
-    return " or ".join(" ".join(f"{name} {cell.setting[name]}" for name in fields) for cell in cells)
+def _choices(entries: Sequence[Entry], fields: Sequence[str]) -> str:
+    return " or ".join(" ".join(f"{name} {entry.setting[name]}" for name in fields) for entry in entries)
