@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -236,5 +236,10 @@ def setting_order(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def table(rows: list[dict[str, Any]], order: Any) -> pd.DataFrame:
     rows = sorted(rows, key=lambda row: (order(row), repr(sorted(row.items(), key=lambda item: item[0]))))
+    return objects(rows)
+
+
+def objects(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows with the same columns as they are: None stays None, and a count an integer."""
     names = list(rows[0]) if rows else []
     return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in names})

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from benchmarks.report.notes import SETTING_WORDS
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.intervals import Estimate
 from benchmarks.report.stats.paired import FEWEST_SEEDS
@@ -128,10 +127,3 @@ def make_part(
         what, estimate.value, estimate.low, estimate.high, estimate.n, claimed, wide=wide, note=note,
         failed=estimate.failed, withheld=estimate.withheld,
     )  # fmt: skip
-
-
-def setting_words(name: str, value: Any) -> str:
-    for field, noun, unit in SETTING_WORDS:
-        if name == field:
-            return f"{noun} {value}{unit}"
-    return f"{name} {value}"

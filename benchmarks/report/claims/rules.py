@@ -14,17 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.report.alike import TRAINED_ALIKE, all_but, as_compared, held_equal, row_as_compared, same_rows
-from benchmarks.report.claims.parts import (
-    FEWEST_MIXERS,
-    INFINITE,
-    SUPPORTED,
-    Finding,
-    Part,
-    Range,
-    make_part,
-    setting_words,
-)
-from benchmarks.report.notes import SETTING_WORDS
+from benchmarks.report.claims.parts import FEWEST_MIXERS, INFINITE, SUPPORTED, Finding, Part, Range, make_part
+from benchmarks.report.notes import SETTING_WORDS, field_words
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.paired import FEWEST_SEEDS, Runs
 from benchmarks.report.wording import span_of
@@ -40,7 +31,7 @@ class Arm:
     fields: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
-        return " ".join([self.mixer, *(setting_words(name, value) for name, value in self.fields)])
+        return " ".join([self.mixer, *(field_words(name, value) for name, value in self.fields)])
 
 
 def difference(a: Any, b: Any) -> Any:
@@ -202,5 +193,5 @@ def failed_mixers(evidence: Evidence, runs: Sequence[Runs], free: Sequence[str])
 def accuracy_setting(evidence: Evidence, runs: Sequence[Runs], free: Sequence[str]) -> str:
     first = runs[0].setting
     fields = held_equal([name for name, _, _ in SETTING_WORDS if name not in free], first)
-    words = [setting_words(name, first[name]) for name in fields if first[name] is not None]
+    words = [field_words(name, first[name]) for name in fields if first[name] is not None]
     return ", ".join([evidence.group, *words, span_of([first["epochs"]], "epoch"), f"equal {first['match']}"])

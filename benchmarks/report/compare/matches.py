@@ -67,8 +67,8 @@ def matches(first: Sequence[Entry], second: Sequence[Entry]) -> list[Match]:
     """Pairs the entries of two folders, those that agree in everything first, then those that agree in less and less.
 
     What is left out first is what was changed on purpose, that is the fields in which no entry of one folder agrees
-    with any of the other; then code and machine, then the recipe, then all but the size of the net. What is left beside a
-    pair that agrees in the same has no pair, nor have entries of which several fit.
+    with any of the other; then code and machine, then the recipe, then all but the size of the net. What is left
+    beside a pair that agrees in the same has no pair, nor have entries of which several fit.
     """
     return [
         match

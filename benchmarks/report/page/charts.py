@@ -13,7 +13,7 @@ from benchmarks.report.alike import USUAL
 from benchmarks.report.baselines import at_baseline, baselines_of
 from benchmarks.report.choose import best_of_settings, finished, once_a_size, patch_sweeps, runs_of, sweeps, timed_in
 from benchmarks.report.commands import latency_command, train_command
-from benchmarks.report.frame import NET_TIMES, plain, size_order
+from benchmarks.report.frame import plain, size_order
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots.accuracy import time_interval
 from benchmarks.report.plots.latency import copy_floor, missing_sizes
@@ -45,7 +45,6 @@ TIME_LABELS = {
     "mixer_forward_backward": "mixer alone, forward + backward (ms per image)",
 }
 TOP1 = "test_top1_percent_mean"
-PER_IMAGE = [f"{TIMES[column]}_ms_per_image" for column in NET_TIMES]
 
 
 def axis(key: str, name: str, label: str | None = None) -> dict[str, Any]:

@@ -26,20 +26,8 @@ from benchmarks.report.tables.views import view_of
 from benchmarks.report.wording import NOTHING, clean, count, listing, metric, percent, short, significant
 
 RECORD_COLUMNS = (
-    "kind",
-    "mixer",
-    "setting",
-    "seed",
-    "status",
-    "threads",
-    "precision",
-    "torch",
-    "commit",
-    "ended",
-    "record",
+    *("kind", "mixer", "setting", "seed", "status", "threads", "precision", "torch", "commit", "ended", "record"),
 )
-
-
 BASELINE = "no net"  # in place of a family
 MIXER = "mixer"  # the header of its column
 MOST_ROWS = 1_000  # of a table on the page; more make a browser slow, and files have them all

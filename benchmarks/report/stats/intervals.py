@@ -110,13 +110,8 @@ def scaling_exponent(latency: Mapping[int, Mapping[int, float]]) -> Ratio | None
     return over_sittings(slopes_by_round(latency))
 
 
-def slopes(latency: Mapping[int, Mapping[int, float]]) -> list[float]:
-    """The slope of `scaling_exponent` in each round."""
-    return list(slopes_by_round(latency).values())
-
-
 def slopes_by_round(latency: Mapping[int, Mapping[int, float]]) -> dict[int, float]:
-    """The same with their rounds."""
+    """The slope of `scaling_exponent` in each round."""
     latency = repeated(latency)
     sizes = sorted(latency)
     if len(sizes) < 2:

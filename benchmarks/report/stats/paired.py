@@ -116,12 +116,16 @@ class Sample:
             found |= dict(zip([one.key for one in several], spreads(values), strict=True))
         return found
 
+    def correct_of(self, runs: Runs) -> NDArray[Any]:
+        """Which test images each run got right, (seeds, images)."""
+        return np.stack([self.correct[runs.ids[seed]] for seed in runs.seeds])
+
     def answers(self, runs: Runs) -> Answers | None:
         """None without predictions or with a single seed."""
         if len(runs.top1) < 2 or self.over(runs) == OVER_SEEDS:
             return None
         if runs.key not in self._answers:
-            scores = 100 * _answers(self, runs, runs.seeds).astype(np.float64)
+            scores = 100 * self.correct_of(runs).astype(np.float64)
             self._answers[runs.key] = Answers(scores.mean(axis=0), residual(scores))
         return self._answers[runs.key]
 
@@ -323,7 +327,3 @@ def _runs(found: pd.DataFrame) -> Runs:
 def mean_top1(runs: Runs) -> float:
     """Over seeds, in percent."""
     return math.fsum(runs.top1.values()) / len(runs.top1)
-
-
-def _answers(sample: Sample, runs: Runs, seeds: Sequence[int]) -> NDArray[np.bool_]:
-    return np.stack([sample.correct[runs.ids[seed]] for seed in seeds])

@@ -13,6 +13,7 @@ import pandas as pd
 import scipy.optimize
 
 from benchmarks.report.alike import TRAINED_ALIKE, all_but, held_equal
+from benchmarks.report.frame import objects
 from benchmarks.report.stats.compared import Comparison, Spread, combined
 from benchmarks.report.stats.paired import FEWEST_SEEDS, Runs, Sample
 from benchmarks.report.wording import listing, span
@@ -152,7 +153,7 @@ def pooled_difference(sample: Sample, compared: Sequence[Pair]) -> PooledEffect 
 def effects_table(sample: Sample) -> pd.DataFrame:
     """One row per ablation and setting: norm, coordinates and patch size, pooled over the mixers that have both."""
     rows = [row for field in EFFECTS for runs in sample.settings((field,)) for row in _effects(sample, field, runs)]
-    return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in (rows or [{}])[0]})
+    return objects(rows)
 
 
 def _effects(sample: Sample, field: str, runs: Sequence[Runs]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from benchmarks.contract.fields import NET
 from benchmarks.contract.trial import names_of
 from benchmarks.report.alike import row_as_compared
 from benchmarks.report.baselines import Z
-from benchmarks.report.frame import plain, slug
+from benchmarks.report.frame import objects, plain, slug
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.intervals import mean_interval
 from benchmarks.report.stats.noise import noise
@@ -202,7 +202,7 @@ def own_interval(sample: Sample, runs: Runs, signed: bool = False) -> tuple[floa
     over_seeds = mean_interval(runs.top1.values())
     assert over_seeds is not None
     there = sample.over(runs) == OVER_BOTH
-    over_rows = Z * noise(np.stack([sample.correct[runs.ids[seed]] for seed in runs.seeds])).test if there else None
+    over_rows = Z * noise(sample.correct_of(runs)).test if there else None
     if over_seeds.half is None and over_rows is None:
         return None
     half = math.hypot(over_seeds.half or 0.0, over_rows or 0.0)
@@ -238,8 +238,7 @@ def mean_task(tasks: Sequence[Task]) -> Task | None:
                          "status": "ok", TOP1: top1, "val_top1_percent": math.nan})  # fmt: skip
     if not rows:
         return None
-    objects = {name: pd.Series([row[name] for row in rows], dtype=object) for name in rows[0]}
-    frame = pd.DataFrame(objects).astype({TOP1: float, "val_top1_percent": float})
+    frame = objects(rows).astype({TOP1: float, "val_top1_percent": float})
     first = tasks[0].evidence.frame.iloc[0]
     frame = frame.assign(profile=first["profile"], machine=first["machine"])
     evidence = Evidence(frame, tasks[0].evidence.results)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from benchmarks.report.alike import SAME_NET, held_equal
 from benchmarks.report.choose import finished
 from benchmarks.report.frame import plain
-from benchmarks.report.notes import SETTING_WORDS
+from benchmarks.report.notes import setting_words
 from benchmarks.report.stats.intervals import Estimate, mean_interval
 from benchmarks.report.stats.paired import Runs, Sample
 
@@ -80,10 +80,8 @@ class Long:
     def words(self) -> str:
         """ "16 px image, ..." of the setting."""
         first = self.setting
-        return ", ".join(
-            [f"{noun} {first[name]}{unit}" for name, noun, unit in SETTING_WORDS if first[name] is not None]
-            + [f"{first['epochs']} epochs", f"augmentation {first['augment']}", f"device {first['device']}"]
-        )
+        trained = [f"{first['epochs']} epochs", f"augmentation {first['augment']}", f"device {first['device']}"]
+        return ", ".join([*setting_words(first), *trained])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.report.alike import TRAINED_ALIKE, held_equal, row_as_compared
-from benchmarks.report.frame import table
+from benchmarks.report.frame import objects, table
 from benchmarks.report.stats.noise import noise, noise_columns
-from benchmarks.report.stats.paired import NUMBERS, OVER_BOTH, WITHHELD, Runs, Sample, _answers, differences, verdict
+from benchmarks.report.stats.paired import NUMBERS, OVER_BOTH, WITHHELD, Runs, Sample, differences, verdict
 
 REFERENCES = ("attention", "conv1x1", "fft_real")
 
@@ -21,7 +21,7 @@ def accuracy_intervals(sample: Sample) -> pd.DataFrame:
     for runs in sample.runs:
         estimate = sample.interval(lambda mean: mean, runs)
         over = sample.over(runs)
-        spread = noise(_answers(sample, runs, runs.seeds)) if over == OVER_BOTH else None
+        spread = noise(sample.correct_of(runs)) if over == OVER_BOTH else None
         rows.append(
             runs.setting
             | {"n": estimate.n, "seeds": " ".join(map(str, runs.seeds)), "test_top1_percent_mean": estimate.value}
@@ -49,8 +49,7 @@ def paired_table(sample: Sample) -> pd.DataFrame:
             block = [row | {"verdict": WITHHELD if row["withheld"] else verdict(row)} for row in found]
             rows += sorted(block, key=lambda row: (-row["difference_points"], row["label"]))
             rows += sorted(_lost_beside(sample, reference), key=lambda row: row["label"])
-    names = list(rows[0]) if rows else []
-    return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in names})
+    return objects(rows)
 
 
 def _lost_beside(sample: Sample, reference: Runs) -> list[dict[str, Any]]:

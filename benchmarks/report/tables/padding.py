@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.report.notes import SETTING_WORDS
+from benchmarks.report.notes import setting_words
 from benchmarks.report.output import csv_text, write_texts
 from benchmarks.report.stats.paired import Runs, Sample, mean_top1
 from benchmarks.report.wording import NOTHING, clean, markdown, markdown_table, percent, signed
@@ -91,8 +91,7 @@ def write_padding(sample: Sample, folder: Path, source: str) -> list[Path]:
 def _part(several: Sequence[Runs], rows: Sequence[Mapping[str, Any]]) -> str:
     """One setting as people read it: the mixers by the lengths of their nets."""
     setting, lengths = several[0].setting, lengths_of(several)
-    words = [f"{noun} {setting[name]}{unit}" for name, noun, unit in SETTING_WORDS if setting[name] is not None]
-    told = ", ".join(text for text in words if not text.startswith("padded to"))
+    told = ", ".join(text for text in setting_words(setting) if not text.startswith("padded to"))
     cells = {(row["label"], row["tokens"]): _cell(row) for row in rows}
     family = {row["label"]: row["family"] for row in rows}
     header = ["mixer", "family", *(f"net of {n:,} tokens" for n in lengths)]
