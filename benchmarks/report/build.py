@@ -6,6 +6,8 @@ import dataclasses
 import re
 from pathlib import Path
 
+import pandas as pd
+
 from benchmarks.contract.datasets import DATASETS, TIMM_KINDS
 from benchmarks.contract.trial import FACTS
 from benchmarks.machine.collector import without_collector
@@ -16,8 +18,10 @@ from benchmarks.report.page.convergence import page_sections
 from benchmarks.report.page.page import Group, write_page
 from benchmarks.report.page.text import text_content
 from benchmarks.report.plots.abilities import heat_map
+from benchmarks.report.plots.accuracy import accuracy_plots
 from benchmarks.report.plots.convergence import convergence_plots
-from benchmarks.report.plots.group import make_plots
+from benchmarks.report.plots.figures import plot_style
+from benchmarks.report.plots.latency import latency_plots
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.text_lines import FOLDER as TEXT_FOLDER
 from benchmarks.report.stats.text_lines import find_lines
@@ -102,6 +106,13 @@ def make_report(results: Path) -> Report:
         ]
         texts = [text_content(results, f"text{i}", line, verdicts) for i, line in enumerate(lines)]
         return Report([*paths, write_page(results, groups, abilities, texts)], groups)
+
+
+def make_plots(tables: dict[str, pd.DataFrame], frame: pd.DataFrame, folder: Path) -> list[Path]:
+    """Writes every plot of a group for which there are records, as PNG and SVG; returns their paths."""
+    with plot_style():
+        paths = accuracy_plots(tables["summary"], frame, folder)
+        return paths + latency_plots(tables["latency"], tables["scaling"], frame, folder)
 
 
 def clear(results: Path) -> None:

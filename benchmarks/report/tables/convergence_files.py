@@ -57,9 +57,21 @@ def people(groups: Sequence[Long]) -> str:
     """All groups in Markdown: accuracies, rank correlations, pairs that cross."""
     lines = ["# Does the order hold as training goes on?", NOTE]
     for group in groups:
-        lines += [f"## {markdown(group.words)}", _accuracy_table(group), order_words(group), _order_table(group)]
-        lines += _crossing_lines(group)
+        lines.append(f"## {markdown(group.words)}")
+        for _, words, rows, left in sections(group):
+            lines += [words] if words != NOTE else []
+            lines += [cells_markdown(rows, left)] if rows else []
     return "\n\n".join(line.strip("\n") for line in lines) + "\n"
+
+
+def sections(group: Long) -> list[tuple[str, str, list[dict[str, str]], int]]:
+    """The tables of a group: a name, words, rows of cells by header, and how many columns are text."""
+    crossed = [_crossing_cells(c) for c in crossings(group) if c.crosses]
+    return [
+        ("accuracy", NOTE, _accuracy_cells(group), 1),
+        ("order", _order_words(group), _order_cells(group), 2),
+        ("cross", _crossing_words(group), crossed, 2),
+    ]
 
 
 def _of_all(groups: Sequence[Long], rows: Any) -> pd.DataFrame:
@@ -77,7 +89,7 @@ def _between(found: Estimate | None) -> str:
     return f"{found.value:.1f}" + (f" [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else "")
 
 
-def accuracy_cells(group: Long) -> list[dict[str, str]]:
+def _accuracy_cells(group: Long) -> list[dict[str, str]]:
     rows = []
     for mixer in group.mixers:
         row = {"mixer": clean(mixer)}
@@ -89,7 +101,7 @@ def accuracy_cells(group: Long) -> list[dict[str, str]]:
     return rows
 
 
-def order_cells(group: Long) -> list[dict[str, str]]:
+def _order_cells(group: Long) -> list[dict[str, str]]:
     return [
         {
             "between": row["between"],
@@ -109,7 +121,7 @@ def _crossing_row(found: Crossing) -> dict[str, Any]:
     return row | {"crosses": found.crosses, "order_stays_from_epoch": found.settled_from}
 
 
-def crossing_cells(found: Crossing) -> dict[str, str]:
+def _crossing_cells(found: Crossing) -> dict[str, str]:
     return {
         "ahead at the end": clean(found.ahead),
         "behind at the end": clean(found.behind),
@@ -124,7 +136,7 @@ def _points(found: Estimate) -> str:
     return signed(found.value) + between
 
 
-def crossing_words(group: Long) -> str:
+def _crossing_words(group: Long) -> str:
     found = crossings(group)
     if not found:
         return "No pair of mixers differs clearly, at first or at the end; one seed has no interval."
@@ -136,22 +148,9 @@ def crossing_words(group: Long) -> str:
     )
 
 
-def order_words(group: Long) -> str:
+def _order_words(group: Long) -> str:
     rule = f"holds: tau with the end above {HOLDS_ABOVE} by its whole interval; does not hold: below; else open"
     return f"{ORDER_NOTE} The order of runs of {SHORT_EPOCHS} epochs: {order_verdict(group)} ({rule})."
-
-
-def _accuracy_table(group: Long) -> str:
-    return cells_markdown(accuracy_cells(group), 1)
-
-
-def _order_table(group: Long) -> str:
-    return cells_markdown(order_cells(group), 2)
-
-
-def _crossing_lines(group: Long) -> list[str]:
-    crossed = [crossing_cells(c) for c in crossings(group) if c.crosses]
-    return [crossing_words(group), *([cells_markdown(crossed, 2)] if crossed else [])]
 
 
 def cells_markdown(rows: Sequence[Mapping[str, str]], left: int) -> str:
