@@ -123,9 +123,9 @@ NAMED = re.compile(
     rf"\bmake ({'|'.join(map(re.escape, cli.VERBS))}|test)\b|\b({'|'.join(re.findall('[A-Z_]+', VARIABLES))})="
 )
 FILES = {  # whose words go into files, which keep those of make
-    "config.py", "contract/called.py", "contract/metrics.py", "report/claims.py", "report/claims_sequences.py",
-    "report/claims_text.py", "report/commands.py",
-    "report/page_answers.py",
+    "cli/config.py", "contract/called.py", "contract/metrics.py", "report/claims/catalogue.py",
+    "report/claims/catalogue_sequences.py", "report/claims/catalogue_text.py", "report/commands.py",
+    "report/page/answers.py",
 }  # fmt: skip
 SENTENCES = {". `make gpu-check` makes this page."}
 
@@ -145,5 +145,5 @@ def named_in(path: Path) -> list[str]:
 def test_no_message_spells_a_command_itself():
     found = {str(p.relative_to(ROOT / "benchmarks")): named_in(p) for p in (ROOT / "benchmarks").rglob("*.py")}
     assert len(found) > 100
-    assert found["report/claims.py"] and NAMED.search("see RETRY=failed")
+    assert found["report/claims/catalogue.py"] and NAMED.search("see RETRY=failed")
     assert {path: texts for path, texts in found.items() if texts and path not in FILES} == {}
