@@ -15,8 +15,8 @@ from benchmarks.report.claims.settled import write_settled
 from benchmarks.report.claims.verdicts import judge_groups, write_verdicts
 from benchmarks.report.frame import results_frame, slug, split_groups
 from benchmarks.report.page.convergence import page_sections
-from benchmarks.report.page.page import Group, write_page
 from benchmarks.report.page.text import text_content
+from benchmarks.report.page.write import Group, write_page
 from benchmarks.report.plots.abilities import heat_map
 from benchmarks.report.plots.accuracy import accuracy_plots
 from benchmarks.report.plots.convergence import convergence_plots

@@ -26,7 +26,7 @@ from benchmarks.report.page import tables as page_tables
 from benchmarks.report.page.answers import answers, best_at_latency, main_rows, variance_split
 from benchmarks.report.page.charts import patch_sweeps, settings
 from benchmarks.report.page.headlines import headlines
-from benchmarks.report.page.page import Group, write_page
+from benchmarks.report.page.write import Group, write_page
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.tables.write import table_files
 from benchmarks.report.wording import signed

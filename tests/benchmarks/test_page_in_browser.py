@@ -10,7 +10,7 @@ import pytest
 from synthetic import fill, save_accuracy
 from test_page import make_groups
 
-from benchmarks.report.page.page import write_page
+from benchmarks.report.page.write import write_page
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))

@@ -21,7 +21,7 @@ from benchmarks.report.build import Report, clear, make_report
 from benchmarks.report.frame import results_frame
 from benchmarks.report.page import charts as page_charts
 from benchmarks.report.page.answers import answers
-from benchmarks.report.page.page import write_page
+from benchmarks.report.page.write import write_page
 from benchmarks.report.plots.figures import Figure
 from benchmarks.report.ranking import ranking
 from benchmarks.report.sizes import IMAGES, SEQUENCES, worded

@@ -54,7 +54,7 @@ EDITS = {
     "the block": ("mixers/nets/backbone.py", "class Block", "class  Block", ("net",)),
     "the loop": ("benchmarks/training/train.py", "def _train_epoch", "def  _train_epoch", ("task",)),
     "augmentation": ("benchmarks/tasks/augment.py", "def normalise(\n", "def  normalise(\n", ("task",)),
-    "the page": ("benchmarks/report/page/page.py", "def write_page", "def  write_page", ()),
+    "the page": ("benchmarks/report/page/write.py", "def write_page", "def  write_page", ()),
     "a docstring": ("mixers/families/separable.py", '"""', '"""Changed. ', ()),
 }
 

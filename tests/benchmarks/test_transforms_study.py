@@ -17,7 +17,7 @@ from benchmarks.cli import main as cli
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record
 from benchmarks.plan.trials import Request
-from benchmarks.report.page.page import transforms_content, write_page
+from benchmarks.report.page.write import transforms_content, write_page
 from benchmarks.studies.transforms import analysis, design, measure, verb
 from benchmarks.studies.transforms.matrices import HELD_BACK, TOKENS, TRANSFORMS
 from benchmarks.studies.transforms.record import find_study, runs_of
