@@ -36,11 +36,6 @@ UPWARDS = {
     ("mixers.registry", "mixers.families.matrix"),
     ("benchmarks.sources", "benchmarks.tasks.task"),
     ("benchmarks.plan.plugins", "benchmarks.sweep.one_trial"),
-    ("benchmarks.report.page.write", "benchmarks.studies.atlas.record"),
-    ("benchmarks.report.page.write", "benchmarks.studies.atlas.report"),
-    ("benchmarks.report.page.write", "benchmarks.studies.transforms.record"),
-    ("benchmarks.report.page.write", "benchmarks.studies.transforms.report"),
-    ("benchmarks.studies.transforms.verb", "benchmarks.cli.ending"),
 }
 
 # Imports within a room that close a circle: the same.

@@ -99,8 +99,9 @@ def say_ranking(results: Sequence[Result], folder: Path) -> None:
     """Writes the report and prints how the mixers of this run did, by the report's own numbers, and its page."""
     from benchmarks.report.build import make_report
     from benchmarks.report.ranking import groups_of, ranking
+    from benchmarks.studies.pages import sections
 
-    made = make_report(folder)
+    made = make_report(folder, sections(folder))
     for group in groups_of(made.groups, {result.record.id for result in results}):
         print("\n".join(["", *ranking(group)]))
     print()

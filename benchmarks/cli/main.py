@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks import interrupt
 from benchmarks.cli import flags
@@ -151,8 +151,9 @@ def tune(options: argparse.Namespace) -> int:
             break
         done += new
     from benchmarks.report.build import write_report
+    from benchmarks.studies.pages import sections
 
-    say_where(write_report(options.results))
+    say_where(write_report(options.results, sections(options.results)))
     return code
 
 
@@ -195,17 +196,19 @@ def _say_net_choosers(plan: Plan) -> None:
 
 
 def report(options: argparse.Namespace) -> int:
-    """Tables, plots and the page again, from the records alone."""
+    """Tables, plots and the page again, and those of every study, from the records alone."""
     from benchmarks.contract.record import load_records
     from benchmarks.report.build import write_report
     from benchmarks.sources import other_code_line
-    from benchmarks.studies.atlas.report import write_atlas
-    from benchmarks.studies.transforms.report import write_transforms
+    from benchmarks.studies.pages import sections, write_pages
 
     _only(options, ("results",))
-    if line := other_code_line(load_records(options.results)):
-        print(printable(line))
-    say_where([*write_atlas(options.results), *write_transforms(options.results), *write_report(options.results)])
+    written = write_pages(options.results)
+    if not written or (options.results / "records").is_dir():  # without trials a folder may hold studies alone
+        if line := other_code_line(load_records(options.results)):
+            print(printable(line))
+        written += write_report(options.results, sections(options.results))
+    say_where(written)
     return 0
 
 
@@ -227,7 +230,7 @@ def atlas(options: argparse.Namespace) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from benchmarks.studies.atlas.measure import measure_atlas
-    from benchmarks.studies.atlas.report import write_atlas
+    from benchmarks.studies.atlas.report import write_pages
 
     _refuse(options, "budget", "workers", "sittings")
     _take_lists_of(options, ("seed", "image_size", "length"))
@@ -240,7 +243,7 @@ def atlas(options: argparse.Namespace) -> int:
     wrong = [record for record in records if record.status != "ok"]
     if len(records) == 1 and wrong and wrong[0].status == "unsupported":
         raise UserError(wrong[0].reason or "unsupported")
-    say_where(write_atlas(options.results))
+    say_where(write_pages(options.results))
     for record in wrong:
         print(printable(f"{record.status}: {record.trial.mixer}: {record.reason}"))
     return 1 if any(record.status != "unsupported" for record in wrong) else 0
@@ -314,8 +317,8 @@ def speed(options: argparse.Namespace) -> int:
     from benchmarks.contract.choices.profiles import CORE_MIXERS
     from benchmarks.contract.record import cores
     from benchmarks.plan.trials import Plan, Request
-    from benchmarks.studies.attempt import Failed
-    from benchmarks.studies.speed.measure import file_name, write_speed
+    from benchmarks.studies.comparison import Failed
+    from benchmarks.studies.speed.measure import measure_speed
 
     _only(options, ("threads", "data_dir", "results", "device", "budget"))
     device = Plan(Request(dataset="cifar100", device=options.device)).device if options.device else "cpu"
@@ -323,22 +326,23 @@ def speed(options: argparse.Namespace) -> int:
     _leave_config(options)
     _log_to_stdout()
     threads = options.threads or cores()
-    comparisons, forms, left = write_speed(
-        options.results, list(CORE_MIXERS), threads, options.data_dir, device, _until(options)
-    )
-    for c in comparisons:
+    record = measure_speed(options.results, list(CORE_MIXERS), threads, options.data_dir, device, _until(options))
+    for c in record.comparisons:
         if isinstance(c, Failed):
             print(f"{c.status}: {c.what} / {c.beside}, {c.setting}: {printable(c.reason)}")
             continue
         print(f"{c.what} / {c.beside}: {c.ratio_words}, n = {c.rounds}, {c.setting}")
-    statuses = [*(row.status for row in forms), *(row.status for row in comparisons if isinstance(row, Failed))]
-    return say_rows(statuses, left, [options.results / f"{file_name(device)}.md"])
+    statuses = [form.status for form in record.forms]
+    statuses += [row.status for row in record.comparisons if isinstance(row, Failed)]
+    return say_rows(statuses, record.left, [options.results / f"{record.name}.md"])
 
 
 def crossovers(options: argparse.Namespace) -> int:
     """Which method of a mixer is fastest from how many tokens on: the table behind method=auto."""
     from benchmarks.plan.trials import Plan, Request
-    from benchmarks.studies.crossovers.measure import PRECISIONS, ROUNDS, Cell, measure_crossovers, write_crossovers
+    from benchmarks.studies.crossovers.measure import PRECISIONS, ROUNDS, crossovers_record, measure_crossovers
+    from benchmarks.studies.crossovers.record import Cell
+    from benchmarks.studies.crossovers.report import write_pages
 
     _only(options, ("device", "threads", "precision", "rounds", "results", "budget"))
     make_results_folder(options.results)
@@ -352,20 +356,25 @@ def crossovers(options: argparse.Namespace) -> int:
     left: list[str] = []
     written: list[Path] = []
 
+    def write() -> None:
+        path = crossovers_record(cells, device, threads, rounds, left).save(options.results)
+        written[:] = [path, *write_pages(options.results)]
+
     def keep(cell: Cell) -> None:
         cells.append(cell)
-        written[:] = write_crossovers(options.results, cells, device, threads, rounds)
+        write()
 
     for precision in precisions:
         left += measure_crossovers(device, threads, precision, rounds, on_cell=keep, until=_until(options))[1]
     if left:
-        written[:] = write_crossovers(options.results, cells, device, threads, rounds, left)
+        write()
     return say_rows([cell.status for cell in cells], left, written)
 
 
 def profile(options: argparse.Namespace) -> int:
     """Where the time of a training step goes, by part of the net, and a trace of it."""
-    from benchmarks.studies.profile.measure import FILES, STEPS, StepProfile, profile_trials, trace_name
+    from benchmarks.studies.profile.measure import STEPS, profile_trials, trace_name
+    from benchmarks.studies.profile.record import StepProfile
 
     _refuse(options, "workers", "retry", "sittings")
     if options.seed is not None and len(options.seed) > 1:
@@ -391,14 +400,15 @@ def profile(options: argparse.Namespace) -> int:
     )
     traces = [options.results / trace_name(r.trial, several_sizes) for r in results if r.status == "ok"]
     print(f"to look into a step, open in ui.perfetto.dev: {', '.join(map(str, traces)) or 'no trace was made'}")
-    code = say_rows([r.status for r in results], left, [options.results / name for name in FILES if results])
+    code = say_rows([r.status for r in results], left, sorted(options.results.glob("profile.*")) if results else [])
     return 1 if any(r.status == "oom" for r in results) else code  # of a step that was asked for
 
 
 def spectracles(options: argparse.Namespace) -> int:
     """The first source's own net, its published log run again in both layouts; resumes."""
     from benchmarks.studies.spectracles.measure import measure, plan_runs
-    from benchmarks.studies.spectracles.report import write_tables
+    from benchmarks.studies.spectracles.record import FILES, load
+    from benchmarks.studies.spectracles.report import write_pages
 
     _only(options, SPECTRACLES_OPTIONS)
     _take_lists_of(options, ("seed",))
@@ -407,12 +417,12 @@ def spectracles(options: argparse.Namespace) -> int:
     runs = plan_runs(_request(options))
     make_results_folder(options.results)
     _log_to_stdout()
-    entries: list[dict[str, Any]] = []
-    for entries in measure(runs, options.results, options.data_dir, retry=options.retry == "failed"):
-        written = write_tables(options.results, entries)
+    for _ in measure(runs, options.results, options.data_dir, retry=options.retry == "failed"):
+        written = write_pages(options.results)
         _leave_config(options)
     print(f"written to {' and '.join(map(str, written))}")
     wanted = [run.settings() for run in runs]
+    entries = load(options.results / FILES[0])
     failed = [entry for entry in entries if entry["settings"] in wanted and entry["status"] != "ok"]
     if failed:
         again = f"to try them again, add {called.option('retry', 'failed')}"
@@ -424,7 +434,7 @@ def transforms(options: argparse.Namespace) -> int:
     """What makes a transform mix well: fixed matrices trained alike, yours too (--matrix file.npy); resumes."""
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from benchmarks.studies.transforms.verb import How, run
+    from benchmarks.cli.transforms import How, run
 
     _only(options, TRANSFORMS_OPTIONS)
     _take_lists_of(options, ("seed",))
@@ -441,7 +451,8 @@ def transforms(options: argparse.Namespace) -> int:
 def bench_peers(options: argparse.Namespace) -> int:
     """Ratios: each mixer beside the best public implementation that installs from PyPI."""
     from benchmarks.studies.peers.measure import IMAGE_SIZES, ROUNDS, compare_with_peers
-    from benchmarks.studies.peers.report import FILES, write_peers
+    from benchmarks.studies.peers.record import PeersRecord
+    from benchmarks.studies.peers.report import write_pages
 
     _only(options, ("mixer", "image_size", "threads", "rounds", "results", "budget"))
     make_results_folder(options.results)
@@ -449,15 +460,19 @@ def bench_peers(options: argparse.Namespace) -> int:
     _log_to_stdout()
     sizes = [parse_size(size) for size in options.image_size] if options.image_size else IMAGE_SIZES
     rounds, threads = (ROUNDS if options.rounds is None else options.rounds), options.threads
+
+    def keep(record: PeersRecord) -> list[Path]:
+        return [record.save(options.results), *write_pages(options.results)]
+
     outcome = compare_with_peers(
         options.mixer,
         sizes,
         rounds,
         1 if threads is None else threads,
-        on_rows=lambda outcome: write_peers(options.results, outcome),
+        on_rows=keep,
         until=_until(options),
     )
-    write_peers(options.results, outcome)
+    written = keep(outcome)
     for c in outcome.comparisons:
         mode, other = c.mode.replace("_", " + "), "" if c.same_function else "; not the same function"
         ratio = f"{c.ratio_words}, n = {c.rounds}"
@@ -466,12 +481,14 @@ def bench_peers(options: argparse.Namespace) -> int:
         print(f"{f.status}: {f.what} / {f.package} {f.beside}, {f.image_size} px: {printable(f.reason)}")
     for line in outcome.left_out:
         print(line)
-    return say_rows([f.status for f in outcome.failures], [], [options.results / name for name in FILES])
+    return say_rows([f.status for f in outcome.failures], [], written)
 
 
 def gpu_check_verb(options: argparse.Namespace) -> int:
     """The first minutes on a GPU: card, ceilings, tests, a captured step of each mixer, kernels, crossovers."""
-    from benchmarks.studies.gpu_check.measure import FOLDER, PAGE, gpu_check
+    from benchmarks.studies.gpu_check.measure import gpu_check
+    from benchmarks.studies.gpu_check.record import FOLDER
+    from benchmarks.studies.gpu_check.report import PAGE
 
     _only(options, ("budget", "results"))
     statuses = []

@@ -17,7 +17,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -116,11 +116,24 @@ def read_json(path: Path, schema_version: int) -> dict[str, Any]:
         ValueError: it is no strict JSON object, or one of another schema version.
         OSError: it cannot be read.
     """
-    content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    if not isinstance(content, dict) or "schema_version" not in content:
+    content = strict_json(path)
+    if "schema_version" not in content:
         raise UserError("it has no schema_version")
     if content["schema_version"] != schema_version:
         raise UserError(f"schema version {content['schema_version']}, this code reads {schema_version}")
+    return content
+
+
+def strict_json(path: Path) -> dict[str, Any]:
+    """The object in a file of strict JSON.
+
+    Raises:
+        ValueError: it is none.
+        OSError: it cannot be read.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    if not isinstance(content, dict):
+        raise UserError("it is no JSON object")
     return content
 
 
@@ -208,6 +221,18 @@ def atomic_write(path: Path, durable: bool = True) -> Iterator[Any]:
                 "again, which goes on from here"
             ) from error
         raise
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Writes a text in UTF-8, whole or not at all; returns its path."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+    return path
+
+
+def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
+    """The same of several texts by the names of their files, in their order."""
+    return [write_text(folder / name, text) for name, text in texts.items()]
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -14,9 +14,10 @@ from benchmarks.contract.errors import UserError
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record, machine_key
 from benchmarks.contract.trial import RESULTS_VERSION, Trial
-from benchmarks.studies import TRANSFORMS
 from benchmarks.studies.atlas.measure import atlas_id
 from benchmarks.studies.atlas.record import FOLDER, AtlasRecord
+from benchmarks.studies.pages import checked
+from benchmarks.studies.transforms.record import FOLDER as TRANSFORMS
 from benchmarks.tasks.task import task_of
 
 TEMPORARY = "."  # how the name of a file begins that was being written
@@ -24,7 +25,7 @@ LARGEST_NPY_BYTES = 2**24  # of predictions; 10,000 test images take 10 kB
 
 
 def validate(folder: Path, data_dir: Path) -> tuple[int, list[str]]:
-    """Checks the records of a results folder, of its `records/`, of its atlas and of its transforms.
+    """Checks the records of a results folder: those of trials, its own and its studies', and those of studies.
 
     Args:
         folder: the results folder, or its `records/`.
@@ -40,7 +41,8 @@ def validate(folder: Path, data_dir: Path) -> tuple[int, list[str]]:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; type the one that holds records/")
     rooms = [place / "records" for place in (folder, folder / FOLDER, folder / TRANSFORMS)]
-    rooms = [room for room in rooms if room.is_dir()] or [folder]
+    studies = dict(checked(folder))
+    rooms = [room for room in rooms if room.is_dir()] or [folder] * (not studies)
     looked_at, problems = 0, []
     known: dict[Any, Any] = {}
 
@@ -61,23 +63,20 @@ def validate(folder: Path, data_dir: Path) -> tuple[int, list[str]]:
                 problems.append(f"{name}: not a record, nor the predictions of one")
             elif not path.with_suffix(".json").exists():
                 problems.append(f"{name}: predictions without a record")
-    for path in sorted((folder / FOLDER / "maps").glob("*.json")):
+    for path, wrong in studies.items():
         looked_at += 1
-        problems += [f"{path.relative_to(folder)}: {text}" for text in _wrong_with_atlas(path)]
+        found = wrong or (_wrong_with_atlas(path) if path.match(f"{FOLDER}/maps/*.json") else None)
+        problems += [f"{path.relative_to(folder)}: {found}"] if found else []
     if not looked_at and not problems:
         raise UserError(f"{folder} holds no records; type the folder that holds records/")
     return looked_at, problems
 
 
-def _wrong_with_atlas(path: Path) -> Iterator[str]:
-    try:
-        record = AtlasRecord.load(path)
-    except UserError as error:
-        yield _without_name(error, path)
-        return
+def _wrong_with_atlas(path: Path) -> str | None:
+    record = AtlasRecord.load(path)
     expected = atlas_id(record.trial)
-    if record.id != expected:
-        yield f"its id is not that of its trial under results version {RESULTS_VERSION}, {expected}"
+    wrong = f"its id is not that of its trial under results version {RESULTS_VERSION}, {expected}"
+    return None if record.id == expected else wrong
 
 
 def _wrong_with_record(path: Path, truth_of: Any) -> Iterator[str]:

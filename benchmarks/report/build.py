@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from benchmarks.report.claims.settled import write_settled
 from benchmarks.report.claims.verdicts import judge_groups, write_verdicts
 from benchmarks.report.frame import results_frame, slug, split_groups
 from benchmarks.report.page.convergence import page_sections
+from benchmarks.report.page.sections import Section
 from benchmarks.report.page.text import text_content
 from benchmarks.report.page.write import Group, write_page
 from benchmarks.report.plots.abilities import heat_map
@@ -46,12 +48,12 @@ class Report:
     groups: list[Group]
 
 
-def write_report(results: Path) -> list[Path]:
+def write_report(results: Path, sections: Sequence[Section] = ()) -> list[Path]:
     """As `make_report`; returns the paths written, in order."""
-    return make_report(results).paths
+    return make_report(results, sections).paths
 
 
-def make_report(results: Path) -> Report:
+def make_report(results: Path, sections: Sequence[Section] = ()) -> Report:
     """Makes all tables, plots and the page from the records in `results`, in place of those of an earlier report.
 
     Records of each data set, profile and machine have folders of their own: `tables/<dataset>-<profile>/` and
@@ -68,6 +70,9 @@ def make_report(results: Path) -> Report:
 
     What the records say to the literature's claims goes into `claims.csv` and `claims.md`. Where mixers were trained
     long, how their order held goes into `convergence.md`, and what is settled into `settled.csv` and `settled.md`.
+
+    Args:
+        sections: what others have to say on the page, at its end.
 
     Raises:
         UserError: there are no records, or a file among them is none.
@@ -105,7 +110,7 @@ def make_report(results: Path) -> Report:
             for i, (group, one) in enumerate(shown)
         ]
         texts = [text_content(results, f"text{i}", line, verdicts) for i, line in enumerate(lines)]
-        return Report([*paths, write_page(results, groups, abilities, texts)], groups)
+        return Report([*paths, write_page(results, groups, abilities, texts, sections)], groups)
 
 
 def make_plots(tables: dict[str, pd.DataFrame], frame: pd.DataFrame, folder: Path) -> list[Path]:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
+
 from benchmarks.contract.errors import printable as clean
 from benchmarks.contract.metrics import METRICS
 from benchmarks.report.frame import plain
@@ -156,3 +158,16 @@ def round_significant(value: float, digits: int) -> float:
 def span(low: float, high: float) -> str:
     """ "256-4,096", or "256" where both ends are one."""
     return f"{low:,}" if low == high else f"{low:,}-{high:,}"
+
+
+CSV_DIGITS = 12  # significant ones: a logarithm's last bits differ from one kind of processor to the next
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """A table for programs, the same on every machine."""
+
+    def rounded(value: Any) -> Any:
+        return float(f"{value:.{CSV_DIGITS}g}") if isinstance(value, float) else value
+
+    columns = {name: pd.Series(list(map(rounded, column)), dtype=column.dtype) for name, column in table.items()}
+    return pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")

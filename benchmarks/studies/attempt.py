@@ -7,7 +7,6 @@ process; on a GPU the allocator says so.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import math
 import time
@@ -32,17 +31,6 @@ LARGEST_ERROR_ON_GPU = 1e-4  # of float32, whose products a fused kernel makes o
 
 class WrongOutput(RuntimeError):
     """An output that is not what its definition gives; it is not timed."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Failed:
-    """What could not be compared, and why."""
-
-    what: str
-    beside: str
-    setting: str
-    status: str  # oom, unsupported or error
-    reason: str
 
 
 def why(error: Exception) -> tuple[str, str]:

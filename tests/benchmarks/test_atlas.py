@@ -18,7 +18,7 @@ from benchmarks.contract.trial import Trial
 from benchmarks.plan.trials import Request
 from benchmarks.studies.atlas import measure as atlas
 from benchmarks.studies.atlas.record import STATES, AtlasRecord
-from benchmarks.studies.atlas.report import pages, write_atlas
+from benchmarks.studies.atlas.report import pages, write_pages
 from mixers import MixerNet, create_mixer, list_mixers
 
 SMALL = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1", "--epochs", "1"]
@@ -263,8 +263,8 @@ def test_records_of_other_settings_have_pages_of_their_own_and_a_damaged_one_is_
     content["maps"][STATES[0]] = [[1.0]]
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match="is no 4 x 4 numbers"):
-        write_atlas(tmp_path)
-    assert write_atlas(tmp_path / "nothing") == []
+        write_pages(tmp_path)
+    assert write_pages(tmp_path / "nothing") == []
 
 
 def test_half_an_atlas_says_what_is_missing(tmp_path):
@@ -278,6 +278,6 @@ def test_half_an_atlas_says_what_is_missing(tmp_path):
             ("reach", "evenness", "rank", "orthogonality"))}, val_top1_percent=None,
         environment={"device": "cpu", "cpu": "x", "torch": "2"}, code={}, started="", ended="",
     ).save(tmp_path / "atlas" / "maps")  # fmt: skip
-    assert len(write_atlas(tmp_path)) == 4
+    assert len(write_pages(tmp_path)) == 4
     table = (tmp_path / "atlas" / "atlas-constellations.md").read_text()
     assert "diverged: the loss is not finite" in table and "nan" not in table.lower()

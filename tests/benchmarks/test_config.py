@@ -24,7 +24,7 @@ def planned(monkeypatch):
     monkeypatch.setattr(Runner, "run", lambda self, trials: found.append(trials) or [])
     for name in ("say_outcome", "say_ranking", "say_where"):
         monkeypatch.setattr(cli, name, lambda *arguments: 0)
-    monkeypatch.setattr("benchmarks.report.build.write_report", lambda folder: [])
+    monkeypatch.setattr("benchmarks.report.build.write_report", lambda *_: [])
     return found
 
 

@@ -14,7 +14,8 @@ import torch
 from benchmarks.cli import main as cli
 from benchmarks.studies import attempt
 from benchmarks.studies.crossovers import measure as crossovers
-from benchmarks.studies.crossovers.measure import Cell, table_of
+from benchmarks.studies.crossovers.measure import table_of
+from benchmarks.studies.crossovers.record import Cell
 from mixers import create_mixer
 from mixers.transforms import methods
 from mixers.transforms.methods import TABLE

@@ -13,7 +13,9 @@ import torch
 
 from benchmarks.cli import main as cli
 from benchmarks.studies.gpu_check import measure as check
-from benchmarks.studies.gpu_check.measure import DEVICE_VARIABLE, FOLDER, PAGE, STEPS, Report, gpu_check, step_file
+from benchmarks.studies.gpu_check.measure import DEVICE_VARIABLE, STEPS, Report, gpu_check, step_file
+from benchmarks.studies.gpu_check.record import FOLDER, Outcome
+from benchmarks.studies.gpu_check.report import PAGE, TITLES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,7 +78,7 @@ def test_a_step_that_fails_hangs_or_measures_nothing_is_a_line_and_the_next_begi
     content = json.loads((folder / "gpu-check.json").read_text())
     assert list(content["steps"]) == list(STEPS) and content["code"] == code
     page = (folder / PAGE).read_text()
-    assert all(step.title in page for step in STEPS.values()) and "/home" not in page
+    assert list(TITLES) == list(STEPS) and all(title in page for title in TITLES.values()) and "/home" not in page
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_shares_of_the_time_end_with_it(tmp_path, monkeypatch) -> None:
     def take(name, folder, device, limit_s):
         limits.append(limit_s)
         clock[0] += limit_s if name == "training" else limit_s / 2
-        return {"status": "ok", "reason": None, "seconds": 1.0, "rows": []}
+        return Outcome("ok", None, 1.0, [])
 
     monkeypatch.setattr(check, "Budget", Left)
     monkeypatch.setattr(check, "_take", take)

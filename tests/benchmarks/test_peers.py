@@ -14,12 +14,13 @@ from torch import nn
 
 from benchmarks.cli import main as cli
 from benchmarks.contract.record import PACKAGES
+from benchmarks.studies.comparison import compare
 from benchmarks.studies.peers import measure as peers_run
 from benchmarks.studies.peers.measure import compare_with_peers
 from benchmarks.studies.peers.modules import Plain
 from benchmarks.studies.peers.pairs import LAYOUTS, PAIRS, Pair, Unfit
-from benchmarks.studies.peers.report import write_peers
-from benchmarks.timing.turns import compare, interleaved
+from benchmarks.studies.peers.report import people
+from benchmarks.timing.turns import interleaved
 from mixers import UnsupportedSize, create_mixer, list_mixers
 
 SETTINGS = [(40, (5, 7)), (16, (9, 9)), (8, (1, 3)), (16, (8, 4)), (24, (1, 1)), (8, (16, 16))]
@@ -169,7 +170,7 @@ def test_an_interrupted_run_leaves_the_rows_so_far(small, tmp_path):
 
     pairs = [HONEST, dataclasses.replace(HONEST, peer="an interrupted pool", build=interrupted)]
     with pytest.raises(KeyboardInterrupt):
-        compare_with_peers("pool", [(4, 4)], 1, 1, pairs, lambda outcome: write_peers(tmp_path, outcome))
+        compare_with_peers("pool", [(4, 4)], 1, 1, pairs, lambda record: record.save(tmp_path))
     rows = json.loads((tmp_path / "peers.json").read_text())["comparisons"]
     assert [(row["beside"], row["mode"]) for row in rows] == [(HONEST.peer, mode) for mode in peers_run.MODES]
     assert all(row["ratio"] > 0 for row in rows)
@@ -190,7 +191,7 @@ def test_a_different_function_is_timed_and_named_so(small, tmp_path):
         assert 0 < row.ratio_low <= row.ratio <= row.ratio_high and row.rounds == 2 and row.image_size == "4x6"
     (line,) = outcome.left_out
     assert "no-such-package-of-pools is not installed" in line and "token-mixers[peers]" in line
-    assert "| no: twice ours |" in next(p for p in write_peers(tmp_path, outcome) if p.suffix == ".md").read_text()
+    assert "| no: twice ours |" in people(outcome)
 
 
 def test_threads_are_put_back(small):

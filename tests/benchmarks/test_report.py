@@ -27,11 +27,10 @@ from benchmarks.report.build import write_report
 from benchmarks.report.families import FAMILIES, mixer_family
 from benchmarks.report.frame import results_frame, slug
 from benchmarks.report.notes import caption
-from benchmarks.report.output import csv_text
 from benchmarks.report.plots import figures
 from benchmarks.report.plots.accuracy import side_by_side
 from benchmarks.report.plots.labels import label_points
-from benchmarks.report.wording import count, markdown, significant
+from benchmarks.report.wording import count, csv_text, markdown, significant
 from mixers.registry import list_mixers, mixer_entry
 
 PLOTTERS = ("benchmarks.report.plots.accuracy", "benchmarks.report.plots.latency")
@@ -585,6 +584,7 @@ def test_significant(value, text):
 def test_text():
     assert (count(999), count(999_999), count(1_234_567)) == ("999", "1.00 M", "1.23 M")
     assert markdown("fft_complex") == "fft_complex"
+    assert markdown("p < 0.1, <b>") == "p < 0.1, &lt;b&gt;"
     assert slug("AMD EPYC, 2 cores") == "amd-epyc-2-cores" and slug("../..") not in ("", ".", "..")
 
 

@@ -15,7 +15,8 @@ from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
 from benchmarks.plan.trials import Request
 from benchmarks.studies.spectracles import measure as verb
-from benchmarks.studies.spectracles.report import people, write_tables
+from benchmarks.studies.spectracles.record import save
+from benchmarks.studies.spectracles.report import people, write_pages
 from benchmarks.tasks import cifar
 from benchmarks.tasks.task import Data
 
@@ -251,7 +252,7 @@ def test_a_file_that_is_none_of_ours_is_told_and_kept(small, capsys, content):
     results, command = small
     results.mkdir()
     (results / "spectracles.json").write_text(content)
-    assert "spectracles.json cannot be read" in refused(capsys, *command)
+    assert "spectracles.json is not a readable record of spectracles" in refused(capsys, *command)
     assert (results / "spectracles.json").read_text() == content
 
 
@@ -281,7 +282,8 @@ def test_the_tables_hold_the_published_figure_beside_ours(tmp_path):
     entries = [entry("scrambled", seed, 4.0 + seed) for seed in range(3)]
     entries += [entry("right", seed, 5.5 + seed + (seed == 2)) for seed in range(3)]
     entries += [entry("scrambled", 0, None, depth=8), entry("right", 0, 3.0, depth=8, epochs=50)]
-    markdown, table = write_tables(tmp_path, entries)
+    save(tmp_path, entries)
+    markdown, table = write_pages(tmp_path)
     text = markdown.read_text()
     assert "differ from the published ones in 2 of 3 rows" in text and "1-3 seeds a row" in text and "A_CPU" in text
     rows = [[c.strip() for c in line.strip("| ").split("|")] for line in text.splitlines() if line.startswith("| 32")]

@@ -17,6 +17,7 @@ from benchmarks.studies.attempt import hold_to
 from benchmarks.studies.speed import measure as speed
 from benchmarks.studies.speed import timm_loop
 from benchmarks.studies.speed.naive_forms import NAIVE_FORMS, YARDSTICK, naive_forms
+from benchmarks.studies.speed.report import form_lines
 from benchmarks.studies.speed.timm_loop import compare_loops
 from mixers import create_mixer
 
@@ -61,7 +62,7 @@ def test_ratios_are_to_the_fastest_form_and_the_table_names_it(small):
         same = [ms for what, ms in form.form_ms.items() if what != YARDSTICK]
         assert form.best_ms == min(same) == form.form_ms[form.best] > 0
         assert form.ratio_low < form.ratio < form.ratio_high and form.rounds == 2
-    assert _cells(speed.form_lines(forms))[-1][6] == forms[1].best
+    assert _cells(form_lines(forms))[-1][6] == forms[1].best
 
 
 def _cells(lines):
@@ -76,7 +77,7 @@ def test_a_form_that_computes_something_else_is_not_timed(small, monkeypatch):
     (dct, conv), _ = speed.compare_forms("cpu", (8,), rounds=1, names=("dct", speed.CONV))
     assert dct.status == "error" and "dct, wrong, differs from its definition" in dct.reason
     assert dct.ours_ms is None and dct.form_ms == {} and conv.status == "ok" and conv.ours_ms > 0
-    assert "error: dct, wrong, differs" in _cells(speed.form_lines([dct, conv]))[2][4]
+    assert "error: dct, wrong, differs" in _cells(form_lines([dct, conv]))[2][4]
 
 
 def test_a_form_without_memory_leaves_the_others_their_times(small, monkeypatch):
@@ -89,7 +90,7 @@ def test_a_form_without_memory_leaves_the_others_their_times(small, monkeypatch)
     (dct,), _ = speed.compare_forms("cpu", (8,), rounds=1, names=("dct",))
     assert dct.status == "ok" and dct.best == "matrix products"
     assert dct.form_failures == {"greedy": "oom: CUDA out of memory. Tried to allocate 75 GiB"}
-    assert _cells(speed.form_lines([dct]))[-1][-1].startswith("oom: CUDA out of memory")
+    assert _cells(form_lines([dct]))[-1][-1].startswith("oom: CUDA out of memory")
 
 
 def test_memory_may_end_between_the_check_and_the_clock(small, monkeypatch):
@@ -179,7 +180,7 @@ def test_an_interrupted_run_leaves_the_rows_so_far(small, monkeypatch, tmp_path)
 
     monkeypatch.setattr(speed, "compare_forms", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        speed.write_speed(tmp_path, ["dct"], 1, tmp_path)
+        speed.measure_speed(tmp_path, ["dct"], 1, tmp_path)
     rows = json.loads((tmp_path / "speed.json").read_text())["naive_forms"]
     assert [row["mixer"] for row in rows] == ["dct", "fft_pairs"] and all(row["ours_ms"] > 0 for row in rows)
     assert (tmp_path / "speed.md").read_text().count("| dct |") == 1
@@ -187,8 +188,9 @@ def test_an_interrupted_run_leaves_the_rows_so_far(small, monkeypatch, tmp_path)
 
 def test_a_deadline_lists_what_it_left(small, monkeypatch, tmp_path):
     _loops_and_rates(monkeypatch)
-    comparisons, forms, left = speed.write_speed(tmp_path, ["dct"], 1, tmp_path, until=time.monotonic())
-    assert (comparisons, forms) == ([], [])
+    record = speed.measure_speed(tmp_path, ["dct"], 1, tmp_path, until=time.monotonic())
+    left = record.left
+    assert (record.comparisons, record.forms) == ([], [])
     assert "dct beside a copy and naive forms, 16 px" in left
     assert "training loop, dct: 5 of 5 rounds" in left and "model FLOPs of training, attention" in left
     assert json.loads((tmp_path / "speed.json").read_text())["left"] == left

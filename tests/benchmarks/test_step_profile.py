@@ -15,7 +15,8 @@ from torch.autograd import DeviceType
 from benchmarks.cli import main as cli
 from benchmarks.contract.trial import Trial
 from benchmarks.studies.profile import measure as step_profile
-from benchmarks.studies.profile.measure import PARTS, PREFIX
+from benchmarks.studies.profile.measure import PREFIX
+from benchmarks.studies.profile.record import PARTS
 
 TINY = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "16", "--depth", "2"]
 TINY += ["--train-images", "300", "--rounds", "3"]

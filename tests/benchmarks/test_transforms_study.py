@@ -14,14 +14,16 @@ import pytest
 import torch
 
 from benchmarks.cli import main as cli
+from benchmarks.cli import transforms as verb
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record
 from benchmarks.plan.trials import Request
-from benchmarks.report.page.write import transforms_content, write_page
-from benchmarks.studies.transforms import analysis, design, measure, verb
+from benchmarks.report.page.write import write_page
+from benchmarks.studies.transforms import analysis, design, measure
 from benchmarks.studies.transforms.matrices import HELD_BACK, TOKENS, TRANSFORMS
 from benchmarks.studies.transforms.record import find_study, runs_of
-from benchmarks.studies.transforms.report import write_transforms
+from benchmarks.studies.transforms.report import write_pages
+from benchmarks.studies.transforms.section import sections
 from benchmarks.sweep.run import Result
 from mixers import create_mixer, registry
 
@@ -126,7 +128,7 @@ def refused(capsys, *arguments: str) -> str:
 
 def test_the_held_back_are_trained_after_the_choice_and_the_choice_stays(pretended, monkeypatch, capsys):
     monkeypatch.setattr(PretendedRunner, "most", 40)
-    monkeypatch.setattr(verb, "write_transforms", lambda results: [])  # others look at the files
+    monkeypatch.setattr(verb, "write_pages", lambda results: [])  # others look at the files
     development = [name for name in TRANSFORMS if name not in HELD_BACK]
     assert transforms(pretended) == 0
     assert PretendedRunner.order[:22] == development and not set(PretendedRunner.order) & set(HELD_BACK)
@@ -248,8 +250,8 @@ def test_the_report_needs_neither_torch_nor_data_nor_matrices(finished):
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path\n"
-        "from benchmarks.studies.transforms.report import write_transforms\n"
-        f"print(len(write_transforms(Path({str(finished)!r}))))"
+        "from benchmarks.studies.transforms.report import write_pages\n"
+        f"print(len(write_pages(Path({str(finished)!r}))))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "4", done.stderr
@@ -262,13 +264,14 @@ def test_the_report_needs_neither_torch_nor_data_nor_matrices(finished):
 
 
 def test_the_page_has_a_section_where_the_study_is_there(finished, tmp_path):
-    assert transforms_content(tmp_path / "empty" / "below") is None
-    text = write_page(finished, []).read_text()
+    assert sections(tmp_path / "empty" / "below") == []
+    text = write_page(finished, [], sections=sections(finished)).read_text()
     assert 'id="transforms-study"' in text and "dct_power_1_4" in text and "data:image/png;base64," in text
     beside = finished / "other"  # a folder of published results whose neighbour is the study
     beside.mkdir()
-    assert transforms_content(beside) is not None
+    assert len(sections(beside)) == 1
     (tmp_path / "none").mkdir()
+    assert sections(tmp_path / "none") == []
     assert "transforms-study" not in write_page(tmp_path / "none", []).read_text().replace(str(tmp_path), "")
 
 
@@ -277,11 +280,11 @@ def test_a_study_that_is_none_is_one_line(tmp_path):
     for content in ("[]", "{}", json.dumps({"schema_version": 1, "members": [{"name": 1}]})):
         (tmp_path / "transforms" / "study.json").write_text(content)
         with pytest.raises(UserError, match=r"study\.json is not a readable study"):
-            write_transforms(tmp_path)
+            write_pages(tmp_path)
 
 
 def test_no_study_no_files(tmp_path):
-    assert write_transforms(tmp_path) == []
+    assert write_pages(tmp_path) == []
 
 
 def test_a_matrix_that_is_not_the_studys_is_refused(finished, capsys):

@@ -15,15 +15,15 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.contract.record import write_text
 from benchmarks.report.claims.parts import CONTRADICTED, INFINITE, SUPPORTED, Part, make_part
 from benchmarks.report.claims.rules import accuracy_setting, difference
 from benchmarks.report.claims.verdicts import effect_text
-from benchmarks.report.output import csv_text, write_text
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.paired import Runs
 from benchmarks.report.tables.convergence import long_runs
 from benchmarks.report.tables.convergence_files import cells_markdown
-from benchmarks.report.wording import clean, markdown, span_of
+from benchmarks.report.wording import clean, csv_text, markdown, span_of
 
 YES, NO, OPEN, NOT_MEASURED = "yes", "no", "open", "not measured"
 ALL_OTHERS = "*"

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.contract.record import write_texts
 from benchmarks.report.claims.catalogue import CLAIMS
 from benchmarks.report.claims.catalogue_text import OnText, groups_for, text_claims
 from benchmarks.report.claims.parts import CONTRADICTED, SUPPORTED, UNDECIDED, Claim, Finding, Part
 from benchmarks.report.claims.source import ComplexWeights, DepthWithoutNorm
 from benchmarks.report.claims.tasks import OverTasks
 from benchmarks.report.frame import results_frame, split_groups
-from benchmarks.report.output import csv_text, write_texts
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.predictions import Folders, folders
-from benchmarks.report.wording import NOTHING, markdown, markdown_table, signed, significant, span_of
+from benchmarks.report.wording import NOTHING, csv_text, markdown, markdown_table, signed, significant, span_of
 
 MOST_NAMED = 4  # of what is missing for a verdict
 

@@ -11,12 +11,22 @@ import pandas as pd
 from benchmarks.contract import called
 from benchmarks.contract.errors import printable
 from benchmarks.contract.metrics import METRICS
+from benchmarks.contract.record import write_texts
 from benchmarks.report.compare.folders import NOTHING_DIFFERS
 from benchmarks.report.compare.matches import SETTING
 from benchmarks.report.frame import plain
-from benchmarks.report.output import csv_text, write_texts
 from benchmarks.report.sizes import Extent, extent_of, worded
-from benchmarks.report.wording import NOTHING, count, markdown, markdown_table, p_text, percent, signed, significant
+from benchmarks.report.wording import (
+    NOTHING,
+    count,
+    csv_text,
+    markdown,
+    markdown_table,
+    p_text,
+    percent,
+    signed,
+    significant,
+)
 
 MOST_ROWS = 30
 QUIET = ("identical", "the same", "within noise")  # verdicts of counts and times that a terminal leaves out

@@ -6,7 +6,6 @@ bytes. What it shows is escaped: a mixer may be called anything.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -17,17 +16,17 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from benchmarks.contract.record import write_text
 from benchmarks.report.claims.verdicts import Verdict
-from benchmarks.report.output import write_text
 from benchmarks.report.page.answers import answers
 from benchmarks.report.page.charts import latency_sweeps, patch_charts, settings
 from benchmarks.report.page.headlines import PASSES, headlines
+from benchmarks.report.page.sections import Section, embedded
 from benchmarks.report.page.tables import (
     Cell,
     Table,
     claims_table,
     differences_table,
-    frame_table,
     pooled_table,
     provenance_table,
     ranked_table,
@@ -38,16 +37,11 @@ from benchmarks.report.sizes import SEQUENCES, extent_of, worded
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.tables.abilities import NAME, Abilities, cannot, in_short, view_of
 from benchmarks.report.tables.write import caption
-from benchmarks.report.wording import clean, listing
-from benchmarks.studies.atlas import report as atlas
-from benchmarks.studies.atlas.record import FOLDER, load_atlas
-from benchmarks.studies.transforms import report as transforms
-from benchmarks.studies.transforms.record import find_study, runs_of
+from benchmarks.report.wording import clean
 
 FILES = Path(__file__).parent / "files"
 SCRIPTS = ("vendor/plotly-basic.min.js", "vendor/dataTables.min.js", "page.js")
 OF_SEQUENCES = "page_sequences.js"
-MOST_ATLAS_BYTES = 2_500_000  # larger pictures stay beside the page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +61,7 @@ def write_page(
     groups: Sequence[Group],
     abilities: Sequence[Abilities] = (),
     texts: Sequence[Mapping[str, Any]] = (),
+    sections: Sequence[Section] = (),
 ) -> Path:
     """Writes `results`/index.html.
 
@@ -75,6 +70,7 @@ def write_page(
         groups: each a part of the page.
         abilities: mixers by sequence tasks.
         texts: of `page_text.text_content`.
+        sections: that stand after all groups.
     """
     environment = Environment(
         loader=FileSystemLoader(FILES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -85,8 +81,7 @@ def write_page(
         groups=shown,
         abilities=[abilities_content(results, f"abilities{i}", found) for i, found in enumerate(abilities)],
         texts=texts,
-        atlas=atlas_content(results),
-        transforms=transforms_content(results),
+        sections=sections,
         data=script_json({content["id"]: content["charts"] for content in shown}),
         style=Markup((FILES / "page.css").read_text(encoding="utf-8")),
         scripts=[Markup((FILES / name).read_text(encoding="utf-8")) for name in scripts_for(shown)],
@@ -163,67 +158,8 @@ def abilities_content(results: Path, key: str, found: Abilities) -> dict[str, An
     return {
         "id": key,
         "title": found.title,
-        "picture": "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode(),
+        "picture": embedded(picture),
         "in_short": " ".join(in_short(found)),
         "cannot": cannot(found),
         "table": Table(f"{key}-table", view.note, view.header, rows, len(view.header)),
     }
-
-
-def atlas_content(results: Path) -> list[dict[str, Any]]:
-    """The atlas's pages, in the results or beside them, as pictures within the page."""
-    home = next(
-        (
-            place
-            for place in (results, results.parent, results.parent / FOLDER)
-            if (place / FOLDER / "records").is_dir()
-        ),
-        None,
-    )
-    if home is None:
-        return []
-    found, room = [], MOST_ATLAS_BYTES
-    for name, page in atlas.pages(load_atlas(home)).items():
-        picture = home / FOLDER / f"{name}.png"
-        if not picture.is_file() or picture.stat().st_size > room:
-            continue
-        room -= picture.stat().st_size
-        mixers = listing([record.trial.mixer for record in page])
-        found.append(
-            {
-                "picture": "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode(),
-                "caption": atlas.caption(page),
-                "alt": f"Influence maps, a row each for {mixers}: one layer and the whole net, untrained and trained. "
-                "The numbers stand in the table below.",
-                "table": frame_table(name, "Reach, evenness, rank and orthogonality of each map.", atlas_numbers(page)),
-            }
-        )
-    return found
-
-
-def transforms_content(results: Path) -> dict[str, Any] | None:
-    """The study of transforms, in the results or beside them; None where there is none, or nothing trained."""
-    places = (results, results.parent, results.parent / transforms.FOLDER)
-    home = next((place for place in places if find_study(place) is not None), None)
-    study = None if home is None else find_study(home)
-    if home is None or study is None:
-        return None
-    picture = home / transforms.FOLDER / f"{transforms.NAME}.png"
-    if not picture.is_file() or picture.stat().st_size > MOST_ATLAS_BYTES:
-        return None
-    runs = runs_of(study, home)
-    table = transforms.table(study, runs).drop(columns=["sha256"])
-    return {
-        "picture": "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode(),
-        "alt": f"{transforms.heading(study)}. The numbers stand in the table below.",
-        "caption": transforms.caption(study, runs),
-        "sentences": transforms.sentences(study, runs),
-        "table": frame_table("transforms", "Every transform with its predictors, best first.", table),
-    }
-
-
-def atlas_numbers(page: Sequence[Any]) -> pd.DataFrame:
-    table = atlas.atlas_table(page)
-    varying = [name for name in atlas.SETTING if table[name].map(str).nunique() > 1]
-    hidden = {*atlas.SETTING, "images", "sources", "tokens", "status", "reason"} - set(varying)
-    return table[[name for name in table.columns if name not in hidden]]

@@ -21,7 +21,7 @@ import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
-from benchmarks.report.output import write_texts
+from benchmarks.contract.record import write_texts
 from benchmarks.report.wording import markdown_table
 
 Floats = NDArray[np.float64]

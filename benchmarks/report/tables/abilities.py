@@ -14,13 +14,13 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.contract.datasets import task_name
+from benchmarks.contract.record import write_texts
 from benchmarks.report.baselines import ABOVE, AT, NOTE, SOLVED, highest, highest_words, own_interval
 from benchmarks.report.choose import rows_by_length
 from benchmarks.report.frame import plain, slug
-from benchmarks.report.output import csv_text, write_texts
 from benchmarks.report.tables.latex import HEAD, cells_of, escaped, floats
 from benchmarks.report.tables.view import View
-from benchmarks.report.wording import NOTHING, clean, listing, markdown, span_of
+from benchmarks.report.wording import NOTHING, clean, csv_text, listing, markdown, span_of
 
 FOLDER, NAME = "sequences", "abilities"  # no data set of the suite is called so
 FEWEST_TASKS = 2

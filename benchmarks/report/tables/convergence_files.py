@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.contract.datasets import SIZES
-from benchmarks.report.output import csv_text, write_text
+from benchmarks.contract.record import write_text
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.intervals import Estimate, mean_interval
 from benchmarks.report.tables.convergence import (
@@ -23,7 +23,16 @@ from benchmarks.report.tables.convergence import (
     order_rows,
     order_verdict,
 )
-from benchmarks.report.wording import NOTHING, clean, markdown, markdown_table, percent_within, signed, span_of
+from benchmarks.report.wording import (
+    NOTHING,
+    clean,
+    csv_text,
+    markdown,
+    markdown_table,
+    percent_within,
+    signed,
+    span_of,
+)
 
 COSINE = (
     "Accuracy within a long cosine is not that of a short run, whose rate has come down by then: runs of five epochs "

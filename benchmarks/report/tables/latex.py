@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.contract.record import write_text
 from benchmarks.report.alike import COMPARED, TIMED_ALIKE, TRAINED_ALIKE, comparisons
 from benchmarks.report.baselines import at_baseline
 from benchmarks.report.choose import best_learning_rates
 from benchmarks.report.frame import slug
-from benchmarks.report.output import write_text
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.tables.leader import CLEAR, leader
 from benchmarks.report.tables.view import View

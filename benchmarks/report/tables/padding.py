@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.contract.record import write_texts
 from benchmarks.report.notes import setting_words
-from benchmarks.report.output import csv_text, write_texts
 from benchmarks.report.stats.paired import Runs, Sample, mean_top1
-from benchmarks.report.wording import NOTHING, clean, markdown, markdown_table, percent, signed
+from benchmarks.report.wording import NOTHING, clean, csv_text, markdown, markdown_table, percent, signed
 
 TITLE = "What padding does"
 NOTE = (

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.contract.record import write_texts
 from benchmarks.report.alike import ACCURACY_SETTING
 from benchmarks.report.baselines import with_standing
 from benchmarks.report.choose import finished
 from benchmarks.report.frame import CSV_NAMES, without_usual
-from benchmarks.report.output import csv_text, write_texts
 from benchmarks.report.stats import processors
 from benchmarks.report.stats.decomposition import decomposition_table
 from benchmarks.report.stats.paired import Sample
@@ -22,7 +22,7 @@ from benchmarks.report.tables.summary import summary_table, with_intervals
 from benchmarks.report.tables.tuning import tuning_table
 from benchmarks.report.tables.view import View
 from benchmarks.report.tables.views import beside_compiled, view_of
-from benchmarks.report.wording import clean, listing, markdown, span_of
+from benchmarks.report.wording import clean, csv_text, listing, markdown, span_of
 
 
 def table_files(frame: pd.DataFrame, folder: Path, sample: Sample) -> tuple[dict[str, pd.DataFrame], list[Path]]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks.contract.record import write_texts
 from benchmarks.report.frame import slug
-from benchmarks.report.output import csv_text, write_texts
 from benchmarks.report.stats.text_lines import Line
 from benchmarks.report.tables.latex import HEAD, cells_of, escaped, floats
 from benchmarks.report.tables.view import View
 from benchmarks.report.text.plots import text_plots
 from benchmarks.report.text.tables import Section, TextTable, text_tables
-from benchmarks.report.wording import markdown
+from benchmarks.report.wording import csv_text, markdown
 
 TEXTS = 2  # columns that are words
 

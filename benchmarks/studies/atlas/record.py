@@ -10,9 +10,11 @@ from typing import Any, Self
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import STATUSES, content_of, machine_key, one_line_errors, read_json, write_json
 from benchmarks.contract.trial import Trial
+from benchmarks.studies.files import paths_of
 
 SCHEMA_VERSION = 1
 FOLDER = "atlas"  # in the results folder
+FILES = (f"{FOLDER}/maps/*.json",)
 STATES = ("layer_untrained", "layer_trained", "net_untrained", "net_trained")  # the maps of one mixer
 NUMBERS = ("reach", "evenness", "rank", "orthogonality")  # of each map; the last two of one layer's alone
 
@@ -73,10 +75,15 @@ class AtlasRecord:
             raise ValueError(f"the sources {self.sources} are not tokens of {rows} x {columns}")
 
 
+def load(path: Path) -> AtlasRecord:
+    """As `AtlasRecord.load`."""
+    return AtlasRecord.load(path)
+
+
 def load_atlas(results: Path) -> list[AtlasRecord]:
     """All atlas records of a results folder, in the order of their file names; none where there is no atlas.
 
     Raises:
         UserError: a file among them is no atlas record.
     """
-    return [AtlasRecord.load(path) for path in sorted((results / FOLDER / "maps").glob("*.json"))]
+    return [load(path) for path in paths_of(results, FILES)]

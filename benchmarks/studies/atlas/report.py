@@ -9,13 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.record import atomic_write, machine_name
+from benchmarks.contract.record import machine_name, write_texts
 from benchmarks.report.alike import comparisons
 from benchmarks.report.families import mixer_family
 from benchmarks.report.frame import CSV_NAMES, TRIAL_FIELDS, slug
-from benchmarks.report.output import csv_text
 from benchmarks.report.plots.style import FAMILY_COLOURS
-from benchmarks.report.wording import NOTHING, clean, markdown, markdown_table, percent
+from benchmarks.report.wording import NOTHING, clean, csv_text, markdown, markdown_table, percent
 from benchmarks.studies.atlas.plot import draw_atlas
 from benchmarks.studies.atlas.record import FOLDER, NUMBERS, STATES, AtlasRecord, load_atlas
 
@@ -25,7 +24,7 @@ SETTING = ("dataset", "image_size", "patch_size", "dim", "depth", "norm", "epoch
 WORDS = {"layer": "one layer", "net": "whole net"}
 
 
-def write_atlas(results: Path) -> list[Path]:
+def write_pages(results: Path) -> list[Path]:
     """Makes the pages and tables of `results`/atlas from its records, in place of earlier ones.
 
     Mixers whose trials differ in anything else, or that were trained on different machines, have pages of their own.
@@ -43,11 +42,8 @@ def write_atlas(results: Path) -> list[Path]:
             path.unlink()
     paths = []
     for name, page in pages(records).items():
-        paths += [folder / f"{name}.csv", folder / f"{name}.md"]
-        with atomic_write(paths[-2]) as file:
-            file.write(csv_text(atlas_table(page).rename(columns=CSV_NAMES)).encode())
-        with atomic_write(paths[-1]) as file:
-            file.write(people(page).encode())
+        programs = csv_text(atlas_table(page).rename(columns=CSV_NAMES))
+        paths += write_texts(folder, {f"{name}.csv": programs, f"{name}.md": people(page)})
         paths += draw_atlas(page, caption(page), folder, name)
     return paths
 

@@ -8,23 +8,21 @@ two medians counts.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import json
 import logging
 import math
 import random
 import statistics
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.contract.record import atomic_write, code_version, environment, machine_name
+from benchmarks.contract.record import code_version, environment, machine_name
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import set_math_mode
 from benchmarks.studies.attempt import Deadline, hold_to, interleaved_or_why, let_go, timed_call, why
+from benchmarks.studies.crossovers.record import DIM, Cell, CrossoversRecord
 from mixers import Mixer, MixerError, create_mixer
 from mixers.families.attention import BACKENDS, ON_REQUEST
 
@@ -43,28 +41,12 @@ STANDS_FOR = {
 METHODS = ("dense", "gemm", "fft", "fused")
 MODES = ("forward", "forward_backward")
 PRECISIONS = {"cpu": ("float32",), "cuda": ("bfloat16", "float32")}  # that are measured, in this order
-DIM = 64
 SIDES = {"cpu": (4, 8, 12, 16, 24, 32, 48, 64, 96, 128), "cuda": (4, 8, 16, 32, 48, 64, 96, 128, 192, 256)}
 ELEMENTS = {"cpu": 2**20, "cuda": 2**26}
 ROUNDS = 7
 TURN_MS = 10.0
 WORTH_A_CHANGE = 1.15
 MOST_TOKENS_OF_ATTENTION = 64 * 64  # beyond, no choice is left that fits
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One method of one kind of computation at one grid: medians in ms, or why there are none."""
-
-    kind: str
-    mixer: str
-    tokens: int
-    method: str
-    forward_ms: float | None
-    forward_backward_ms: float | None
-    precision: str = "float32"
-    status: str = "ok"  # or oom, unsupported, error
-    reason: str | None = None
 
 
 def measure_crossovers(
@@ -111,7 +93,7 @@ def measure_crossovers(
             cells.append(cell)
             on_cell(cell)
         if found:
-            texts = [f"{c.method} {_cost(c):.2f} ms" if c.status == "ok" else f"{c.method} {c.status}" for c in found]
+            texts = [f"{c.method} {c.cost_ms:.2f} ms" if c.status == "ok" else f"{c.method} {c.status}" for c in found]
             log.info("%s, %d x %d, %s: %s", kind, side, side, precision, ", ".join(texts))
     return cells, left
 
@@ -170,13 +152,6 @@ def _variants(kind: str, side: int, device: str, dtype: torch.dtype) -> dict[str
     return found
 
 
-def _cost(cell: Cell) -> float:
-    """Infinite where there is no time."""
-    if cell.forward_ms is None or cell.forward_backward_ms is None:
-        return math.inf
-    return cell.forward_ms + cell.forward_backward_ms
-
-
 def table_of(cells: list[Cell]) -> dict[str, list[list[Any]]]:
     """For each kind the rows (most tokens, method) of crossovers.json; cells without a time do not count.
 
@@ -184,13 +159,13 @@ def table_of(cells: list[Cell]) -> dict[str, list[list[Any]]]:
     only for one that is faster by WORTH_A_CHANGE, so that noise makes no rows. What runs on request alone is in no row.
     """
     table: dict[str, list[list[Any]]] = {}
-    cells = [cell for cell in cells if _cost(cell) < math.inf and cell.method not in ON_REQUEST]
+    cells = [cell for cell in cells if cell.cost_ms < math.inf and cell.method not in ON_REQUEST]
     for kind in dict.fromkeys(cell.kind for cell in cells):
         mine = [cell for cell in cells if cell.kind == kind]
         tokens = sorted({cell.tokens for cell in mine})
         best: list[str] = []
         for n in tokens:
-            costs = {c.method: _cost(c) for c in mine if c.tokens == n}
+            costs = {c.method: c.cost_ms for c in mine if c.tokens == n}
             fastest = min(costs, key=lambda method: costs[method])
             # of near equals the one that was taken before; where it is not there any more, the one that wins next
             preferred = (
@@ -212,27 +187,20 @@ def table_of(cells: list[Cell]) -> dict[str, list[list[Any]]]:
 
 
 def _fastest(cells: list[Cell], tokens: int) -> str:
-    return min((cell for cell in cells if cell.tokens == tokens), key=_cost).method
+    return min((cell for cell in cells if cell.tokens == tokens), key=lambda cell: cell.cost_ms).method
 
 
-def write_crossovers(
-    folder: Path,
-    cells: list[Cell],
-    device: str,
-    threads: int,
-    rounds: int = ROUNDS,
-    left: Sequence[str] = (),
-) -> list[Path]:
-    """Writes `crossovers.json`, one device's tables as mixers read them, and the times as `crossovers.md`.
+def crossovers_record(
+    cells: list[Cell], device: str, threads: int, rounds: int = ROUNDS, left: Sequence[str] = ()
+) -> CrossoversRecord:
+    """The cells with the tables that follow from them.
 
     Args:
         left: what is not measured yet, in words.
     """
     where = environment(_trial(device, threads, rounds))
-    content: dict[str, Any] = {device: {}}
-    pages = []
+    tables = {}
     for precision in dict.fromkeys(cell.precision for cell in cells):
-        mine = [cell for cell in cells if cell.precision == precision]
         measured_on = {
             "machine": machine_name(where),
             "torch": where["torch"],
@@ -241,15 +209,9 @@ def write_crossovers(
             "rounds": rounds,
             "code": code_version(),
         }
-        content[device][precision] = {"measured_on": measured_on, "methods": table_of(mine)}
-        pages.append(_markdown(mine, measured_on))
-    content |= {"times": [dataclasses.asdict(cell) for cell in cells], "left": list(left)}
-    pages += [f"Not measured: {'; '.join(left)}.\n"] if left else []
-    texts = {"crossovers.json": json.dumps(content, indent=1) + "\n", "crossovers.md": "\n".join(pages)}
-    for name, text in texts.items():
-        with atomic_write(folder / name) as file:
-            file.write(text.encode())
-    return [folder / name for name in texts]
+        methods = table_of([cell for cell in cells if cell.precision == precision])
+        tables[precision] = {"measured_on": measured_on, "methods": methods}
+    return CrossoversRecord(device=device, tables=tables, cells=[*cells], left=[*left])
 
 
 def _trial(device: str, threads: int, rounds: int, precision: str = "float32") -> Trial:
@@ -267,36 +229,3 @@ def _trial(device: str, threads: int, rounds: int, precision: str = "float32") -
         rounds=rounds,
         precision=precision,
     )
-
-
-def _markdown(cells: list[Cell], measured_on: dict[str, Any]) -> str:
-    lines = [
-        f"# Crossovers of methods, {measured_on['precision']}",
-        "",
-        f"{measured_on['machine']}, torch {measured_on['torch']}, threads: {measured_on['threads']}, "
-        f"{measured_on['precision']}, dim {DIM}. Milliseconds, forward / forward + backward, median of "
-        f"{measured_on['rounds']} rounds; the smallest sum is bold. `python -m benchmarks crossovers` makes this page.",
-    ]
-    for kind in dict.fromkeys(cell.kind for cell in cells):
-        mine = [cell for cell in cells if cell.kind == kind]
-        methods = list(dict.fromkeys(cell.method for cell in mine))
-        lines += ["", f"## {kind}: {mine[0].mixer}", "", f"| tokens | {' | '.join(methods)} |"]
-        lines.append("| ---: |" + " ---: |" * len(methods))
-        for tokens in dict.fromkeys(cell.tokens for cell in mine):
-            row = {cell.method: cell for cell in mine if cell.tokens == tokens}
-            best = min(row.values(), key=_cost)
-            texts = []
-            for method in methods:
-                cell = row.get(method)
-                text = "" if cell is None else _text(cell)
-                texts.append(f"**{text}**" if cell is best and cell.status == "ok" else text)
-            lines.append(f"| {tokens:,} | {' | '.join(texts)} |")
-        lines.append("")
-        reasons = {f"- {c.method}, {c.tokens:,} tokens: {c.status}: {c.reason}" for c in mine if c.status != "ok"}
-        lines += sorted(reasons)
-    return "\n".join(lines).rstrip("\n") + "\n"
-
-
-def _text(cell: Cell) -> str:
-    times = [f"{ms:.2f}" if ms is not None else cell.status for ms in (cell.forward_ms, cell.forward_backward_ms)]
-    return cell.status if cell.forward_ms is None and cell.forward_backward_ms is None else " / ".join(times)

@@ -31,13 +31,13 @@ import torch
 
 from benchmarks.contract.errors import UserError, printable
 from benchmarks.contract.processor import cpu_name, kind_of, processor
-from benchmarks.contract.record import PACKAGES, atomic_write, code_version, write_json
+from benchmarks.contract.record import PACKAGES, code_version, write_json
 from benchmarks.machine.device import clock, free_memory, set_math_mode, tf32_allowed
+from benchmarks.studies.gpu_check.record import FOLDER, GpuCheckRecord, Outcome
+from benchmarks.studies.gpu_check.report import write_pages
 from benchmarks.sweep.budget import Budget
 from benchmarks.sweep.status import duration
 
-FOLDER = "gpu-check"  # in the results folder
-PAGE = "gpu-check.md"
 DEVICE_VARIABLE = "TOKEN_MIXERS_GPU_CHECK_DEVICE"  # for the tests alone: cpu walks through all steps without a GPU
 BUDGET_S = 300.0
 ENDING_S = 3.0  # before its limit a step stops to begin anything
@@ -71,7 +71,6 @@ class Step:
 
     measure: Callable[..., None]  # of a report, the type of device, and when to begin nothing more
     share: float
-    title: str
 
 
 class Report:
@@ -160,12 +159,6 @@ def _rates(timer: Any, work: float, until: float) -> dict[str, Any]:
         "n": len(values),
         "by": timer.how,
     }
-
-
-def _nothing() -> Any:
-    import contextlib
-
-    return contextlib.nullcontext()
 
 
 def check_tests(report: Report, device: str, until: float) -> None:
@@ -260,26 +253,28 @@ def check_kernels(report: Report, device: str, until: float) -> None:
 
 def check_crossovers(report: Report, device: str, until: float) -> None:
     """Which method is fastest, at a few grids, written as `crossovers` writes it."""
-    from benchmarks.studies.crossovers.measure import measure_crossovers, write_crossovers
+    from benchmarks.studies.crossovers.measure import crossovers_record, measure_crossovers
+    from benchmarks.studies.crossovers.report import write_pages
 
     cells = []
 
     def keep(cell: Any) -> None:
         cells.append(cell)
         report.add(**dataclasses.asdict(cell))
-        write_crossovers(report.path.parent, cells, device, 1, 3)
+        crossovers_record(cells, device, 1, 3).save(report.path.parent)
+        write_pages(report.path.parent)
 
     precision = "bfloat16" if device == "cuda" else "float32"
     measure_crossovers(device, 1, precision, 3, SIDES[device], on_cell=keep, until=until)
 
 
 STEPS: dict[str, Step] = {
-    "device": Step(check_device, 0.5, "The machine"),
-    "ceilings": Step(check_ceilings, 0.5, "Ceilings"),
-    "training": Step(check_training, 1.5, "A short training run of each core mixer, full profile"),
-    "kernels": Step(check_kernels, 1.2, "Over a copy of the input"),
-    "tests": Step(check_tests, 2.0, "Tests that need a GPU"),
-    "crossovers": Step(check_crossovers, 1.0, "Crossovers of methods"),
+    "device": Step(check_device, 0.5),
+    "ceilings": Step(check_ceilings, 0.5),
+    "training": Step(check_training, 1.5),
+    "kernels": Step(check_kernels, 1.2),
+    "tests": Step(check_tests, 2.0),
+    "crossovers": Step(check_crossovers, 1.0),
 }
 
 
@@ -302,16 +297,15 @@ def gpu_check(results: Path, seconds: float | None = None) -> Iterator[tuple[str
     folder = results / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     budget = Budget(BUDGET_S if seconds is None else seconds)
-    content: dict[str, Any] = {"code": code_version(), "steps": {}}
+    steps: dict[str, Outcome] = {}
     for name, step in STEPS.items():
         step_file(folder, name).unlink(missing_ok=True)
-        later = list(STEPS.values())[len(content["steps"]) :]
+        later = list(STEPS.values())[len(steps) :]
         limit_s = (budget.left_s or 0.0) * step.share / sum(other.share for other in later)
-        content["steps"][name] = outcome = _take(name, folder, device, limit_s)
-        write_json(folder / "gpu-check.json", content, indent=1)
-        with atomic_write(folder / PAGE) as file:
-            file.write(_page(content).encode())
-        yield outcome["status"], f"{name}: {outcome['status']}, {outcome['seconds']:.0f} s{_in_short(name, outcome)}"
+        steps[name] = outcome = _take(name, folder, device, limit_s)
+        GpuCheckRecord(code_version(), steps).save(results)
+        write_pages(results)
+        yield outcome.status, f"{name}: {outcome.status}, {outcome.seconds:.0f} s{_in_short(name, outcome)}"
 
 
 def step_file(folder: Path, name: str) -> Path:
@@ -319,7 +313,7 @@ def step_file(folder: Path, name: str) -> Path:
     return folder / f"step-{name}.json"
 
 
-def _take(name: str, folder: Path, device: str, limit_s: float) -> dict[str, Any]:
+def _take(name: str, folder: Path, device: str, limit_s: float) -> Outcome:
     """One step in a process of its own; what it wrote before its time was up counts."""
     began = time.monotonic()
     command = [
@@ -355,12 +349,12 @@ def _take(name: str, folder: Path, device: str, limit_s: float) -> dict[str, Any
     wrong = [row for row in rows if row.get("status") == "error" or row.get("outcome") in WRONG]
     if status == "ok" and (wrong or not rows):
         status, reason = "failed", f"{len(wrong)} of {len(rows)}" if rows else "nothing was measured"
-    return {"status": status, "reason": reason, "seconds": time.monotonic() - began, "rows": rows}
+    return Outcome(status, reason, time.monotonic() - began, rows)
 
 
-def _in_short(name: str, outcome: dict[str, Any]) -> str:
-    rows = outcome["rows"]
-    words = [outcome["reason"]] if outcome["reason"] else []
+def _in_short(name: str, outcome: Outcome) -> str:
+    rows = outcome.rows
+    words = [outcome.reason] if outcome.reason else []
     if name == "device" and rows:
         words.append(str(rows[0]["value"]))
     elif name == "ceilings":
@@ -376,26 +370,6 @@ def _in_short(name: str, outcome: dict[str, Any]) -> str:
     elif rows:
         words.append(f"{sum(row['status'] == 'ok' for row in rows)} of {len(rows)} cells")
     return f": {', '.join(words)}" if words else ""
-
-
-def _page(content: dict[str, Any]) -> str:
-    lines = ["# GPU check", ""]
-    for name, outcome in content["steps"].items():
-        why = f" ({outcome['reason']})" if outcome["reason"] else ""
-        lines += [f"## {STEPS[name].title}: {outcome['status']}{why}, {outcome['seconds']:.0f} s", ""]
-        columns = list(dict.fromkeys(key for row in outcome["rows"] for key in row))
-        if columns:
-            lines += [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
-            lines += ["| " + " | ".join(_cell(row.get(key)) for key in columns) + " |" for row in outcome["rows"]]
-            lines.append("")
-    commit = content["code"]["commit"] or content["code"]["reason"]
-    return "\n".join([*lines, f"Code: {commit}. `make gpu-check` makes this page.", ""])
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else printable(value).replace("|", "/")
 
 
 def _short(text: str) -> str:

@@ -1,0 +1,1 @@
+"""Our mixers beside public implementations, as ratios within one run."""

@@ -23,12 +23,14 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.record import code_version, environment, now
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.collector import without_collector
 from benchmarks.machine.memory import FREE_SHARE, free_bytes, predict_peak_bytes
 from benchmarks.studies.attempt import Deadline, WrongOutput, interleaved_or_why, is_the_users, timed_call, why
+from benchmarks.studies.comparison import compare
 from benchmarks.studies.peers.pairs import PAIRS, Pair
-from benchmarks.timing.turns import Comparison, compare
+from benchmarks.studies.peers.record import PeerComparison, PeerFailure, PeersRecord
 from mixers import Mixer, create_mixer, list_mixers
 from mixers.registry import mixer_entry, split_mixers
 
@@ -53,55 +55,6 @@ class CheckFailed(WrongOutput):
 
 
 @dataclasses.dataclass(frozen=True)
-class PeerComparison(Comparison):
-    """One pair at one image size, forward or forward + backward."""
-
-    package: str
-    version: str | None
-    image_size: str
-    dim: int
-    batch_size: int
-    mode: str
-    same_function: bool
-    note: str  # why it is not the same function, or what was chosen so that it is
-    output_error: float | None  # relative, of the check; None where it is not the same function
-    gradient_error: float | None
-
-
-@dataclasses.dataclass(frozen=True)
-class PeerFailure:
-    """One pair at one image size that could not be compared; in both modes, where none is named."""
-
-    what: str
-    beside: str
-    package: str
-    version: str | None
-    image_size: str
-    dim: int
-    batch_size: int
-    mode: str | None
-    status: str  # oom, unsupported or error
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What was compared, and what was not and why, a line each."""
-
-    rows: list[PeerComparison | PeerFailure]
-    left_out: list[str]
-    trial: Trial  # what all have in common
-
-    @property
-    def comparisons(self) -> list[PeerComparison]:
-        return [row for row in self.rows if isinstance(row, PeerComparison)]
-
-    @property
-    def failures(self) -> list[PeerFailure]:
-        return [row for row in self.rows if isinstance(row, PeerFailure)]
-
-
-@dataclasses.dataclass(frozen=True)
 class _Rivals:
     """A pair, built for one image size."""
 
@@ -118,9 +71,9 @@ def compare_with_peers(
     rounds: int = ROUNDS,
     threads: int = 1,
     pairs: Sequence[Pair] = PAIRS,
-    on_rows: Callable[[Outcome], Any] = lambda outcome: None,
+    on_rows: Callable[[PeersRecord], Any] = lambda record: None,
     until: float | None = None,
-) -> Outcome:
+) -> PeersRecord:
     """Times the mixers, as `split_mixers` takes them, beside their peers; all that have one by default.
 
     Args:
@@ -138,7 +91,7 @@ def compare_with_peers(
     left_out += _without_package([pair for _, pair in asked])
     if not present:
         raise UserError(f"there is nothing to compare: {'; '.join(left_out)}")
-    outcome = Outcome([], left_out, trial)
+    rows: list[PeerComparison | PeerFailure] = []
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -154,16 +107,22 @@ def compare_with_peers(
                 if too_long:
                     left_out.append(f"{at} left out: {too_long}")
                     continue
-                outcome.rows.extend(_timed(_rivals(spec, pair, size), size, rounds, threads))
+                rows.extend(_timed(_rivals(spec, pair, size), size, rounds, threads))
             except Exception as error:
                 if is_the_users(error):
                     raise
-                outcome.rows.append(_failure(spec, pair, size, None, *why(error)))
-            log.info("%s: %s", at, _short(outcome.rows[-1]))
-            on_rows(outcome)
+                rows.append(_failure(spec, pair, size, None, *why(error)))
+            log.info("%s: %s", at, _short(rows[-1]))
+            on_rows(_record(trial, rows, left_out))
     finally:
         torch.set_num_threads(before)
-    return outcome
+    return _record(trial, rows, left_out)
+
+
+def _record(trial: Trial, rows: list[PeerComparison | PeerFailure], left_out: list[str]) -> PeersRecord:
+    where = environment(trial)
+    where["packages"] |= {row.package: row.version for row in rows}
+    return PeersRecord(environment=where, code=code_version(), ended=now(), rows=[*rows], left_out=[*left_out])
 
 
 def _short(row: PeerComparison | PeerFailure) -> str:

@@ -1,82 +1,68 @@
-"""`peers.json`, `peers.csv` and `peers.md`: comparisons with public implementations, written down."""
+"""`peers.csv` and `peers.md` from `peers.json` alone."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import json
 from pathlib import Path
 
-from benchmarks.contract.record import atomic_write, code_version, environment, machine_name, now
-from benchmarks.studies.peers.measure import Outcome, PeerComparison, PeerFailure
-
-FILES = ("peers.json", "peers.csv", "peers.md")
-OK = {"status": "ok", "reason": None}  # of a row that was measured
-
-
-def write_peers(folder: Path, outcome: Outcome) -> list[Path]:
-    """Writes the outcome into `folder`; returns the files."""
-    where = environment(outcome.trial)
-    peers = {row.package: row.version for row in outcome.rows}
-    where["packages"] = where["packages"] | peers
-    rows = [dataclasses.asdict(row) | ({} if hasattr(row, "status") else OK) for row in outcome.rows]
-    content = {
-        "environment": where,
-        "code": code_version(),
-        "ended": now(),
-        "comparisons": rows,
-        "left_out": outcome.left_out,
-    }
-    table = io.StringIO()
-    columns = [field.name for field in dataclasses.fields(PeerComparison)] + list(OK)
-    writer = csv.DictWriter(table, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    machine = f"{machine_name(where)}, torch {where['torch']}, threads: {where['threads']}"
-    texts = json.dumps(content, indent=1) + "\n", table.getvalue(), _page(outcome, machine)
-    for name, text in zip(FILES, texts, strict=True):
-        with atomic_write(folder / name) as file:
-            file.write(text.encode())
-    return [folder / name for name in FILES]
+from benchmarks.contract.record import write_texts
+from benchmarks.studies.comparison import OK
+from benchmarks.studies.files import cell, csv_of, machine_words, paths_of, row
+from benchmarks.studies.peers.record import FILES, PeerComparison, PeerFailure, PeersRecord, load
 
 
-def _page(outcome: Outcome, machine: str) -> str:
+def write_pages(results: Path) -> list[Path]:
+    """Writes table and page beside the record, if there is one; returns their paths.
+
+    Raises:
+        UserError: the record cannot be read.
+    """
+    written = []
+    for path in paths_of(results, FILES):
+        record = load(path)
+        written += write_texts(results, {"peers.csv": programs(record), "peers.md": people(record)})
+    return written
+
+
+def programs(record: PeersRecord) -> str:
+    """The rows in CSV."""
+    columns = [field.name for field in dataclasses.fields(PeerComparison)] + list({} if record.medians else OK)
+    return csv_of(columns, record.rows_as_json())
+
+
+def people(record: PeersRecord) -> str:
+    """The rows in Markdown, with what must be known to read them."""
+    environment, compared = record.environment, record.comparisons
+    setting = [f"dim {one.dim}, pixels as tokens" for one in record.rows[:1]]
+    setting += [f"{one.rounds} rounds" for one in compared[:1]]
+    what = (
+        "the median over rounds and their range; below 1 ours takes less time."
+        if record.medians
+        else "the geometric mean over rounds and its 95 % interval in this one sitting;\nbelow 1 ours takes less time."
+    )
+    ratio = "ratio (range)" if record.medians else "ratio (95 %)"
     lines = [
         "# Beside public implementations, as ratios within one run",
         "",
-        f"{machine}, float32, dim {outcome.trial.dim}, pixels as tokens, {outcome.trial.rounds} rounds.",
-        "Ratio: our time over theirs, the geometric mean over rounds and its 95 % interval in this one sitting;",
-        "below 1 ours takes less time.",
+        f"{machine_words(environment)}, threads: {environment['threads']}, {', '.join(['float32', *setting])}.",
+        f"Ratio: our time over theirs, {what}",
         "Where both compute one function, outputs and input gradients were compared first.",
         "",
-        "| mixer | beside | pixels | mode | ours | theirs | ratio (95 %) | n | same function |",
+        f"| mixer | beside | pixels | mode | ours | theirs | {ratio} | n | same function |",
         "|---|---|---|---|---|---|---|---|---|",
-        *(_row(row) for row in outcome.rows),
+        *(_line(one) for one in record.rows),
         "",
     ]
-    compared = outcome.comparisons
-    notes = {f"{row.what} beside {row.package} {row.beside}: {row.note}." for row in compared if row.note}
+    notes = {f"{one.what} beside {one.package} {one.beside}: {one.note}." for one in compared if one.note}
     lines += [f"- {note}" for note in sorted(notes)]
-    lines += [f"- {line}." for line in outcome.left_out]
+    lines += [f"- {line}." for line in record.left_out]
     return "\n".join(lines) + "\n"
 
 
-def _row(row: PeerComparison | PeerFailure) -> str:
-    peer = f"{row.package} {row.version}: {row.beside}"
-    mode = (row.mode or "both").replace("_", " + ")
-    if isinstance(row, PeerFailure):
-        reason = row.reason.replace("|", "\\|")
-        return f"| {row.what} | {peer} | {row.image_size} | {mode} | {row.status}: {reason} | | | | |"
-    same = f"yes, to {row.output_error:.0e}" if row.same_function else f"no: {row.note.partition(': ')[2]}"
-    cells = (
-        row.what,
-        peer,
-        row.image_size,
-        mode,
-        f"{row.ours:.3g} ms",
-        f"{row.theirs:.3g} ms",
-        row.ratio_words,
-        row.rounds,
-    )
-    return f"| {' | '.join(map(str, cells))} | {same} |"
+def _line(one: PeerComparison | PeerFailure) -> str:
+    peer = f"{one.package} {one.version}: {one.beside}"
+    own = one.what, peer, one.image_size, (one.mode or "both").replace("_", " + ")
+    if isinstance(one, PeerFailure):
+        return row(*own, f"{one.status}: {cell(one.reason)}") + " | | | |"
+    same = f"yes, to {one.output_error:.0e}" if one.same_function else f"no: {one.note.partition(': ')[2]}"
+    return row(*own, f"{one.ours:.3g} ms", f"{one.theirs:.3g} ms", one.ratio_words, one.rounds, same)

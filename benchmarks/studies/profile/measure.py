@@ -16,11 +16,8 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import csv
-import dataclasses
 import functools
 import gzip
-import io
 import itertools
 import json
 import os
@@ -28,7 +25,7 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +34,12 @@ from torch import nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from benchmarks.contract.record import atomic_write, code_version, environment, machine_name, without_nan
+from benchmarks.contract.record import atomic_write, code_version, environment
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import set_math_mode
 from benchmarks.studies.attempt import Deadline, is_the_users, let_go, why
+from benchmarks.studies.profile.record import PARTS, ProfileRecord, StepProfile
+from benchmarks.studies.profile.report import write_pages
 from benchmarks.sweep.one_trial import refuse_if_too_large
 from benchmarks.tasks.task import Data, batches, build_net, load_data, task_of
 from benchmarks.training.step import set_rate
@@ -49,44 +48,12 @@ from benchmarks.training.training_step import training_step
 from mixers import MixerNet
 from mixers.nets.backbone import Block
 
-PARTS = {  # in the order of the table; what each holds
-    "mixer": "the mixing layers",
-    "norm": "the norms of the backbone",
-    "conv1x1": "the 1x1 convolutions of the blocks",
-    "other": "the rest of the net",
-    "loss": "cross-entropy",
-    "optimizer": "gradient clipping and AdamW",
-    "data": "order, indexing and augmentation",
-    "rest": "outside all of these",
-}
 STEP, NET, BACKWARD = "step", "net", "backward"  # ranges that are no part by themselves, the last two of the step
 PREFIX = "token-mixers: "
 NODE = "autograd::engine::evaluate_function"
-FILES = ("profile.json", "profile.csv", "profile.md")
 STEPS = 10
 WARM_UP_STEPS = 3
 TRACE_PRIVATE = ("host_name", "traceName", "trace_id")  # entries of a trace that say where it was made
-
-
-@dataclasses.dataclass
-class StepProfile:
-    """What came of one trial.
-
-    Attributes:
-        step_ms: wall clock of a step without the profiler, median.
-        profiled_step_ms: the same under the profiler, mean; the parts add up to it.
-        part_ms: mean by part.
-        part_percent: share of the profiled steps by part; then the lowest and the highest in one step.
-    """
-
-    trial: Trial
-    status: str = "ok"
-    reason: str | None = None
-    steps: int = 0
-    step_ms: float | None = None
-    profiled_step_ms: float | None = None
-    part_ms: dict[str, float] = dataclasses.field(default_factory=dict)
-    part_percent: dict[str, tuple[float, float, float]] = dataclasses.field(default_factory=dict)
 
 
 def profile_trials(
@@ -99,7 +66,7 @@ def profile_trials(
 ) -> tuple[list[StepProfile], list[str]]:
     """Profiles each trial's training step and leaves `trace-<mixer>.json.gz` of it in `results`.
 
-    `write_profiles` after every trial: what stops the run later takes nothing away.
+    Record and pages are written after every trial: what stops the run later takes nothing away.
 
     Args:
         on_result: told each result once it is in the files.
@@ -130,11 +97,17 @@ def profile_trials(
             with atomic_write(results / trace_name(trial, several_sizes)) as file:
                 file.write(trace)
         found.append(result)
-        write_profiles(results, found)
+        _write(results, found, left)
         on_result(result)
     if found and left:
-        write_profiles(results, found, left)
+        _write(results, found, left)
     return found, left
+
+
+def _write(results: Path, found: list[StepProfile], left: list[str]) -> None:
+    where = environment(found[0].trial)
+    ProfileRecord(environment=where, code=code_version(), profiles=found, left=left).save(results)
+    write_pages(results)
 
 
 def profile_step(trial: Trial, data: Data, steps: int) -> tuple[StepProfile, bytes]:
@@ -201,34 +174,6 @@ def attribute(events: Any, on_gpu: bool) -> tuple[list[float], dict[str, list[fl
     for at, whole in enumerate(step_ms):
         part_ms["rest"][at] = whole - sum(part_ms[name][at] for name in PARTS if name != "rest")
     return step_ms, part_ms
-
-
-def write_profiles(folder: Path, results: list[StepProfile], left: Sequence[str] = ()) -> list[Path]:
-    """Writes `profile.json`, `profile.csv` and `profile.md`; returns their paths.
-
-    Args:
-        left: what is not measured, in words.
-    """
-    where = environment(results[0].trial)
-    rows = [_row(result) for result in results]
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    content = {
-        "environment": where,
-        "code": code_version(),
-        "parts": PARTS,
-        "profiles": [dataclasses.asdict(result) | {"trial": result.trial.to_dict()} for result in results],
-        "left": list(left),
-    }
-    page = _page(results, f"{machine_name(where)}, torch {where['torch']}")
-    page += f"\nNot measured: {'; '.join(left)}.\n" if left else ""
-    texts = json.dumps(without_nan(content), indent=1) + "\n", table.getvalue(), page
-    for name, text in zip(FILES, texts, strict=True):
-        with atomic_write(folder / name) as file:
-            file.write(text.encode())
-    return [folder / name for name in FILES]
 
 
 def trace_name(trial: Trial, with_size: bool) -> str:
@@ -321,46 +266,3 @@ def _trace(profiler: profile) -> bytes:
         content = json.loads(path.read_text(encoding="utf-8"))
     content = {key: value for key, value in content.items() if key not in TRACE_PRIVATE}
     return gzip.compress(json.dumps(content).encode(), mtime=0)
-
-
-def _row(result: StepProfile) -> dict[str, Any]:
-    trial = result.trial
-    row: dict[str, Any] = {"mixer": trial.mixer, "status": result.status, "reason": result.reason}
-    names = ("dataset", "patch_size", "dim", "depth", "batch_size", "augment", "device", "precision", "threads")
-    row |= {name: value for name in ("length", "padded_length") if (value := getattr(trial, name))}
-    row |= {"image_size_px": trial.image_size} | {name: getattr(trial, name) for name in names}
-    row |= {"steps": result.steps, "step_ms": result.step_ms, "profiled_step_ms": result.profiled_step_ms}
-    for part in PARTS:
-        mean, low, high = result.part_percent.get(part, (None, None, None))
-        row |= {f"{part}_ms": result.part_ms.get(part), f"{part}_percent": mean}
-        row |= {f"{part}_percent_low": low, f"{part}_percent_high": high}
-    return row
-
-
-def _page(results: list[StepProfile], machine: str) -> str:
-    trial, steps = results[0].trial, max(result.steps for result in results)
-    patch, size = (f"patch {trial.patch_size}, ", "image (px)") if trial.image_size else ("", "length (tokens)")
-    how = f"dim {trial.dim}, depth {trial.depth}, {patch}batch {trial.batch_size}"
-    rows = [
-        "# Where the time of a training step goes",
-        "",
-        f"{machine}, threads: {trial.threads}, {trial.precision}, {trial.dataset}, {how}, augmentation "
-        f"{trial.augment}; n = {steps} steps under the profiler, neither compiled nor in a CUDA graph.",
-        "A cell is milliseconds a step, forward and backward, and the share of the profiled steps in "
-        "percent; both are means over the steps.",
-        "",
-        "; ".join(f"{name}: {what}" for name, what in PARTS.items()) + ".",
-        "",
-        f"| mixer | {size} | step (ms) | under the profiler (ms) | {' | '.join(PARTS)} |",
-        "|---|---:|---:|---:|" + "---:|" * len(PARTS),
-    ]
-    for result in results:
-        mixer = result.trial.mixer.replace("|", "\\|")
-        if result.status != "ok":
-            reason = (result.reason or "").replace("|", "\\|")
-            rows.append(f"| {mixer} | {result.trial.extent} | {result.status}: {reason} |{' |' * (len(PARTS) + 1)}")
-            continue
-        cells = [f"{result.part_ms[part]:.2f} ({result.part_percent[part][0]:.1f} %)" for part in PARTS]
-        times = f"{result.step_ms:.1f} | {result.profiled_step_ms:.1f}"
-        rows.append(f"| {mixer} | {result.trial.extent} | {times} | {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"

@@ -1,0 +1,1 @@
+"""The first source's own net, its published log run again."""

@@ -10,7 +10,6 @@ brings its parameters nearest to theirs; it sees the same order too.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import math
 import time
@@ -23,11 +22,12 @@ from torch import Tensor, nn
 
 from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import Diverged, UserError
-from benchmarks.contract.record import atomic_write, code_version, cores, environment, now, without_nan
+from benchmarks.contract.record import code_version, cores, environment, now
 from benchmarks.contract.trial import RESULTS_VERSION, Trial
 from benchmarks.machine.device import set_math_mode
 from benchmarks.machine.memory import is_out_of_memory
 from benchmarks.plan.trials import Plan, Request
+from benchmarks.studies.spectracles.record import FILES, load, save
 from benchmarks.sweep.one_trial import one_line
 from benchmarks.tasks.augment import Augment
 from benchmarks.tasks.images import hold_out
@@ -37,8 +37,6 @@ from benchmarks.training.training_step import training_step
 from mixers import Spectracles
 from mixers.nets.spectracles import equal_width
 
-FILE_NAME = "spectracles.json"
-SCHEMA_VERSION = 1
 LEARNING_RATE = 1e-3
 BATCH_SIZE = 256
 CPU_EPOCHS = 1  # where nobody says; a GPU trains for as long as the published log did
@@ -161,8 +159,7 @@ def measure(runs: list[Run], results: Path, data_dir: Path, retry: bool = False)
     Raises:
         UserError: the file is no such file, or the data set is not there.
     """
-    path = results / FILE_NAME
-    done = load_runs(path)
+    done = load(results / FILES[0])
     settings = [entry["settings"] for entry in done if entry["status"] == "ok" or not retry]
     todo = [run for run in runs if run.settings() not in settings]
     log.info("%d runs, %d of them measured earlier", len(runs), len(runs) - len(todo))
@@ -175,32 +172,8 @@ def measure(runs: list[Run], results: Path, data_dir: Path, retry: bool = False)
         log.info("[%d/%d] %s", number, len(todo), run.describe())
         entry = _measured(run, load_data(run.trial, data_dir, run.trial.device))
         done = [*(earlier for earlier in done if earlier["settings"] != entry["settings"]), entry]
-        with atomic_write(path) as file:
-            content = without_nan({"schema_version": SCHEMA_VERSION, "runs": done})
-            file.write(json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
+        save(results, done)
         yield done
-
-
-def load_runs(path: Path) -> list[dict[str, Any]]:
-    """The runs in a file of this verb, none where it does not exist.
-
-    Raises:
-        UserError: it is no such file.
-    """
-    if not path.exists():
-        return []
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(f"schema version {content['schema_version']}, this code reads {SCHEMA_VERSION}")
-        fields = {"settings": dict, "published": list, "status": str, "metrics": dict, "environment": dict}
-        for entry in content["runs"]:
-            wrong = [name for name, kind in fields.items() if not isinstance(entry[name], kind)]
-            if wrong:
-                raise ValueError(f"{wrong[0]} of a run is {entry[wrong[0]]!r}")
-        return list(content["runs"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path.name} cannot be read ({error!r}); move it out of {path.parent}") from error
 
 
 def train_net(run: Run, net: nn.Module, images: Tensor, labels: Tensor, augment: Augment) -> list[dict[str, Any]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contract.record import atomic_write, machine_name
+from benchmarks.contract.record import machine_name, write_texts
 from benchmarks.report.stats.intervals import mean_interval
 from benchmarks.report.wording import (
     NOTHING,
@@ -21,14 +21,10 @@ from benchmarks.report.wording import (
     percent,
     span_of,
 )
+from benchmarks.studies.files import paths_of
+from benchmarks.studies.spectracles.record import FILES, SETTING, Entry, load
 
-Entry = Mapping[str, Any]
 LAYOUTS = ("scrambled", "right")
-# runs that agree in these differ in layout and seed alone
-SETTING = [
-    *("n_linear", "width", "depth", "standardize", "residual"),
-    *("epochs", "train_images", "batch_size", "lr", "device", "results_version"),
-]
 METRICS = [
     *("test_top1_percent", "test_top5_percent", "test_loss", "train_loss", "params"),
     *("train_s", "train_images_per_s"),
@@ -42,21 +38,20 @@ HEADER = [
 ]
 
 
-def write_tables(results: Path, entries: Sequence[Entry]) -> list[Path]:
-    """Writes `spectracles.md`, a row a configuration, and `spectracles.csv`, a row a run.
-
-    Args:
-        results: the folder, made if missing.
-        entries: the runs of `spectracles.json`.
+def write_pages(results: Path) -> list[Path]:
+    """Writes `spectracles.md`, a row a configuration, and `spectracles.csv`, a row a run, from `spectracles.json`.
 
     Returns:
-        The two paths.
+        The two paths; none where there is no record.
+
+    Raises:
+        UserError: the record cannot be read.
     """
-    paths = [results / "spectracles.md", results / "spectracles.csv"]
-    for path, text in zip(paths, (people(entries), programs(entries)), strict=True):
-        with atomic_write(path) as file:
-            file.write(text.encode())
-    return paths
+    written = []
+    for path in paths_of(results, FILES):
+        if entries := load(path):
+            written += write_texts(results, {"spectracles.md": people(entries), "spectracles.csv": programs(entries)})
+    return written
 
 
 def people(entries: Sequence[Entry]) -> str:

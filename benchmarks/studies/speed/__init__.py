@@ -1,0 +1,1 @@
+"""Our transforms beside naive forms of them, our training loop beside timm's."""

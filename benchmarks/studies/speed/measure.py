@@ -9,10 +9,8 @@ matrix product.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
-import json
 import logging
 import random
 import statistics
@@ -23,15 +21,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.contract.record import atomic_write, code_version, environment, machine_name
+from benchmarks.contract.record import code_version, environment
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import set_math_mode
 from benchmarks.ratios import ratio_of_lists
-from benchmarks.studies.attempt import Deadline, Failed, hold_to, interleaved_or_why, let_go, why
+from benchmarks.studies.attempt import Deadline, hold_to, interleaved_or_why, let_go, why
+from benchmarks.studies.comparison import Comparison, Failed
 from benchmarks.studies.peers.modules import unwound
 from benchmarks.studies.speed.naive_forms import NAIVE_FORMS, YARDSTICK, naive_forms
+from benchmarks.studies.speed.record import FormComparison, SpeedRecord
+from benchmarks.studies.speed.report import write_pages
 from benchmarks.studies.speed.timm_loop import compare_loops, compare_with_matrix_rate
-from benchmarks.timing.turns import Comparison, ratio_words
 from mixers import Mixer, create_mixer
 from mixers.families.attention import BACKENDS
 
@@ -49,29 +49,6 @@ CONV = "1x1 convolution"
 ATTENTION_TOKENS = {"cpu": 1024, "cuda": 16384}  # more takes a CPU minutes
 WITHOUT_FORMS = (CONV, "random_separable", "linear_separable", *(f"attention(backend={name})" for name in BACKENDS))
 COMPARABLE: dict[str, Function] = {"fft_magphase": unwound}  # of outputs, where they are the same in two ways
-
-
-@dataclasses.dataclass(frozen=True)
-class FormComparison:
-    """One mixer at one size: beside a copy of its input, and beside the naive forms of the same function."""
-
-    mixer: str
-    image_size: int
-    shape: tuple[int, ...]
-    method: str | None
-    ours_ms: float | None
-    copy_ms: float | None
-    copy_ratio: float | None  # ours over the copy, geometric mean over rounds
-    best: str | None  # the naive form with the smallest median, if there are any
-    best_ms: float | None
-    ratio: float | None  # ours over the best, geometric mean over rounds
-    ratio_low: float | None  # its 95 % interval in this sitting, none for a single round
-    ratio_high: float | None
-    rounds: int
-    form_ms: dict[str, float]  # of every form that ran, the yardstick included
-    status: str = "ok"  # or oom, unsupported, error: then nothing of this row was timed
-    reason: str | None = None
-    form_failures: dict[str, str] = dataclasses.field(default_factory=dict)  # forms that did not run, and why
 
 
 def shapes_of(device: str, sizes: Sequence[int] = SIZES) -> list[tuple[int, ...]]:
@@ -211,27 +188,19 @@ def _check(name: str, x: Tensor, mixer: Mixer | None, functions: dict[str, Funct
             hold_to(f"{name}, {what},", got, wanted, comparable)
 
 
-def write_speed(
+def measure_speed(
     folder: Path,
     mixers: list[str],
     threads: int,
     data_dir: Path,
     device: str = "cpu",
     until: float | None = None,
-) -> tuple[list[Comparison | Failed], list[FormComparison], list[str]]:
-    """Makes all comparisons and writes them to `speed.json` in `folder`, and as tables to `speed.md`, row by row.
-
-    On a GPU the files are `speed-cuda.json` and `speed-cuda.md`.
+) -> SpeedRecord:
+    """Makes all comparisons; writes the record and its page into `folder` row by row.
 
     Args:
         until: of `time.monotonic`, after which nothing is begun.
-
-    Returns:
-        What was compared, and in words what the deadline left.
     """
-    forms: list[FormComparison] = []
-    loops: list[Comparison | Failed] = []
-    rates: list[Comparison | Failed] = []
     trial = Trial(
         kind="cost",
         mixer="dct",
@@ -244,10 +213,23 @@ def write_speed(
         threads=threads,
     )
     where = environment(trial)
+    forms: list[FormComparison] = []
+    loops: list[Comparison | Failed] = []
+    rates: list[Comparison | Failed] = []
     left: list[str] = []
 
-    def write() -> None:
-        _write(folder / file_name(device), where, [*loops, *rates], forms, left, device)
+    def write() -> SpeedRecord:
+        record = SpeedRecord(
+            device=device,
+            environment=where,
+            code=code_version(),
+            comparisons=[*loops, *rates],
+            forms=[*forms],
+            left=left,
+        )
+        record.save(folder)
+        write_pages(folder)
+        return record
 
     def keep(into: list[Any], rows: list[Any]) -> None:
         into[:] = rows
@@ -261,81 +243,4 @@ def write_speed(
         threads, data_dir, device, on_rows=functools.partial(keep, rates), until=until
     )
     left += [*left_forms, *left_loops, *left_rates]
-    write()
-    return [*loops, *rates], forms, left
-
-
-def _write(
-    path: Path,
-    where: dict[str, Any],
-    comparisons: list[Comparison | Failed],
-    forms: list[FormComparison],
-    left: list[str],
-    device: str,
-) -> None:
-    content = {
-        "environment": where,
-        "code": code_version(),
-        "comparisons": [{"status": "ok", "reason": None} | dataclasses.asdict(c) for c in comparisons],
-        "naive_forms": [dataclasses.asdict(form) for form in forms],
-        "left": left,
-    }
-    lines = [f"# Speed, as ratios within one run\n\n{machine_name(where)}, torch {where['torch']}\n"]
-    lines += ["| ours | beside | setting | ours | theirs | ratio (95 %) | rounds |", "|---|---|---|---|---|---|---|"]
-    for c in comparisons:
-        if isinstance(c, Failed):
-            lines.append(f"| {c.what} | {c.beside} | {c.setting} | {c.status}: {_cell(c.reason)} | | | |")
-            continue
-        lines.append(
-            f"| {c.what} | {c.beside} | {c.setting} | {c.ours:.3g} {c.unit} | {c.theirs:.3g} {c.unit} "
-            f"| {c.ratio_words} | {c.rounds} |"
-        )
-    lines += ["", *form_lines(forms, device)]
-    lines += ["", f"Not measured: {'; '.join(left)}."] if left else []
-    texts = {".json": json.dumps(content, indent=1), ".md": "\n".join(lines)}
-    for ending, text in texts.items():
-        with atomic_write(path.with_suffix(ending)) as file:
-            file.write(text.encode() + b"\n")
-
-
-def _cell(text: str | None) -> str:
-    """Words that do not end a cell of a table."""
-    return (text or "").replace("|", "\\|")
-
-
-def file_name(device: str) -> str:
-    """Of the files of one device, without an ending."""
-    return "speed" if device == "cpu" else f"speed-{device}"
-
-
-def form_lines(forms: list[FormComparison], device: str = "cpu") -> list[str]:
-    """The comparison with a copy and with naive forms as a Markdown table."""
-    every = list(dict.fromkeys(what for form in forms for what in (*form.form_ms, *form.form_failures)))
-    how = "float32, forward, 1 thread" if device == "cpu" else "bfloat16 in and out, forward"
-    lines = [
-        "## Beside a copy, and beside the best naive form of the same function",
-        "",
-        f"{how}; milliseconds are medians over rounds, ratios are ours over a copy of the input and over the best "
-        "naive form, the geometric mean over rounds and its 95 % interval in this one sitting. Beside dct and hadamard "
-        "stands the time of rfft2 "
-        "alone, which computes something else and only says what an FFT costs; it is never the best form. "
-        "fft_pairs does by its method fft what its naive form fft2 does: how far its ratios lie from 1 is the noise of "
-        "this page.",
-        "",
-        f"| mixer | px | tensor | method | ours (ms) | ours / copy | best naive form | ours / best (95 %) "
-        f"| rounds |{''.join(f' {what} |' for what in every)}",
-        "|---|---:|---|---|---:|---:|---|---:|---:|" + "---:|" * len(every),
-    ]
-    for f in forms:
-        own = [f.mixer, str(f.image_size), str(list(f.shape)), f.method or "–"]
-        if f.ours_ms is None or f.copy_ratio is None:
-            empty = ["–"] * (4 + len(every))
-            lines.append(f"| {' | '.join([*own, f'{f.status}: {_cell(f.reason)}', *empty])} |")
-            continue
-        cells = [
-            f"{f.form_ms[what]:.3g}" if what in f.form_ms else _cell(f.form_failures.get(what, "–")) for what in every
-        ]
-        ratio = "–" if f.ratio is None else ratio_words(f.ratio, f.ratio_low, f.ratio_high)
-        times = [f"{f.ours_ms:.3g}", f"{f.copy_ratio:.2f}", f.best or "–", ratio, str(f.rounds)]
-        lines.append(f"| {' | '.join([*own, *times, *cells])} |")
-    return lines
+    return write()

@@ -32,12 +32,12 @@ from torchvision import transforms
 from benchmarks.contract.datasets import info_of
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import set_math_mode
-from benchmarks.studies.attempt import Deadline, Failed, is_the_users, let_go, why
+from benchmarks.studies.attempt import Deadline, is_the_users, let_go, why
+from benchmarks.studies.comparison import Comparison, Failed, compare
 from benchmarks.sweep.one_trial import refuse_if_too_large
 from benchmarks.tasks.cifar import BINARY_FOLDER, PICKLE_FOLDER
 from benchmarks.tasks.task import Data, build_net, load_data
 from benchmarks.timing.latency_metrics import MATMUL_SIDE
-from benchmarks.timing.turns import Comparison, compare
 from benchmarks.training.train import train
 
 ROUNDS = 5

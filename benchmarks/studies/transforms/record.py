@@ -14,10 +14,11 @@ from typing import Any
 from benchmarks.contract.record import Record, load_records, one_line_errors, read_json, without_nan, write_json
 from benchmarks.contract.trial import Trial
 from benchmarks.report.choose import FAILED, too_many_failed
-from benchmarks.studies import TRANSFORMS as FOLDER
 from benchmarks.studies.transforms.analysis import Choice
 
+FOLDER = "transforms"  # in the results folder
 FILE_NAME, COVARIANCE, MATRICES = "study.json", "covariance.npy", "matrices"
+FILES = (f"{FOLDER}/{FILE_NAME}",)
 SCHEMA_VERSION = 1
 ROLES = ("development", "held back", "own", "designed")
 OWN_FIELDS = ("mixer", "mixer_source", "mixer_version", "seed")  # what runs of one study differ in
@@ -93,6 +94,11 @@ class Study:
             study = cls(**{**content, "members": members, "choice": choice})
             _ = [study.grid[0] * study.grid[1], *map(int, study.seeds), dict(study.setting)]
         return study
+
+
+def load(path: Path) -> Study:
+    """As `Study.load`."""
+    return Study.load(path)
 
 
 def find_study(results: Path) -> Study | None:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.contract.record import atomic_write, machine_name
-from benchmarks.report.output import csv_text
+from benchmarks.contract.record import machine_name, write_texts
 from benchmarks.report.stats.intervals import mean_interval
 from benchmarks.report.wording import (
     NOTHING,
     clean,
+    csv_text,
     listing,
     markdown,
     markdown_table,
@@ -31,10 +31,11 @@ from benchmarks.studies.transforms.predictors import PREDICTORS
 from benchmarks.studies.transforms.record import FOLDER, Member, Runs, Study, find_study, runs_of
 
 NAME = "transforms"
+TITLE = "What makes a transform mix well?"
 BESIDE = "dct"  # what a designed transform is held against
 
 
-def write_transforms(results: Path) -> list[Path]:
+def write_pages(results: Path) -> list[Path]:
     """Writes transforms.csv, transforms.md and, once a choice is made, the picture, into `results`/transforms.
 
     Returns:
@@ -49,10 +50,8 @@ def write_transforms(results: Path) -> list[Path]:
     folder, runs = Path(results) / FOLDER, runs_of(study, Path(results))
     for ending in ("csv", "md", "png", "svg"):
         (folder / f"{NAME}.{ending}").unlink(missing_ok=True)
-    paths = [folder / f"{NAME}.csv", folder / f"{NAME}.md"]
-    for path, text in zip(paths, (csv_text(table(study, runs)), people(study, runs)), strict=True):
-        with atomic_write(path) as file:
-            file.write(text.encode())
+    texts = {f"{NAME}.csv": csv_text(table(study, runs)), f"{NAME}.md": people(study, runs)}
+    paths = write_texts(folder, texts)
     trained = any(run.counts for run in runs.values())
     return paths + (draw(study, runs, heading(study), caption(study, runs), folder, NAME) if trained else [])
 
@@ -165,7 +164,7 @@ def caption(study: Study, runs: Mapping[str, Runs]) -> str:
 
 def people(study: Study, runs: Mapping[str, Runs]) -> str:
     """The page in Markdown."""
-    parts = ["# What makes a transform mix well?", *map(markdown, sentences(study, runs))]
+    parts = [f"# {TITLE}", *map(markdown, sentences(study, runs))]
     parts += [markdown(caption(study, runs))]
     if study.choice is not None:
         parts += [_predictor_table(study.choice)]

@@ -15,10 +15,10 @@ from benchmarks.studies.transforms.matrices import TRANSFORMS
 from benchmarks.studies.transforms.measure import SEEDS, Trainer, check_file, open_study, own_member, trials_of
 from benchmarks.studies.transforms.predictors import PREDICTORS
 from benchmarks.studies.transforms.record import Member, Study, find_study, prediction, runs_of
-from benchmarks.studies.transforms.report import sentences, write_transforms
+from benchmarks.studies.transforms.report import sentences, write_pages
 from benchmarks.sweep.budget import Budget, left_lines
 
-PUBLISHED = Path(__file__).parents[3] / "results" / "published" / "transforms"
+PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "transforms"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _say_before(own: Member) -> None:
 
 
 def _say(study: Study, trainer: Trainer, results: Path, own: Member | None) -> int:
-    written = write_transforms(results)
+    written = write_pages(results)
     failed = [r.record for r in trainer.results if r.record.status != "ok"]
     for record in failed:
         print(printable(f"{record.status}: {record.trial.describe()}: {record.reason}"))
