@@ -286,7 +286,7 @@ def test_settings_do_not_mix_and_the_plot_takes_the_learning_rate_chosen_on_held
         trial = make_trial("accuracy", "dct", lr=lr)
         save(tmp_path, trial, {"test_top1_percent": test, "val_top1_percent": val})
     frame = results_frame(tmp_path)
-    from benchmarks.report.plots.accuracy import best_learning_rates
+    from benchmarks.report.choose import best_learning_rates
     from benchmarks.report.tables.summary import summary_table
 
     table = summary_table(frame)
