@@ -24,7 +24,7 @@ from benchmarks.report.commands import latency_command
 from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.page import tables as page_tables
 from benchmarks.report.page.answers import answers, best_at_latency, main_rows, variance_split
-from benchmarks.report.page.charts import patch_sweeps, settings
+from benchmarks.report.page.charts import patch_charts, settings
 from benchmarks.report.page.headlines import headlines
 from benchmarks.report.page.write import Group, write_page
 from benchmarks.report.stats.paired import Sample
@@ -344,7 +344,7 @@ def test_accuracy_by_patch_size_needs_two_of_them_and_says_how_surely(tmp_path, 
                 chance = noise * (seed - 1) if (mixer, patch) == ("linear", 2) else 0
                 save_accuracy(tmp_path, mixer, top1 + more + seed + chance, seed, patch_size=patch)
     (group,) = make_groups(tmp_path)
-    (sweep,) = patch_sweeps(group.frame, group.tables["summary"])
+    (sweep,) = patch_charts(group.frame, group.tables["summary"])
     mean = sum(seeds) / len(seeds)
     assert {line["label"]: (line["x"], line["y"]) for line in sweep["lines"]} == {
         "conv1x1": ([2, 4], [30 + mean, 25 + mean]), "linear": ([2, 4], [40 + mean, 45 + mean]),

@@ -126,12 +126,11 @@ def write_abilities(found: Abilities, results: Path) -> list[Path]:
     """Writes the table as CSV, Markdown and LaTeX."""
     folder, view = results / "tables" / found.folder, view_of(found)
     heading = "\n".join(markdown(line) for line in (view.source, " ".join(in_short(found)), view.note))
-    cells = [[text.replace(MARKS[SOLVED], "+") for text in row] for row in cells_of(view)]
-    words = escaped(f"{view.title}. {view.source} {view.note}".replace(MARKS[SOLVED], "+"))
+    words = escaped(f"{view.title}. {view.source} {view.note}")
     texts = {
         "csv": csv_text(found.rows.dropna(axis="columns", how="all")),
         "md": f"# {view.title}\n\n{heading}\n\n{view.markdown}",
-        "tex": HEAD + "".join(floats(view, cells, words, f"tab:{slug(found.folder)}-{NAME}")),
+        "tex": HEAD + "".join(floats(view, cells_of(view), words, f"tab:{slug(found.folder)}-{NAME}")),
     }
     return write_texts(folder, {f"{NAME}.{ending}": text for ending, text in texts.items()})
 
