@@ -65,7 +65,7 @@ help: ## this page
 	@echo '           $(wordlist 37,99,$(VARIABLES))'
 	@echo '  a list where that makes sense: MIXER="fft*,attention" SEED=0-7 DIM=64,128 LR=1e-3,3e-3'
 	@echo '  CONFIG=my.toml holds the same words in lower case: dim = [64, 128]; what is typed wins'
-	@echo '  ARGS="--no-coordinates" passes anything else; python -m benchmarks help explains every flag'
+	@echo '  ARGS="--no-coordinates" passes anything else; make VERB ARGS=--help says what a verb takes'
 	@echo '  PYTHON=python3 uses an interpreter that has the packages (conda, an NGC container) instead of .venv'
 
 bench-all: $(READY) ## everything: train, cost, latency, tables, plots, page; running it again goes on where it was

@@ -38,7 +38,7 @@ MEASURES = {  # by kind of trial: where measuring begins
 TIMED = ("benchmarks.timing.latency_items", "*")  # which a latency trial's process loads as a script
 OF_TASK = {"cost": ("net", "example", "loss"), "latency": ("net", "example")}  # of others all of it; by kind
 # what carries names, files and errors, and computes no result
-LEFT_OUT = {"mixers.registry", "mixers.blocks", "mixers.timm.models", "mixers.timm.register"}
+LEFT_OUT = {"mixers.registry", "mixers.spec", "mixers.timm.models", "mixers.timm.register"}
 LEFT_OUT |= {f"benchmarks.contract.{name}" for name in ("called", "errors", "record", "schema", "trial")}
 LEFT_OUT |= {"benchmarks.sources", "benchmarks.contract.processor", "benchmarks.training.weights"}
 
@@ -51,10 +51,10 @@ def sources_of(trial: Trial) -> dict[str, str]:
 
     A plug-in's mixer is the hash of its file, which its trial has too.
     """
-    from mixers.blocks import mixers_in
     from mixers.registry import mixer_entry
+    from mixers.spec import parse
 
-    classes = [mixer_entry(mixer).cls for mixer in mixers_in(trial.mixer)]
+    classes = [mixer_entry(mixer).cls for mixer in parse(trial.mixer).mixers]
     places = tuple((cls.__module__, cls.__qualname__) for cls in classes if cls.__module__.startswith("mixers."))
     return {
         "mixer": _hash_of(places, "mixers", trial.mixer_source or ""),

@@ -8,7 +8,7 @@ torch.Size([1, 128, 32, 32])
 
 # a registry entry exists once its module is imported
 from mixers.base import Mixer, MixerError, UnsupportedSize
-from mixers.families import attention, dense, filters, local, mlp, separable, spectral  # noqa: F401
+from mixers.families import attention, dense, filters, local, matrix, mlp, separable, spectral  # noqa: F401
 from mixers.moved import find_moved
 from mixers.nets.backbone import MixerNet
 from mixers.nets.encoder import TextEncoder

@@ -1,6 +1,7 @@
 """Where modules of version 0.1 are now, so that nets that were pickled whole with it still load.
 
-What was saved as weights alone names no module. New code imports from `mixers`, or from the place that a module has now.
+What was saved as weights alone names no module. New code imports from `mixers`, or from where
+a module is now.
 """
 
 from __future__ import annotations
@@ -26,7 +27,13 @@ MOVED = {
     "mixers.spectracles": "mixers.nets.spectracles",
     "mixers.spectral": "mixers.families.spectral",
     "mixers.timm_models": "mixers.timm.models",
-    "mixers.token_norm": "mixers.nets.token_norm",
+    "mixers.token_norm": "mixers.nets.norms",
+}
+APART = {  # by module of 0.1: classes that are in other modules now than the one above
+    "mixers.backbone": {
+        **dict.fromkeys(("Block", "Coordinates", "ScaledConv1x1"), "mixers.nets.block"),
+        **dict.fromkeys(("ImageNorm", "TokenNorm"), "mixers.nets.norms"),
+    },
 }
 
 
@@ -40,6 +47,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         module = importlib.import_module(MOVED[spec.name])
+        for name, place in APART.get(spec.name, {}).items():
+            setattr(module, name, getattr(importlib.import_module(place), name))
         self.own = module.__spec__
         return module
 

@@ -1,22 +1,11 @@
 """Names of token mixers: register, list by wildcard, create; and the door for mixers that live elsewhere.
 
-A mixer is written as
-
-    dct                               a registered name
-    attention(heads=4,backend=plain)  with options
-    pkg.module:MyMixer                a class in an importable module
-    path/to/file.py:MyMixer           a class in a file
-    path/to/file.npy                  a fixed matrix over the tokens, as NumPy saved it
-
-and a net can take one for each block, see `mixers.blocks`.
-
-Packages can also register theirs by an entry point in the group `token_mixers`, whose value is a module that calls
-`register_mixer` or a Mixer class.
+How a mixer is written, `mixers.spec` says. Packages can also register theirs by an entry point in the group
+`token_mixers`, whose value is a module that calls `register_mixer` or a Mixer class.
 """
 
 from __future__ import annotations
 
-import ast
 import copyreg
 import dataclasses
 import fnmatch
@@ -37,11 +26,9 @@ from typing import Any, TypeVar
 
 from mixers.arguments import nearest, no_others, two_sides, whole_number
 from mixers.base import Mixer, MixerError
-from mixers.blocks import HYBRID_NAMES, check_text, is_per_block, mixers_in
+from mixers.spec import HYBRID_NAMES, MixerSpec, parse, parse_one, without_folder
 
 ENTRY_POINT_GROUP = "token_mixers"
-ALIASES = {"ff_only": "conv1x1"}  # what FNet calls the net without a mixing layer
-MATRIX_ENDING = ".npy"
 MixerClass = TypeVar("MixerClass", bound=type[Mixer])
 
 
@@ -61,6 +48,7 @@ class Entry:
 
 _REGISTRY: dict[str, Entry] = {}
 _PLUGINS: dict[str, Entry] = {}  # by their name without a path, under which records keep them
+_OPENERS: dict[str, Callable[[str], Entry]] = {}  # by the ending of the files that they make a mixer of
 
 
 def register_mixer(
@@ -98,34 +86,45 @@ def list_mixers(pattern: str | Iterable[str] = "*") -> list[str]:
     return sorted(names, key=lambda name: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", name)])
 
 
-def mixer_entry(spec: str) -> Entry:
-    """The entry behind a mixer as written, its options left aside.
+def mixer_entry(spec: str | MixerSpec) -> Entry:
+    """The entry behind a mixer as asked for, its options left aside.
 
     Raises:
         MixerError: no such mixer, or its module cannot be loaded.
     """
-    name, _ = parse_mixer(spec)
+    spec = parse_one(spec)
+    name = spec.name
     if name in _PLUGINS:
         return _PLUGINS[name]
-    if is_outside(name):
+    if spec.is_outside and not spec.parts:
         return _load_plugin(name)
     _load_entry_points()
     if name not in _REGISTRY:
         if name.endswith(".py"):
-            raise MixerError(f"{spec!r} names a file; write {name}:MyMixer for the class MyMixer in it")
-        if is_per_block(spec):
-            raise MixerError(f"{spec!r} names mixers for the blocks of a net; it is not one mixer")
+            raise MixerError(f"{spec.text!r} names a file; write {name}:MyMixer for the class MyMixer in it")
+        if parse(spec.text).parts:
+            raise MixerError(f"{spec.text!r} names mixers for the blocks of a net; it is not one mixer")
         known = [*list_mixers(), *HYBRID_NAMES]
         raise MixerError(f"unknown mixer {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
     return _REGISTRY[name]
 
 
-def is_outside(name: str) -> bool:
-    """Whether a name, without options, says where a mixer is and not which of the registered ones."""
-    return ":" in name or name.endswith(MATRIX_ENDING)
+def opens(ending: str) -> Callable[[Callable[[str], Entry]], Callable[[str], Entry]]:
+    """Decorates what makes the entry of a mixer of a file, whose name ends so."""
+
+    def decorate(opener: Callable[[str], Entry]) -> Callable[[str], Entry]:
+        _OPENERS[ending] = opener
+        return opener
+
+    return decorate
 
 
-def create_mixer(spec: str, dim: int, size: int | tuple[int, int], **options: Any) -> Mixer:
+def places_of(mixer: str | MixerSpec) -> list[str]:
+    """Where the plug-ins of a net are, as they were written; who calls `mixer_entry` on them knows their names."""
+    return [entry.origin for entry in map(mixer_entry, parse(mixer).mixers) if entry.origin]
+
+
+def create_mixer(spec: str | MixerSpec, dim: int, size: int | tuple[int, int], **options: Any) -> Mixer:
     """Builds a mixer for `dim` channels on a grid of `size` = (H, W) tokens, or of as many rows as columns.
 
     >>> create_mixer("fft_complex", dim=64, size=(32, 32)).out_channels
@@ -135,8 +134,9 @@ def create_mixer(spec: str, dim: int, size: int | tuple[int, int], **options: An
         MixerError: unknown mixer or option; the message names the nearest. Or dim or size are no whole numbers.
         UnsupportedSize: the mixer does not exist at this size.
     """
+    spec = parse_one(spec)
     entry = mixer_entry(spec)
-    options = parse_mixer(spec)[1] | options
+    options = dict(spec.options) | options
     no_others(f"mixer {entry.name!r}", options, mixer_options(entry.cls))
     dim, size = whole_number("dim", dim), two_sides("size", size)
     constructor = inspect.signature(entry.cls)
@@ -157,53 +157,29 @@ def mixer_options(cls: type[Mixer]) -> list[str]:
     return [p.name for p in parameters if p.name not in ("dim", "size") and p.kind is not p.VAR_KEYWORD]
 
 
-def parse_mixer(spec: str) -> tuple[str, dict[str, Any]]:
-    """Splits "attention(heads=4)" into the name and its options; values are Python literals or plain words.
-
-    Raises:
-        MixerError: it does not parse.
-    """
-    check_text(spec)
-    match = re.fullmatch(r"\s*(.+\.py:\w+|.+\.npy|[^()\s]+)\s*(?:\((.*)\))?\s*", spec)
-    if not match:
-        raise MixerError(f"{spec!r} is not a mixer; write a name, or a name with options such as attention(heads=4)")
-    options: dict[str, Any] = {}
-    for part in filter(None, (p.strip() for p in (match[2] or "").split(","))):
-        key, equals, text = (piece.strip() for piece in part.partition("="))
-        if not equals or not key.isidentifier() or not text:
-            raise MixerError(f"{part!r} in {spec!r} is not an option; write name=value, such as attention(heads=4)")
-        if key in options:
-            raise MixerError(f"option {key!r} stands twice in {spec!r}")
-        try:
-            options[key] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            options[key] = text
-    return ALIASES.get(match[1], match[1]), options
-
-
-def split_mixers(text: str) -> list[str]:
+def split_mixers(text: str) -> list[MixerSpec]:
     """Splits a list of mixers, or of mixers per block, at the commas outside parentheses and expands wildcards.
 
-    >>> split_mixers("dct,attention(heads=4,backend=plain)")
-    ['dct', 'attention(heads=4,backend=plain)']
+    >>> [str(mixer) for mixer in split_mixers("hadam*,attention(heads=4,backend=plain)")]
+    ['hadamard', 'attention(heads=4,backend=plain)']
 
     Raises:
         MixerError: an unknown mixer, or a wildcard that matches none.
     """
-    names: list[str] = []
+    found: list[MixerSpec] = []
     for part in filter(None, (p.strip() for p in re.split(r",(?![^(]*\))", text))):
         if any(c in part for c in "*?[") and ":" not in part:
-            found = list_mixers(part) or [name for name in HYBRID_NAMES if fnmatch.fnmatchcase(name, part)]
-            if not found:
+            names = list_mixers(part) or [name for name in HYBRID_NAMES if fnmatch.fnmatchcase(name, part)]
+            if not names:
                 raise MixerError(f"no mixer matches {part!r}; known: {', '.join(list_mixers())}")
-            names.extend(found)
+            found.extend(map(parse, names))
         else:
-            for mixer in mixers_in(part):
+            found.append(parse(part))
+            for mixer in found[-1].mixers:
                 mixer_entry(mixer)
-            names.append(ALIASES.get(part, part))  # records know one name of each
-    if not names:
+    if not found:
         raise MixerError(f"no mixer given; known: {', '.join(list_mixers())}")
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(found))
 
 
 def _place(cls: type) -> str:
@@ -227,19 +203,20 @@ def _load_entry_points() -> None:
 
 @functools.cache
 def _load_plugin(name: str) -> Entry:
-    """The entry of `pkg.module:MyMixer`, `path/to/file.py:MyMixer` or `file.npy`; the path itself is not kept."""
-    if name.endswith(MATRIX_ENDING):
-        return _kept(_matrix_entry(name))
+    """The entry of what is outside the registry, `file.py:MyMixer` or a file that a family opens."""
+    for ending, opener in _OPENERS.items():
+        if name.endswith(ending):
+            entry = opener(name)
+            _pickled_by_place(entry.cls, str(Path(name).resolve()))
+            return _kept(entry)
     place, _, attribute = name.rpartition(":")
     try:
         if place.endswith(".py"):
             path = Path(place)
             if not path.is_file():
                 raise MixerError(f"there is no file {place!r}")
-            module_name = path.stem
             module = module_of_file(path)
         else:
-            module_name = place
             module = importlib.import_module(place)
             path = Path(inspect.getfile(module))
         cls = getattr(module, attribute, None)
@@ -256,21 +233,10 @@ def _load_plugin(name: str) -> Entry:
             reason = f"{type(error).__name__}: {reason}{line_in(place, error)}"
         raise MixerError(f"mixer {name!r} cannot be loaded: {reason}") from error
     if place.endswith(".py"):
-        where = f"{path.resolve()}:{attribute}"
-        copyreg.pickle(cls, lambda mixer: (_blank, (where,), mixer.__reduce_ex__(2)[2]))
+        _pickled_by_place(cls, f"{path.resolve()}:{attribute}")
     source = hashlib.sha256(path.read_bytes()).hexdigest()
-    entry = Entry(
-        f"{module_name}:{attribute}", cls, "plug-in", "", (inspect.getdoc(cls) or "").split("\n")[0], None, source, name
-    )
-    return _kept(entry)
-
-
-def _matrix_entry(name: str) -> Entry:
-    from mixers.families.matrix import file_mixer  # which stands on this module
-
-    path = Path(name)
-    cls = file_mixer(path, _blank)
-    return Entry(path.name, cls, "plug-in", "C N^2", f"the matrix in {path.name}", None, cls.digest, name)
+    paper = (inspect.getdoc(cls) or "").split("\n")[0]
+    return _kept(Entry(without_folder(name), cls, "plug-in", "", paper, None, source, name))
 
 
 def _kept(entry: Entry) -> Entry:
@@ -311,6 +277,10 @@ def module_of_file(path: Path) -> ModuleType:
             del sys.modules[name]
             raise
     return sys.modules[name]
+
+
+def _pickled_by_place(cls: type[Mixer], place: str) -> None:
+    copyreg.pickle(cls, lambda mixer: (_blank, (place,), mixer.__reduce_ex__(2)[2]))
 
 
 def _blank(place: str) -> Mixer:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cli.flags import OPTIONS, spelled
+from benchmarks.cli.verbs import VERBS
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, nearest, printable
 from benchmarks.contract.record import atomic_write
@@ -17,12 +18,12 @@ FILE = "config.toml"
 ALLOWED = "a number, a word, or a list of numbers or words"
 
 
-def arguments_of(path: Path, parser: argparse.ArgumentParser) -> list[str]:
+def arguments_of(path: Path, verb: str) -> list[str]:
     """What stands in a file as it would be typed: ["--dim=64,128", ...].
 
     Args:
-        path: a TOML file; its keys are the parser's options, such as `patch_size = 4` or `mixer = ["dct", "fft*"]`.
-        parser: of the command line.
+        path: a TOML file; its keys are options, such as `patch_size = 4` or `mixer = ["dct", "fft*"]`.
+        verb: that reads it; what the file names for other verbs is left out, as far as this one allows that.
 
     Raises:
         UserError: the file is no TOML, or a key or a kind of value is not allowed.
@@ -31,33 +32,32 @@ def arguments_of(path: Path, parser: argparse.ArgumentParser) -> list[str]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no TOML: {error}; allowed are lines such as dim = 64") from None
-    options = {action.dest: action for action in parser._actions if action.option_strings}
-    del options["help"], options["config"]
+    row, options = VERBS[verb], [name for name in OPTIONS if name not in ("config", "folder")]
     arguments = []
-    spelled: dict[str, str] = {}
+    spelled_as: dict[str, str] = {}
     for key, value in content.items():
         name = key.replace("-", "_")
-        if (other := spelled.setdefault(name, key)) != key:
+        if (other := spelled_as.setdefault(name, key)) != key:
             raise UserError(f"{path} has both {other!r} and {key!r}, which are one option; leave one of them out")
-        action = options.get(name)
-        if action is None:
+        if name not in options:
             raise UserError(f"{path} has {key!r}, which is no option.{nearest(key, options)}")
-        arguments += _typed(f"{path}: {key}", action, value)
+        words = _typed(f"{path}: {key}", name, value)
+        arguments += words if name in row.takes or name not in row.leaves else []
     return arguments
 
 
-def _typed(what: str, action: argparse.Action, value: Any) -> list[str]:
+def _typed(what: str, name: str, value: Any) -> list[str]:
     """One option as it would be typed; [] for a switch that stays as it is."""
-    if action.nargs == 0:
+    first, *negative = spelled(name)
+    if OPTIONS[name].is_switch:
         if not isinstance(value, bool):
             raise UserError(f"{what} is {value!r}; allowed: true, false")
-        negative = [name for name in action.option_strings if name.startswith("--no-")]
-        return [action.option_strings[0]] if value else negative
+        return [first] if value else negative
     values = value if isinstance(value, list) else [value]
     for one in values:
         if isinstance(one, bool) or not isinstance(one, str | int | float):
             raise UserError(f"{what} is {value!r}; allowed: {ALLOWED}")
-    return [f"{action.option_strings[0]}={','.join(map(str, values))}"]
+    return [f"{first}={','.join(map(str, values))}"]
 
 
 def write_config(results: Path, verb: str, values: Mapping[str, Any], notes: Iterable[str] = ()) -> Path:

@@ -38,8 +38,8 @@ def listing(mixer: str | None = None, dataset: str | None = None) -> Iterator[st
 
 
 def mixer_lines(wanted: str | None) -> Iterator[str]:
-    from mixers.blocks import HYBRID_NAMES
     from mixers.registry import list_mixers, mixer_entry
+    from mixers.spec import HYBRID_NAMES
 
     rows: list[Row] = [("mixer", "family", "complexity", "year", "paper")]
     for name in list_mixers(wanted.split(",") if wanted else "*"):

@@ -51,3 +51,8 @@ def option(name: str, value: object = "", how: str | None = None) -> str:
     if (how or way()) == MAKE:
         return f"{name.upper()}={text.replace('$', '$$')}"
     return f"--{name.replace('_', '-')} {text}".rstrip()
+
+
+def switch(typed: str) -> str:
+    """ "--help", or "ARGS=--help" for make, which has no variables for options without a value."""
+    return f"ARGS={typed}" if way() == MAKE else typed

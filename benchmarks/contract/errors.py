@@ -1,8 +1,11 @@
 """The error that means: the user can mend this. The command line prints it as one line and exits with 2."""
 
 import difflib
+import importlib.util
 import re
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(ValueError):
@@ -32,3 +35,18 @@ def printable(text: object) -> str:
     if not line.isprintable():
         line = "".join(c for c in re.sub(r"\s+", " ", line) if c.isprintable())
     return " ".join(line.split())
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error, without paths."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return re.sub(r"(/[^\s:'\"]+)+/", "", lines[0])[:400]
+
+
+def place_of(error: BaseException) -> str:
+    """File and line where an error came from: the innermost that is not PyTorch's own."""
+    every = list(traceback.extract_tb(error.__traceback__))
+    torch = importlib.util.find_spec("torch")
+    library = Path(torch.origin).parent if torch is not None and torch.origin else None
+    frames = [frame for frame in every if library not in Path(frame.filename).parents] or every
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown place"

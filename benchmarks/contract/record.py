@@ -268,15 +268,17 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def environment(trial: Trial, neighbours: int = 0) -> dict[str, Any]:
+def environment(device: str, threads: int, neighbours: int = 0) -> dict[str, Any]:
     """The machine and the packages, without a host name, a user or a path.
 
     Args:
+        device: that measures.
+        threads: on the CPU.
         neighbours: training runs of this suite that went on beside it on the same machine.
     """
     import torch
 
-    cuda = trial.device == "cuda"
+    cuda = device == "cuda"
     versions = {}
     for package in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -288,7 +290,7 @@ def environment(trial: Trial, neighbours: int = 0) -> dict[str, Any]:
         "cpu": cpu_name(),
         "processor": processor(),
         "cores": cores(),
-        "threads": trial.threads,
+        "threads": threads,
         "neighbours": neighbours,
         "tf32": tf32() if cuda else None,
         "os": f"{platform.system()} {platform.machine()}",

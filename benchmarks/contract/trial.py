@@ -133,7 +133,7 @@ class Trial:
         "cosine", RECIPE, choices=("cosine", "constant", "rsqrt", "linear"), listed=True,
         help="of the learning rate behind the warm-up: cosine or linear to zero | constant | rsqrt (cosine)",
     )  # fmt: skip
-    pretrain: str = later(  # own: masked modelling of the training sequences first, see measure/pretrain.py
+    pretrain: str = later(  # own: masked modelling of the training sequences first, see training/pretrain.py
         "none", RECIPE, choices=("none", "own"), listed=True, common=(("own", "masked pre-training first"),),
         help="of sequences: none | own (a third of the epochs fills in masked tokens first) (none)",
     )  # fmt: skip
@@ -369,6 +369,11 @@ def names_of(*roles: str) -> list[str]:
 
 def _number(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def base_name(mixer: str) -> str:
+    """The name of a mixer as trials have it, without its options; who may load torch asks `mixers.spec`."""
+    return mixer.partition("(")[0]
 
 
 def flag(name: str) -> str:

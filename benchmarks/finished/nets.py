@@ -19,13 +19,13 @@ from benchmarks.contract.datasets import DatasetInfo, facts_of, info_of
 from benchmarks.contract.errors import UserError, nearest
 from benchmarks.contract.record import Record, load_records
 from benchmarks.contract.trial import FIELDS, RECIPE_VERSION, Trial, normal_size
-from benchmarks.plan.trials import source_of, version_of
+from benchmarks.plan.plugins import source_of, version_of
 from benchmarks.tasks.task import task_for
 from benchmarks.training.train import memory_format_of
 from benchmarks.training.weights import read_metadata
 from mixers import MixerError
-from mixers.blocks import mixers_in
-from mixers.registry import is_outside, mixer_entry, parse_mixer
+from mixers.registry import mixer_entry
+from mixers.spec import parse
 
 log = logging.getLogger(__name__)
 
@@ -270,12 +270,13 @@ def _train_command(trial: Trial, results: Path) -> str:
 
 def _check_mixer(trial: Trial, place: str | None) -> None:
     """Whether the mixers of a trial are here, and still what they were when it was trained."""
-    outside = [part for part in mixers_in(trial.mixer) if is_outside(parse_mixer(part)[0])]
-    give = f"give its place: mixer='path/to/{parse_mixer(outside[0])[0]}'" if outside else ""
+    mixer = parse(trial.mixer)
+    outside = [part.name for part in mixer.mixers if part.is_outside]
+    give = f"give its place: mixer='path/to/{outside[0]}'" if outside else ""
     try:
         if place is not None:
             mixer_entry(place)  # from now on known by its name without the path
-        source, version = source_of(trial.mixer), version_of(trial.mixer)
+        source, version = source_of(mixer), version_of(mixer)
     except MixerError as error:
         raise UserError(f"{error}; its mixer is a plug-in, {give}" if outside else str(error)) from error
     if source != trial.mixer_source:

@@ -19,10 +19,29 @@ from typing import Any, Protocol
 import torch
 from torch import cuda
 
+from benchmarks.contract import called
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.trial import check_value
+
 MAX_REPEATS = 50  # of a call in one turn on a CPU
 MAX_CAPTURED = 512  # calls in one graph
 
 log = logging.getLogger(__name__)
+
+
+def resolve_device(asked: str | None) -> str:
+    """The device that was asked for, else a GPU where there is one.
+
+    Raises:
+        UserError: there is no such device, or not here.
+    """
+    check_value("device", asked)
+    if asked is None:
+        return "cuda" if cuda.is_available() else "cpu"
+    if asked == "cuda" and not cuda.is_available():
+        other = called.option("device", "cpu")
+        raise UserError(f"--device is cuda, but PyTorch sees no GPU here; use {other}, or leave it out")
+    return asked
 
 
 def set_math_mode(threads: int) -> None:

@@ -12,10 +12,10 @@ from benchmarks.contract.datasets import SIZES, TASK_SIZES, facts_of, fixed_of, 
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import flag
 from mixers import UnsupportedSize, create_mixer
-from mixers.blocks import mixer_of_each_block
+from mixers.spec import MixerSpec
 
 if TYPE_CHECKING:
-    from benchmarks.plan.trials import Request
+    from benchmarks.plan.request import Request
 
 
 OF_TEXT = ("text", "tokenizer", "gain", "pretrained", "order")
@@ -63,12 +63,12 @@ def check_recipe(request: Request, dataset: str) -> None:
 
 
 @functools.cache
-def check_that_it_builds(mixer: str, dim: int, depth: int, grid: tuple[int, int]) -> None:
+def check_that_it_builds(mixer: MixerSpec, dim: int, depth: int, grid: tuple[int, int]) -> None:
     """Tells a mistake in a mixer's options before anything runs; a size that does not exist is a result, not a mistake.
 
     Raises:
         MixerError: the mixer has no such option, or not this value of it; or its blocks are not as many as `depth`.
     """
-    for spec in dict.fromkeys(mixer_of_each_block(mixer, depth)):
+    for spec in dict.fromkeys(mixer.of_blocks(depth)):
         with FakeTensorMode(allow_non_fake_inputs=True), contextlib.suppress(UnsupportedSize):
             create_mixer(spec, dim, grid)

@@ -15,7 +15,9 @@ from benchmarks.contract.datasets import task_name
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import FACTS, FLAGGED, Trial, flag
 from benchmarks.plan.checks import OF_TEXT
-from benchmarks.plan.trials import Plan, Request
+from benchmarks.plan.request import Request
+from benchmarks.plan.trials import Plan
+from mixers.spec import MixerSpec
 
 OF_A_PLAN = ("seed", "image_size", "length")  # lists that a plan takes by itself
 MOST_TRIALS = 20_000
@@ -53,7 +55,12 @@ class Grid:
         """What was left open and is the same for all trials; with it a request plans the same again."""
         plan = self.first
         dataset = plan.request.dataset or plan.dataset  # as typed: where the user's own data lie
-        of_all = {"mixer": plan.mixers, "dataset": dataset, "profile": plan.profile_name, "device": plan.device}
+        of_all = {
+            "mixer": list(map(str, plan.mixers)),
+            "dataset": dataset,
+            "profile": plan.profile_name,
+            "device": plan.device,
+        }
         return of_all | {"threads": plan.threads}
 
     def notes(self) -> list[str]:
@@ -94,7 +101,7 @@ class Grid:
         return _once([[trial for _, trial in sorted(pairs, key=lambda pair: pair[0])]])
 
 
-def _chosen_lines(plan: Plan, mixer: str, names: list[str]) -> list[str]:
+def _chosen_lines(plan: Plan, mixer: MixerSpec, names: list[str]) -> list[str]:
     """What a mixer trains with of what is tuned, once for all sizes where they have it in common."""
     if not names:
         return []

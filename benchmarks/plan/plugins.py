@@ -1,23 +1,25 @@
-"""Looks at a mixer from outside the library before anything is measured, so that a mistake in it is told by name."""
+"""Mixers from outside the library: what tells them apart in records, and a look at them before anything is measured."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.sweep.one_trial import place_of
+from benchmarks.contract.errors import place_of
 from mixers import Mixer, MixerError, UnsupportedSize, create_mixer
 from mixers.registry import mixer_entry
+from mixers.spec import MixerSpec
 
 
-def is_plugin(mixer: str) -> bool:
+def is_plugin(mixer: MixerSpec) -> bool:
     """Whether the mixer is defined outside this library."""
     return mixer_entry(mixer).cls.__module__.partition(".")[0] != "mixers"
 
 
-def check_plugin(mixer: str, dim: int, grid: tuple[int, int]) -> None:
+def check_plugin(mixer: MixerSpec, dim: int, grid: tuple[int, int]) -> None:
     """Runs a plug-in once, forward and backward, on two random images.
 
     Raises:
@@ -63,3 +65,16 @@ def _what_is_wrong(module: Mixer, x: Tensor, y: Any) -> str | None:
         if not isinstance(value, int) or value < 0:
             return f"says {count}() is {value!r}; allowed: whole numbers from 0"
     return None
+
+
+def source_of(mixer: MixerSpec) -> str | None:
+    """The hash of a plug-in's source; of several plug-ins in one net, of their hashes."""
+    sources = [entry.source for entry in map(mixer_entry, mixer.mixers) if entry.source]
+    if len(sources) > 1:
+        return hashlib.sha256("".join(sources).encode()).hexdigest()
+    return sources[0] if sources else None
+
+
+def version_of(mixer: MixerSpec) -> int:
+    """That of the mixer; of a net with several it grows whenever one of theirs does."""
+    return 1 + sum(mixer_entry(part).cls.version - 1 for part in mixer.mixers)

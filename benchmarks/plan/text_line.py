@@ -14,7 +14,8 @@ from benchmarks.contract.errors import UserError, nearest
 from benchmarks.contract.fields import NET
 from benchmarks.contract.text_tasks import TEXT_TASKS
 from benchmarks.contract.trial import Trial, names_of
-from benchmarks.plan.trials import Plan, Request
+from benchmarks.plan.request import Request
+from benchmarks.plan.trials import Plan
 from benchmarks.tasks.text.glue import LAYOUTS, SMALL_FILES
 
 # BERT, FNet, FNet's FF-only, Linear and Random, its best hybrid, and its two other transforms

@@ -3,81 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
 import itertools
-import logging
-from pathlib import Path
 from typing import Any
 
-import torch
-
-from benchmarks.contract import called
 from benchmarks.contract.choices import tuning
 from benchmarks.contract.choices.chosen_nets import ChosenNets
-from benchmarks.contract.choices.profiles import CORE_MIXERS, USUAL_NET, Net, Profile, profile_of
-from benchmarks.contract.datasets import (
-    BYTES,
-    DATASETS,
-    PRETRAIN,
-    TASK_SIZES,
-    add_corpus,
-    facts_of,
-    fixed_of,
-    main_metric,
-    task_name,
-)
+from benchmarks.contract.choices.profiles import USUAL_NET, Net
+from benchmarks.contract.datasets import main_metric
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.fields import MATCH, NET, RECIPE
 from benchmarks.contract.kinds import KINDS
-from benchmarks.contract.record import Record, cores
-from benchmarks.contract.trial import (
-    FACTS,
-    FIELDS,
-    FLAGGED,
-    Trial,
-    check_value,
-    names_of,
-    normal_size,
-    parse_size,
-)
-from benchmarks.plan.checks import check_fields_of_task, check_recipe, check_that_it_builds
-from benchmarks.plan.plugins import check_plugin, is_plugin
-from benchmarks.tasks.own import find_own
-from benchmarks.tasks.sequences.fingerprints import text_source
+from benchmarks.contract.record import Record
+from benchmarks.contract.trial import FACTS, Trial, base_name, names_of
+from benchmarks.plan.checks import check_that_it_builds
+from benchmarks.plan.plugins import source_of, version_of
+from benchmarks.plan.request import Request, Resolved, first
 from benchmarks.timing.match import matched
-from mixers import MixerError
-from mixers.blocks import is_per_block, mixers_in
-from mixers.registry import is_outside, mixer_entry, parse_mixer, split_mixers
+from mixers.spec import MixerSpec, parse
 
-log = logging.getLogger("benchmarks")
-
-DEFAULT_SEQUENCES = "recall"  # where a length is asked for and no data set
 FIRST = ("attention", "conv1x1")  # what every other mixer is read beside: the best known, and no mixing at all
 
 
-# the fields of a trial that can be asked for; None: what the profile says
-_Asked: Any = dataclasses.make_dataclass("_Asked", [(name, Any, None) for name in FLAGGED], frozen=True, kw_only=True)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Request(_Asked):
-    """What was asked for: every field of a trial that has a flag, and these."""
-
-    mixer: str | None = None
-    text: str | None = None
-    data_dir: Path = Path("data")
-    results: Path = Path("results")
-    search: str | None = None
-    retry: str | None = None
-    complex: bool = False
-
-    def but(self, **changes: Any) -> Request:
-        """The same request but for some fields."""
-        return dataclasses.replace(self, **changes)
-
-
-class Plan:
+class Plan(Resolved):
     """The trials that a request stands for, kind by kind.
 
     Args:
@@ -91,82 +38,19 @@ class Plan:
     """
 
     def __init__(self, request: Request, like: Plan | None = None) -> None:
-        self.request = request
-        for name, given in vars(request).items():  # those too that bear on no trial of this request
-            if name == "dataset":
-                continue  # which may be a place, and is looked at below
-            for value in given if isinstance(given, tuple) else (given,):
-                check_value(name, value)
-        self.device = _device(request.device)
-        precision = request.precision or ("bfloat16" if self.device == "cuda" else "float32")
-        if request.residual == "bfloat16" != precision:
-            more = called.option("precision", "bfloat16")
-            raise UserError(f"--residual is bfloat16, which is for training in bfloat16; add {more}")
-        self.profile_name = request.profile or ("full" if self.device == "cuda" else "quick")
-        default = "cifar100" if self.profile_name == "full" else "mosaics"
-        default = DEFAULT_SEQUENCES if request.length is not None else default
-        self.dataset, self.like = default if request.dataset is None else request.dataset, like
-        self.own_source: str | None = None
-        if like is not None:
-            self.dataset, self.own_source = like.dataset, like.own_source
-        elif self.dataset not in DATASETS:
-            found = find_own(self.dataset, request.data_dir)
-            self.dataset, self.own_source = found.name, found.source
-        self.corpus: str | None = None
-        if task_name(self.dataset) == "text":
-            self._find_text()
-        check_fields_of_task(request, self.dataset)
-        check_recipe(request, self.dataset)
-        self.fixed = fixed_of(self.dataset)
-        self.extent = TASK_SIZES[task_name(self.dataset)][0]  # the field that a sweep over sizes varies
-        self.profile: Profile = profile_of(self.profile_name, self.dataset)
-        for name, tried in (("lr", "tuned_lrs"), ("weight_decay", "tuned_weight_decays")):
-            if isinstance(values := getattr(request, name), tuple):
-                own: dict[str, Any] = {tried: tuple(sorted(values)) if name == "lr" else values}
-                self.profile = dataclasses.replace(self.profile, **own)
-        self.mixers = split_mixers(request.mixer) if request.mixer is not None else list(CORE_MIXERS)
-        self.mixers = [mixer for mixer in self.mixers if self._is_sound(mixer)]
-        self.threads: int = _first(request.threads, self.profile.threads, cores())
-        self.net_is_given = request.norm is not None or request.positions is not None or "norm" in self.fixed
-        self.usual: Net = (
-            _first(request.norm, self.fixed.get("norm"), USUAL_NET[0]),
-            _first(request.positions, self.fixed.get("positions"), USUAL_NET[1]),
-        )
+        super().__init__(request, like)
         self.sweep: list[Record] = self._read_sweep() if like is None else like.sweep
         self._tuned_at: dict[int | str | None, dict[str, tuning.Choice]] = {}
         self.chosen_nets = ChosenNets(self.sweep)
 
-    def _find_text(self) -> None:
-        """The corpus that nets are pre-trained on, or that byte-pairs are found in; bytes alone need none."""
-        tokenizer = self.request.tokenizer or profile_of(self.profile_name, self.dataset).tokenizer
-        if self.dataset != PRETRAIN and tokenizer == BYTES:
-            return
-        corpus = _opened(self.request.text, self.request.data_dir)
-        self.corpus, self.own_source = corpus.name, corpus.hash
-        if corpus.source != corpus.name:
-            place = Path(corpus.source).expanduser()
-            add_corpus(corpus.name, str(place.resolve()) if place.exists() else corpus.source)
-
     def _read_sweep(self) -> list[Record]:
         return tuning.tuning_records(self.request.results, self.dataset, self.profile_name)
 
-    @functools.cached_property
-    def dataset_source(self) -> str | None:
-        """Of trials that train: the fingerprint of the user's own data, or of the text that sequences are made of."""
-        if self.own_source is not None:
-            return self.own_source
-        return self.like.dataset_source if self.like else text_source(self.dataset, self.request.data_dir)
-
-    @property
-    def sizes(self) -> tuple[Any, ...]:
-        """The sizes asked for, pixels or tokens, else the profile's main one."""
-        return getattr(self.request, self.extent) or (getattr(self.profile, self.extent),)
-
     def tuned_at(self, size: int | str) -> dict[str, tuning.Choice]:
         """What a sweep in the results folder chose at a size, by the mixer as written."""
-        at = self._size_fields(size)[self.extent]
+        at = self.size_fields(size)[self.extent]
         if at not in self._tuned_at:
-            padded_length = self._size_fields(size).get("padded_length")
+            padded_length = self.size_fields(size).get("padded_length")
             nets = dict.fromkeys((None, padded_length))  # what was chosen for the padded net counts before the other
             swept = [self._tuning_records(self.sweep, size, {"padded_length": padded}) for padded in nets]
             chosen = [tuning.choices(records, self.profile, self.usual) for records in swept]
@@ -181,79 +65,23 @@ class Plan:
             size: of the inputs.
             but: fields in which the nets are others than those asked for.
         """
-        alike = self._recipe() | {name: self._asked(name) for name in names_of(NET, MATCH)}
+        alike = self._recipe() | {name: self.asked(name) for name in names_of(NET, MATCH)}
         alike["dataset_source"] = self.dataset_source
-        alike |= self._size_fields(size) | (but or {})
+        alike |= self.size_fields(size) | (but or {})
         # at an equal budget every mixer has its own width
         width = alike.pop("dim")
         alike["dim" if alike["match"] == "width" else "match_dim"] = width
         alike |= {"norm": self.usual[0], "positions": self.usual[1]}
         if not self.net_is_given:
             del alike["norm"], alike["positions"]
-        versions = {_portable_name(mixer): version_of(mixer) for mixer in self.mixers}
+        versions = {mixer.recorded: version_of(mixer) for mixer in self.mixers}
         return [
             r
             for r in sweep
             if r.trial.mixer_version == versions.get(r.trial.mixer, r.trial.mixer_version)
-            and r.trial.gain == self._gain(r.trial.mixer)
+            and r.trial.gain == self._gain(parse(r.trial.mixer))
             and all(getattr(r.trial, name) == value for name, value in alike.items())
         ]
-
-    def _asked(self, name: str) -> Any:
-        """What was asked for, else what the task or the profile says, else the default of trials."""
-        asked = (getattr(self.request, name, None), self.fixed.get(name), getattr(self.profile, name, None))
-        return _first(*asked, FIELDS[name])
-
-    def _size_fields(self, size: Any, patch: int | None = None) -> dict[str, Any]:
-        """The fields of a trial that say how large an input is; a patch size where another is wanted."""
-        if self.extent == "length":
-            return {"length": size, "padded_length": self._padded_length(size)}
-        patch = _first(patch, self.request.patch_size, self.profile.patch_size)
-        return {"image_size": normal_size(size), "patch_size": patch}
-
-    def _text_fields(self) -> dict[str, Any]:
-        """What a trial on text has besides."""
-        if task_name(self.dataset) != "text":
-            return {}
-        return {"corpus": self.corpus, "tokenizer": self._asked("tokenizer")}
-
-    def _padded_length(self, length: int) -> int | None:
-        """What was asked for; None where that is the length itself, or this one only belongs to a sweep over sizes."""
-        asked = self.request.padded_length
-        return None if asked == length or length not in self.sizes else asked
-
-    def _grid(self) -> tuple[int, int]:
-        """Of the main size."""
-        fields = self._size_fields(self.sizes[0])
-        if "length" in fields:
-            return 1, max(1, fields["length"], fields["padded_length"] or 1)
-        sides = parse_size(fields["image_size"])
-        rows, columns = (max(1, side // max(1, fields["patch_size"])) for side in sides)
-        return rows, columns
-
-    def _check_size(self, size: Any) -> None:
-        info = facts_of(self.dataset)
-        if info is not None and info.task == "images":
-            info.check_size(parse_size(size))
-        elif info is not None:
-            info.check_length(size)
-
-    def _is_sound(self, mixer: str) -> bool:
-        """Looks at the plug-ins in a mixer; a broken one that only a wildcard brought in is left out with a warning.
-
-        Raises:
-            MixerError: a plug-in that was asked for by name is broken.
-        """
-        grid = self._grid()
-        for plugin in filter(is_plugin, mixers_in(mixer)):
-            try:
-                check_plugin(plugin, _first(self.request.dim, self.profile.dim), grid)
-            except MixerError as error:
-                if plugin in (self.request.mixer or ""):
-                    raise
-                log.warning("left out: %s", error)
-                return False
-        return True
 
     def accuracy(self, all_seeds: bool = True) -> list[Trial]:
         """Seeds outermost, so that whatever has finished is a fair set; then the extra sizes, with the first seed.
@@ -266,7 +94,7 @@ class Plan:
         sizes = self.sizes
         extra = profile.extra_sizes if all_seeds and getattr(request, self.extent) is None else ()
         for size in sizes:
-            self._check_size(size)
+            self.check_size(size)
         settings = [(size, seed) for seed in seeds for size in sizes] + [(size, seeds[0]) for size in extra]
         recipe = self._recipe()
         return [
@@ -290,7 +118,7 @@ class Plan:
         tried = tuning.cells_by_mixer(self._tuning_records(self._read_sweep(), size), self.usual)
         wanted = {}
         for mixer in self.mixers:
-            cells = tried.get(_portable_name(mixer), {})
+            cells = tried.get(mixer.recorded, {})
             wanted[mixer] = [(cell, self.usual) for cell in tuning.cells_to_try(cells, profile)]
             if request.search == "nets" and mixer not in self.net_choosers():
                 wanted[mixer] += tuning.nets_to_try(cells, profile)
@@ -305,37 +133,36 @@ class Plan:
             for mixer, (lr, decay), net in asked
         ]
 
-    def net_choosers(self) -> dict[str, str]:
+    def net_choosers(self) -> dict[MixerSpec, str]:
         """The mixers that take another's choice of norm and positions, and whose."""
-        choosers = {mixer: tuning.net_chooser(mixer) for mixer in self.mixers}
-        return {mixer: chooser for mixer, chooser in choosers.items() if chooser != mixer.partition("(")[0]}
+        choosers = {mixer: tuning.net_chooser(mixer.text) for mixer in self.mixers}
+        return {mixer: chooser for mixer, chooser in choosers.items() if chooser != base_name(mixer.text)}
 
     def _recipe(self) -> dict[str, Any]:
         """How every mixer is trained, but for what is tuned."""
-        return {name: self._asked(name) for name in names_of(RECIPE) if not FACTS[name].tuned}
+        return {name: self.asked(name) for name in names_of(RECIPE) if not FACTS[name].tuned}
 
-    def tuned_of(self, mixer: str, size: int | str) -> dict[str, Any]:
+    def tuned_of(self, mixer: MixerSpec, size: int | str) -> dict[str, Any]:
         """What was asked for, else what a sweep in the results folder chose, else the profile's choice.
 
         Options of a mixer change nothing where they have no sweep of their own; nor does a size, which takes what was
         chosen at the profile's.
         """
-        name = mixer if is_per_block(mixer) else parse_mixer(mixer)[0]
         found = (
             self.tuned_at(at).get(written)
             for at in (size, getattr(self.profile, self.extent))
-            for written in (_portable_name(mixer), name)
+            for written in (mixer.recorded, mixer.name)
         )
         here = next((choice for choice in found if choice is not None), None)
         return {
-            "lr": _first(self.request.lr, here and here.lr, self.profile.lr_of.get(name), self.profile.lr),
-            "weight_decay": _first(self.request.weight_decay, here and here.weight_decay, self.profile.weight_decay),
+            "lr": first(self.request.lr, here and here.lr, self.profile.lr_of.get(mixer.name), self.profile.lr),
+            "weight_decay": first(self.request.weight_decay, here and here.weight_decay, self.profile.weight_decay),
             "gain": self._gain(mixer),
         }
 
-    def _gain(self, mixer: str) -> float:
-        name = mixer if is_per_block(mixer) else parse_mixer(mixer)[0]
-        return _first(self.request.gain, self.profile.gain_of.get(mixer), self.profile.gain_of.get(name), 1.0)
+    def _gain(self, mixer: MixerSpec) -> float:
+        of_profile = map(self.profile.gain_of.get, (mixer.text, mixer.name))
+        return first(self.request.gain, *of_profile, 1.0)
 
     def _own_net(self, trial: Trial) -> Net:
         """What was asked for, else what was chosen for the mixer in this setting, else the usual norm and positions."""
@@ -350,7 +177,7 @@ class Plan:
 
     def cost(self) -> list[Trial]:
         """One trial for every net that `accuracy` trains."""
-        batch = _first(self.request.batch_size, self.profile.batch_size)
+        batch = first(self.request.batch_size, self.profile.batch_size)
         sizes = self._sizes_and_extra()
         return [self._trial("cost", mixer, size, batch_size=batch) for size in sizes for mixer in self.mixers]
 
@@ -363,21 +190,21 @@ class Plan:
         settings: list[tuple[Any, int | None, str]] = []
         pixels = 1 if self.extent == "image_size" else None  # every pixel a token
         if trained:
-            patch = _first(request.patch_size, profile.patch_size)
-            settings += [(size, patch, self._asked("match")) for size in self._sizes_and_extra()]
+            patch = first(request.patch_size, profile.patch_size)
+            settings += [(size, patch, self.asked("match")) for size in self._sizes_and_extra()]
             settings += [(size, pixels, "width") for size in profile.latency_sizes]
         else:
             asked = getattr(request, self.extent) or profile.latency_sizes
-            settings += [(size, request.patch_size or pixels, self._asked("match")) for size in asked]
+            settings += [(size, request.patch_size or pixels, self.asked("match")) for size in asked]
         mixers = list(self.mixers)
-        if "attention" in mixers:
-            mixers.insert(mixers.index("attention") + 1, "attention(backend=plain)")
+        if (attention := parse("attention")) in mixers:
+            mixers.insert(mixers.index(attention) + 1, parse("attention(backend=plain)"))
         precisions = profile.precisions if self.device == "cuda" else ("float32",)
         if request.precision:
             precisions = (request.precision,)
         trials = []
         for size, patch, match in dict.fromkeys(settings):
-            main = patch == _first(request.patch_size, profile.patch_size) and size == getattr(profile, self.extent)
+            main = patch == first(request.patch_size, profile.patch_size) and size == getattr(profile, self.extent)
             asked = getattr(request, self.extent) is not None or (patch == 1 and size in profile.compiled_sizes)
             too = profile.compiled_sizes and (main or asked)
             for precision in precisions:
@@ -385,14 +212,14 @@ class Plan:
                     for mixer in mixers:
                         trial = self._trial(
                             *("latency", mixer, size),
-                            **self._size_fields(size, patch),
+                            **self.size_fields(size, patch),
                             match=match,
                             precision=precision,
                             compiled=compiled,
-                            rounds=_first(request.rounds, profile.rounds),
+                            rounds=first(request.rounds, profile.rounds),
                         )
                         batch = max(1, min(512, profile.latency_elements // (trial.dim * trial.tokens)))
-                        trials.append(dataclasses.replace(trial, batch_size=_first(request.batch_size, batch)))
+                        trials.append(dataclasses.replace(trial, batch_size=first(request.batch_size, batch)))
         return trials
 
     def by_worth(self) -> list[Trial]:
@@ -405,7 +232,7 @@ class Plan:
 
     def worths(self) -> list[tuple[tuple[int, ...], Trial]]:
         """The trials of `by_worth`, each after what it is sorted by."""
-        main = [self._size_fields(size)[self.extent] for size in self.sizes]
+        main = [self.size_fields(size)[self.extent] for size in self.sizes]
         accuracy = self.accuracy()
         seeds = list(dict.fromkeys(trial.seed for trial in accuracy))
 
@@ -422,13 +249,13 @@ class Plan:
 
         return [(worth(trial), trial) for trial in (*accuracy, *self.cost(), *self.latency())]
 
-    def _trial(self, kind: str, mixer: str, size: Any, net: Net | None = None, **fields: Any) -> Trial:
+    def _trial(self, kind: str, mixer: MixerSpec, size: Any, net: Net | None = None, **fields: Any) -> Trial:
         """One trial, of the mixer's own net where no other is given."""
         request = self.request
         own = (
-            {name: self._asked(name) for name in ("dim", "depth", "match", "coordinates")}
-            | self._size_fields(size)
-            | self._text_fields()
+            {name: self.asked(name) for name in ("dim", "depth", "match", "coordinates")}
+            | self.size_fields(size)
+            | self.text_fields()
             | {
                 "precision": request.precision or ("bfloat16" if self.device == "cuda" else "float32"),
             }
@@ -438,7 +265,7 @@ class Plan:
         own["residual"] = (request.residual or own["precision"]) if own["precision"] == "bfloat16" else "float32"
         trial = Trial(
             kind=kind,
-            mixer=_portable_name(mixer),
+            mixer=mixer.recorded,
             mixer_source=source_of(mixer),
             mixer_version=version_of(mixer),
             dataset=self.dataset,
@@ -454,46 +281,3 @@ class Plan:
         trial = dataclasses.replace(trial, norm=norm, positions=positions)
         check_that_it_builds(mixer, trial.dim, trial.depth, trial.grid)
         return matched(trial) if trial.match != "width" else trial
-
-
-@functools.lru_cache(maxsize=4)
-def _opened(text: str | None, data_dir: Path) -> Any:
-    """A corpus, once for all plans of a command."""
-    from benchmarks.tasks.text.corpora import open_corpus
-
-    return open_corpus(text, data_dir)
-
-
-def source_of(mixer: str) -> str | None:
-    """The hash of a plug-in's source; of several plug-ins in one net, of their hashes."""
-    sources = [entry.source for entry in map(mixer_entry, mixers_in(mixer)) if entry.source]
-    if len(sources) > 1:
-        return hashlib.sha256("".join(sources).encode()).hexdigest()
-    return sources[0] if sources else None
-
-
-def version_of(mixer: str) -> int:
-    """That of the mixer; of a net with several it grows whenever one of theirs does."""
-    return 1 + sum(mixer_entry(part).cls.version - 1 for part in mixers_in(mixer))
-
-
-def _portable_name(mixer: str) -> str:
-    """The mixer as records keep it: for a plug-in in a file, the file's name without its folder."""
-    for part in mixers_in(mixer):
-        name, _ = parse_mixer(part)
-        if is_outside(name):
-            mixer = mixer.replace(name, mixer_entry(part).name)
-    return mixer.strip()
-
-
-def _device(asked: str | None) -> str:
-    if asked is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if asked == "cuda" and not torch.cuda.is_available():
-        other = called.option("device", "cpu")
-        raise UserError(f"--device is cuda, but PyTorch sees no GPU here; use {other}, or leave it out")
-    return asked
-
-
-def _first(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.contract.datasets import is_procedural
 from benchmarks.contract.kinds import KINDS
-from benchmarks.contract.trial import FACTS, FIELDS, FLAGGED
+from benchmarks.contract.trial import FACTS, FIELDS, FLAGGED, base_name
 from benchmarks.report.frame import plain
 from benchmarks.report.sizes import row_extent
 
@@ -30,7 +30,7 @@ def latency_command(row: Mapping[Any, Any], sizes: Sequence[int | str]) -> str:
     """`make latency MIXER=dct ...` over some sizes; attention comes along, for the ratios to it."""
     given = {row_extent(row).field: ",".join(map(str, sizes)), "batch_size": None}
     mixer = str(row["mixer"])
-    both = mixer if mixer.partition("(")[0] == "attention" else f"attention,{mixer}"
+    both = mixer if base_name(mixer) == "attention" else f"attention,{mixer}"
     return command("latency", dict(row) | given | {"mixer": both}, "latency")
 
 

@@ -16,10 +16,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from benchmarks.contract.errors import UserError
+from benchmarks.contract.errors import UserError, one_line, place_of
 from benchmarks.machine.device import free_memory
 from benchmarks.machine.memory import FREE_SHARE, free_bytes, is_out_of_memory, predict_peak_bytes
-from benchmarks.sweep.one_trial import one_line, place_of
 from benchmarks.timing.turns import interleaved
 from mixers import MixerError, UnsupportedSize
 

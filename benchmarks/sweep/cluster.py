@@ -30,8 +30,7 @@ from benchmarks.machine.device import set_math_mode
 from benchmarks.sweep.one_trial import Measured
 from benchmarks.sweep.progress import outcome_line
 from benchmarks.sweep.run import Result, Runner
-from mixers.blocks import mixers_in
-from mixers.registry import mixer_entry
+from mixers.registry import mixer_entry, places_of
 
 MAX_RETRIES = 10  # of one trial, each after the death of a worker or a node
 SENT = "TOKEN_MIXERS_SETTINGS"  # their names where the command runs
@@ -201,8 +200,8 @@ def measure_on_node(
 
 def _plugins(trial: Trial) -> list[str]:
     """Where the trial's plug-ins are, files by their whole path."""
-    found = [entry.origin for entry in map(mixer_entry, mixers_in(trial.mixer)) if entry.origin]
-    return [str(Path(origin).resolve()) if ".py:" in origin or origin.endswith(".npy") else origin for origin in found]
+    places = places_of(trial.mixer)
+    return [str(Path(place).resolve()) if ".py:" in place or place.endswith(".npy") else place for place in places]
 
 
 def _environment() -> dict[str, str]:

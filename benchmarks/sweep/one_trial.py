@@ -7,7 +7,6 @@ import dataclasses
 import io
 import logging
 import math
-import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.contract.datasets import labels_file, take_over, training_images
-from benchmarks.contract.errors import Diverged, OutOfTime, UserError
+from benchmarks.contract.errors import Diverged, OutOfTime, UserError, one_line, place_of
 from benchmarks.contract.fields import DATA, MACHINE, MIXER, NET
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import atomic_write, environment, machine_key
@@ -174,7 +173,7 @@ def _save_array(path: Path, array: np.ndarray) -> None:
 
 def name_of(trial: Trial) -> str:
     """What the files of a trial are called, but for their endings."""
-    machine = machine_key(environment(trial)) if KINDS[trial.kind].timed else None
+    machine = machine_key(environment(trial.device, trial.threads)) if KINDS[trial.kind].timed else None
     return f"{trial.kind}-{trial.id(machine)}"
 
 
@@ -193,17 +192,3 @@ def refuse_if_too_large(trial: Trial, workers: int = 1) -> None:
     needed, free = training_step_bytes(trial), free_bytes("cpu") // workers
     if needed > free:
         raise MemoryError(f"a training step asks for {needed:,} bytes, {free:,} are free")
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of an error, without paths."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return re.sub(r"(/[^\s:'\"]+)+/", "", lines[0])[:400]
-
-
-def place_of(error: BaseException) -> str:
-    """File and line where an error came from: the innermost that is not PyTorch's own."""
-    every = list(traceback.extract_tb(error.__traceback__))
-    library = Path(torch.__file__).parent
-    frames = [frame for frame in every if library not in Path(frame.filename).parents] or every
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown place"

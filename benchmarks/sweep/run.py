@@ -53,8 +53,7 @@ from benchmarks.timing.latency import TIMEOUT_S, Item, Timing, measure_latency
 from benchmarks.timing.latency_metrics import can_grow, is_due, missing_line, with_sitting
 from benchmarks.training.logbook import Logbook
 from benchmarks.training.train import training_step_bytes
-from mixers.blocks import mixers_in
-from mixers.registry import mixer_entry
+from mixers.registry import places_of
 
 log = logging.getLogger(__name__)
 
@@ -305,7 +304,7 @@ class Runner:
 
     def record_of(self, trial: Trial, outcome: Measured, started: str | None = None, neighbours: int = 0) -> Record:
         """The record of what was measured here by today's code."""
-        where = environment(trial, neighbours)
+        where = environment(trial.device, trial.threads, neighbours)
         return Record(
             id=trial.id(machine_key(where) if KINDS[trial.kind].timed else None),
             kind=trial.kind,
@@ -403,7 +402,7 @@ class Runner:
         )
         if not KINDS[trial.kind].trains or not self.own_process:
             return measure(call)
-        plugins = [entry.origin for entry in map(mixer_entry, mixers_in(trial.mixer)) if entry.origin]
+        plugins = places_of(trial.mixer)
         kills = kernel_oom_kills()
         if not hasattr(self._own, "process"):
             self._own.process = OwnProcess()

@@ -104,7 +104,7 @@ def write_plan(results: Path, trials: Iterable[Trial]) -> Path:
     entries = []
     for trial in trials:
         if KINDS[trial.kind].timed and trial.device not in machines:
-            machines[trial.device] = machine_key(environment(trial))
+            machines[trial.device] = machine_key(environment(trial.device, trial.threads))
         record = f"{trial.kind}-{trial.id(machines.get(trial.device))}"
         about = {name: getattr(trial, name) for name in ("kind", "mixer", "dataset", "dataset_source")}
         entries.append({"record": record} | about)

@@ -45,8 +45,8 @@ from benchmarks.machine.memory import FREE_SHARE, NO_MEMORY, free_bytes, needs_n
 from benchmarks.tasks.task import build_net, task_of
 from benchmarks.timing.latency_metrics import METRIC_OF, matmul_flops, metrics_of
 from mixers import UnsupportedSize, create_mixer
-from mixers.blocks import is_per_block, mixers_in
-from mixers.registry import mixer_entry
+from mixers.registry import places_of
+from mixers.spec import parse
 
 PLAN_VARIABLE = "TOKEN_MIXERS_LATENCY_PLAN"
 DRIFT_ROUND = -1
@@ -155,12 +155,13 @@ def _items_that_fit(index: int, timing: Timing) -> dict[Item, int]:
         free = free_bytes("cpu") * FREE_SHARE
         timing.metrics["peak_memory_bytes"], built = needed("net", "forward_backward")
         most = _most(timing.metrics["peak_memory_bytes"], built)
-    if not is_per_block(trial.mixer):
+    one_mixer = not parse(trial.mixer).parts
+    if one_mixer:
         timing.metrics |= mixer_work(trial)
     fit: dict[Item, int] = {}
     for target, mode in METRIC_OF:
-        if target == "mixer" and is_per_block(trial.mixer):
-            continue  # there is no one mixer to time
+        if target == "mixer" and not one_mixer:
+            continue
         asked = most if most <= LITTLE * free else _most(*needed(target, mode))
         if asked <= free:
             fit[Item(index, target, mode)] = asked
@@ -227,13 +228,12 @@ def _run_process(trials: list[Trial], items: list[Item], timeout_s: float, on_it
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         results, failures = folder / "results.jsonl", folder / "failures.jsonl"
-        mixers = dict.fromkeys(mixer for trial in trials for mixer in mixers_in(trial.mixer))
         plan = {
             "trials": [trial.to_dict() for trial in trials],
             "items": [item.to_dict() for item in items],
             "needs": [(needs or {}).get(item, 0) for item in items],
             "own_data": [handed_on(*own) for own in dict.fromkeys((trial.dataset, trial.corpus) for trial in trials)],
-            "plugins": [entry.origin for entry in map(mixer_entry, mixers) if entry.origin],
+            "plugins": list(dict.fromkeys(place for trial in trials for place in places_of(trial.mixer))),
             "results": str(results),
             "failures": str(failures),
         }

@@ -43,8 +43,8 @@ from benchmarks.timing.latency import DRIFT_ROUND, PLAN_VARIABLE, Item, is_out_o
 from benchmarks.timing.latency_metrics import MATMUL_SIDE
 from benchmarks.training.train import autocast, method_of
 from mixers import Mixer, MixerNet, create_mixer
-from mixers.blocks import mixer_of_each_block
 from mixers.registry import mixer_entry
+from mixers.spec import MixerSpec, parse
 
 POOL_BYTES = 2**26  # inputs rotate through this much memory, so that none is found in a cache
 MAX_POOL = 64
@@ -203,7 +203,7 @@ def _program(index: int, target: str, mode: str) -> Compiled:
 def _module(trial: Trial, target: str) -> Mixer | MixerNet:
     """The trial's net or one mixer, on the device."""
     if (trial, target) not in MODULES:
-        _refuse_weights(trial, [trial.mixer] if target == "mixer" else mixer_of_each_block(trial.mixer, trial.depth))
+        _refuse_weights(trial, parse(trial.mixer).of_blocks(1 if target == "mixer" else trial.depth))
         if target == "mixer":
             torch.manual_seed(trial.seed)
             MODULES[trial, target] = create_mixer(trial.mixer, trial.dim, trial.grid)
@@ -212,7 +212,7 @@ def _module(trial: Trial, target: str) -> Mixer | MixerNet:
     return MODULES[trial, target].to(trial.device)
 
 
-def _refuse_weights(trial: Trial, mixers: list[str]) -> None:
+def _refuse_weights(trial: Trial, mixers: list[MixerSpec]) -> None:
     """What is meant for a GPU is built in the computer's memory, where weights that no GPU takes would have us killed.
 
     Raises:

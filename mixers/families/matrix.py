@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copyreg
 import hashlib
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +14,8 @@ from torch import Tensor
 
 from mixers.errors import MixerError, UnsupportedSize
 from mixers.families.dense import Dense
+from mixers.registry import Entry, opens
+from mixers.spec import MATRIX_ENDING
 from mixers.transforms.methods import computed_in
 
 LARGEST_BYTES = 2**31  # of a file
@@ -56,20 +56,20 @@ class FileMatrix(Dense):
         return {**super().definition(), "matrix": self.digest}
 
 
-def file_mixer(path: Path, blank: Callable[[str], Any]) -> type[FileMatrix]:
-    """The mixer of one file; `blank` makes an empty one of the path again when a pickle is read.
+@opens(MATRIX_ENDING)
+def file_mixer(name: str) -> Entry:
+    """The mixer of one file.
 
     Raises:
         MixerError: it holds no matrix.
     """
+    path = Path(name)
     data = read_bytes(path)
     values = matrix_in(path.name, data)
     digest = hashlib.sha256(data).hexdigest()
     own = {"values": values, "digest": digest, "file_name": path.name, "__module__": __name__}
     cls = type("FileMatrix", (FileMatrix,), own)
-    where = str(path.resolve())
-    copyreg.pickle(cls, lambda mixer: (blank, (where,), mixer.__reduce_ex__(2)[2]))
-    return cls
+    return Entry(path.name, cls, "plug-in", "C N^2", f"the matrix in {path.name}", None, digest, name)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -1,8 +1,7 @@
 """Spectral mixers: the discrete Fourier transform of each channel, made real in different ways.
 
 FNet (Lee-Thorp, Ainslie, Eckstein and Ontanon, 2021, https://arxiv.org/abs/2105.03824) mixes tokens by the real part of
-a DFT. What becomes of the imaginary part is the question behind this family. All transforms are orthonormal; FNet's own
-is not scaled.
+a DFT, unscaled; all transforms here are orthonormal. What becomes of the imaginary part is the question behind them.
 """
 
 from __future__ import annotations
@@ -57,8 +56,7 @@ class FFTComplex(_RealAndImaginary):
     Y[b, c] = Re F(X[b, c]), Y[b, C + c] = Im F(X[b, c]), with F orthonormal over H and W. An isometry: nothing is lost.
     Complexity 2.5 C N log2 N for the FFT of real input. Options as those of `PlaneTransform`.
 
-    Differs from the first source, which left the transform unscaled and, by an accident of layout, interleaved the two
-    parts along the width.
+    Differs from the first source, which did not scale, and by its layout interleaved the two parts along the width.
     """
 
     def flops(self) -> int:
@@ -82,17 +80,13 @@ class FFTReal(_RealAndImaginary):
     Y = Re F_C F_H F_W X, orthonormal. It mixes channels as well as tokens, has no parameters, and loses the odd half of
     the input: its rank is about C N / 2. Complexity 2.5 C N log2(C N).
 
-    Differs from FNet in that the transform is scaled, which scale="fnet" leaves out, and that tokens lie on a grid with
-    two axes instead of one.
+    Differs from FNet in that the transform is scaled, unless scale="fnet", and that the grid of tokens has two axes.
 
-    By any method but "fft" it is both parts over H and W, and then one product along the channels. In float16 it is
-    always "fft", in float32 inside: what lies between the two steps can be too large for float16 where the result is
-    not.
+    By any method but "fft" it is both parts over H and W, and then one product along the channels. What lies between
+    the two can be too large for float16 where the result is not: there it is always "fft", in float32 inside.
 
     Args:
-        dim: channels.
-        size: (H, W) of the grid.
-        method: as for `PlaneTransform`.
+        dim, size, method: as for `PlaneTransform`.
         scale: "unit" for the orthonormal transform, "fnet" for that of the paper's code, sqrt(C N) times as large.
 
     Raises:

@@ -8,22 +8,14 @@ from typing import Any
 
 import torch
 import torch.fx
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mixers.arguments import (
-    check_rate,
-    factory_options,
-    finite_number,
-    flag,
-    no_others,
-    one_of,
-    whole_number,
-)
+from mixers.arguments import check_rate, factory_options, finite_number, flag, no_others, one_of, whole_number
 from mixers.base import Mixer, MixerError
-from mixers.blocks import mixer_of_each_block
-from mixers.fixed import FixedTensors
+from mixers.nets.block import Block
+from mixers.nets.mixing import create_mixer_of_layer, not_decayed_by_mixers
+from mixers.nets.norms import NORMS, make_norm
 from mixers.nets.positions import POSITIONS, add_positions, make_positions
 from mixers.nets.stems import (
     check_image,
@@ -36,12 +28,10 @@ from mixers.nets.stems import (
     pooled,
     real_tokens,
 )
-from mixers.nets.token_norm import norm_over_channels
-from mixers.registry import create_mixer, mixer_entry, mixer_options, parse_mixer
 from mixers.saved import SavesDefinition
+from mixers.spec import parse
 from mixers.transforms.methods import autocast_dtype, laid_out
 
-NORMS = ("image", "token")
 RESIDUALS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -156,7 +146,7 @@ class MixerNet(SavesDefinition):
         self.num_features = self.head_hidden_size = dim
         self.stem = make_stem(vocabulary, in_chans, dim, patch_size)
         blocks = []
-        for layer, spec in enumerate(mixer_of_each_block(mixer, depth)):
+        for layer, spec in enumerate(parse(mixer).of_blocks(depth)):
             drop_path = drop_path_rate * layer / max(depth - 1, 1)
             own = create_mixer_of_layer(spec, dim, self.grid, layer, seed)
             blocks.append(Block(own, mlp_ratio, norm, coordinates, layer_scale, drop_path, residual == "bfloat16"))
@@ -344,124 +334,7 @@ class MixerNet(SavesDefinition):
         return total
 
 
-class Block(nn.Module):
-    """One mixing layer and one two-layer perceptron per token, each with norm, scale and residual."""
-
-    def __init__(
-        self,
-        mixer: Mixer,
-        mlp_ratio: float,
-        norm: str,
-        coordinates: bool,
-        layer_scale: float,
-        drop_path: float = 0.0,
-        keep_half: bool = False,
-    ) -> None:
-        super().__init__()
-        dim = mixer.dim
-        self.hidden = int(dim * mlp_ratio)
-        self.norm1 = make_norm(norm, dim, mixer.memory_format, keep_half)
-        self.mixer = mixer
-        self.norm2 = make_norm(norm, mixer.out_channels, mixer.memory_format, keep_half)
-        self.proj = ScaledConv1x1(mixer.out_channels, dim, 1)
-        self.coordinates = Coordinates(mixer.size, dim, mixer.out_channels) if coordinates else None
-        self.scale1 = nn.Parameter(torch.full((dim,), float(layer_scale)))
-        self.norm3 = make_norm(norm, dim, mixer.memory_format, keep_half)
-        self.expand = nn.Conv2d(dim, self.hidden, 1)
-        self.contract = ScaledConv1x1(self.hidden, dim, 1)
-        self.scale2 = nn.Parameter(torch.full((dim,), float(layer_scale)))
-        self.drop_path = drop_path
-
-    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
-        # a copy only where the block before has another
-        x = laid_out(x, getattr(self.mixer, "memory_format", torch.contiguous_format))
-        told = (real,) if real is not None and getattr(self.mixer, "takes_padding", False) else ()
-        mixed = self.norm2(self.mixer(self.norm1(x), *told))
-        kept = self._kept(x)
-        branch = _times(scaled(self.proj, mixed, self.scale1), kept)
-        positions = None if self.coordinates is None else _times(self.coordinates(self.scale1), kept)
-        x = x + branch if positions is None else add_both(x, branch, positions)
-        hidden = F.gelu(self.expand(self.norm3(x)))
-        return x + _times(scaled(self.contract, hidden, self.scale2), self._kept(x))
-
-    def _kept(self, x: Tensor) -> Tensor | None:
-        """Stochastic depth: 0 for the images whose branch is left out, 1 / (1 - rate) for the others; None for none."""
-        if not (self.training and self.drop_path):
-            return None
-        keep = 1 - self.drop_path
-        return x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(keep) / keep
-
-
-class Coordinates(FixedTensors):
-    """The two coordinate channels of a 1x1 convolution, in [-1, 1], as what they are: a bias per position.
-
-    A 1x1 convolution over [x, row, column] is one over x plus w_row row + w_column column. The weights start as those
-    of a convolution with `fan_in` + 2 input channels do.
-    """
-
-    rows: Tensor
-    columns: Tensor
-
-    def __init__(self, size: tuple[int, int], dim: int, fan_in: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(dim, 2).uniform_(-1, 1) / (fan_in + 2) ** 0.5)
-        self.size = size
-        self.keep_fixed()
-
-    def fixed_tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:
-        rows, columns = (torch.linspace(-1, 1, n, dtype=dtype) if n > 1 else torch.zeros(1) for n in self.size)
-        return {"rows": rows[:, None], "columns": columns[None, :]}
-
-    def forward(self, scale: Tensor) -> Tensor:
-        """The bias (dim, H, W), times `scale` (dim,)."""
-        row, column = (self.weight * scale[:, None]).unbind(1)
-        return row[:, None, None] * self.rows + column[:, None, None] * self.columns
-
-
-class ImageNorm(nn.GroupNorm):
-    """Norm over all channels and tokens of each image of (B, C, H, W).
-
-    Args:
-        channels: C.
-        keep_half: whether a bfloat16 input stays so under autocast, which would lift it to float32; the statistics are
-            taken in float32 all the same.
-    """
-
-    def __init__(self, channels: int, keep_half: bool = False) -> None:
-        super().__init__(1, channels)
-        self.keep_half = keep_half
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.keep_half:
-            return super().forward(x)
-        return half_group_norm(x, self.weight, self.bias, self.eps)
-
-
-class TokenNorm(nn.LayerNorm):
-    """Layer norm over the channels of each token of (B, C, H, W), in the memory format that the net runs in.
-
-    Args:
-        channels: C.
-        memory_format: of the output.
-        keep_half: as for `ImageNorm`.
-    """
-
-    def __init__(self, channels: int, memory_format: torch.memory_format, keep_half: bool = False) -> None:
-        super().__init__(channels)
-        self.memory_format = memory_format
-        self.keep_half = keep_half
-
-    def forward(self, x: Tensor) -> Tensor:
-        return laid_out(self._normed(x), self.memory_format)
-
-    def _normed(self, x: Tensor) -> Tensor:
-        if not self.keep_half:
-            return norm_over_channels(x, self.weight, self.bias, self.eps)
-        return half_layer_norm(x, self.weight, self.bias, self.eps)
-
-
 # what depends on the dtype of an activation is a step of its own in a symbolic trace, which knows none
-torch.fx.wrap("norm_over_channels")
 torch.fx.wrap("add_positions")
 
 
@@ -469,84 +342,6 @@ torch.fx.wrap("add_positions")
 def stream(x: Tensor, dtype: torch.dtype) -> Tensor:
     """x as it goes from block to block: in this dtype under bfloat16 autocast, else as it is."""
     return x.to(dtype) if autocast_dtype(x.device.type) == torch.bfloat16 else x
-
-
-@torch.fx.wrap
-def add_both(x: Tensor, branch: Tensor, positions: Tensor) -> Tensor:
-    """The sum; in bfloat16 the small ones first: one rounding to the few digits of the large sum."""
-    if x.dtype == torch.bfloat16:
-        return x + (branch + positions.to(x.dtype))
-    return x + branch + positions
-
-
-@torch.fx.wrap
-def half_group_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """`ImageNorm` that leaves bfloat16 as it is."""
-    if x.dtype != torch.bfloat16:
-        return F.group_norm(x, 1, weight, bias, eps)
-    with torch.autocast(x.device.type, enabled=False):
-        return F.group_norm(x, 1, weight.to(x.dtype), bias.to(x.dtype), eps)
-
-
-@torch.fx.wrap
-def half_layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """`TokenNorm` that leaves bfloat16 as it is."""
-    if x.dtype != torch.bfloat16:
-        return norm_over_channels(x, weight, bias, eps)
-    with torch.autocast(x.device.type, enabled=False):
-        return norm_over_channels(x, weight.to(x.dtype), bias.to(x.dtype), eps)
-
-
-def make_norm(norm: str, channels: int, memory_format: torch.memory_format, keep_half: bool = False) -> nn.Module:
-    """The norm of a given kind, see `MixerNet`, with a learned gain and bias per channel."""
-    return ImageNorm(channels, keep_half) if norm == "image" else TokenNorm(channels, memory_format, keep_half)
-
-
-class ScaledConv1x1(nn.Conv2d):
-    """A 1x1 convolution that takes a scale per output channel into its weights, which are far smaller than the output.
-
-    (B, in_channels, H, W) -> (B, out_channels, H, W), times `scale` (out_channels,) where one is given.
-    """
-
-    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
-        if scale is None:
-            return super().forward(x)
-        weight = self.weight * scale[:, None, None, None]
-        return F.conv2d(x, weight, None if self.bias is None else self.bias * scale)
-
-
-def scaled(conv: nn.Module, x: Tensor, scale: Tensor) -> Tensor:
-    """scale * conv(x) by a `ScaledConv1x1`, or by whatever a user has put in its place or around it."""
-    return conv(x, scale) if isinstance(conv, ScaledConv1x1) else conv(x) * scale[:, None, None]
-
-
-def not_decayed_by_mixers(net: nn.Module) -> set[str]:
-    """The parameters of a net that its mixers' `no_weight_decay` names, as the net names them.
-
-    Raises:
-        MixerError: a mixer names a parameter that it does not have.
-    """
-    names = set()
-    for place, mixer in net.named_modules():
-        own = {name for name, _ in mixer.named_parameters()} if isinstance(mixer, Mixer) else set()
-        for name in mixer.no_weight_decay() if isinstance(mixer, Mixer) else ():
-            if name not in own:
-                have = ", ".join(sorted(own)) or "none"
-                raise MixerError(f"{type(mixer).__name__}.no_weight_decay() names {name!r}; its parameters: {have}")
-            names.add(f"{place}.{name}")
-    return names
-
-
-def create_mixer_of_layer(mixer: str, dim: int, size: tuple[int, int], layer: int, seed: int) -> Mixer:
-    """The mixer of one block; one that draws something fixed gets a seed per layer, from its option or the net's."""
-    options: dict[str, Any] = {}
-    if "seed" in mixer_options(mixer_entry(mixer).cls):
-        name, allowed = f"mixer {mixer!r}: seed", f"whole numbers from 0 to {2**31 - 1}"
-        base = whole_number(name, parse_mixer(mixer)[1].get("seed", seed), 0, allowed)
-        if base >= 2**31:
-            raise MixerError(f"{name} is {base}; allowed: {allowed}")
-        options["seed"] = base * 1000 + layer
-    return create_mixer(mixer, dim, size, **options)
 
 
 def _kinds(sequence: bool, norm: Any, coordinates: Any, positions: Any) -> tuple[str, bool, str]:
@@ -560,10 +355,6 @@ def _kinds(sequence: bool, norm: Any, coordinates: Any, positions: Any) -> tuple
 
 def _or(value: Any, default: Any) -> Any:
     return default if value is None else value
-
-
-def _times(branch: Tensor, kept: Tensor | None) -> Tensor:
-    return branch if kept is None else branch * kept
 
 
 def _take_indices(blocks: int, indices: int | Sequence[int] | None) -> tuple[list[int], int]:

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from mixers.arguments import check_rate, finite_number, flag, no_others, one_of, whole_number
 from mixers.base import Mixer, MixerError, check_is_tensor
-from mixers.blocks import mixer_of_each_block
 from mixers.families.attention import SelfAttention
-from mixers.nets.backbone import create_mixer_of_layer, not_decayed_by_mixers
+from mixers.nets.mixing import create_mixer_of_layer, not_decayed_by_mixers
 from mixers.nets.positions import POSITIONS, make_positions
 from mixers.nets.stems import check_tokens, embedded, real_tokens
-from mixers.registry import mixer_entry, mixer_options, parse_mixer
+from mixers.registry import mixer_entry, mixer_options
 from mixers.saved import SavesDefinition
+from mixers.spec import MixerSpec, parse
 
 ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh"}  # by transformers' names: PyTorch's approximation
 SPREAD = 0.02  # the standard deviation of all weights at the start (Devlin et al., 2019)
@@ -112,15 +112,15 @@ class TextEncoder(SavesDefinition):
         self.norm = nn.LayerNorm(dim, eps)
         self.projection = nn.Linear(dim, dim) if flag("projection", projection) else None
         self.dropout = nn.Dropout(dropout)
-        specs = enumerate(mixer_of_each_block(mixer, self.depth))
+        specs = enumerate(parse(mixer).of_blocks(self.depth))
         self.blocks = nn.ModuleList(self._block(spec, layer, seed) for layer, spec in specs)
         self.pooler = nn.Linear(dim, dim)
         self.transform, self.transform_norm = nn.Linear(dim, dim), nn.LayerNorm(dim, eps)
         self.bias = nn.Parameter(torch.zeros(self.vocabulary))
         self._draw()
 
-    def _block(self, spec: str, layer: int, seed: int) -> EncoderBlock:
-        mixer = create_mixer_of_layer(in_text(spec), self.dim, (1, self.length), layer, seed)
+    def _block(self, spec: MixerSpec, layer: int, seed: int) -> EncoderBlock:
+        mixer = create_mixer_of_layer(spec, self.dim, (1, self.length), layer, seed, **in_text(spec))
         dense = mixer_entry(spec).family == "attention" or mixer.out_channels != self.dim
         return EncoderBlock(
             mixer, dense, self.ff_dim, self.dropout.p, self.eps, ACTIVATIONS[self.activation], self.gain
@@ -301,16 +301,15 @@ class EncoderBlock(nn.Module):
         return self.norm2(x + self.dropout(self.contract(hidden)))
 
 
-def in_text(spec: str) -> str:
-    """A mixer as a TextEncoder builds it, with the options of IN_TEXT where it has them and says nothing of them.
+def in_text(spec: MixerSpec) -> dict[str, Any]:
+    """What a TextEncoder sets of IN_TEXT: the options that a mixer of ours has, and of which nothing is said.
 
-    >>> in_text("attention(heads=2)")
-    'attention(heads=2,positions=none)'
+    >>> in_text(parse("attention(heads=2)"))
+    {'positions': 'none'}
     """
-    entry, (name, given) = mixer_entry(spec), parse_mixer(spec)
-    own = mixer_options(entry.cls) if entry.cls.__module__.startswith("mixers.") else []
-    added = {key: value for key, value in IN_TEXT.items() if key in own and key not in given}
-    return f"{name}({','.join(f'{key}={value}' for key, value in (given | added).items())})" if added else spec
+    cls = mixer_entry(spec).cls
+    own = mixer_options(cls) if cls.__module__.startswith("mixers.") else []
+    return {name: value for name, value in IN_TEXT.items() if name in own and name not in dict(spec.options)}
 
 
 def _channels(dim: Any) -> int:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,7 @@ from mixers.families.attention import Attention
 from mixers.families.spectral import FFTReal
 from mixers.nets.positions import LearnedPositions
 
-if TYPE_CHECKING:
-    from mixers.nets.encoder import TextEncoder
-
+Encoder = Any  # a TextEncoder, whose module stands on this one
 CLASSES = {"bert": "BertForPreTraining", "fnet": "FNetForPreTraining"}  # by model type
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_new", "gelu_pytorch_tanh": "gelu_new"}
 SIZES = ("vocabulary", "dim", "depth", "ff_dim", "types")
@@ -31,14 +29,14 @@ WRITTEN = "BERT, mixer attention, or FNet, mixer fft_real with projection=True; 
 
 
 def load(
-    cls: type[TextEncoder],
+    cls: type[Encoder],
     name: str | PathLike[str],
     *,
     length: int | None = None,
     padding: bool | None = None,
     dropout: float | None = None,
     **wanted: int,
-) -> TextEncoder:
+) -> Encoder:
     """The encoder of a checkpoint of BERT or FNet, with its pooler and its head of predictions.
 
     Heads that it lacks start fresh, with a warning. The dropout of BERT's attention weights is left out.
@@ -76,7 +74,7 @@ def load(
     return encoder
 
 
-def save(encoder: TextEncoder, folder: str | PathLike[str], order: nn.Linear | None = None) -> None:
+def save(encoder: Encoder, folder: str | PathLike[str], order: nn.Linear | None = None) -> None:
     """Writes the encoder and its heads as BertForPreTraining or FNetForPreTraining.
 
     Args:
@@ -103,7 +101,7 @@ def save(encoder: TextEncoder, folder: str | PathLike[str], order: nn.Linear | N
         model.save_pretrained(folder)
 
 
-def weights(encoder: TextEncoder, kind: str) -> dict[str, Tensor]:
+def weights(encoder: Encoder, kind: str) -> dict[str, Tensor]:
     """The weights of an encoder, or views of them, by the names that they have in `transformers`.
 
     Args:
@@ -242,7 +240,7 @@ def _state(transformers: Any, name: str, kind: str) -> dict[str, Tensor]:
     return {key: weight for key, weight in model.state_dict().items() if key not in missing}
 
 
-def _kind(encoder: TextEncoder) -> str:
+def _kind(encoder: Encoder) -> str:
     """The model of `transformers` that an encoder is.
 
     Raises:
@@ -262,7 +260,7 @@ def _kind_of(mixer: nn.Module) -> tuple[str, int] | None:
     return ("fnet", 0) if type(mixer) is FFTReal and mixer.factor != 1 else None
 
 
-def _config(transformers: Any, encoder: TextEncoder, kind: str) -> Any:
+def _config(transformers: Any, encoder: Encoder, kind: str) -> Any:
     options = {
         "vocab_size": encoder.vocabulary,
         "hidden_size": encoder.dim,

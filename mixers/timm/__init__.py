@@ -1,1 +1,1 @@
-"""Both ways into timm."""
+"""Both ways into timm. Two files, of which one imports timm, which takes seconds, and the other waits until timm is."""

@@ -30,9 +30,10 @@ from torch import Tensor, nn
 
 from mixers.arguments import check_rate, factory_options, flag, no_others, two_sides, whole_number
 from mixers.base import Mixer, MixerError
-from mixers.blocks import mixer_of_each_block
-from mixers.nets.backbone import MixerNet, create_mixer_of_layer, not_decayed_by_mixers
+from mixers.nets.backbone import MixerNet
+from mixers.nets.mixing import create_mixer_of_layer, not_decayed_by_mixers
 from mixers.nets.stems import check_image, check_tokens
+from mixers.spec import MixerSpec, parse
 
 CIFAR100_MEAN, CIFAR100_STD = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
 MIXERNETS = {
@@ -198,7 +199,7 @@ def metaformer_token_mixers(
         raise MixerError(f"stages is {stages}, and dims {dims} has {len(dims or ())}; they must be equal")
     layers = itertools.count()
 
-    def built_for(spec: str, grid: tuple[int, int]) -> type[nn.Module]:
+    def built_for(spec: MixerSpec, grid: tuple[int, int]) -> type[nn.Module]:
         class StageTokenMixer(nn.Module):  # MetaFormer wants a class; what it gets from it can be saved, as this cannot
             def __new__(  # type: ignore[misc]
                 cls,
@@ -212,7 +213,7 @@ def metaformer_token_mixers(
 
         return StageTokenMixer
 
-    specs = mixer_of_each_block(mixer, stages)
+    specs = parse(mixer).of_blocks(stages)
     return [
         built_for(spec, grid) for spec, grid in zip(specs, _metaformer_grids(sides, dims or range(stages)), strict=True)
     ]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.cli import flags, running, verbs_sweeps
 from benchmarks.cli import main as cli
 from benchmarks.cli.config import FILE, arguments_of, toml_value, write_config
 from benchmarks.contract.errors import UserError
@@ -22,8 +23,9 @@ def planned(monkeypatch):
     """The trials that each command would measure; nothing is measured."""
     found: list = []
     monkeypatch.setattr(Runner, "run", lambda self, trials: found.append(trials) or [])
-    for name in ("say_outcome", "say_ranking", "say_where"):
-        monkeypatch.setattr(cli, name, lambda *arguments: 0)
+    for place, name in ((running, "say_outcome"), (running, "say_ranking"), (verbs_sweeps, "say_outcome")):
+        monkeypatch.setattr(place, name, lambda *arguments: 0)
+    monkeypatch.setattr(verbs_sweeps, "say_where", lambda *arguments: 0)
     monkeypatch.setattr("benchmarks.report.build.write_report", lambda *_: [])
     return found
 
@@ -33,8 +35,8 @@ def write(path: Path, text: str) -> str:
     return str(path)
 
 
-def read(path: Path):
-    return cli._parser().parse_args(["train", *arguments_of(path, cli._parser())])
+def read(path: Path, verb: str = "train"):
+    return flags.read(verb, arguments_of(path, verb))
 
 
 def test_the_words_are_those_of_the_flags(tmp_path):
@@ -46,15 +48,15 @@ def test_the_words_are_those_of_the_flags(tmp_path):
         batch-size = 32
         image_size = ["16x32", 16]
         coordinates = false
-        complex = true
         design = false
+        rounds = 5
         budget = "9m"
     """
     found = read(Path(write(tmp_path / "my.toml", text)))
     assert found.mixer == "dct,attention(heads=4,backend=plain)" and found.seed == (0, 1, 2, 5)
     assert (found.dim, found.lr, found.batch_size) == ((64, 128), (1e-3, 3e-3), 32)
-    assert found.image_size == ("16x32", "16") and found.budget == 540.0
-    assert (found.coordinates, found.complex, found.design) == (False, True, False)
+    assert found.image_size == ("16x32", 16) and found.budget == 540.0
+    assert (found.coordinates, found.design, found.rounds) == (False, False, None)
     assert read(Path(write(tmp_path / "b.toml", 'mixer = "dct,attention"'))).mixer == "dct,attention"
 
 
@@ -78,6 +80,28 @@ def test_the_file_of_a_run_says_how_to_run_it_again(tmp_path, monkeypatch):
         monkeypatch.chdir(here)
         first = write_config(tmp_path / "my results", "cost", {"dim": 8}).read_text(encoding="utf-8").splitlines()[0]
         assert first.endswith(f"again: make cost {words}")
+
+
+def test_one_file_serves_the_verbs_that_plan_trials_and_no_other(tmp_path, capsys):
+    path = Path(write(tmp_path / "my.toml", "dim = 8\nrounds = 5\nlr = 1e-3\nworkers = 2\nseed = 1"))
+    assert [read(path, verb).rounds for verb in ("bench-all", "train", "latency", "cost")] == [5, None, 5, None]
+    assert [read(path, verb).lr for verb in ("train", "latency")] == [1e-3, None]
+    assert [read(path, verb).workers for verb in ("train", "cost")] == [2, None]
+    for verb, says in (("report", "report has no use for --dim"), ("atlas", "atlas has no use for --workers")):
+        with pytest.raises(UserError, match=says):
+            read(path, verb)
+    for word in ("complex = true", 'search = "nets"', "sittings = 3"):
+        with pytest.raises(UserError, match=f"train has no use for --{word.partition(' ')[0]}"):
+            read(Path(write(tmp_path / "other.toml", word)))
+
+
+def test_a_size_is_written_as_the_number_that_it_is(tmp_path, planned):
+    command = ["train", "--mixer", "dct", *QUICK, "--results", str(tmp_path)]
+    assert cli.main([*command, "--image-size", "32,16x32"]) == 0
+    first = (tmp_path / FILE).read_text(encoding="utf-8")
+    assert tomllib.loads(first)["image_size"] == [32, "16x32"]
+    assert cli.main(["train", "--config", str(tmp_path / FILE), "--results", str(tmp_path)]) == 0
+    assert (tmp_path / FILE).read_text(encoding="utf-8") == first
 
 
 def test_what_is_typed_wins(tmp_path, planned):

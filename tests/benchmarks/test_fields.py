@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from synthetic import make_trial, save_accuracy, save_latency
 
-from benchmarks.cli.main import _parser, main
+from benchmarks.cli.flags import OPTIONS
+from benchmarks.cli.main import main
 from benchmarks.contract import datasets
 from benchmarks.contract.fields import RECIPE, ROLES
 from benchmarks.contract.kinds import KINDS
@@ -93,14 +94,13 @@ def test_every_field_that_may_differ_in_a_ranking_is_an_exception_with_a_reason(
 
 
 def test_flags_variables_and_request_are_those_of_the_fields():
-    actions = {action.dest: action for action in _parser()._actions}
     for name in FLAGGED:
-        assert actions[name].help == FACTS[name].help and actions[name].default is None, name
+        assert OPTIONS[name].how["help"] == FACTS[name].help and "default" not in OPTIONS[name].how, name
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
     (listed,) = re.findall(r"^override VARIABLES := (.*)$", makefile, re.MULTILINE)
     variables = listed.split()
     assert len(variables) == len(set(variables))
-    takes_value = {a.dest.upper() for a in actions.values() if a.option_strings and a.nargs != 0}
+    takes_value = {name.upper() for name, option in OPTIONS.items() if name != "folder" and not option.is_switch}
     assert set(variables) == takes_value
     own = {field.name for field in dataclasses.fields(Request)} - set(FLAGGED)
     assert own == {"mixer", "data_dir", "results", "search", "retry", "complex", "text"}

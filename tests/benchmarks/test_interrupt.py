@@ -13,11 +13,11 @@ import psutil
 import pytest
 
 from benchmarks import interrupt
-from benchmarks.cli.main import VERBS
+from benchmarks.cli.verbs import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1"]
-TINY += ["--epochs", "40", "--train-images", "1000", "--rounds", "20", "--image-size", "16"]
+TINY += ["--epochs", "40", "--train-images", "1000", "--image-size", "16"]
 PLUGIN = """
 import os, signal
 from mixers import Mixer
@@ -120,8 +120,8 @@ def sweep(tmp_path: Path, arguments: list[str], moments: list[float], says: str)
     [
         ("train --mixer dct,conv1x1", "goes on from here"),
         ("train --mixer dct,conv1x1 --workers 2", "goes on from here"),
-        ("latency --mixer dct,conv1x1", "goes on from here"),
-        ("bench-all --mixer dct,conv1x1", "goes on from here"),
+        ("latency --rounds 20 --mixer dct,conv1x1", "goes on from here"),
+        ("bench-all --rounds 20 --mixer dct,conv1x1", "goes on from here"),
     ],
 )
 def test_at_any_moment_of_a_sweep(tmp_path, verb, says):

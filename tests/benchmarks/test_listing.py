@@ -46,9 +46,12 @@ def test_what_is_named_is_shown_alone(capsys):
     assert "Did you mean 'cifar1" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["version"], ["-V"], ["list", "--dataset", "*"], ["help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["version"], ["-V"], ["list", "--dataset", "*"], ["help"], ["help", "train"]]
+)
 def test_what_needs_no_torch_imports_none(arguments):
-    code = f"import sys; from benchmarks.cli.main import main\nassert main({arguments}) == 0\nprint('torch' in sys.modules)"
+    code = f"import sys; from benchmarks.cli.main import main as cli; assert cli({arguments}) == 0\n"
+    code += "print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
 

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from synthetic import HOSTILE, fill, make_trial, save, save_accuracy, save_latency
 
-from benchmarks.cli.main import _parser, _request
+from benchmarks.cli.flags import read
+from benchmarks.cli.running import request_of
 from benchmarks.contract.record import Record
 from benchmarks.plan.trials import Plan
 from benchmarks.report.claims.catalogue import CLAIMS
@@ -95,8 +96,8 @@ def test_a_command_makes_the_trials_again_that_its_number_came_from(results, tmp
                 flags = [
                     f"--{name.lower().replace('_', '-')}={value}" for name, value in (w.split("=", 1) for w in words)
                 ]
-                options = _parser().parse_args([verb, *flags, f"--results={tmp_path}"])
-                trials = Plan(_request(options)).accuracy(all_seeds=False)
+                options = read(verb, [*flags, f"--results={tmp_path}"])
+                trials = Plan(request_of(options)).accuracy(all_seeds=False)
                 # synthetic trials leave warm-up and smoothing out, which the profile has
                 fields = (
                     "mixer",

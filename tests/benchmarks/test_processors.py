@@ -11,7 +11,7 @@ from benchmarks.report.stats.processors import sentences, shifts
 from benchmarks.report.tables.latency import latency_table
 from benchmarks.report.tables.summary import summary_table
 from benchmarks.report.tables.write import caption
-from tests.benchmarks.synthetic import MACHINE, make_trial, save_accuracy, save_latency
+from tests.benchmarks.synthetic import MACHINE, save_accuracy, save_latency
 
 OLDER = {"family": 23, "model": 49, "stepping": 0, "instruction_sets": ["avx", "fma", "avx2"]}
 NEWER = {"family": 25, "model": 17, "stepping": 1, "instruction_sets": ["avx", "fma", "avx2", "avx512f", "avx512_bf16"]}
@@ -42,7 +42,7 @@ def test_a_processor_is_told_by_its_numbers_and_its_widest_instructions(cpuinfo,
 
 
 def test_a_record_says_which_processor_it_is_of() -> None:
-    assert environment(make_trial("accuracy", "dct"))["processor"] == processor()
+    assert environment("cpu", 1)["processor"] == processor()
 
 
 def test_only_what_is_known_is_part_of_the_machine_of_a_latency() -> None:

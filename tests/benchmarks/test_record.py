@@ -35,7 +35,7 @@ def make(**changes) -> Record:
         "trial": TRIAL,
         "metrics": {"test_top1_percent": 12.5, "test_loss": 2.0},
         "history": [{"epoch": 1, "train_loss": 2.5}],
-        "environment": environment(TRIAL),
+        "environment": environment(TRIAL.device, TRIAL.threads),
         "code": code_version(),
         "started": "2026-01-01T00:00:00+00:00",
         "ended": "2026-01-01T00:01:00+00:00",
@@ -179,7 +179,7 @@ def test_records_are_found_in_the_folder_or_its_records_in_the_order_of_their_na
 
 
 def test_the_key_of_a_machine_tells_processors_and_torch_versions_apart():
-    here = environment(TRIAL)
+    here = environment(TRIAL.device, TRIAL.threads)
     assert machine_key(here) == machine_key(dict(here, threads=7, cores=99, packages={}))
     keys = {machine_key(here | change) for change in ({}, {"cpu": "other"}, {"torch": "0"}, {"device": "GPU"})}
     assert len(keys) == 4

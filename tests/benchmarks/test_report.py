@@ -24,7 +24,7 @@ from synthetic import HOSTILE, MACHINE, MIXERS, OTHER, fill, make_trial, save, s
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record
 from benchmarks.report.build import write_report
-from benchmarks.report.families import FAMILIES, mixer_family
+from benchmarks.report.families import mixer_family, registered_families
 from benchmarks.report.frame import results_frame, slug
 from benchmarks.report.notes import caption
 from benchmarks.report.plots import figures
@@ -544,7 +544,7 @@ def test_importing_the_suite_does_not_import_pandas():
 
 def test_families_are_those_of_the_registry():
     own = [mixer_entry(name) for name in list_mixers() if mixer_entry(name).cls.__module__.startswith("mixers.")]
-    assert {e.name: e.family for e in own} == {name: family for family, names in FAMILIES.items() for name in names}
+    assert {e.name: e.family for e in own} == registered_families()
     assert mixer_family("attention(backend=plain)") == "attention"
 
 

@@ -13,7 +13,8 @@ import pytest
 from synthetic import fill
 from synthetic_sequences import TASKS, fill_sequences, know, save_accuracy
 
-from benchmarks.cli.main import _parser, _request
+from benchmarks.cli import flags as cli_flags
+from benchmarks.cli.running import request_of
 from benchmarks.contract.record import Record
 from benchmarks.plan.trials import Plan
 from benchmarks.report import baselines, load
@@ -298,7 +299,7 @@ def test_commands_of_sequences_make_the_trials_again(report, tmp_path):
         plain = [
             f"--{name.lower().replace('_', '-')}={v}" for name, v in (w.split("=", 1) for w in words) if name != "ARGS"
         ]
-        request = _request(_parser().parse_args([verb, *plain, "--no-coordinates", f"--results={tmp_path}"]))
+        request = request_of(cli_flags.read(verb, [*plain, "--no-coordinates", f"--results={tmp_path}"]))
         plan = Plan(request)
         trials = plan.accuracy(all_seeds=False) if verb == "train" else plan.latency()
         fields = ("mixer", "length", "dim", "depth", "seed", "lr", "norm", "positions", "coordinates", "image_size")

@@ -12,7 +12,7 @@ import pytest
 from synthetic import fill
 from synthetic_text import ENCODERS, EPOCHS, EXAMPLES, LENGTH, fill_text, make_trial, save_run
 
-from benchmarks.cli.main import _parser
+from benchmarks.cli import flags as cli_flags
 from benchmarks.contract.errors import UserError
 from benchmarks.report.build import Report, clear, make_report
 from benchmarks.report.claims.catalogue_text import TEXT_CLAIMS, OnText, text_claims
@@ -235,7 +235,7 @@ def test_every_claim_says_what_measures_it():
         words = shlex.split(claim.command)
         assert words[0] == "make"
         flags = [f"--{w.partition('=')[0].lower().replace('_', '-')}={w.partition('=')[2]}" for w in words[2:]]
-        given = _parser().parse_args([words[1], *flags])
+        given = cli_flags.read(words[1], flags)
         mixers = (
             {arm.mixer for c in claim.rule.contrasts for arm in c.arms} if isinstance(claim.rule, OnText) else set()
         )

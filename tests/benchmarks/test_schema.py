@@ -27,7 +27,7 @@ def make(**changes) -> Record:
     values = {
         "id": TRIAL.id(), "kind": "accuracy", "status": "ok", "reason": None, "trial": TRIAL,
         "metrics": {"test_top1_percent": 12.5}, "history": [{"epoch": 1, "train_loss": 2.5}],
-        "environment": environment(TRIAL), "code": {"commit": None, "dirty": None},
+        "environment": environment(TRIAL.device, TRIAL.threads), "code": {"commit": None, "dirty": None},
         "started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:01:00+00:00",
     }  # fmt: skip
     return Record(**(values | changes))

@@ -51,7 +51,7 @@ EDITS = {
     "its own class": ("mixers/families/separable.py", "class DCT", "class  DCT", ("mixer",)),
     "its base": ("mixers/transforms/planes.py", "class PlaneTransform", "class  PlaneTransform", ("mixer",)),
     "the kernel": ("mixers/transforms/fused_kernel.py", "import triton\n", "import triton  # a comment\n", ()),
-    "the block": ("mixers/nets/backbone.py", "class Block", "class  Block", ("net",)),
+    "the block": ("mixers/nets/block.py", "class Block", "class  Block", ("net",)),
     "the loop": ("benchmarks/training/train.py", "def _train_epoch", "def  _train_epoch", ("task",)),
     "augmentation": ("benchmarks/tasks/augment.py", "def normalise(\n", "def  normalise(\n", ("task",)),
     "the page": ("benchmarks/report/page/write.py", "def write_page", "def  write_page", ()),
@@ -77,7 +77,7 @@ KINDS = ("accuracy", "tuning", "cost", "latency")
 TASK_EDITS = (
     ("tasks/augment.py", "def normalise(", "def  normalise(", ("accuracy", "tuning")),
     ("tasks/images.py", "            depth=trial.depth,\n", "            depth=(trial.depth),\n", KINDS),
-    ("measure/training_step.py", "loss.backward()", "(loss).backward()", ("accuracy", "tuning", "cost")),
+    ("training/training_step.py", "loss.backward()", "(loss).backward()", ("accuracy", "tuning", "cost")),
 )
 
 

@@ -219,9 +219,9 @@ def test_other_verbs_have_no_use_for_complex_layers(capsys, tmp_path):
         ("--train-images 60000", "--train-images is 60000; allowed"),
         ("--dim 48", "--dim 48 is not in the published log; allowed: --dim 32 --depth 4, --dim 64 --depth 4"),
         ("--dim 64 --depth 8", "--dim 64 --depth 8 is not in the published log"),
-        ("--lr 0.1", "spectracles has no use for --lr; it takes --dim"),
+        ("--lr 0.1", "spectracles has no use for --lr, which is for"),
         ("--mixer dct", "spectracles has no use for --mixer"),
-        ("--no-coordinates", "spectracles has no use for --coordinates"),
+        ("--no-coordinates", "spectracles has no use for --no-coordinates"),
         ("--results file/x", "file"),
     ],
 )

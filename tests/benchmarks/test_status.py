@@ -32,7 +32,7 @@ def trial(seed: int, **changes) -> Trial:
 
 
 def save(results: Path, what: Trial, state: str = "ok", minutes: int = 10) -> None:
-    where, reason = environment(what), None if state == "ok" else "too\x1b[31m large"
+    where, reason = environment(what.device, what.threads), None if state == "ok" else "too\x1b[31m large"
     Record(
         id=what.id(machine_key(where)), kind=what.kind, status=state, reason=reason,
         trial=what, metrics={}, history=[], environment=where, code={"commit": None, "dirty": None},

@@ -329,7 +329,7 @@ def test_tasks_are_those_whose_files_are_there(tmp_path):
         ),
         (["--dataset", "pretrain", "--norm", "image", "--text", "TEXT"], "--norm is image; allowed for pretrain"),
         (["--dataset", "pretrain", "--image-size", "32", "--text", "TEXT"], "has no use for --image-size"),
-        (["--dataset", "mosaics", "--scratch"], "train has no use for --scratch; it is for text"),
+        (["--dataset", "mosaics", "--scratch"], "train has no use for --scratch, which is for text"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, words, corpus, tmp_path, capsys):

@@ -27,7 +27,7 @@ TRIAL = Trial(
 
 
 def save(results: Path, trial: Trial = TRIAL, **changes) -> Path:
-    where = environment(trial)
+    where = environment(trial.device, trial.threads)
     values = {
         "id": trial.id(machine_key(where)), "kind": trial.kind, "status": "ok", "reason": None, "trial": trial,
         "metrics": {}, "history": [], "environment": where, "code": {"commit": None, "dirty": None},

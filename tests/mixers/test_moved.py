@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mixers import MixerNet
-from mixers.moved import MOVED
+from mixers.moved import APART, MOVED
 
 
 @pytest.mark.parametrize(("old", "now"), MOVED.items())
@@ -22,8 +22,11 @@ def test_a_module_has_both_names(old, now):
 def test_a_net_that_names_old_modules_loads():
     net = MixerNet("dct", num_classes=3, img_size=8, patch_size=2, dim=8, depth=1)
     pickled = pickle.dumps(net, protocol=0)
+    for old, names in APART.items():
+        for name, now in names.items():
+            pickled = pickled.replace(f"c{now}\n{name}\n".encode(), f"c{old}\n{name}\n".encode())
     for old, now in MOVED.items():
         pickled = pickled.replace(f"c{now}\n".encode(), f"c{old}\n".encode())
-    assert b"mixers.backbone" in pickled and b"mixers.nets.backbone" not in pickled
+    assert b"cmixers.backbone\nImageNorm" in pickled and b"mixers.nets" not in pickled
     x = torch.randn(1, 3, 8, 8)
     assert torch.equal(pickle.loads(pickled)(x), net(x))

@@ -14,7 +14,7 @@ from benchmarks.contract.choices import tuning
 from benchmarks.contract.choices.profiles import PROFILES, USUAL_NET, Net, Profile, profile_of
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record
-from benchmarks.contract.trial import FACTS, FIELDS, RECIPE_VERSION, names_of
+from benchmarks.contract.trial import FACTS, FIELDS, RECIPE_VERSION, base_name, names_of
 
 # what is chosen, and what a search is about in a way of its own
 _APART = ("norm", "positions", "image_size", "dim", "match_dim")
@@ -69,7 +69,7 @@ class ChosenNets:
             trial: its fields.
         """
         mixer, version = str(trial["mixer"]), trial["mixer_version"]
-        plain, chooser = mixer.partition("(")[0], tuning.net_chooser(mixer)
+        plain, chooser = base_name(mixer), tuning.net_chooser(mixer)
         names = [(mixer, version), (plain, version), *([(chooser, None)] if chooser != plain else [])]
         here = [search for search in self._searches if search.covers(trial)]
         at_this_size = [search for search in here if search.setting["image_size"] == trial["image_size"]]

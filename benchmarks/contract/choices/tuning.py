@@ -23,6 +23,7 @@ from pathlib import Path
 
 from benchmarks.contract.choices.profiles import NET_CHOSEN_BY, USUAL_NET, Net, Profile
 from benchmarks.contract.record import Record, load_records
+from benchmarks.contract.trial import base_name
 
 Cell = tuple[float, float]  # learning rate and weight decay
 Cells = Mapping[Cell, Sequence[float | None]]  # held-out top-1 in percent, a seed each; None where a trial failed
@@ -114,7 +115,7 @@ def nets_to_try(cells: Cells, profile: Profile) -> list[tuple[Cell, Net]]:
 
 def net_chooser(mixer: str) -> str:
     """Whose choice of norm and positions a mixer takes, by its name: its own, or that of one of its family."""
-    name = mixer.partition("(")[0]
+    name = base_name(mixer)
     return NET_CHOSEN_BY.get(name, name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from benchmarks.contract.trial import base_name
 from benchmarks.report.families import mixer_family
 from benchmarks.report.wording import clean
 
@@ -96,7 +97,7 @@ LONGEST_LABEL = 24
 
 def mixer_style(label: str) -> dict[str, Any]:
     """Colour, marker and line of a mixer, by keywords of matplotlib's `plot`. The same label gets the same, always."""
-    name = label.partition("(")[0]
+    name = base_name(label)
     variant = "(" in label
     digest = hashlib.sha256(label.encode()).digest()
     marker, line = MIXER_STYLES.get(

@@ -48,14 +48,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchmarks.contract.errors import UserError
+from benchmarks.contract.errors import UserError, one_line, place_of
 from benchmarks.contract.record import Record, code_version, environment, now
 from benchmarks.contract.trial import Trial, flag
 from benchmarks.contract.words import counted
 from benchmarks.machine.device import set_math_mode
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.studies.atlas.record import FOLDER, SCHEMA_VERSION, AtlasRecord
-from benchmarks.sweep.one_trial import one_line, place_of
 from benchmarks.sweep.run import Runner
 from benchmarks.tasks.sequences.towers import TwoTowers
 from benchmarks.tasks.task import build_net, load_data, task_of
@@ -310,7 +309,7 @@ def _measure(trial: Trial, trained: Record, weights: Path, images: Tensor) -> At
         maps=maps,
         numbers=numbers,
         val_top1_percent=top1 if isinstance(top1, float) else None,
-        environment=environment(trial),
+        environment=environment(trial.device, trial.threads),
         code=code_version(),
         started=started,
         ended=now(),

@@ -198,7 +198,7 @@ def crossovers_record(
     Args:
         left: what is not measured yet, in words.
     """
-    where = environment(_trial(device, threads, rounds))
+    where = environment(device, threads)
     tables = {}
     for precision in dict.fromkeys(cell.precision for cell in cells):
         measured_on = {

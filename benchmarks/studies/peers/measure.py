@@ -120,7 +120,7 @@ def compare_with_peers(
 
 
 def _record(trial: Trial, rows: list[PeerComparison | PeerFailure], left_out: list[str]) -> PeersRecord:
-    where = environment(trial)
+    where = environment(trial.device, trial.threads)
     where["packages"] |= {row.package: row.version for row in rows}
     return PeersRecord(environment=where, code=code_version(), ended=now(), rows=[*rows], left_out=[*left_out])
 
@@ -140,7 +140,7 @@ def _asked(mixers: str | None, pairs: Sequence[Pair]) -> tuple[list[tuple[str, P
         specs = list(dict.fromkeys(pair.mixer for pair in pairs))
         without = [name for name in list_mixers() if name not in specs]
     else:
-        specs = split_mixers(mixers)
+        specs = list(map(str, split_mixers(mixers)))
         known = {pair.mixer for pair in pairs}
         without = [spec for spec in specs if mixer_entry(spec).name not in known]
     asked = [(spec, pair) for spec in specs for pair in pairs if pair.mixer == mixer_entry(spec).name]

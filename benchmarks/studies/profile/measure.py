@@ -46,7 +46,7 @@ from benchmarks.training.step import set_rate
 from benchmarks.training.train import autocast, learning_rate, make_optimizer, memory_format_of
 from benchmarks.training.training_step import training_step
 from mixers import MixerNet
-from mixers.nets.backbone import Block
+from mixers.nets.block import Block
 
 STEP, NET, BACKWARD = "step", "net", "backward"  # ranges that are no part by themselves, the last two of the step
 PREFIX = "token-mixers: "
@@ -105,7 +105,7 @@ def profile_trials(
 
 
 def _write(results: Path, found: list[StepProfile], left: list[str]) -> None:
-    where = environment(found[0].trial)
+    where = environment(found[0].trial.device, found[0].trial.threads)
     ProfileRecord(environment=where, code=code_version(), profiles=found, left=left).save(results)
     write_pages(results)
 

@@ -21,14 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.contract.datasets import info_of
-from benchmarks.contract.errors import Diverged, UserError
+from benchmarks.contract.errors import Diverged, UserError, one_line
 from benchmarks.contract.record import code_version, cores, environment, now
 from benchmarks.contract.trial import RESULTS_VERSION, Trial
-from benchmarks.machine.device import set_math_mode
+from benchmarks.machine.device import resolve_device, set_math_mode
 from benchmarks.machine.memory import is_out_of_memory
-from benchmarks.plan.trials import Plan, Request
+from benchmarks.plan.trials import Request
 from benchmarks.studies.spectracles.record import FILES, load, save
-from benchmarks.sweep.one_trial import one_line
 from benchmarks.tasks.augment import Augment
 from benchmarks.tasks.images import hold_out
 from benchmarks.tasks.task import Data, batches, load_data, task_of
@@ -125,7 +124,7 @@ def plan_runs(request: Request) -> list[Run]:
     """
     if request.dataset not in (None, "cifar100"):
         raise UserError(f"--dataset is {request.dataset!r}; the published log is of cifar100, leave --dataset out")
-    device = Plan(Request(dataset="cifar100", device=request.device)).device
+    device = resolve_device(request.device)
     classes, whole = info_of("cifar100").num_classes, _whole_training_split()
     count = request.train_images
     if count is not None and (count % classes or not classes <= count <= whole):
@@ -238,7 +237,7 @@ def _measured(run: Run, data: Data) -> dict[str, Any]:
         "reason": reason,
         "metrics": metrics,
         "history": history,
-        "environment": environment(run.trial),
+        "environment": environment(run.trial.device, run.trial.threads),
         "code": code_version(),
         "started": started,
         "ended": now(),

@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.contract.record import code_version, environment
-from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import set_math_mode
 from benchmarks.ratios import ratio_of_lists
 from benchmarks.studies.attempt import Deadline, hold_to, interleaved_or_why, let_go, why
@@ -201,18 +200,7 @@ def measure_speed(
     Args:
         until: of `time.monotonic`, after which nothing is begun.
     """
-    trial = Trial(
-        kind="cost",
-        mixer="dct",
-        dataset="cifar100",
-        image_size=32,
-        patch_size=4,
-        dim=64,
-        depth=4,
-        device=device,
-        threads=threads,
-    )
-    where = environment(trial)
+    where = environment(device, threads)
     forms: list[FormComparison] = []
     loops: list[Comparison | Failed] = []
     rates: list[Comparison | Failed] = []

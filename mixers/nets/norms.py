@@ -1,16 +1,86 @@
-"""Layer norm over the channels of (B, C, H, W) as it lies in memory, with no copy to (B, H, W, C) and back."""
+"""The norms of the backbone: of an image; and of each token as it lies in memory, with no copy to (B, H, W, C)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+import torch.fx
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from mixers.transforms.methods import autocast_dtype, transformed
+from mixers.transforms.methods import autocast_dtype, laid_out, transformed
+
+NORMS = ("image", "token")
 
 
+def make_norm(norm: str, channels: int, memory_format: torch.memory_format, keep_half: bool = False) -> nn.Module:
+    """The norm of a given kind, see `MixerNet`, with a learned gain and bias per channel."""
+    return ImageNorm(channels, keep_half) if norm == "image" else TokenNorm(channels, memory_format, keep_half)
+
+
+class ImageNorm(nn.GroupNorm):
+    """Norm over all channels and tokens of each image of (B, C, H, W).
+
+    Args:
+        channels: C.
+        keep_half: whether a bfloat16 input stays so under autocast, which would lift it to float32; the statistics are
+            taken in float32 all the same.
+    """
+
+    def __init__(self, channels: int, keep_half: bool = False) -> None:
+        super().__init__(1, channels)
+        self.keep_half = keep_half
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.keep_half:
+            return super().forward(x)
+        return half_group_norm(x, self.weight, self.bias, self.eps)
+
+
+class TokenNorm(nn.LayerNorm):
+    """Layer norm over the channels of each token of (B, C, H, W), in the memory format that the net runs in.
+
+    Args:
+        channels: C.
+        memory_format: of the output.
+        keep_half: as for `ImageNorm`.
+    """
+
+    def __init__(self, channels: int, memory_format: torch.memory_format, keep_half: bool = False) -> None:
+        super().__init__(channels)
+        self.memory_format = memory_format
+        self.keep_half = keep_half
+
+    def forward(self, x: Tensor) -> Tensor:
+        return laid_out(self._normed(x), self.memory_format)
+
+    def _normed(self, x: Tensor) -> Tensor:
+        if not self.keep_half:
+            return norm_over_channels(x, self.weight, self.bias, self.eps)
+        return half_layer_norm(x, self.weight, self.bias, self.eps)
+
+
+@torch.fx.wrap
+def half_group_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """`ImageNorm` that leaves bfloat16 as it is."""
+    if x.dtype != torch.bfloat16:
+        return F.group_norm(x, 1, weight, bias, eps)
+    with torch.autocast(x.device.type, enabled=False):
+        return F.group_norm(x, 1, weight.to(x.dtype), bias.to(x.dtype), eps)
+
+
+@torch.fx.wrap
+def half_layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """`TokenNorm` that leaves bfloat16 as it is."""
+    if x.dtype != torch.bfloat16:
+        return norm_over_channels(x, weight, bias, eps)
+    with torch.autocast(x.device.type, enabled=False):
+        return norm_over_channels(x, weight.to(x.dtype), bias.to(x.dtype), eps)
+
+
+# what depends on the dtype of an activation is a step of its own in a symbolic trace, which knows none
+@torch.fx.wrap
 def norm_over_channels(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """Layer norm (Ba et al., 2016) over axis 1 of (B, C, H, W), with a gain and a bias per channel, both (C,).
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from mixers import MixerError, MixerNet, UnsupportedSize, create_mixer, list_mixers
-from mixers.nets.backbone import not_decayed_by_mixers
+from mixers.nets.mixing import not_decayed_by_mixers
 from mixers.nets.stems import check_tokens, pooled, real_tokens
 from mixers.registry import mixer_entry
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from mixers import MixerNet, Spectracles, list_mixers
-from mixers.nets.backbone import ScaledConv1x1
+from mixers.nets.block import ScaledConv1x1
 from mixers.nets.spectracles import PlacedConv1x1
 
 NETS = {

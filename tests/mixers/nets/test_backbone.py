@@ -16,7 +16,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mixers import MixerError, MixerNet, UnsupportedSize, create_mixer, list_mixers
-from mixers.nets.backbone import Block, Coordinates, ScaledConv1x1, make_norm
+from mixers.nets.block import Block, Coordinates, ScaledConv1x1
+from mixers.nets.norms import make_norm
 
 every_mixer = pytest.mark.parametrize("name", list_mixers())
 every_norm = pytest.mark.parametrize("norm", ["image", "token"])

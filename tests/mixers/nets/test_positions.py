@@ -15,8 +15,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mixers import MixerError, MixerNet
-from mixers.nets.backbone import make_norm
-from mixers.nets.token_norm import _NormOverChannels, norm_over_channels
+from mixers.nets.norms import _NormOverChannels, make_norm, norm_over_channels
 
 every_kind = pytest.mark.parametrize("positions", ["learned", "sine"])
 SHAPES = [(2, 6, 3, 5), (1, 8, 1, 7), (3, 5, 1, 1), (2, 64, 8, 8)]

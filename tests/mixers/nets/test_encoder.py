@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from benchmarks.machine.flops import flops_and_unknown
 from mixers import MixerError, TextEncoder, create_mixer, list_mixers
-from mixers.blocks import HYBRID_NAMES, mixer_of_each_block
-from mixers.nets.backbone import not_decayed_by_mixers
 from mixers.nets.encoder import in_text
+from mixers.nets.mixing import not_decayed_by_mixers
 from mixers.registry import mixer_entry, mixer_options
+from mixers.spec import HYBRID_NAMES, parse
 
 VOCABULARY, LENGTH, DIM = 11, 16, 16
 FNET = "fft_real(scale=fnet)"
@@ -122,7 +122,7 @@ def test_hybrids_have_attention_where_fnet_has_it(name: str, layers: list[int]) 
 @pytest.mark.parametrize("name", HYBRID_NAMES)
 def test_in_shallow_nets_at_most_half_of_the_layers_are_attention(name: str, depth: int) -> None:
     k = min(2, depth // 2)
-    places = [i for i, mixer in enumerate(mixer_of_each_block(name, depth)) if mixer == "attention"]
+    places = [i for i, mixer in enumerate(parse(name).of_blocks(depth)) if mixer.name == "attention"]
     assert places == fnet_layout(name, k, depth)[:k] and len(places) == k
 
 
@@ -163,15 +163,14 @@ def test_which_mixers_have_a_dense_behind_them() -> None:
             assert block.dense.weight.shape == (DIM, block.mixer.out_channels)
 
 
-def test_a_mixer_is_written_as_text_needs_it() -> None:
-    assert in_text("attention") == "attention(positions=none)"
-    assert in_text("attention(heads=2)") == "attention(heads=2,positions=none)"
-    assert in_text("performer(positions=sincos)") == "performer(positions=sincos)"
-    assert in_text("linear_fnet") == "linear_fnet(init=fnet)"
-    assert in_text("linear_fnet(init=unit)") == "linear_fnet(init=unit)"
-    assert in_text("fft_real") == "fft_real(scale=fnet)"
-    assert in_text("dct") == "dct"
-    told = {name for name in list_mixers() if in_text(name) != name}
+def test_a_mixer_is_built_as_text_needs_it() -> None:
+    assert in_text(parse("attention")) == in_text(parse("attention(heads=2)")) == {"positions": "none"}
+    assert in_text(parse("performer(positions=sincos)")) == {}
+    assert in_text(parse("linear_fnet")) == {"init": "fnet"}
+    assert in_text(parse("linear_fnet(init=unit)")) == {}
+    assert in_text(parse("fft_real")) == {"scale": "fnet"}
+    assert in_text(parse("dct")) == {}
+    told = {name for name in list_mixers() if in_text(parse(name))}
     options = {name: mixer_options(mixer_entry(name).cls) for name in list_mixers()}
     assert told == {name for name, own in options.items() if {"positions", "init", "scale"} & {*own}}
     assert told == {"attention", "linear_attention", "performer", "linear_fnet", "fft_real"}

@@ -33,7 +33,7 @@ def test_the_registry_knows_it_by_name_and_digest(file):
     entry = mixer_entry(str(file))
     assert entry.name == file.name and entry.source == hashlib.sha256(file.read_bytes()).hexdigest()
     assert mixer_entry(entry.name) is entry
-    assert split_mixers(f"dct,{file}") == ["dct", str(file)]
+    assert [str(mixer) for mixer in split_mixers(f"dct,{file}")] == ["dct", str(file)]
 
 
 def test_two_files_of_one_name_are_told_apart(file, tmp_path):

@@ -1,6 +1,9 @@
-"""A mixer for each block of a net."""
+"""A mixer as asked for: what it is parsed into, and a mixer for each block of a net."""
 
 from __future__ import annotations
+
+import pickle
+from pathlib import Path
 
 import pytest
 import timm
@@ -10,10 +13,14 @@ from hypothesis import strategies as st
 
 import mixers
 from mixers import MixerError, MixerNet, create_mixer
-from mixers.blocks import HYBRID_NAMES, is_per_block, mixer_of_each_block, mixers_in
-from mixers.registry import split_mixers
+from mixers.registry import mixer_entry, split_mixers
+from mixers.spec import HYBRID_NAMES, parse, parse_one
 
 F, A = "fft_real", "attention"
+
+
+def of_blocks(spec: str, depth: int) -> list[str]:
+    return [mixer.text for mixer in parse(spec).of_blocks(depth)]
 
 
 @pytest.mark.parametrize(
@@ -37,9 +44,9 @@ F, A = "fft_real", "attention"
         ("path/to/my.py:Mine+dct", 2, ["path/to/my.py:Mine", "dct"]),
     ],
 )
-def test_the_mixer_of_each_block(spec: str, depth: int, expected: list[str]) -> None:
-    assert mixer_of_each_block(spec, depth) == expected
-    assert set(mixers_in(spec)) >= set(expected)
+def test_the_of_blocks(spec: str, depth: int, expected: list[str]) -> None:
+    assert of_blocks(spec, depth) == expected
+    assert {mixer.text for mixer in parse(spec).mixers} >= set(expected)
 
 
 @given(counts=st.lists(st.integers(1, 5), min_size=1, max_size=4), extra=st.integers(1, 3))
@@ -47,18 +54,18 @@ def test_the_mixer_of_each_block(spec: str, depth: int, expected: list[str]) -> 
 def test_counts_add_up_or_are_refused(counts: list[int], extra: int) -> None:
     names = ["dct", "attention", "conv1x1", "hadamard"]
     spec = "+".join(f"{count}x{name}" for count, name in zip(counts, names, strict=False))
-    blocks = mixer_of_each_block(spec, sum(counts))
+    blocks = of_blocks(spec, sum(counts))
     assert [blocks.count(name) for name in names[: len(counts)]] == counts
     with pytest.raises(
         MixerError, match=f"names the mixers of {sum(counts)} blocks, the depth is {sum(counts) + extra}"
     ):
-        mixer_of_each_block(spec, sum(counts) + extra)
+        of_blocks(spec, sum(counts) + extra)
 
 
 @pytest.mark.parametrize("name", HYBRID_NAMES)
 @pytest.mark.parametrize("depth", range(2, 14))
 def test_hybrids_have_as_many_layers_of_attention_at_every_depth(name: str, depth: int) -> None:
-    blocks = mixer_of_each_block(name, depth)
+    blocks = of_blocks(name, depth)
     assert len(blocks) == depth and blocks.count(A) == min(2, depth // 2)
 
 
@@ -87,12 +94,49 @@ def test_a_hybrid_needs_two_blocks() -> None:
 def test_a_mixer_for_each_block_is_not_one_mixer() -> None:
     with pytest.raises(MixerError, match="not one mixer"):
         create_mixer("hybrid_top", 8, (4, 4))
-    assert not is_per_block("attention(heads=2)") and not is_per_block("my+path.py:M".replace("+", "_"))
+    with pytest.raises(MixerError, match="not one mixer"):
+        create_mixer(parse("2xdct+my.py:M"), 8, (4, 4))
+    assert not parse("attention(heads=2)").parts and not parse("my_path.py:M").parts
+    assert parse_one("c++/my.py:M").name == "c++/my.py:M"
+
+
+def test_a_spec_is_a_key_and_stays_what_it_is_in_another_process() -> None:
+    spec = parse(" 2xattention(heads=2,window=[4])+dct ")
+    assert pickle.loads(pickle.dumps(spec)) == spec and {spec: 1}[parse(spec.text)] == 1
+    assert pickle.loads(pickle.dumps(spec)).parts[0][1].options == (("heads", 2), ("window", [4]))
+    assert parse(spec) is spec and parse("dct") is parse(" dct") and parse("dct") != parse("dct()")
+
+
+@pytest.mark.parametrize(
+    ("spec", "recorded"),
+    [
+        (" 6xfft_real + 2xattention ", "6xfft_real + 2xattention"),
+        ("ff_only", "conv1x1"),
+        ("some/where/my.py:M(a=b)", "my:M(a=b)"),
+        ("2xsome/where/my.py:M+dct", "2xmy:M+dct"),
+        ("some/where/own.npy", "own.npy"),
+        ("own.npy+a/other.npy", "own.npy+other.npy"),
+        ("pkg.inner:M", "pkg.inner:M"),
+        ("my:M", "my:M"),
+    ],
+)
+def test_records_know_no_folder(spec: str, recorded: str) -> None:
+    assert parse(spec).recorded == recorded
+
+
+def test_the_recorded_name_is_the_one_that_the_registry_keeps(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("mixers.registry._PLUGINS", {})
+    path = tmp_path / "kept_name.py"
+    path.write_text("from mixers import Mixer\n\nclass M(Mixer):\n    pass\n", encoding="utf-8")
+    spec = parse(f"{path}:M")
+    assert mixer_entry(spec).name == spec.recorded == "kept_name:M"
+    assert mixer_entry("kept_name:M") is mixer_entry(spec)
 
 
 def test_lists_may_hold_them() -> None:
-    assert split_mixers("2xdct+2xattention,hybrid*,conv1x1") == ["2xdct+2xattention", *HYBRID_NAMES, "conv1x1"]
-    assert not set(split_mixers("*")) & set(HYBRID_NAMES)
+    found = [str(mixer) for mixer in split_mixers("2xdct+2xattention,hybrid*,conv1x1")]
+    assert found == ["2xdct+2xattention", *HYBRID_NAMES, "conv1x1"]
+    assert not {mixer.name for mixer in split_mixers("*")} & set(HYBRID_NAMES)
 
 
 def test_a_net_of_one_kind_is_the_same_either_way() -> None:
@@ -118,7 +162,7 @@ def test_blocks_of_different_layout_are_those_blocks_one_after_the_other(spec: s
         tokens = tokens + block.scale2[:, None, None] * block.contract(hidden)
     torch.testing.assert_close(net(x), net.head(net.norm(tokens).mean((2, 3))), rtol=1e-4, atol=1e-5)
     assert net.flops() == sum(
-        create_mixer(name, 16, (4, 4)).flops() for name in mixer_of_each_block(spec, 4)
+        create_mixer(name, 16, (4, 4)).flops() for name in of_blocks(spec, 4)
     ) + 2 * 3 * 16 * 16 * 16 + 2 * 16 * 100 + sum(
         2 * b.mixer.out_channels * 16 * 16 + 2 * 2 * 16 * 32 * 16 for b in net.blocks
     )  # fmt: skip
@@ -133,6 +177,6 @@ def test_timm_takes_the_same_words() -> None:
 @pytest.mark.parametrize("count", [10**11, 10**17])
 def test_more_blocks_than_memory_holds_are_counted_and_not_made(count: int) -> None:
     with pytest.raises(MixerError, match=f"names the mixers of {count + 1} blocks, the depth is 4"):
-        mixer_of_each_block(f"{count}xdct+attention", 4)
+        of_blocks(f"{count}xdct+attention", 4)
     with pytest.raises(MixerError):
-        mixer_of_each_block("9" * 5000 + "xdct+attention", 4)
+        of_blocks("9" * 5000 + "xdct+attention", 4)
