@@ -21,7 +21,7 @@ from benchmarks.contract.trial import Trial
 from benchmarks.machine.flops import HANDLERS, count_flops, flops_and_unknown
 from benchmarks.machine.flops_fvcore import fvcore_flops
 from benchmarks.report.frame import records_frame
-from benchmarks.report.tables.cost import cost_table
+from benchmarks.report.tables.summary import cost_table
 from benchmarks.report.tables.write import people
 from benchmarks.tasks.task import build_net
 from benchmarks.timing.cost import measure_cost

@@ -20,8 +20,7 @@ from benchmarks.report.page.charts import seeds_of
 from benchmarks.report.page.headlines import mean_with_interval
 from benchmarks.report.plots.style import family_colour
 from benchmarks.report.sizes import extent_of, size_words, worded
-from benchmarks.report.tables.formats import status_text
-from benchmarks.report.tables.view import SETTING, TEXT, Column, View
+from benchmarks.report.tables.view import SETTING, TEXT, Column, View, status_text
 from benchmarks.report.tables.views import view_of
 from benchmarks.report.wording import NOTHING, clean, count, listing, metric, percent, short, significant
 

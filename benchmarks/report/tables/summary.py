@@ -13,7 +13,7 @@ import pandas as pd
 
 from benchmarks.contract.datasets import main_metric
 from benchmarks.ratios import ratio_of
-from benchmarks.report.alike import ACCURACY_SETTING, SAME_NET, TRAINED_ALIKE, comparisons
+from benchmarks.report.alike import ACCURACY_SETTING, COMPARED, SAME_NET, TRAINED_ALIKE, comparisons
 from benchmarks.report.baselines import known_columns
 from benchmarks.report.choose import FAILED, TOP1, attention_by_setting, lookup, preferred, preferred_latencies
 from benchmarks.report.frame import NET_TIMES, plain, setting_order, table, whole
@@ -124,3 +124,38 @@ def estimate_columns(name: str, estimate: Any) -> dict[str, float | None]:
     if estimate is None:
         return dict.fromkeys((f"{name}_mean", f"{name}_low", f"{name}_high"))
     return {f"{name}_mean": estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def cost_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per cost record: parameters, FLOPs in closed form, executed and counted, peak memory."""
+    rows = []
+    for record in frame[frame["kind"] == "cost"].to_dict("records"):
+        names = ["mixer", "label", "family", "status", "reason", "tokens", *COMPARED, "batch_size", "mixer_source"]
+        row = {name: plain(record[name]) for name in names}
+        counts = ("params", "mixer_params", "flops", "mixer_flops", "flops_executed", "flops_counted")
+        row |= {name: whole(record[name]) for name in (*counts, "forward_peak_bytes", "train_peak_bytes")}
+        row["flops_unknown"] = plain(record["flops_unknown"])
+        row["match_ratio"] = plain(record["match_ratio"])
+        rows.append(row)
+    return table(rows, lambda r: (*setting_order(r), r["label"]))
+
+
+def failures_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per record that is not ok."""
+    names = [
+        "kind",
+        "mixer",
+        "label",
+        "family",
+        "status",
+        "reason",
+        "tokens",
+        *COMPARED,
+        "seed",
+        "compiled",
+        "epochs",
+        "batch_size",
+        "id",
+    ]
+    rows = [{name: plain(r[name]) for name in names} for r in frame[frame["status"] != "ok"].to_dict("records")]
+    return table(rows, lambda r: (r["kind"], *setting_order(r), r["label"], r["seed"], r["id"]))

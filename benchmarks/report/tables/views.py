@@ -19,8 +19,15 @@ from benchmarks.report.frame import plain, without_usual
 from benchmarks.report.sizes import extent_of, worded
 from benchmarks.report.stats.paired import SIGNIFICANT
 from benchmarks.report.stats.pooled import EFFECTS
-from benchmarks.report.tables.formats import (
+from benchmarks.report.tables.summary import SCORES
+from benchmarks.report.tables.view import (
+    NUMBER,
+    SETTING,
+    TEXT,
+    Column,
+    Row,
     Show,
+    View,
     accuracy,
     against_attention,
     between,
@@ -39,8 +46,6 @@ from benchmarks.report.tables.formats import (
     verdict_text,
     with_range,
 )
-from benchmarks.report.tables.summary import SCORES
-from benchmarks.report.tables.view import NUMBER, SETTING, TEXT, Column, Row, View
 from benchmarks.report.wording import NOTHING, count, p_text, percent, short, signed, significant
 
 Columns = dict[str, Show]  # by header

@@ -15,10 +15,9 @@ from benchmarks.report.stats import processors
 from benchmarks.report.stats.decomposition import decomposition_table
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.stats.pooled import effects_table
-from benchmarks.report.tables.cost import cost_table, failures_table
 from benchmarks.report.tables.differences import accuracy_intervals, paired_table
 from benchmarks.report.tables.latency import latency_table, scaling_table
-from benchmarks.report.tables.summary import summary_table, with_intervals
+from benchmarks.report.tables.summary import cost_table, failures_table, summary_table, with_intervals
 from benchmarks.report.tables.tuning import tuning_table
 from benchmarks.report.tables.view import View
 from benchmarks.report.tables.views import beside_compiled, view_of
