@@ -14,7 +14,7 @@ from benchmarks.cli import main as cli
 from benchmarks.contract.datasets import DATASETS
 from mixers.registry import list_mixers
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def printed(capsys, *arguments: str) -> list[str]:

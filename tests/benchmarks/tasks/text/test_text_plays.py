@@ -52,7 +52,7 @@ THE END"""
 @pytest.fixture(scope="module")
 def data_dir() -> Path:
     """A folder in which the plays are found, if only because the package is installed."""
-    folder = Path(os.environ.get("TOKEN_MIXERS_TEXT", Path(__file__).parents[2] / "data"))
+    folder = Path(os.environ.get("TOKEN_MIXERS_TEXT", Path(__file__).parents[4] / "data"))
     try:
         shakespeare.texts(folder)
     except UserError as error:

@@ -17,7 +17,7 @@ from benchmarks.cli.verbs import VERBS
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WAYS = (called.MAKE, called.MODULE, called.INSTALLED)
 WANTED = {
     called.MAKE: "train needs a mixer: make train MIXER=fft_complex (make list shows all)",

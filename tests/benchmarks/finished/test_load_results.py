@@ -16,7 +16,7 @@ from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.tables.summary import summary_table
 from tests.benchmarks.synthetic import MACHINE, OTHER, fill, make_trial, save, save_accuracy, save_latency
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_example_of_the_docstring_runs(monkeypatch):

@@ -27,7 +27,7 @@ from benchmarks.report.stats.paired import Sample
 from benchmarks.report.tables.differences import paired_table
 from benchmarks.report.tables.summary import summary_table
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def other(name: str, value: Any) -> Any:

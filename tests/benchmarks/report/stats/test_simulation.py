@@ -15,7 +15,7 @@ import scipy.stats
 from benchmarks.report.stats import simulate
 from benchmarks.report.stats.compared import Comparison, combined, holm, spreads
 
-PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "statistics"
+PUBLISHED = Path(__file__).parents[4] / "results" / "published" / "statistics"
 ROW = ("spread", "n", "reference_n", "test")
 
 

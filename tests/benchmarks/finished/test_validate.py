@@ -20,7 +20,7 @@ from benchmarks.report.load import load_results
 from benchmarks.report.stats.predictions import correct_answers
 from benchmarks.tasks.images import labels_of_test as labels_of
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TRIAL = Trial(
     kind="accuracy", mixer="dct", dataset="constellations", image_size=16, patch_size=2, dim=8, depth=1, epochs=1
 )  # fmt: skip

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.contract.record import COMMIT_VARIABLE, code_version
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SAY = "import json, benchmarks.contract.record as r; print(json.dumps(r.code_version()))"
 WITHOUT_METADATA = (
     "import importlib.metadata as m\ndef version(name): raise m.PackageNotFoundError(name)\nm.version = version\n"

@@ -12,7 +12,7 @@ from benchmarks.cli import main as cli
 from benchmarks.cli.verbs import VERBS
 from benchmarks.contract.trial import FACTS, FLAGGED
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PUBLISHED = [ROOT / "README.md", ROOT / "Makefile", *ROOT.glob("docs/*.md"), *ROOT.glob("results/**/claims.md")]
 COMMAND = re.compile(rf"make ({'|'.join(VERBS)})((?: [A-Z_]+=(?:'[^']*'|\"[^\"]*\"|[^ `|)]*))+)")
 

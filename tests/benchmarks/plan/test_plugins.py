@@ -15,7 +15,7 @@ from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.frame import results_frame
 from mixers import registry
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TINY = [
     *("--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1"),
     *("--epochs", "1", "--train-images", "300", "--seed", "0"),

@@ -188,7 +188,7 @@ def test_the_test_split_is_read_once_at_the_end_of_training_and_never_in_tuning(
 
 def test_without_a_sweep_each_mixer_takes_the_rate_that_the_published_one_chose():
     profile = PROFILES["quick", "cifar100"]
-    published = Path(__file__).parents[2] / "results" / "published" / "cifar100-cpu"
+    published = Path(__file__).parents[3] / "results" / "published" / "cifar100-cpu"
     request = Request(dataset="cifar100", profile="quick", device="cpu", results=published)
     taken = Plan(request).tuned_at(32)  # sweeps over other nets left out
     assert {"attention", "dct", "linear"} <= set(taken)

@@ -21,7 +21,7 @@ from benchmarks.tasks import archive, cifar
 from benchmarks.tasks.task import build_net
 from benchmarks.training.train import UnreadableCheckpoint, _resume, make_optimizer
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TRIAL = Trial(
     kind="accuracy", mixer="dct", dataset="constellations", image_size=16, patch_size=2, dim=8, depth=1, epochs=1,
     lr=0.1,

@@ -24,7 +24,7 @@ from benchmarks.report.stats.paired import Sample
 from benchmarks.report.stats.predictions import labels_of_test
 from tests.benchmarks.synthetic import MACHINE, OTHER, fill, make_trial, save, save_accuracy, save_latency
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 EPYC = MACHINE | {"processor": {"family": 25, "model": 17, "stepping": 1, "instruction_sets": ["avx512f"]}}
 OLDER = MACHINE | {"processor": {"family": 25, "model": 1, "stepping": 1, "instruction_sets": ["avx2"]}}
 

@@ -16,7 +16,7 @@ from benchmarks.contract.schema import SCHEMA_FILE, check_record
 from benchmarks.contract.trial import FACTS, Trial
 from benchmarks.timing.cost import measure_cost
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PUBLISHED = sorted((ROOT / "results" / "published").rglob("records/*.json"))
 TRIAL = Trial(
     kind="accuracy", mixer="dct", dataset="constellations", image_size=16, patch_size=2, dim=8, depth=1, epochs=1

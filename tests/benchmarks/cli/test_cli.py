@@ -17,7 +17,7 @@ from benchmarks.contract.record import Record
 from benchmarks.contract.trial import RESULTS_VERSION
 from benchmarks.tasks import cifar
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TINY = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1"]
 WRITING = [
     "speed",

@@ -17,7 +17,7 @@ from benchmarks.studies.gpu_check.measure import DEVICE_VARIABLE, STEPS, Report,
 from benchmarks.studies.gpu_check.record import FOLDER, Outcome
 from benchmarks.studies.gpu_check.report import PAGE, TITLES
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_without_a_gpu_it_says_so(tmp_path, monkeypatch, capsys) -> None:
@@ -85,7 +85,7 @@ def test_a_step_that_fails_hangs_or_measures_nothing_is_a_line_and_the_next_begi
     ("line", "found"),
     [
         ("tests/mixers/test_fused.py::test_sum[(1, 2, (72, 40))-torch.float16-False] FAILED [ 4%]", "FAILED"),
-        ("tests/benchmarks/test_step.py::test_a PASSED                            [ 50%]", "PASSED"),
+        ("tests/benchmarks/training/test_step.py::test_a PASSED                            [ 50%]", "PASSED"),
         ("tests/a.py::b SKIPPED (no GPU)", "SKIPPED"),
         ("tests/a.py ERROR", "ERROR"),
         ("E   AssertionError: tests/x PASSED_", None),

@@ -24,7 +24,7 @@ from benchmarks.plan.trials import Plan, Request
 from benchmarks.sweep.process import Crashed, Heartbeat, TimedOut, heartbeat_path, in_own_process
 from benchmarks.sweep.run import Runner
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SMALL = dict(
     profile="quick",
     dataset="constellations",

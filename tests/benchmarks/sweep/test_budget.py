@@ -37,7 +37,7 @@ from benchmarks.sweep.process import Cancelled, OwnProcess, TimedOut
 from benchmarks.sweep.run import Runner
 from benchmarks.sweep.status import read_status
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 REQUEST = Request(
     mixer="dct,conv1x1,attention", profile="quick", device="cpu", threads=1, dim=8, depth=1, epochs=2, train_images=300,
     seed=(0, 1),

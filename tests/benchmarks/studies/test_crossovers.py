@@ -20,7 +20,7 @@ from mixers import create_mixer
 from mixers.transforms import methods
 from mixers.transforms.methods import TABLE
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def _cells(costs: dict[int, dict[str, float]]) -> list[Cell]:

@@ -28,7 +28,7 @@ from benchmarks.timing.cost import measure_cost
 from mixers import MixerNet, Spectracles, UnsupportedSize, list_mixers
 from tests.benchmarks.synthetic import make_trial, save
 
-PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
+PUBLISHED = Path(__file__).resolve().parents[3] / "results" / "published"
 B, N, C, D = 2, 6, 8, 5
 W, WIDE = torch.randn(C, D), torch.randn(B, C, D)
 SPARSE = torch.eye(C)

@@ -15,7 +15,7 @@ import pytest
 from benchmarks import interrupt
 from benchmarks.cli.verbs import VERBS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TINY = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1"]
 TINY += ["--epochs", "40", "--train-images", "1000", "--image-size", "16"]
 PLUGIN = """

@@ -31,7 +31,7 @@ from benchmarks.report.tables.differences import accuracy_intervals, paired_tabl
 from benchmarks.report.tables.write import people, table_files
 from benchmarks.tasks import constellations
 
-PUBLISHED = Path(__file__).parents[2] / "results" / "published"
+PUBLISHED = Path(__file__).parents[4] / "results" / "published"
 _LABELS = labels_of_test("constellations")
 assert _LABELS is not None
 LABELS = _LABELS

@@ -75,7 +75,7 @@ OTHER = {
 SINGLE = {"optimizer"}  # fields that have one allowed value yet
 OF_TEXT = ("corpus", "tokenizer", "gain", "pretrained", "order")
 RANGES = {name: (facts.low, facts.high) for name, facts in FACTS.items() if facts.low is not None}
-PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
+PUBLISHED = Path(__file__).resolve().parents[3] / "results" / "published"
 
 
 def make(**changes) -> Trial:

@@ -27,7 +27,7 @@ from benchmarks.studies.transforms.section import sections
 from benchmarks.sweep.run import Result
 from mixers import create_mixer, registry
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MACHINE = {"torch": "2.11.0", "device": "cpu", "cpu": "AMD EPYC 9B14", "cores": 2, "threads": 1}
 REASON = {"ok": None, "diverged": "made up"}
 SMALL = ["--dataset", "mosaics", "--train-images", "200", "--epochs", "1", "--dim", "8", "--depth", "1"]
