@@ -16,7 +16,7 @@ import math
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -219,6 +219,18 @@ def atomic_write(path: Path, durable: bool = True) -> Iterator[Any]:
                 "again, which goes on from here"
             ) from error
         raise
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Writes a text in UTF-8, whole or not at all; returns its path."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+    return path
+
+
+def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
+    """The same of several texts by the names of their files, in their order."""
+    return [write_text(folder / name, text) for name, text in texts.items()]
 
 
 def _fsync_folder(folder: Path) -> None:

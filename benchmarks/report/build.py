@@ -7,24 +7,32 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from benchmarks.contract.datasets import DATASETS, TIMM_KINDS
 from benchmarks.contract.trial import FACTS
 from benchmarks.machine.collector import without_collector
-from benchmarks.report.claims.parts import Evidence
+from benchmarks.report.claims.settled import write_settled
 from benchmarks.report.claims.verdicts import judge_groups, write_verdicts
 from benchmarks.report.frame import results_frame, slug, split_groups
-from benchmarks.report.page.page import Group, write_page
+from benchmarks.report.page.convergence import page_sections
 from benchmarks.report.page.sections import Section
 from benchmarks.report.page.text import text_content
-from benchmarks.report.plots.group import make_plots
+from benchmarks.report.page.write import Group, write_page
+from benchmarks.report.plots.abilities import heat_map
+from benchmarks.report.plots.accuracy import accuracy_plots
+from benchmarks.report.plots.convergence import convergence_plots
+from benchmarks.report.plots.figures import plot_style
+from benchmarks.report.plots.latency import latency_plots
+from benchmarks.report.stats.evidence import Evidence
+from benchmarks.report.stats.text_lines import FOLDER as TEXT_FOLDER
+from benchmarks.report.stats.text_lines import find_lines
 from benchmarks.report.tables.abilities import FOLDER, find_abilities, write_abilities
-from benchmarks.report.tables.convergence_files import page_sections, write_convergence, write_settled
-from benchmarks.report.tables.files import table_files
+from benchmarks.report.tables.convergence_files import write_convergence
 from benchmarks.report.tables.latex import latex_files
 from benchmarks.report.tables.padding import write_padding
-from benchmarks.report.text.files import write_text
-from benchmarks.report.text.runs import FOLDER as TEXT_FOLDER
-from benchmarks.report.text.runs import find_lines
+from benchmarks.report.tables.write import table_files
+from benchmarks.report.text.write import write_line
 
 OWNED = {
     "tables": (".csv", ".md", ".tex"),
@@ -82,12 +90,14 @@ def make_report(results: Path, sections: Sequence[Section] = ()) -> Report:
             paths += written + make_plots(tables, group, results / "plots" / name)
             source = f"{group.iloc[0]['dataset']}, {group.iloc[0]['profile']} profile, {group.iloc[0]['machine']}."
             paths += write_padding(evidence[-1].sample, results / "tables" / name, source)
-            paths += write_convergence(evidence[-1], results / "tables" / name, results / "plots" / name)
+            paths += write_convergence(evidence[-1], results / "tables" / name)
+            paths += convergence_plots(evidence[-1], results / "plots" / name)
             groups.append(Group(name, group, tables, evidence[-1].sample))
         abilities = find_abilities([(g.frame, g.tables) for g in groups])
-        paths += [path for found in abilities for path in write_abilities(found, results)]
+        for found in abilities:
+            paths += write_abilities(found, results) + heat_map(found, results / "plots" / found.folder)
         lines = find_lines(evidence)
-        paths += [path for line in lines for path in write_text(line, results)]
+        paths += [path for line in lines for path in write_line(line, results)]
         verdicts = judge_groups(evidence)
         paths += [*write_verdicts(verdicts, results), *write_settled(evidence, results)]
         shown = zip(groups, evidence, strict=True)
@@ -101,6 +111,13 @@ def make_report(results: Path, sections: Sequence[Section] = ()) -> Report:
         ]
         texts = [text_content(results, f"text{i}", line, verdicts) for i, line in enumerate(lines)]
         return Report([*paths, write_page(results, groups, abilities, texts, sections)], groups)
+
+
+def make_plots(tables: dict[str, pd.DataFrame], frame: pd.DataFrame, folder: Path) -> list[Path]:
+    """Writes every plot of a group for which there are records, as PNG and SVG; returns their paths."""
+    with plot_style():
+        paths = accuracy_plots(tables["summary"], frame, folder)
+        return paths + latency_plots(tables["latency"], tables["scaling"], frame, folder)
 
 
 def clear(results: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,12 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.contract import called
-from benchmarks.contract.choices.chosen_nets import CHOSEN, ChosenNets
-from benchmarks.contract.choices.profiles import USUAL_NET
+from benchmarks.contract.choices.chosen_nets import ChosenNets
 from benchmarks.contract.datasets import PRETRAIN, SIZES, is_own
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.fields import RECIPE
 from benchmarks.contract.metrics import METRICS
 from benchmarks.contract.record import Record, load_records, machine_name, processor_kind
-from benchmarks.contract.trial import ADDED, FACTS, FIELDS, Trial, names_of
+from benchmarks.contract.trial import ADDED, FACTS, FIELDS, Trial
 from benchmarks.ratios import round_key, sittings_of
 from benchmarks.report.families import mixer_family
 from benchmarks.report.sizes import extent_of
@@ -36,11 +34,6 @@ LATER |= dict.fromkeys(SIZES)  # those of another task
 CSV_NAMES = {name: f"{name}_px" for name, facts in FACTS.items() if facts.unit == " px"}
 GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these never meet
 OWN_NAME_LENGTH = 40  # in the name of a folder
-# the rest are ablations
-USUAL = {name: FIELDS[name] for name in ("match", "norm", "positions", "coordinates", "padded_length")} | {
-    "compiled": False
-}
-USUAL |= {name: ADDED[name] for name in names_of(RECIPE) if name in ADDED}
 
 
 def results_frame(folder: Path | str) -> pd.DataFrame:
@@ -167,82 +160,6 @@ def split_groups(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return groups
 
 
-def comparisons(table: pd.DataFrame, fields: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Splits rows into those that may share a plot: all `fields` equal.
-
-    The width counts only where it is what trials hold equal; at equal parameters or FLOPs each mixer has its own.
-
-    Returns:
-        Frames by suffix for a file name. The first, "", is the comparison with most mixers, then most runs, then the
-        fewest departures from the usual; the suffix of the others says in what they differ from it, such as
-        "32px-patch4".
-    """
-    parts: dict[tuple[Any, ...], list[int]] = {}
-    seen = as_compared(table, fields)
-    columns = {f: [plain(value) for value in seen[f]] for f in fields}
-    if "dim" in columns:
-        columns["dim"] = [d if m == "width" else None for d, m in zip(columns["dim"], table["match"], strict=True)]
-    for position, key in enumerate(zip(*columns.values(), strict=True)):
-        parts.setdefault(key, []).append(position)
-
-    def rank(key: tuple[Any, ...]) -> tuple[Any, ...]:
-        rows = table.iloc[parts[key]]
-        ready = rows[rows["status"] == "ok"]
-        runs = int(ready["n"].sum()) if "n" in ready else len(ready)
-        unusual = sum(value != USUAL.get(name, value) for name, value in zip(fields, key, strict=True))
-        return (-ready["label"].nunique(), -runs, unusual, [str(value) for value in key])
-
-    ordered = sorted(parts, key=rank)
-    result = {}
-    for key in ordered:
-        pairs = zip(fields, key, ordered[0], strict=True)
-        differs = [suffix_word(f, v) for f, v, main in pairs if v != main and not (f == "dim" and v is None)]
-        result[slug("-".join(differs), longest=150) if differs else ""] = table.iloc[parts[key]].reset_index(drop=True)
-    return result
-
-
-def as_compared(table: pd.DataFrame, fields: Sequence[str] = ("net",)) -> pd.DataFrame:
-    """The table as comparisons see it: what has the norm and positions chosen for its mixer counts as usual.
-
-    Where `fields` leave the net out, norm and positions count as they are.
-    """
-    if "net" not in fields or "net" not in table or not (table["net"] == CHOSEN).any():
-        return table
-    chosen = table["net"] == CHOSEN
-    usual = {"norm": USUAL_NET[0], "positions": USUAL_NET[1], "net": None}
-    return table.assign(**{name: table[name].mask(chosen, value) for name, value in usual.items()})
-
-
-def row_as_compared(row: Any, fields: Sequence[str] = ("net",)) -> dict[str, Any]:
-    """The same of one row."""
-    if "net" not in fields or row["net"] != CHOSEN:
-        return dict(row)
-    return dict(row) | {"norm": USUAL_NET[0], "positions": USUAL_NET[1], "net": None}
-
-
-def all_but(fields: Sequence[str], free: Sequence[str]) -> list[str]:
-    """Fields without those left free; where norm or positions are free, what was chosen of them says nothing."""
-    without = {*free, *(["net"] if {"norm", "positions"} & set(free) else [])}
-    return [name for name in fields if name not in without]
-
-
-def held_equal(fields: Sequence[str], row: Any) -> list[str]:
-    """Those of the fields that must agree with a row's: all but the width where a budget is what trials hold equal."""
-    return [name for name in fields if name != "dim" or row["match"] == "width"]
-
-
-def suffix_word(field: str, value: Any) -> str:
-    if field == "image_size":
-        return f"{value}px"
-    if field == "patch_size":
-        return f"patch{value}"
-    if field == "length":
-        return f"{value}tokens"
-    if field == "compiled":
-        return "compiled" if value else "eager"
-    return f"{field}-{value}"
-
-
 def sittings(row: Any) -> list[str]:
     """When the sittings of a latency record began, in order."""
     return sittings_of(row["history"], row["started"])
@@ -298,3 +215,31 @@ def slug(text: str, longest: int = 60) -> str:
 
 def short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def whole(value: Any) -> int | None:
+    """A count as the integer it is, so that a CSV does not say 65536.0."""
+    value = plain(value)
+    return None if value is None else round(value)
+
+
+def setting_order(row: dict[str, Any]) -> tuple[Any, ...]:
+    size = size_order(row["image_size"]) if "image_size" in row else ()
+    rest = [
+        str(row[name])
+        for name in ("match", "norm", "positions", "coordinates", "precision", "compiled", "device")
+        if name in row
+    ]
+    size = (*size, row.get("length") or 0)
+    return (row["patch_size"] or 0, size, row["depth"], *rest, row["dim"], row["threads"])
+
+
+def table(rows: list[dict[str, Any]], order: Any) -> pd.DataFrame:
+    rows = sorted(rows, key=lambda row: (order(row), repr(sorted(row.items(), key=lambda item: item[0]))))
+    return objects(rows)
+
+
+def objects(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows with the same columns as they are: None stays None, and a count an integer."""
+    names = list(rows[0]) if rows else []
+    return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in names})

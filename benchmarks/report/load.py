@@ -11,21 +11,21 @@ import pandas as pd
 
 from benchmarks.contract.errors import UserError, nearest
 from benchmarks.contract.trial import Trial
-from benchmarks.report.frame import GROUP, comparisons, plain, results_frame
-from benchmarks.report.group import (
+from benchmarks.report.alike import (
     ACCURACY_SETTING,
+    COST_ALIKE,
     SAME_NET,
     TIMED_ALIKE,
-    TRAINED_ALIKE,
-    best_learning_rates,
-    main_comparison,
+    TUNED_ALIKE,
+    comparisons,
     same_rows,
-    summary_table,
 )
+from benchmarks.report.choose import best_learning_rates, main_comparison
+from benchmarks.report.frame import GROUP, plain, results_frame
+from benchmarks.report.tables.summary import summary_table
 
 SETTINGS = ("main", "all")
 TIMES = ("started", "ended")
-TUNED_ALIKE = [*TRAINED_ALIKE, "lr", "weight_decay"]
 
 
 def load_results(folder: Path | str, settings: str = "main") -> pd.DataFrame:
@@ -89,9 +89,6 @@ def _main_of(group: pd.DataFrame) -> pd.DataFrame:
         kept |= (group["kind"] == "accuracy") & same_rows(group, row, ["label", *ACCURACY_SETTING])
         kept |= group["kind"].isin(("cost", "latency")) & same_rows(group, row, SAME_NET)
     return group[kept]
-
-
-COST_ALIKE = [name for name in TIMED_ALIKE if name not in ("compiled", "processor")]
 
 
 def with_dtypes(frame: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -17,6 +18,16 @@ SETTING_WORDS = [(name, FACTS[name].noun, FACTS[name].unit) for name in names_of
 ABLATIONS = [(name, value, text) for name in names_of(NET, MACHINE) for value, text in FACTS[name].common]
 UNUSUAL = [name for name in names_of(RECIPE) if name in ADDED]  # said where the recipe is not the one of before
 STATUS_WORDS = {"oom": "out of memory", "error": "failed", "timeout": "timed out"}
+
+
+def field_words(name: str, value: Any) -> str:
+    """ "depth 4", "patch 2 px", of a field of a trial."""
+    return next((f"{noun} {value}{unit}" for field, noun, unit in SETTING_WORDS if field == name), f"{name} {value}")
+
+
+def setting_words(setting: Mapping[str, Any]) -> list[str]:
+    """The same of every field of the net that a setting has."""
+    return [field_words(name, setting[name]) for name, _, _ in SETTING_WORDS if setting.get(name) is not None]
 
 
 def caption(frame: pd.DataFrame, rows: pd.DataFrame, extra: str = "") -> str:

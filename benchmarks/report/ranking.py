@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from benchmarks.contract import called
+from benchmarks.report.baselines import baselines_of
+from benchmarks.report.choose import by_main_metric, ranked
 from benchmarks.report.frame import plain
-from benchmarks.report.group import by_main_metric, withheld
-from benchmarks.report.page.answers import answers, beside, main_rows, mean_with_interval
-from benchmarks.report.page.page import Group
+from benchmarks.report.page.answers import answers, main_rows
+from benchmarks.report.page.headlines import beside, mean_with_interval
+from benchmarks.report.page.write import Group
 from benchmarks.report.sizes import extent_of, size_words, worded
-from benchmarks.report.tables.baselines import at_baseline, baselines_of
 from benchmarks.report.tables.leader import what_settles
 from benchmarks.report.wording import NOTHING, signed, significant, span_of
 
@@ -30,12 +31,7 @@ def ranking(group: Group) -> list[str]:
     if rows.empty:
         return []
     is_top1, shown = score == TOP1, score.removesuffix(" (%)")
-    rows = rows.assign(
-        _withheld=[withheld(row) for row in rows.to_dict("records")],
-        _stuck=[at_baseline(row) for row in rows.to_dict("records")],
-    )
-    by = ["_withheld", "_stuck", "test_top1_percent_mean", "label"]
-    rows = rows.sort_values(by, ascending=[True, True, False, True], kind="stable")
+    rows = ranked(rows)
     cells: list[tuple[str, ...]] = [
         (
             "mixer",

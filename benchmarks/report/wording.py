@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import re
 from collections.abc import Sequence
@@ -13,21 +12,9 @@ import pandas as pd
 from benchmarks.contract.errors import printable as clean
 from benchmarks.contract.metrics import METRICS
 from benchmarks.report.frame import plain
-from benchmarks.report.stats.intervals import percent_within, round_significant
 
 NOTHING = "–"
 FINGERPRINT = re.compile("[0-9a-f]{64}")
-CSV_DIGITS = 12  # significant ones: a logarithm's last bits differ from one kind of processor to the next
-
-
-def csv_text(table: pd.DataFrame) -> str:
-    """A table for programs, the same on every machine."""
-
-    def rounded(value: Any) -> Any:
-        return float(f"{value:.{CSV_DIGITS}g}") if isinstance(value, float) else value
-
-    columns = {name: pd.Series(list(map(rounded, column)), dtype=column.dtype) for name, column in table.items()}
-    return pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
 
 
 def significant(value: Any, digits: int = 3) -> str:
@@ -118,12 +105,8 @@ def markdown(text: Any) -> str:
     """Text as it stands, whatever Markdown or HTML would make of it; intraword underscores mean nothing to Markdown."""
     escaped = re.sub(r"([\\`*|\[\]$~#])", r"\\\1", clean(text))
     escaped = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", escaped)
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def unmarked(text: str) -> str:
-    """The text that `markdown` made this of."""
-    return html.unescape(re.sub(r"\\([\\`*|\[\]$~#_])", r"\1", text))
+    escaped = escaped.replace("&", "&amp;").replace(">", "&gt;")
+    return re.sub("<(?! )", "&lt;", escaped)  # before a space it begins no tag
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
@@ -153,3 +136,38 @@ def span_of(values: Any, noun: str) -> str:
     """ "1-3 seeds" from counts."""
     low, high = min(values), max(values)
     return f"{low} {noun}{'s' if high != 1 else ''}" if low == high else f"{low}-{high} {noun}s"
+
+
+def percent_within(value: float) -> float:
+    """The end of an interval of a percentage: no accuracy is below 0 or above 100."""
+    return min(100.0, max(0.0, value))
+
+
+def failed_words(finished: int, failed: int) -> str:
+    """ "5 of 8 runs failed", or nothing."""
+    return f"{failed} of {finished + failed} runs failed" if failed else ""
+
+
+def round_significant(value: float, digits: int) -> float:
+    """The value to so many significant digits."""
+    if value == 0 or not math.isfinite(value):
+        return value
+    return round(value, digits - 1 - math.floor(math.log10(abs(value))))
+
+
+def span(low: float, high: float) -> str:
+    """ "256-4,096", or "256" where both ends are one."""
+    return f"{low:,}" if low == high else f"{low:,}-{high:,}"
+
+
+CSV_DIGITS = 12  # significant ones: a logarithm's last bits differ from one kind of processor to the next
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """A table for programs, the same on every machine."""
+
+    def rounded(value: Any) -> Any:
+        return float(f"{value:.{CSV_DIGITS}g}") if isinstance(value, float) else value
+
+    columns = {name: pd.Series(list(map(rounded, column)), dtype=column.dtype) for name, column in table.items()}
+    return pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""What the files of all studies have in common: a record is checked as it is read, its pages are written whole."""
+"""What the files of all studies have in common: a record is checked as it is read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.contract.record import atomic_write, machine_name
+from benchmarks.contract.record import machine_name
 
 Made = TypeVar("Made")
 
@@ -53,14 +53,6 @@ def _made(hint: Any, value: Any, name: str) -> Any:
             raise ValueError(f"{name} is {value!r:.60}")
         return kind(_made(parts[0], item, name) for item in value)
     return value
-
-
-def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Writes each text under its file name, whole or not at all; returns the paths."""
-    for name, text in texts.items():
-        with atomic_write(folder / name) as file:
-            file.write(text.encode())
-    return [folder / name for name in texts]
 
 
 def paths_of(results: Path, patterns: Iterable[str]) -> list[Path]:

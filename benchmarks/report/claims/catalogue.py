@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.report.claims.catalogue_sequences import SEQUENCE_CLAIMS
-from benchmarks.report.claims.parts import FNET, FNET_ON, IMAGES_ALONE, INFINITE, Claim, Range
+from benchmarks.report.claims.parts import FNET, FNET_ON, INFINITE, Claim, Range
 from benchmarks.report.claims.pooled import EffectOverMixers, VarianceShares
-from benchmarks.report.claims.rules import NOWHERE, Accuracies, Cell, Contrast, EachMixer, over_midpoint, share_percent
+from benchmarks.report.claims.rules import NOWHERE, Accuracies, Arm, Contrast, EachMixer, over_midpoint, share_percent
 from benchmarks.report.claims.source import ComplexWeights, DepthWithoutNorm
 from benchmarks.report.claims.times import GrowsAsNLogN, MemoryFirst, TrainingSpeed
+from benchmarks.report.stats.evidence import IMAGES_ALONE
 
 PATCHES = (1, 2, 4, 8)
 SPECTRACLES = "spectracles README (mkaic/spectracles), 2024"
@@ -33,13 +34,13 @@ ONE_LAYER, TWO_LAYERS = "7xfft_real+1xattention", "hybrid_top"  # of eight; the 
 
 
 def _pair(a: str, b: str, low: float = 0, high: float = INFINITE) -> Contrast:
-    return Contrast((Cell(a), Cell(b)), (low, high))
+    return Contrast((Arm(a), Arm(b)), (low, high))
 
 
 def _closes_half(hybrid: str, denied: Range | None = None) -> Contrast:
     """A hybrid above the midpoint of its two mixers."""
-    cells = (Cell(hybrid), Cell("fft_real"), Cell("attention"))
-    return Contrast(cells, (0, INFINITE), over_midpoint, f"{hybrid} − midpoint of fft_real and attention", denied)
+    arms = (Arm(hybrid), Arm("fft_real"), Arm("attention"))
+    return Contrast(arms, (0, INFINITE), over_midpoint, f"{hybrid} − midpoint of fft_real and attention", denied)
 
 
 def _accuracy(*mixers: str, **fields: Any) -> dict[str, Any]:
@@ -92,7 +93,7 @@ CLAIMS: tuple[Claim, ...] = (
         trials=_accuracy("fft_real", "attention"),
         command=f"make bench-all MIXER=fft_real,attention {SEEDS}",
         rule=Accuracies(
-            (Contrast((Cell("fft_real"), Cell("attention")), (92, INFINITE), share_percent, "fft_real / attention"),),
+            (Contrast((Arm("fft_real"), Arm("attention")), (92, INFINITE), share_percent, "fft_real / attention"),),
             unit="%",
         ),
     ),

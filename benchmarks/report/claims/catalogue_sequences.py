@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from benchmarks.report.claims.lengths import FasterFrom, FasterTheLonger, LeastMemory
-from benchmarks.report.claims.parts import FNET, INFINITE, SEQUENCES_ALONE, Claim
-from benchmarks.report.claims.rules import Cell, Contrast
+from benchmarks.report.claims.parts import FNET, INFINITE, Claim
+from benchmarks.report.claims.rules import Arm, Contrast
 from benchmarks.report.claims.tasks import CannotWithout, OfTasks, OverTasks
 from benchmarks.report.claims.times import MemoryFirst
+from benchmarks.report.stats.evidence import SEQUENCES_ALONE
 
 PLAIN = "attention(backend=plain)"
 HYBRID = "1xfft_real+1xattention"
@@ -44,7 +45,7 @@ SEQUENCE_CLAIMS: tuple[Claim, ...] = (
         threshold="above -1 point ('at least as good', our reading)",
         trials={"kind": "accuracy", "mixer": ("fft_real", "attention"), "dataset": "imdb"},
         command=f"make bench-all DATASET=imdb MIXER=fft_real,attention {SEEDS}",
-        rule=OfTasks((Contrast((Cell("fft_real"), Cell("attention")), (-1, INFINITE)),), tasks=("imdb",)),
+        rule=OfTasks((Contrast((Arm("fft_real"), Arm("attention")), (-1, INFINITE)),), tasks=("imdb",)),
     ),
     Claim(
         id="fft-reaches-attention-on-lra",
@@ -161,8 +162,8 @@ SEQUENCE_CLAIMS: tuple[Claim, ...] = (
         trials={"kind": "accuracy", "mixer": (HYBRID, "attention", "fft_real"), "dataset": RECALL},
         command=f"for d in recall match; do make bench-all DATASET=$d {SEEDS} MIXER=attention,fft_real,{HYBRID}; done",
         rule=OfTasks(
-            (Contrast((Cell(HYBRID), Cell("attention")), (-5, INFINITE)),),
-            condition=Contrast((Cell("attention"), Cell("fft_real")), (0, INFINITE)),
+            (Contrast((Arm(HYBRID), Arm("attention")), (-5, INFINITE)),),
+            condition=Contrast((Arm("attention"), Arm("fft_real")), (0, INFINITE)),
             tasks=RECALL,
         ),
     ),

@@ -12,10 +12,11 @@ from typing import Any
 
 from benchmarks.contract.datasets import PRETRAIN, task_name
 from benchmarks.report.claims.catalogue import THREE_SITTINGS
-from benchmarks.report.claims.parts import FNET, FNET_ON, INFINITE, TEXT_ALONE, Claim, Evidence, Finding, Range, Rule
-from benchmarks.report.claims.rules import Accuracies, Cell, Contrast, share_percent
+from benchmarks.report.claims.parts import FNET, FNET_ON, INFINITE, Claim, Finding, Range, Rule
+from benchmarks.report.claims.rules import Accuracies, Arm, Contrast, share_percent
 from benchmarks.report.claims.times import TrainingSpeed
-from benchmarks.report.text.runs import MEAN, find_lines
+from benchmarks.report.stats.evidence import TEXT_ALONE, Evidence
+from benchmarks.report.stats.text_lines import MEAN, find_lines
 
 DFT = "fft_real"
 
@@ -49,11 +50,11 @@ class SpeedOnText:
 
 
 def _less(a: str, b: str, low: float, high: float) -> Contrast:
-    return Contrast((Cell(a), Cell(b)), (low, high))
+    return Contrast((Arm(a), Arm(b)), (low, high))
 
 
 def _share(mixer: str, least: float) -> Contrast:
-    return Contrast((Cell(mixer), Cell("attention")), (least, INFINITE), share_percent, f"{mixer} / attention")
+    return Contrast((Arm(mixer), Arm("attention")), (least, INFINITE), share_percent, f"{mixer} / attention")
 
 
 def _typed(*names: str) -> str:
@@ -64,7 +65,7 @@ def _both(
     name: str, text: str, source: str, measured: str, threshold: str, contrasts: Sequence[Contrast], **rule: Any
 ) -> list[Claim]:
     """One claim of masked accuracy, and the same of the mean over tasks."""
-    mixers = list(dict.fromkeys(cell.mixer for contrast in contrasts for cell in contrast.cells))
+    mixers = list(dict.fromkeys(arm.mixer for contrast in contrasts for arm in contrast.arms))
     found = []
     for where, over, score in (
         ("pretraining", PRETRAIN, "masked accuracy"),

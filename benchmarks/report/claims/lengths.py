@@ -8,9 +8,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from benchmarks.report.claims.parts import CONTRADICTED, INFINITE, SUPPORTED, Evidence, Finding, Part
+from benchmarks.report.claims.parts import CONTRADICTED, INFINITE, SUPPORTED, Finding, Part
 from benchmarks.report.claims.times import exp, latency_setting, paired_sizes, ratio_part, speeds
 from benchmarks.report.frame import plain
+from benchmarks.report.stats.evidence import Evidence
 
 Pairs = Mapping[int, tuple[pd.Series, pd.Series]]
 

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import pandas as pd
-
-from benchmarks.contract.datasets import task_name
-from benchmarks.report.notes import SETTING_WORDS
-from benchmarks.report.sizes import SEQUENCES, row_extent
+from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.intervals import Estimate
-from benchmarks.report.stats.paired import FEWEST_SEEDS, Sample
-from benchmarks.report.stats.predictions import Folders
-from benchmarks.report.wording import clean
+from benchmarks.report.stats.paired import FEWEST_SEEDS
 
 CONFIDENCE = 0.95
 FEWEST_MIXERS = 5  # that have to be measured before something is said of every mixer
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 Range = tuple[float, float]  # what a claim says of an effect: between these
 INFINITE = math.inf
-IMAGES_ALONE, SEQUENCES_ALONE, TEXT_ALONE = "images", "sequences", "text"
 FNET = "FNet (Lee-Thorp et al., arXiv 2105.03824), 2021"
 FNET_ON = "text: GLUE after pre-training, 512 tokens, FNet-Base beside BERT-Base, GPUs (V100) and TPUs"
 
@@ -92,39 +84,6 @@ class Finding:
     behind: tuple[Part, ...] = ()  # what the parts are made of; decides nothing by itself
 
 
-@dataclasses.dataclass
-class Evidence:
-    """One group of records: one data set, profile and machine."""
-
-    frame: pd.DataFrame
-    results: Folders
-    found: dict[str, Finding | None] = dataclasses.field(default_factory=dict)  # by claim, once it was looked for
-    scored: dict[str, Sample] = dataclasses.field(default_factory=dict)  # by score, once it was looked for
-
-    @functools.cached_property
-    def sample(self) -> Sample:
-        return Sample(self.frame, self.results)
-
-    @property
-    def task(self) -> str:
-        """What its examples are: images, sequences or text."""
-        first = self.frame.iloc[0]
-        if task_name(str(first["dataset"])) == TEXT_ALONE:
-            return TEXT_ALONE
-        return SEQUENCES_ALONE if row_extent(first) is SEQUENCES else IMAGES_ALONE
-
-    @property
-    def kin(self) -> tuple[str, str]:
-        """Its profile and machine, which tasks to be taken together share."""
-        first = self.frame.iloc[0]
-        return str(first["profile"]), str(first["machine"])
-
-    @property
-    def group(self) -> str:
-        first = self.frame.iloc[0]
-        return f"{first['dataset']}, {first['profile']} profile, {clean(first['machine'])}"
-
-
 class Rule(Protocol):
     """Finds a claim's effects in a group of records; None where nothing of it was measured."""
 
@@ -168,10 +127,3 @@ def make_part(
         what, estimate.value, estimate.low, estimate.high, estimate.n, claimed, wide=wide, note=note,
         failed=estimate.failed, withheld=estimate.withheld,
     )  # fmt: skip
-
-
-def setting_words(name: str, value: Any) -> str:
-    for field, noun, unit in SETTING_WORDS:
-        if name == field:
-            return f"{noun} {value}{unit}"
-    return f"{name} {value}"

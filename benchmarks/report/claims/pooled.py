@@ -10,18 +10,11 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.report.claims.parts import (
-    FEWEST_MIXERS,
-    INFINITE,
-    Evidence,
-    Finding,
-    Part,
-    Range,
-    make_part,
-    setting_words,
-)
-from benchmarks.report.claims.rules import Accuracies, Cell, Contrast, accuracy_setting, failed_mixers
+from benchmarks.report.claims.parts import FEWEST_MIXERS, INFINITE, Finding, Part, Range, make_part
+from benchmarks.report.claims.rules import Accuracies, Arm, Contrast, accuracy_setting, failed_mixers
+from benchmarks.report.notes import field_words
 from benchmarks.report.stats.decomposition import Decomposition, Grid, find_grid, mixer_less_patch, share_interval
+from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.intervals import Estimate
 from benchmarks.report.stats.paired import Runs
 from benchmarks.report.stats.pooled import Pair, PooledEffect, pairs, pooled_difference
@@ -61,10 +54,10 @@ class EffectOverMixers(Accuracies):
             compared = pairs(runs, dict(self.mine + place), dict(self.other + place), self.against)
             parts += self._pooled(evidence, compared, place)
             for mixer, pair in compared.items():
-                cells = Cell(mixer, self.mine + place), Cell(self.against or mixer, self.other + place)
-                behind += self._part(evidence, dict(zip(cells, pair, strict=True)), Contrast(cells, self.claimed))
+                arms = Arm(mixer, self.mine + place), Arm(self.against or mixer, self.other + place)
+                behind += self._part(evidence, dict(zip(arms, pair, strict=True)), Contrast(arms, self.claimed))
             if len(compared) < FEWEST_MIXERS:
-                where = "".join(f", {setting_words(*field)}" for field in place)
+                where = "".join(f", {field_words(*field)}" for field in place)
                 missing.append(f"more than {span_of([len(compared)], 'mixer')}{where}")
         if not parts:
             return None
@@ -76,7 +69,7 @@ class EffectOverMixers(Accuracies):
         if pooled is None:
             return []
         mean = pooled.mean
-        what = " ".join([f"mean over {mean.n} mixers", *(setting_words(*field) for field in place)])
+        what = " ".join([f"mean over {mean.n} mixers", *(field_words(*field) for field in place)])
         part = make_part(
             what, lambda c: Estimate(mean.value, *mean.interval(c), mean.n), self.claimed, len(self.at), words(pooled)
         )
@@ -122,7 +115,7 @@ class VarianceShares(Accuracies):
         return Finding(tuple(parts), tuple(self._missing(whole)), setting, self.unit, "seeds", tuple(behind))
 
     def _missing(self, grid: Grid) -> list[str]:
-        missing = [setting_words("patch_size", patch) for patch in self.patches if patch not in grid.patches]
+        missing = [field_words("patch_size", patch) for patch in self.patches if patch not in grid.patches]
         if self.without not in grid.nets:
             missing.append(f"{self.without} at every patch size")
         if len(grid.nets) <= FEWEST_MIXERS:

@@ -13,20 +13,10 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.report.claims.parts import (
-    FEWEST_MIXERS,
-    INFINITE,
-    SUPPORTED,
-    Evidence,
-    Finding,
-    Part,
-    Range,
-    make_part,
-    setting_words,
-)
-from benchmarks.report.frame import all_but, as_compared, held_equal, row_as_compared
-from benchmarks.report.group import TRAINED_ALIKE, same_rows
-from benchmarks.report.notes import SETTING_WORDS
+from benchmarks.report.alike import TRAINED_ALIKE, all_but, as_compared, held_equal, row_as_compared, same_rows
+from benchmarks.report.claims.parts import FEWEST_MIXERS, INFINITE, SUPPORTED, Finding, Part, Range, make_part
+from benchmarks.report.notes import SETTING_WORDS, field_words
+from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.paired import FEWEST_SEEDS, Runs
 from benchmarks.report.wording import span_of
 
@@ -34,14 +24,14 @@ NOWHERE: Range = (-INFINITE, -INFINITE)  # the range that contradicts, of a comp
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
-    """A trained net: a mixer, and fields of the trial in which it differs from others of the comparison."""
+class Arm:
+    """One side of a contrast: a mixer, and fields of the trial in which its net differs from the other sides."""
 
     mixer: str
     fields: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
-        return " ".join([self.mixer, *(setting_words(name, value) for name, value in self.fields)])
+        return " ".join([self.mixer, *(field_words(name, value) for name, value in self.fields)])
 
 
 def difference(a: Any, b: Any) -> Any:
@@ -60,14 +50,14 @@ def over_midpoint(a: Any, low: Any, high: Any) -> Any:
 class Contrast:
     """A function of the mean accuracies of some nets, and what is claimed of it."""
 
-    cells: tuple[Cell, ...]
+    arms: tuple[Arm, ...]
     claimed: Range
     function: Callable[..., Any] = difference
     what: str = ""
     denied: Range | None = None  # where it contradicts; None: wherever it does not support
 
     def __str__(self) -> str:
-        return self.what or " − ".join(map(str, self.cells))
+        return self.what or " − ".join(map(str, self.arms))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,30 +106,30 @@ class Accuracies:
         """Smallest in the setting that says most: the claim whole, then many seeds; never what the outcome is."""
         return len(finding.missing), -min(part.n for part in finding.parts)
 
-    def cells(self, runs: Sequence[Runs]) -> dict[Cell, Runs]:
+    def arms(self, runs: Sequence[Runs]) -> dict[Arm, Runs]:
         """The latest version of each net."""
         latest_last = sorted(runs, key=lambda r: r.setting["mixer_version"])
-        return {Cell(r.setting["mixer"], tuple((f, r.setting[f]) for f in self.free)): r for r in latest_last}
+        return {Arm(r.setting["mixer"], tuple((f, r.setting[f]) for f in self.free)): r for r in latest_last}
 
     def _in_setting(self, evidence: Evidence, runs: Sequence[Runs]) -> Finding | None:
-        by_cell, contrasts, parts = self.cells(runs), self.wanted(runs), []
+        by_arm, contrasts, parts = self.arms(runs), self.wanted(runs), []
         missing: list[str] = []
         for contrast in contrasts:
-            lacking = [cell for cell in contrast.cells if cell not in by_cell]
-            missing += [f"{cell}{', which failed' if self._lost(evidence, runs, cell) else ''}" for cell in lacking]
+            lacking = [arm for arm in contrast.arms if arm not in by_arm]
+            missing += [f"{arm}{', which failed' if self._lost(evidence, runs, arm) else ''}" for arm in lacking]
             if not lacking:
-                parts += self._part(evidence, by_cell, contrast, len(contrasts))
+                parts += self._part(evidence, by_arm, contrast, len(contrasts))
         if not parts:
             return None
-        if self.condition is not None and not self._holds(evidence, by_cell, self.condition):
+        if self.condition is not None and not self._holds(evidence, by_arm, self.condition):
             parts = [dataclasses.replace(p, low=None, high=None, note=str(self.condition)) for p in parts]
         setting = accuracy_setting(evidence, runs, self.free)
         return Finding(tuple(parts), tuple(dict.fromkeys(missing)), setting, self.unit, "seeds")
 
     def _part(
-        self, evidence: Evidence, by_cell: dict[Cell, Runs], contrast: Contrast, comparisons: int = 1
+        self, evidence: Evidence, by_arm: dict[Arm, Runs], contrast: Contrast, comparisons: int = 1
     ) -> list[Part]:
-        mixers = [by_cell[cell] for cell in contrast.cells]
+        mixers = [by_arm[arm] for arm in contrast.arms]
         interval = functools.partial(evidence.sample.interval, contrast.function, *mixers)
         try:
             part = make_part(str(contrast), lambda c: interval(confidence=c), contrast.claimed, comparisons)
@@ -147,16 +137,16 @@ class Accuracies:
             return []
         return [] if part is None else [dataclasses.replace(part, denied=contrast.denied, fewest=self.fewest)]
 
-    def _holds(self, evidence: Evidence, by_cell: dict[Cell, Runs], contrast: Contrast) -> bool:
-        parts = [dataclasses.replace(p, fewest=FEWEST_SEEDS) for p in self._part(evidence, by_cell, contrast)]
+    def _holds(self, evidence: Evidence, by_arm: dict[Arm, Runs], contrast: Contrast) -> bool:
+        parts = [dataclasses.replace(p, fewest=FEWEST_SEEDS) for p in self._part(evidence, by_arm, contrast)]
         return [part.outcome for part in parts] == [SUPPORTED]
 
-    def _lost(self, evidence: Evidence, runs: Sequence[Runs], cell: Cell) -> bool:
-        """Whether every run of a cell failed, in the setting of these."""
+    def _lost(self, evidence: Evidence, runs: Sequence[Runs], arm: Arm) -> bool:
+        """Whether every run of an arm failed, in the setting of these."""
         fields = all_but(TRAINED_ALIKE, self.free)
         setting = row_as_compared(runs[0].setting, fields)
         wanted = {name: setting[name] for name in held_equal(fields, setting)}
-        wanted |= {**dict(cell.fields), "mixer": cell.mixer}
+        wanted |= {**dict(arm.fields), "mixer": arm.mixer}
         lost = [row_as_compared(one.setting, fields) for one in evidence.sample.lost]
         return any(all(one[name] == value for name, value in wanted.items()) for one in lost)
 
@@ -173,8 +163,8 @@ class EachMixer(Accuracies):
 
     def wanted(self, runs: Sequence[Runs]) -> Sequence[Contrast]:
         mixers = sorted({r.setting["mixer"] for r in runs} - {self.against})
-        pairs = [(Cell(mixer, self.mine), Cell(self.against or mixer, self.other)) for mixer in mixers]
-        here = {Cell(r.setting["mixer"], tuple((f, r.setting[f]) for f in self.free)) for r in runs}
+        pairs = [(Arm(mixer, self.mine), Arm(self.against or mixer, self.other)) for mixer in mixers]
+        here = {Arm(r.setting["mixer"], tuple((f, r.setting[f]) for f in self.free)) for r in runs}
         return [Contrast(pair, self.claimed) for pair in pairs if set(pair) <= here]
 
     def rank(self, finding: Finding) -> tuple[int, int]:
@@ -203,5 +193,5 @@ def failed_mixers(evidence: Evidence, runs: Sequence[Runs], free: Sequence[str])
 def accuracy_setting(evidence: Evidence, runs: Sequence[Runs], free: Sequence[str]) -> str:
     first = runs[0].setting
     fields = held_equal([name for name, _, _ in SETTING_WORDS if name not in free], first)
-    words = [setting_words(name, first[name]) for name in fields if first[name] is not None]
+    words = [field_words(name, first[name]) for name in fields if first[name] is not None]
     return ", ".join([evidence.group, *words, span_of([first["epochs"]], "epoch"), f"equal {first['match']}"])

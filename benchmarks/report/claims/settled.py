@@ -10,13 +10,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from benchmarks.report.claims.parts import CONTRADICTED, INFINITE, SUPPORTED, Evidence, Part, make_part
+import pandas as pd
+
+from benchmarks.contract.record import write_text
+from benchmarks.report.claims.parts import CONTRADICTED, INFINITE, SUPPORTED, Part, make_part
 from benchmarks.report.claims.rules import accuracy_setting, difference
 from benchmarks.report.claims.verdicts import effect_text
+from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.paired import Runs
-from benchmarks.report.wording import span_of
+from benchmarks.report.tables.convergence import long_runs
+from benchmarks.report.tables.convergence_files import cells_markdown
+from benchmarks.report.wording import clean, csv_text, markdown, span_of
 
 YES, NO, OPEN, NOT_MEASURED = "yes", "no", "open", "not measured"
 ALL_OTHERS = "*"
@@ -123,3 +130,43 @@ def _outcome(parts: Sequence[Part]) -> tuple[str, Part]:
     open_ = [part for part in parts if part.outcome not in (CONTRADICTED, SUPPORTED)]
     outcome = NO if against else OPEN if open_ else YES
     return outcome, min(against or open_ or parts, key=lambda part: part.margin)
+
+
+def write_settled(evidence: Sequence[Evidence], folder: Path) -> list[Path]:
+    """Writes `settled.csv` and `settled.md`; nothing where no group holds long runs."""
+    if not any(long_runs(group.sample, group.frame) for group in evidence):
+        return []
+    answers = settled(evidence)
+    return [
+        write_text(folder / "settled.csv", csv_text(pd.DataFrame([_answer_row(a) for a in answers], dtype=object))),
+        write_text(folder / "settled.md", f"# What is settled and what is not\n\n{RULE}\n\n" + _settled_table(answers)),
+    ]
+
+
+def settled_cells(answers: Sequence[Answer]) -> list[dict[str, str]]:
+    by_place = {(a.statement.text, a.place): a for a in answers}
+    return [
+        {"statement": s.text} | {place: clean(by_place[s.text, place].words) for place in PLACES} for s in STATEMENTS
+    ]
+
+
+def _settled_table(answers: Sequence[Answer]) -> str:
+    settings = dict.fromkeys(f"{a.place}: {a.setting}" for a in answers if a.setting)
+    listed = "\n".join(f"- {markdown(text)}" for text in settings)
+    return cells_markdown(settled_cells(answers), 1 + len(PLACES)) + (f"\nMeasured on:\n\n{listed}\n" if listed else "")
+
+
+def _answer_row(answer: Answer) -> dict[str, Any]:
+    part = answer.part
+    return {
+        "statement": answer.statement.text,
+        "place": answer.place,
+        "outcome": answer.outcome,
+        "compared": None if part is None else part.what,
+        "effect_points": None if part is None else part.effect,
+        "effect_points_low": None if part is None else part.low,
+        "effect_points_high": None if part is None else part.high,
+        "n": 0 if part is None else part.n,
+        "pairs": answer.pairs,
+        "setting": answer.setting,
+    }

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contract.errors import UserError
-from benchmarks.report.claims.parts import INFINITE, Evidence, Finding, Part, Range, make_part
-from benchmarks.report.stats.intervals import FAILED, failed_words, mean_interval, too_many_failed
+from benchmarks.report.choose import FAILED, too_many_failed
+from benchmarks.report.claims.parts import INFINITE, Finding, Part, Range, make_part
+from benchmarks.report.stats.evidence import Evidence
+from benchmarks.report.stats.intervals import mean_interval
 from benchmarks.report.stats.predictions import Folders, folders
-from benchmarks.report.wording import span_of
+from benchmarks.report.wording import failed_words, span_of
 
 LAYOUTS = ("right", "scrambled")
 Entry = Mapping[str, Any]

@@ -6,12 +6,13 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from benchmarks.report.claims.parts import INFINITE, Evidence, Finding, Part, Range, make_part
-from benchmarks.report.claims.rules import Accuracies, Cell, Contrast
+from benchmarks.report.baselines import SOLVED_PERCENT, highest
+from benchmarks.report.claims.parts import INFINITE, Finding, Part, Range, make_part
+from benchmarks.report.claims.rules import Accuracies, Arm, Contrast
 from benchmarks.report.stats.compared import Comparison
+from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.intervals import Estimate
 from benchmarks.report.stats.paired import Runs
-from benchmarks.report.tables.baselines import SOLVED_PERCENT, highest
 from benchmarks.report.wording import listing
 
 Floor = tuple[str, float]  # the highest predictor that looks at one thing alone, and its percent
@@ -29,8 +30,8 @@ def floor_of(evidence: Evidence, runs: Sequence[Runs]) -> Floor | None:
 def over(floor: Floor, *mixers: str) -> Contrast:
     """How far the better of some nets lies above a trivial predictor."""
     words = f"the better of {listing(list(mixers))}" if len(mixers) > 1 else mixers[0]
-    cells = tuple(Cell(mixer) for mixer in mixers)
-    return Contrast(cells, (0, INFINITE), lambda *top1: max(top1) - floor[1], f"{words} − {floor[0]}")
+    arms = tuple(Arm(mixer) for mixer in mixers)
+    return Contrast(arms, (0, INFINITE), lambda *top1: max(top1) - floor[1], f"{words} − {floor[0]}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +49,8 @@ class OfTasks(Accuracies):
     def rule(self, evidence: Evidence, runs: Sequence[Runs]) -> Accuracies:
         """What is to be found in one setting."""
         floor = floor_of(evidence, runs)
-        mixers = dict.fromkeys(cell.mixer for contrast in self.contrasts for cell in contrast.cells)
-        known = all(Cell(mixer) in self.cells(runs) for mixer in mixers)
+        mixers = dict.fromkeys(arm.mixer for contrast in self.contrasts for arm in contrast.arms)
+        known = all(Arm(mixer) in self.arms(runs) for mixer in mixers)
         condition = over(floor, *mixers) if floor is not None and known else None
         return Accuracies(self.contrasts, unit=self.unit, condition=self.condition or condition)
 
@@ -72,7 +73,7 @@ class CannotWithout(OfTasks):
 
     def rule(self, evidence: Evidence, runs: Sequence[Runs]) -> Accuracies:
         floor = floor_of(evidence, runs) or ("chance", 0.0)
-        here = [cell.mixer for cell in self.cells(runs)]
+        here = [arm.mixer for arm in self.arms(runs)]
         wanted = [mixer for mixer in self.fixed if mixer in here or mixer in self.needed]
         stay = [dataclasses.replace(over(floor, mixer), claimed=(-INFINITE, self.points)) for mixer in wanted]
         return Accuracies((over(("solved, 95 %", SOLVED_PERCENT), self.solver), *stay))

@@ -11,21 +11,15 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.ratios import Ratio, over_sittings, ratio_of
-from benchmarks.report.claims.parts import (
-    CONTRADICTED,
-    INFINITE,
-    SUPPORTED,
-    Evidence,
-    Finding,
-    Part,
-    Range,
-    make_part,
-    setting_words,
-)
+from benchmarks.report.alike import SWEPT_ALIKE, TIMED_ALIKE
+from benchmarks.report.choose import overlap, preferred
+from benchmarks.report.claims.parts import CONTRADICTED, INFINITE, SUPPORTED, Finding, Part, Range, make_part
 from benchmarks.report.frame import number, plain, rounds, square_ones
-from benchmarks.report.group import SWEPT_ALIKE, TIMED_ALIKE, overlap, preferred, ratios
+from benchmarks.report.notes import field_words
 from benchmarks.report.sizes import SEQUENCES, row_extent
+from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.intervals import Estimate, repeated, slopes_by_round
+from benchmarks.report.tables.latency import ratios
 from benchmarks.report.wording import span_of
 
 
@@ -222,6 +216,6 @@ def _settled(estimate: Callable[[float], Ratio | None]) -> Callable[[float], Est
 
 def latency_setting(evidence: Evidence, row: pd.Series) -> str:
     sizes = ("dim", "depth") if row_extent(row) is SEQUENCES else ("patch_size", "dim", "depth")
-    words = [setting_words(name, row[name]) for name in sizes]
+    words = [field_words(name, row[name]) for name in sizes]
     how = "compiled" if row["compiled"] else "eager"
     return ", ".join([evidence.group, *words, str(row["precision"]), how, span_of([row["threads"]], "thread")])

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.contract.record import atomic_write
+from benchmarks.contract.record import write_texts
 from benchmarks.report.claims.catalogue import CLAIMS
 from benchmarks.report.claims.catalogue_text import OnText, groups_for, text_claims
-from benchmarks.report.claims.parts import CONTRADICTED, SUPPORTED, UNDECIDED, Claim, Evidence, Finding, Part
+from benchmarks.report.claims.parts import CONTRADICTED, SUPPORTED, UNDECIDED, Claim, Finding, Part
 from benchmarks.report.claims.source import ComplexWeights, DepthWithoutNorm
 from benchmarks.report.claims.tasks import OverTasks
 from benchmarks.report.frame import results_frame, split_groups
+from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.predictions import Folders, folders
 from benchmarks.report.wording import NOTHING, csv_text, markdown, markdown_table, signed, significant, span_of
 
@@ -175,11 +176,7 @@ def write_claims(results: Folders) -> tuple[list[Verdict], list[Path]]:
 
 def write_verdicts(verdicts: Sequence[Verdict], folder: Path) -> list[Path]:
     """Writes `claims.csv` and `claims.md` into a folder."""
-    paths = [folder / "claims.csv", folder / "claims.md"]
-    for path, text in zip(paths, (programs(verdicts), people(verdicts)), strict=True):
-        with atomic_write(path) as file:
-            file.write(text.encode())
-    return paths
+    return write_texts(folder, {"claims.csv": programs(verdicts), "claims.md": people(verdicts)})
 
 
 def programs(verdicts: Sequence[Verdict]) -> str:

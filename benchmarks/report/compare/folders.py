@@ -12,7 +12,7 @@ from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record, load_records
 from benchmarks.contract.words import counted
-from benchmarks.report.compare.cells import Match, cells_of, matches
+from benchmarks.report.compare.matches import Match, entries_of, matches
 from benchmarks.report.compare.rows import (
     IDENTICAL,
     OF_BOTH,
@@ -75,7 +75,7 @@ def compare(a: Path | str, b: Path | str) -> pd.DataFrame:
     for letter, folder in (("A", a), ("B", b)):
         records.append(_records(letter, Path(folder)))
         sides.append(Side(Path(folder), records_frame(records[-1])))
-    found = matches(*(cells_of(side.frame) for side in sides))
+    found = matches(*(entries_of(side.frame) for side in sides))
     of_kind = {kind: [match for match in found if match.kind == kind] for kind in ("accuracy", "cost", "latency")}
     rows = accuracy_rows(of_kind["accuracy"], *sides) + cost_rows(of_kind["cost"]) + latency_rows(of_kind["latency"])
     names = list(dict.fromkeys(name for row in rows for name in row))

@@ -13,12 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.ratios import FEWEST_SITTINGS, ratio_of
-from benchmarks.report.compare.cells import Cell, Match
+from benchmarks.report.alike import ACCURACY_SETTING
+from benchmarks.report.compare.matches import Entry, Match
 from benchmarks.report.frame import plain, sittings
-from benchmarks.report.group import ACCURACY_SETTING, TIMES, ratios
 from benchmarks.report.stats.compared import holm
 from benchmarks.report.stats.paired import FEWEST_SEEDS, SIGNIFICANT, TOO_FEW, WITHHELD, Runs, Sample
 from benchmarks.report.stats.predictions import correct_answers
+from benchmarks.report.tables.latency import TIMES, ratios
 from benchmarks.report.wording import short, span_of
 
 Row = dict[Any, Any]
@@ -111,16 +112,16 @@ def _sample(found: Sequence[Match], a: Side, b: Side) -> Sample:
     """
     frames: list[pd.DataFrame] = []
     answers: dict[str, NDArray[np.bool_]] = {}
-    for letter, side, cells in (("A", a, [m.a for m in found]), ("B", b, [m.b for m in found])):
-        rows = pd.concat([side.frame.iloc[:0], *(cell.rows for cell in cells if cell is not None)])
+    for letter, side, entries in (("A", a, [m.a for m in found]), ("B", b, [m.b for m in found])):
+        rows = pd.concat([side.frame.iloc[:0], *(entry.rows for entry in entries if entry is not None)])
         answers |= {letter + key: value for key, value in correct_answers(rows, side.folder).items()}
         frames.append(rows.assign(id=letter + rows["id"], label=[f"{letter} {label}" for label in rows["label"]]))
     return Sample(pd.concat(frames, ignore_index=True), answers)
 
 
-def _runs(sample: Sample, cell: Cell, letter: str) -> Runs:
-    label = f"{letter} {cell.rows.iloc[0]['label']}"
-    found = sample.of({"label": label, **{name: cell.setting[name] for name in ACCURACY_SETTING}})
+def _runs(sample: Sample, entry: Entry, letter: str) -> Runs:
+    label = f"{letter} {entry.rows.iloc[0]['label']}"
+    found = sample.of({"label": label, **{name: entry.setting[name] for name in ACCURACY_SETTING}})
     assert found is not None
     return found
 
@@ -134,7 +135,7 @@ def _identical(match: Match, a: Side, b: Side) -> Row | None:
     mine, theirs = _by_seed(match.b), _by_seed(match.a)
     common = mine.keys() & theirs.keys()
     alike = _seeds_alike(match, a, b)
-    failed = [set(cell.rows["seed"][cell.rows["status"] != "ok"]) for cell in (match.a, match.b)]
+    failed = [set(entry.rows["seed"][entry.rows["status"] != "ok"]) for entry in (match.a, match.b)]
     if not common or len(alike) < len(common) or failed[0] & mine.keys() or failed[1] & theirs.keys():
         return None
     more = len(common) < max(len(mine), len(theirs))
@@ -157,8 +158,8 @@ def _seeds_alike(match: Match, a: Side, b: Side) -> dict[int, str]:
     return {seed: word for seed, word in words.items() if word}
 
 
-def _by_seed(cell: Cell) -> dict[int, Row]:
-    rows = cell.rows[cell.rows["status"] == "ok"]
+def _by_seed(entry: Entry) -> dict[int, Row]:
+    rows = entry.rows[entry.rows["status"] == "ok"]
     return {int(row["seed"]): row for row in rows.to_dict("records")}
 
 
@@ -240,7 +241,7 @@ def _other_machine(a: Row, b: Row) -> str:
 
 
 def _each(match: Match, names: Sequence[str], make: Callable[[Match, str, Row, Row], Row]) -> Iterator[Row]:
-    """The rows of a cell's quantities, or the one row that says why there are none."""
+    """The rows of an entry's quantities, or the one row that says why there are none."""
     if (alone := _without_numbers(match)) is not None:
         yield alone
         return
@@ -258,10 +259,10 @@ def _without_numbers(match: Match) -> Row | None:
         if other is None:
             return row | {"verdict": f"only in {side}"}
     assert match.a is not None and match.b is not None
-    ended = [(cell.rows["status"] == "ok").any() for cell in (match.a, match.b)]
+    ended = [(entry.rows["status"] == "ok").any() for entry in (match.a, match.b)]
     if all(ended):
         return None
-    words = {s: _why(cell) for s, cell, ok in zip("AB", (match.a, match.b), ended, strict=True) if not ok}
+    words = {s: _why(entry) for s, entry, ok in zip("AB", (match.a, match.b), ended, strict=True) if not ok}
     where = "both" if len(words) > 1 else next(iter(words))
     kinds = {word.partition(":")[0] for word in words.values()}
     note = "; ".join(f"{side} {word}" for side, word in words.items())
@@ -269,8 +270,8 @@ def _without_numbers(match: Match) -> Row | None:
     return row | {"verdict": f"{word} in {where}", "changed": where != "both", "note": note}
 
 
-def _why(cell: Cell) -> str:
-    first = cell.rows.iloc[0]
+def _why(entry: Entry) -> str:
+    first = entry.rows.iloc[0]
     return f"{first['status']}: {plain(first['reason']) or 'no reason given'}"
 
 

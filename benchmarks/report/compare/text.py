@@ -11,9 +11,9 @@ import pandas as pd
 from benchmarks.contract import called
 from benchmarks.contract.errors import printable
 from benchmarks.contract.metrics import METRICS
-from benchmarks.contract.record import atomic_write
-from benchmarks.report.compare.cells import SETTING
+from benchmarks.contract.record import write_texts
 from benchmarks.report.compare.folders import NOTHING_DIFFERS
+from benchmarks.report.compare.matches import SETTING
 from benchmarks.report.frame import plain
 from benchmarks.report.sizes import Extent, extent_of, worded
 from benchmarks.report.wording import (
@@ -53,12 +53,7 @@ def lines_of(table: pd.DataFrame) -> list[str]:
 
 def write_comparison(table: pd.DataFrame, folder: Path) -> list[Path]:
     """Writes `comparison.csv`, for programs, and `comparison.md`, for people, both with every row."""
-    paths = [folder / "comparison.csv", folder / "comparison.md"]
-    texts = [csv_text(table), _markdown(table)]
-    for path, text in zip(paths, texts, strict=True):
-        with atomic_write(path) as file:
-            file.write(text.encode())
-    return paths
+    return write_texts(folder, {"comparison.csv": csv_text(table), "comparison.md": _markdown(table)})
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -11,35 +10,33 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.ratios import FEWEST_SITTINGS, Ratio, few_sittings, ratio_of
+from benchmarks.ratios import FEWEST_SITTINGS, Ratio, ratio_of
+from benchmarks.report.alike import ATTENTION, TRAINED_ALIKE, same_rows
+from benchmarks.report.baselines import at_baseline, at_baseline_words, highest_words
+from benchmarks.report.choose import lookup, main_rows, patch_sweeps, preferred_latencies, scaling_row, sweeps, withheld
 from benchmarks.report.claims.parts import Part
 from benchmarks.report.claims.verdicts import Verdict, effect_text
 from benchmarks.report.frame import plain
-from benchmarks.report.group import (
-    ATTENTION,
-    SAME_NET,
-    TRAINED_ALIKE,
-    lookup,
-    main_rows,
-    of_one_processor,
-    preferred,
-    ratios,
-    same_rows,
-    withheld,
+from benchmarks.report.page.charts import patch_title
+from benchmarks.report.page.headlines import (
+    APART,
+    PASSES,
+    beside,
+    crossing_text,
+    gap_text,
+    mean_with_interval,
+    timed_apart,
+    trained_ratio,
 )
-from benchmarks.report.page.charts import patch_rows
-from benchmarks.report.plots.latency import scaling_row, sweeps
 from benchmarks.report.sizes import SEQUENCES, extent_of, row_extent, size_words, worded
-from benchmarks.report.stats.intervals import Estimate, failed_words, pareto_front, percent_within
+from benchmarks.report.stats.intervals import Estimate, pareto_front
 from benchmarks.report.stats.paired import FEWEST_SEEDS, Sample
-from benchmarks.report.tables.baselines import at_baseline, at_baseline_words, highest_words
+from benchmarks.report.tables.latency import ratios
 from benchmarks.report.tables.leader import LIKELY, NO_MIXING, OPEN, leader, leader_text
-from benchmarks.report.wording import NOTHING, clean, listing, ranged, signed, significant, span_of
+from benchmarks.report.wording import NOTHING, clean, listing, signed, significant, span_of
 
-PASSES = {"net_forward": "forward", "net_forward_backward": "training step"}
 LEARNED = "linear"
 IMAGINARY = "imaginary-part-helps"  # the claim that decides it
-APART = " †"  # timed apart from attention
 VERDICTS = ("supported", "contradicted", "undecided")
 
 
@@ -49,113 +46,9 @@ class Answer:
     lines: Sequence[str]  # the first is the answer, the others its numbers
 
 
-@dataclasses.dataclass(frozen=True)
-class Headline:
-    """One mixer beside attention."""
-
-    label: str
-    family: str
-    crossings: dict[str, str]  # pass -> from how many tokens the net is cheaper than with attention
-    ratios: dict[str, str]  # pass -> time over attention's in the trained net, with its interval over rounds
-    accuracy: str
-    gap: str  # in accuracy to attention, with its interval
-
-
 def row_of(rows: pd.DataFrame, label: str) -> pd.Series | None:
     found = rows[rows["label"] == label] if len(rows) else rows
     return None if found.empty else found.iloc[0]
-
-
-def gap_text(gap: Estimate | None) -> str:
-    """ "−0.6 points [−2.1, +0.9], n = 3"."""
-    if gap is None:
-        return NOTHING
-    between = "" if gap.low is None else f" [{signed(gap.low)}, {signed(gap.high)}]"
-    failed = f"; {clean(gap.failed)}" if gap.failed else ""
-    return f"{signed(gap.value)} points{between}, n = {gap.n}{failed}{', no verdict' if gap.withheld else ''}"
-
-
-def mean_with_interval(row: pd.Series, unit: str = " %") -> str:
-    mean, low, high = (plain(row[f"test_top1_percent_{end}"]) for end in ("mean", "low", "high"))
-    if mean is None:
-        return NOTHING
-    return f"{mean:.1f}{unit}" + ("" if low is None else f" [{percent_within(low):.1f}, {percent_within(high):.1f}]")
-
-
-def beside(row: pd.Series) -> str:
-    """The failed runs of a row of the summary, as they stand beside its mean."""
-    words = failed_words(row["n"], row["n_failed"])
-    return f" ({words})" if words else ""
-
-
-def headlines(sample: Sample, tables: dict[str, pd.DataFrame]) -> list[Headline]:
-    """Every mixer beside attention, by accuracy: from where it is cheaper, and what that costs."""
-    rows, latency = main_rows(tables["summary"]), tables["latency"]
-    swept = next(iter(sweeps(latency).values()), None)
-    trained = dict(zip(rows["label"], (row for _, row in rows.iterrows()), strict=True)) if len(rows) else {}
-    labels = sorted(
-        {*trained, *(swept["label"] if swept is not None else ())} - {ATTENTION},
-        key=lambda label: (-(accuracy_of(trained.get(label)) or -1.0), label),
-    )
-    families = {**dict(zip(latency.get("label", ()), latency.get("family", ()), strict=True))}
-    families |= {label: row["family"] for label, row in trained.items()}
-    found = []
-    for label in labels:
-        row = trained.get(label)
-        known = swept is not None and label in set(swept["label"])
-        scaling = scaling_row(label, tables["scaling"], swept) if known and swept is not None else None
-        apart = APART if known and swept is not None and timed_apart(swept[swept["label"] == label]) else ""
-        gap = sample.difference(row, trained[ATTENTION]) if row is not None and ATTENTION in trained else None
-        found.append(
-            Headline(
-                label=clean(label),
-                family=clean(families[label]),
-                crossings={
-                    name: NOTHING if scaling is None else crossing_text(scaling[f"{name}_overtakes_attention"]) + apart
-                    for name in PASSES
-                },
-                ratios={name: trained_ratio(latency, row, name) for name in PASSES},
-                accuracy=NOTHING if row is None else mean_with_interval(row) + beside(row),
-                gap=NOTHING if gap is None else gap_text(gap),
-            )
-        )
-    return found
-
-
-def timed_apart(rows: pd.DataFrame) -> bool:
-    """Whether some of these times were not taken beside attention's, so that the machine's drift is in their ratio."""
-    compared = rows[(rows["status"] == "ok") & rows["net_forward_over_attention"].map(plain).notna()]
-    return not compared["timed_with_attention"].all()
-
-
-def accuracy_of(row: pd.Series | None) -> float | None:
-    return None if row is None else plain(row["test_top1_percent_mean"])
-
-
-def trained_ratio(latency: pd.DataFrame, row: pd.Series | None, name: str) -> str:
-    """Time of the net as it was trained over that of attention's, with its interval."""
-    if row is None or latency.empty:
-        return NOTHING
-    found = latency[same_rows(latency, row, SAME_NET) & (latency["status"] == "ok")]
-    if found.empty:
-        return NOTHING
-    first = found.iloc[0]
-    column = f"{name}_over_attention"
-    text = ranged(first[column], first[f"{column}_low"], first[f"{column}_high"])
-    return text + _few(first["sittings_with_attention"], text) + (APART if timed_apart(found.head(1)) else "")
-
-
-def _few(sittings: Any, text: str) -> str:
-    words = few_sittings(plain(sittings) or 0)
-    return f", {words}" if words and text != NOTHING else ""
-
-
-def crossing_text(crossing: Any) -> str:
-    """ "faster at every measured size (256-4,096)" as the cell of a column that says what is faster."""
-    crossing = plain(crossing)
-    if crossing is None:
-        return NOTHING
-    return re.sub(r"faster at every measured size \((.*)\)", r"at every size, \1", str(crossing))
 
 
 def answers(
@@ -169,7 +62,7 @@ def answers(
         frame: records of one data set, profile and machine.
         verdicts: on the claims, from the same records.
     """
-    rows, timed = main_rows(tables["summary"]), preferred(of_one_processor(frame[frame["kind"] == "latency"]))
+    rows, timed = main_rows(tables["summary"]), preferred_latencies(frame)
     extent = extent_of(frame)
     patches = Answer("Is it the patches or the mixing?", patches_or_mixing(sample, rows, tables))
     mixing = Answer("Does mixing matter?", mixing_or_not(sample, rows))
@@ -351,7 +244,7 @@ def variance_split(decomposition: pd.DataFrame, row: pd.Series) -> str:
 
 
 def patches_or_mixing(sample: Sample, rows: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    for title, ready in patch_rows(tables["summary"]):
+    for ready in patch_sweeps(tables["summary"]):
         found = {str(label): {row["patch_size"]: row for _, row in m.iterrows()} for label, m in ready.groupby("label")}
         none = found.pop(NO_MIXING, {})
         complete = {label: mine for label, mine in found.items() if mine.keys() >= none.keys()}
@@ -374,7 +267,7 @@ def patches_or_mixing(sample: Sample, rows: pd.DataFrame, tables: Mapping[str, p
             doubt = f" Too few to tell how surely, n = {fewest}."
         return [
             variance_split(tables["decomposition"], ready.iloc[0])
-            + f"Points that mixing by {clean(shown[0])} adds to a net without a mixing layer ({title}): "
+            + f"Points that mixing by {clean(shown[0])} adds to a net without a mixing layer ({patch_title(ready)}): "
             f"{values}.{doubt}",
             *(
                 f"{clean(name)} minus conv1x1: " + "; ".join(f"patch {p}, {gap_text(gap)}" for p, gap in mine.items())

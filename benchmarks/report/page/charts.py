@@ -9,17 +9,28 @@ import pandas as pd
 
 from benchmarks.contract.metrics import METRICS
 from benchmarks.ratios import few_sittings
+from benchmarks.report.alike import USUAL
+from benchmarks.report.baselines import at_baseline, baselines_of
+from benchmarks.report.choose import best_of_settings, finished, once_a_size, patch_sweeps, runs_of, sweeps, timed_in
 from benchmarks.report.commands import latency_command, train_command
-from benchmarks.report.frame import NET_TIMES, USUAL, as_compared, comparisons, plain, row_as_compared, size_order
-from benchmarks.report.group import ACCURACY_SETTING, TIMES, TRAINED_ALIKE, best_learning_rates, same_rows
+from benchmarks.report.frame import plain, size_order
 from benchmarks.report.notes import caption, holes
-from benchmarks.report.plots.accuracy import rows_by, time_interval
-from benchmarks.report.plots.latency import copy_floor, missing_sizes, sweep_fields, sweeps
+from benchmarks.report.plots.accuracy import time_interval
+from benchmarks.report.plots.latency import copy_floor, missing_sizes
 from benchmarks.report.plots.style import mixer_style
 from benchmarks.report.sizes import SEQUENCES, Extent, extent_of, row_extent, size_words, worded
-from benchmarks.report.stats.intervals import failed_words, percent_within
-from benchmarks.report.tables.baselines import at_baseline, baselines_of
-from benchmarks.report.wording import NOTHING, clean, listing, metric, ranged, significant, span_of
+from benchmarks.report.tables.latency import TIMES
+from benchmarks.report.wording import (
+    NOTHING,
+    clean,
+    failed_words,
+    listing,
+    metric,
+    percent_within,
+    ranged,
+    significant,
+    span_of,
+)
 
 SYMBOLS = {  # matplotlib's markers in plotly's words
     "o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down", "<": "triangle-left",
@@ -34,7 +45,6 @@ TIME_LABELS = {
     "mixer_forward_backward": "mixer alone, forward + backward (ms per image)",
 }
 TOP1 = "test_top1_percent_mean"
-PER_IMAGE = [f"{TIMES[column]}_ms_per_image" for column in NET_TIMES]
 
 
 def axis(key: str, name: str, label: str | None = None) -> dict[str, Any]:
@@ -75,9 +85,8 @@ def settings(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]
     if summary.empty:
         return []
     found, extent = [], extent_of(summary)
-    for suffix, rows in comparisons(summary, TRAINED_ALIKE).items():
-        best = best_learning_rates(rows)
-        ready = best[best["status"] == "ok"]
+    for suffix, best in best_of_settings(summary).items():
+        ready = finished(best)
         missing = {r["label"]: str(r["status"]) for _, r in best.iterrows() if r["status"] != "ok"}
         points = [point(row) for row in ready.to_dict("records")]
         stuck = [clean(row["label"]) for row in ready.to_dict("records") if at_baseline(row)]
@@ -85,7 +94,7 @@ def settings(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]
         found.append(
             {
                 "key": suffix,
-                "title": setting_title(suffix, rows.iloc[0]),
+                "title": setting_title(suffix, best.iloc[0]),
                 "caption": " ".join([caption(frame, ready if len(ready) else best), *holes(missing), *pale]),
                 "points": points,
                 **({"baselines": list(baselines.items())} if (baselines := baselines_of(ready)) else {}),
@@ -149,10 +158,10 @@ def seeds_of(row: Mapping[Any, Any]) -> list[int]:
 
 def curves(frame: pd.DataFrame, rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Held-out accuracy by epoch: every seed, and their mean where all have it."""
-    trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
+    trained = finished(frame, "accuracy")
     found = []
     for _, row in rows.iterrows():
-        runs = trained[same_rows(trained, row, ["label", *ACCURACY_SETTING])].sort_values("seed")
+        runs = runs_of(row, trained).sort_values("seed")
         columns = {
             int(seed): {int(e["epoch"]): e.get("val_top1_percent") for e in history}
             for seed, history in zip(runs["seed"], runs["history"], strict=True)
@@ -175,13 +184,7 @@ def latency_sweeps(frame: pd.DataFrame, latency: pd.DataFrame) -> list[dict[str,
     found, extent = [], extent_of(latency)
     for suffix, rows in sweeps(latency).items():
         first = rows.iloc[0]
-        timed = frame[
-            (frame["kind"] == "latency")
-            & (frame["status"] == "ok")
-            & same_rows(as_compared(frame), row_as_compared(first), sweep_fields(first))
-        ]
-        ready = rows[rows["status"] == "ok"].sort_values(["label", "tokens"], kind="stable")
-        ready = ready.drop_duplicates(["label", extent.field])
+        timed, ready = timed_in(rows, frame), once_a_size(rows)
         quantities: list[dict[str, Any]] = [
             {"key": f"{name}_ms_per_image", "label": TIME_LABELS[name], "scale": 1.0} for name in TIMES.values()
         ]
@@ -251,21 +254,14 @@ def sweep_lines(ready: pd.DataFrame, column: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda line: (-line["x"][-1], -line["y"][-1], line["label"]))
 
 
-def patch_rows(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Rows of settings that differ in the patch size alone, each with a title; the sweep of most patches first."""
-    found = []
-    for _, rows in rows_by(summary, "patch_size"):
-        ready = rows[rows["status"] == "ok"].reset_index(drop=True)
-        first = ready.iloc[0]
-        words = [f"{first['image_size']} px"]
-        words += [f"dim {first['dim']}"] if first["match"] == "width" else [f"equal {first['match']}"]
-        words += [f"depth {first['depth']}", span_of([first["epochs"]], "epoch")]
-        words += [
-            f"{name} {first[name]}" for name in ("norm", "positions", "coordinates") if first[name] != USUAL[name]
-        ]
-        found.append((", ".join(words), ready))
-    whole = {title: int((ready.groupby("patch_size")["label"].nunique() > 1).sum()) for title, ready in found}
-    return sorted(found, key=lambda one: -whole[one[0]])
+def patch_title(rows: pd.DataFrame) -> str:
+    """ "32 px, dim 64, depth 4, 5 epochs", of a sweep over patch sizes."""
+    first = rows.iloc[0]
+    words = [f"{first['image_size']} px"]
+    words += [f"dim {first['dim']}"] if first["match"] == "width" else [f"equal {first['match']}"]
+    words += [f"depth {first['depth']}", span_of([first["epochs"]], "epoch")]
+    words += [f"{name} {first[name]}" for name in ("norm", "positions", "coordinates") if first[name] != USUAL[name]]
+    return ", ".join(words)
 
 
 def _end(row: Any, end: str) -> float | None:
@@ -274,10 +270,10 @@ def _end(row: Any, end: str) -> float | None:
     return None if value is None else percent_within(value)
 
 
-def patch_sweeps(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]:
+def patch_charts(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]:
     """Accuracy by patch size, of settings that differ in nothing else: is it the patches or the mixing?"""
     found = []
-    for title, ready in patch_rows(summary):
+    for ready in patch_sweeps(summary):
         lines = []
         for label, mine in ready.groupby("label", sort=True):
             known = mine.sort_values("patch_size").to_dict("records")
@@ -293,7 +289,7 @@ def patch_sweeps(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, A
                     "commands": [train_command(row, seeds_of(row)) for row in known],
                 }
             )
-        found.append({"title": title, "caption": caption(frame, ready), "lines": lines})
+        found.append({"title": patch_title(ready), "caption": caption(frame, ready), "lines": lines})
     return found
 
 

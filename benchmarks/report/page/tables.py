@@ -10,34 +10,25 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.contract.metrics import METRICS
+from benchmarks.report.alike import TRAINED_ALIKE, as_compared, comparisons, held_equal, row_as_compared, same_rows
+from benchmarks.report.baselines import NOTE, baselines_of
+from benchmarks.report.choose import best_of_settings, by_main_metric, ranked
 from benchmarks.report.claims.verdicts import Verdict, effect_text
 from benchmarks.report.commands import train_command
-from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared
-from benchmarks.report.group import TRAINED_ALIKE, best_learning_rates, by_main_metric, same_rows, withheld
-from benchmarks.report.page.answers import mean_with_interval
+from benchmarks.report.frame import plain
 from benchmarks.report.page.charts import seeds_of
+from benchmarks.report.page.headlines import mean_with_interval
 from benchmarks.report.plots.style import family_colour
 from benchmarks.report.sizes import extent_of, size_words, worded
-from benchmarks.report.tables.baselines import NOTE, at_baseline, baselines_of
-from benchmarks.report.tables.files import WRONG, heading, verdict_text, view_in_words
+from benchmarks.report.tables.view import SETTING, TEXT, Column, View, status_text
+from benchmarks.report.tables.views import view_of
 from benchmarks.report.wording import NOTHING, clean, count, listing, metric, percent, short, significant
 
 RECORD_COLUMNS = (
-    "kind",
-    "mixer",
-    "setting",
-    "seed",
-    "status",
-    "threads",
-    "precision",
-    "torch",
-    "commit",
-    "ended",
-    "record",
+    *("kind", "mixer", "setting", "seed", "status", "threads", "precision", "torch", "commit", "ended", "record"),
 )
-
-
 BASELINE = "no net"  # in place of a family
+MIXER = "mixer"  # the header of its column
 MOST_ROWS = 1_000  # of a table on the page; more make a browser slow, and files have them all
 
 
@@ -88,14 +79,8 @@ def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table
     in_tuning = [name for name in TRAINED_ALIKE if name not in ("net", "budget")]
     rows: list[list[Cell]] = []
     families, keys, judged = [], [], "standing" in summary
-    for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
-        kept = best_learning_rates(part)
-        kept = kept.assign(_top1=[-(plain(mean) or -1.0) for mean in kept["test_top1_percent_mean"]])
-        kept = kept.assign(
-            _withheld=[withheld(row) for row in kept.to_dict("records")],
-            _stuck=[at_baseline(row) for row in kept.to_dict("records")],
-        )
-        kept = kept.sort_values(["_withheld", "_stuck", "_top1", "label"], kind="stable")
+    for suffix, best in best_of_settings(summary).items():
+        kept = ranked(best)
         for rank, row in enumerate(kept.to_dict("records"), 1):
             swept = len(chosen) and same_rows(chosen, row, ["label", *in_tuning, "lr", "weight_decay"]).any()
             rows.append(
@@ -138,27 +123,25 @@ def differences_table(key: str, summary: pd.DataFrame, paired: pd.DataFrame) -> 
     """Every mixer against the references, in the settings of the ranking."""
     if paired.empty:
         return None
-    title, _, _, number_cells, note = view_in_words("differences", paired)
+    view = view_of("differences", paired)
+    columns = [column for column in view.columns if column.kind != SETTING]
     rows, families, keys, against = [], [], [], []
     for suffix, part in comparisons(summary, TRAINED_ALIKE).items():
         first = row_as_compared(part.iloc[0])
         here = same_rows(as_compared(paired), first, held_equal(TRAINED_ALIKE, first))
-        for found in paired[here].to_dict("records"):
-            row = {str(column): plain(value) for column, value in found.items()}
-            numbers = [show(row).replace("\\*", "*") for show in number_cells.values()]
-            texts = [Cell(clean(row["reference"])), Cell(clean(verdict_text(row)))]
-            rows.append([text_cell("label", row), *texts, *(Cell(text, sort_key(text)) for text in numbers)])
+        for row in [row for row, is_here in zip(view.rows, here, strict=True) if is_here]:
+            rows.append([cell_of(column, row) for column in columns])
             families.append(clean(row["family"]))
             keys.append(suffix)
             against.append(clean(row["reference"]))
-    header = ["mixer", "against", "verdict", *number_cells]
-    return Table(key, f"{title}. {note}", header, rows, 3, families, keys, against)
+    header = [column.header for column in columns]
+    return Table(key, f"{view.title}. {view.note}", header, rows, view.left, families, keys, against)
 
 
 def outcome(row: Mapping[Any, Any]) -> str:
     """ "31.3 [29.4, 33.3], 3", and what failed."""
     if row["status"] != "ok":
-        return clean(f"{WRONG.get(row['status'], row['status'])}: {row['reason'] or 'no reason given'}")
+        return clean(status_text(row))
     partly = f" ({row['failed']})" if plain(row["failed"]) else ""
     return clean(f"{mean_with_interval(pd.Series(dict(row)), unit='')}, {row['n']}{partly}")
 
@@ -173,66 +156,41 @@ def view_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
     """One of the tables that are files too, with the same numbers, words and note."""
     if table.empty:
         return None
-    title, fields, text_cells, number_cells, note = view_in_words(name, table)
-    texts = [
-        column
-        for column in ("kind", "label", "family", "status")
-        if {"label": "mixer"}.get(column, column) in text_cells
-    ]
-    varying = [field for field in fields if table[field].map(str).nunique() > 1]
-    rows = []
-    for found in table.head(MOST_ROWS).to_dict("records"):
-        row = {str(column): plain(value) for column, value in found.items()}
-        numbers = [show(row) for show in number_cells.values()]
-        rows.append(
-            [
-                *(text_cell(column, row) for column in texts),
-                *(Cell(NOTHING if row[f] is None else clean(short(row[f])), sort_key(str(row[f]))) for f in varying),
-                *(Cell(text, sort_key(text)) for text in numbers),
-            ]
-        )
-    header = ["mixer" if column == "label" else column for column in texts]
-    header += [*(heading(f, table, f.replace("_", " ")) for f in varying), *number_cells]
-    shared = [
-        f"{heading(f, table, f.replace('_', ' '))} {clean(short(table[f].iloc[0]))}"
-        for f in fields
-        if f not in varying and plain(table[f].iloc[0]) is not None
-    ]
-    words = f"{title}. {note}" + (f" All rows: {'; '.join(shared)}." if shared else "")
+    view = view_of(name, table)
+    words = " ".join(filter(None, (f"{view.title}. {view.note}", clean(view.shared))))
     words += first_of(len(table), f"tables/*/{name}.csv has")
-    return Table(key, words, header, rows, len(texts), [clean(family) for family in table["family"].head(MOST_ROWS)])
+    families = [clean(family) for family in table["family"].head(MOST_ROWS)]
+    return shown(key, words, view, view.columns, families)
 
 
 def pooled_table(key: str, name: str, table: pd.DataFrame) -> Table | None:
     """The same of a table whose rows are no single mixer's."""
     if table.empty:
         return None
-    title, fields, text_cells, number_cells, note = view_in_words(name, table)
-    cells = {**text_cells, **number_cells}
-    varying = [field for field in fields if table[field].map(str).nunique() > 1]
-    rows = []
-    for found in table.to_dict("records"):
-        row = {str(column): plain(value) for column, value in found.items()}
-        texts = [show(row).replace("\\", "") for show in cells.values()]
-        texts += [NOTHING if row[f] is None else clean(short(row[f])) for f in varying]
-        rows.append(
-            [Cell(text, sort_key(text)) if i >= len(text_cells) else Cell(text) for i, text in enumerate(texts)]
-        )
-    header = [*cells, *(heading(f, table, f.replace("_", " ")) for f in varying)]
-    return Table(key, f"{title}. {note}", header, rows, len(text_cells))
+    view = view_of(name, table)
+    columns = sorted(view.columns, key=lambda column: column.kind == SETTING)
+    return shown(key, f"{view.title}. {view.note}", view, columns)
+
+
+def shown(key: str, caption: str, view: View, columns: Sequence[Column], families: Sequence[str] = ()) -> Table:
+    """The columns of a view that the page has, in this order."""
+    kept = [column for column in columns if column.on_page]
+    rows = [[cell_of(column, row) for column in kept] for row in view.rows[:MOST_ROWS]]
+    left = sum(column.kind == TEXT for column in kept)
+    return Table(key, caption, [column.header.replace("_", " ") for column in kept], rows, left, families)
+
+
+def cell_of(column: Column, row: Mapping[Any, Any]) -> Cell:
+    """Numbers and settings sort as numbers; a mixer has its family's colour."""
+    text = clean(column.show(row))
+    if column.kind == TEXT:
+        return Cell(text, colour=family_colour(row["family"]) if column.header == MIXER else None)
+    return Cell(text, sort_key(text))
 
 
 def first_of(rows: int, where: str) -> str:
     """A sentence for the caption of a table that was cut."""
     return f" The first {MOST_ROWS:,} of {rows:,} rows; {where} all." if rows > MOST_ROWS else ""
-
-
-def text_cell(column: str, row: Mapping[str, Any]) -> Cell:
-    if column == "label":
-        return Cell(clean(row["label"]), colour=family_colour(row["family"]))
-    if column == "status" and row["status"] != "ok":
-        return Cell(clean(f"{WRONG.get(row['status'], row['status'])}: {row['reason'] or 'no reason given'}"))
-    return Cell(clean(row[column]))
 
 
 def sort_key(text: str) -> float | str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.report.claims.catalogue_text import TEXT_CLAIMS
 from benchmarks.report.claims.verdicts import Verdict
+from benchmarks.report.page.sections import embedded
 from benchmarks.report.page.tables import Cell, Table, claims_table, sort_key
+from benchmarks.report.stats.text_lines import Line
 from benchmarks.report.text.published import PUBLISHED
-from benchmarks.report.text.runs import Line
 from benchmarks.report.text.tables import Section, TextTable, text_tables
 
 CHART = "accuracy-vs-tokens"
@@ -33,9 +33,7 @@ def text_content(results: Path, key: str, line: Line, verdicts: Sequence[Verdict
     return {
         "id": key,
         "title": line.title,
-        "picture": "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
-        if picture.is_file()
-        else None,
+        "picture": embedded(picture) if picture.is_file() else None,
         "tables": [_shown(f"{key}-{table.name}", table) for table in text_tables(line)],
         "claims": claims_table(f"{key}-claims", line.title, mine),
     }

@@ -14,8 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.contract.metrics import METRICS
-from benchmarks.report.frame import comparisons, plain, square_ones
-from benchmarks.report.group import ACCURACY_SETTING, TRAINED_ALIKE, best_learning_rates, same_rows, withheld
+from benchmarks.report.baselines import at_baseline
+from benchmarks.report.choose import best_of_settings, finished, rows_by, runs_of, withheld
+from benchmarks.report.frame import plain, square_ones
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots import baselines as plots_baselines
 from benchmarks.report.plots.figures import (
@@ -31,7 +32,6 @@ from benchmarks.report.plots.labels import label_ends, label_points
 from benchmarks.report.plots.style import NARROW, WIDE, mixer_style, short
 from benchmarks.report.sizes import IMAGES, Extent, extent_of, worded
 from benchmarks.report.stats.intervals import bars, pareto_front
-from benchmarks.report.tables.baselines import at_baseline
 
 COSTS = {  # plot -> column of the summary, label of the axis
     "accuracy-vs-flops": ("flops", METRICS["flops"].label),
@@ -50,9 +50,8 @@ def accuracy_plots(summary: pd.DataFrame, frame: pd.DataFrame, folder: Path) -> 
     paths: list[Path] = []
     if summary.empty:
         return paths
-    for suffix, rows in comparisons(summary, TRAINED_ALIKE).items():
-        best = best_learning_rates(rows)
-        if suffix and len(best[best["status"] == "ok"]) < 2:
+    for suffix, best in best_of_settings(summary).items():
+        if suffix and len(finished(best)) < 2:
             continue
         ending = f"-{suffix}" if suffix else ""
         for name, (column, label) in COSTS.items():
@@ -173,11 +172,11 @@ def trouble(row: pd.Series, column: str) -> str:
 
 def learning_curves(rows: pd.DataFrame, frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
     """Held-out accuracy against epoch: mean over seeds, and the band between the lowest and the highest seed."""
-    trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
+    trained = finished(frame, "accuracy")
     curves: dict[str, pd.DataFrame] = {}
     for _, row in rows.iterrows():
-        runs = trained[same_rows(trained, row, ["label", *ACCURACY_SETTING])]
-        seeds = [{int(e["epoch"]): e.get("val_top1_percent") for e in history} for history in runs["history"]]
+        histories = runs_of(row, trained)["history"]
+        seeds = [{int(e["epoch"]): e.get("val_top1_percent") for e in history} for history in histories]
         if seeds:
             epochs = [e for e in sorted(seeds[0]) if all(seed.get(e) is not None for seed in seeds)]
             curves[row["label"]] = pd.DataFrame([[seed[e] for seed in seeds] for e in epochs], epochs, dtype=float)
@@ -186,7 +185,7 @@ def learning_curves(rows: pd.DataFrame, frame: pd.DataFrame, folder: Path, name:
         return []
     texts = [short(label) for label in curves]
     missing = {r["label"]: str(r["status"]) for _, r in rows.iterrows() if r["status"] != "ok"}
-    ready = rows[rows["status"] == "ok"]
+    ready = finished(rows)
     told = _of_seeds(ready, " Lines: mean over seeds; bands: lowest to highest seed.") + plots_baselines.told(ready)
     notes = [caption(frame, ready) + told, *holes(missing)]
     wide = len(curves) >= MANY
@@ -226,36 +225,18 @@ def by_size(summary: pd.DataFrame, frame: pd.DataFrame, folder: Path) -> list[Pa
     ):
         name = f"accuracy-by-{of.word}"
         for suffix, rows in found:
-            if not suffix or rows[rows["status"] == "ok"]["label"].nunique() > 1:
+            if not suffix or finished(rows)["label"].nunique() > 1:
                 paths += draw_by_size(rows, of, frame, folder, f"{name}-{suffix}" if suffix else name)
     return paths
-
-
-def rows_by(summary: pd.DataFrame, column: str, *others: str) -> list[tuple[str, pd.DataFrame]]:
-    """Rows of settings that differ in one column alone, or in the others with it, where it has two values or more.
-
-    Returns:
-        The suffix that tells such settings from the usual ones, and their rows, each mixer at its best learning rate.
-    """
-    alike = [name for name in TRAINED_ALIKE if name not in (column, *others, "batch_size")]
-    found = []
-    for suffix, rows in comparisons(summary, alike).items() if len(summary) else ():
-        parts = [comparisons(mine, TRAINED_ALIKE) for _, mine in rows.groupby(column, sort=True)]
-        if not parts:
-            continue
-        ready = pd.concat([best_learning_rates(next(iter(part.values()))) for part in parts], ignore_index=True)
-        if ready[ready["status"] == "ok"][column].nunique() > 1:
-            found.append((suffix, ready))
-    return found
 
 
 def draw_by_size(rows: pd.DataFrame, of: Extent, frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
     """A line for every mixer that was measured at two sizes or more; one size alone says nothing of sizes."""
     column = of.field
-    usable = rows[rows["status"] == "ok"]
+    usable = finished(rows)
     several = usable.groupby("label")[column].transform("nunique") > 1
     rows = rows[rows["label"].isin(usable[several]["label"])] if several.any() else rows
-    usable = rows[rows["status"] == "ok"]
+    usable = finished(rows)
     sizes = sorted(set(usable[column]))
     labels = sorted(set(usable["label"]))
     missing: dict[str, Any] = {

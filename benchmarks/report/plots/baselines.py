@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from benchmarks.report.baselines import COLUMNS, at_baseline, at_baseline_words, highest_words, known_columns
 from benchmarks.report.plots.style import FLOOR_COLOUR
-from benchmarks.report.tables.baselines import COLUMNS, at_baseline, at_baseline_words, highest_words, known_columns
 from benchmarks.report.wording import listing
 
 PALE = 0.4

@@ -11,8 +11,16 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from benchmarks.report.plots.figures import label_room, make_figure, plot_style, save_figure
 from benchmarks.report.plots.labels import label_ends
 from benchmarks.report.plots.style import WIDE, mixer_style, short
-from benchmarks.report.tables.convergence import Long
+from benchmarks.report.stats.evidence import Evidence
+from benchmarks.report.tables.convergence import Long, long_runs
 from benchmarks.report.wording import clean, span_of
+
+
+def convergence_plots(evidence: Evidence, folder: Path) -> list[Path]:
+    """A plot for each of the comparisons that were trained long; none without."""
+    groups = enumerate(long_runs(evidence.sample, evidence.frame))
+    found = [convergence_plot(g, evidence.frame, folder, "convergence" + (f"-{i + 1}" if i else "")) for i, g in groups]
+    return [path for paths in found for path in paths]
 
 
 def convergence_plot(group: Long, frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:

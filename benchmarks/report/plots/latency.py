@@ -13,15 +13,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from benchmarks.contract.metrics import METRICS
-from benchmarks.report.frame import as_compared, comparisons, held_equal, plain, row_as_compared
-from benchmarks.report.group import ATTENTION, SWEPT_ALIKE, same_rows, sweep_rows
+from benchmarks.report.alike import ATTENTION
+from benchmarks.report.choose import once_a_size, scaling_row, sweeps, timed_in
+from benchmarks.report.frame import plain
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots.figures import label_room, log_axis, make_figure, save_figure, show_number, size_axis
 from benchmarks.report.plots.labels import label_ends
 from benchmarks.report.plots.ratio import ratio_plot
 from benchmarks.report.plots.style import FLOOR_COLOUR, NARROW, WIDE, mixer_style, short
 from benchmarks.report.sizes import SEQUENCES, extent_of, worded
-from benchmarks.report.stats.intervals import span
+from benchmarks.report.wording import span
 
 Line = list[tuple[float, float]]  # size and value
 PASSES = {  # plot -> columns of the latency table for the panels, and the pass in words
@@ -38,11 +39,7 @@ def latency_plots(latency: pd.DataFrame, scaling: pd.DataFrame, frame: pd.DataFr
     extent = extent_of(latency)
     for suffix, rows in sweeps(latency).items():
         ending = f"-{suffix}" if suffix else ""
-        timed = frame[
-            (frame["kind"] == "latency")
-            & (frame["status"] == "ok")
-            & same_rows(as_compared(frame), row_as_compared(rows.iloc[0]), sweep_fields(rows.iloc[0]))
-        ]
+        timed = timed_in(rows, frame)
         for name, (columns, words) in PASSES.items():
             paths += latency_plot(
                 rows,
@@ -59,26 +56,11 @@ def latency_plots(latency: pd.DataFrame, scaling: pd.DataFrame, frame: pd.DataFr
     return paths
 
 
-def sweeps(latency: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The sweeps over sizes, by suffix for a file name."""
-    rows = sweep_rows(latency) if len(latency) else latency
-    if rows.empty:
-        return {}
-    size = extent_of(latency).field
-    found = comparisons(rows.reset_index(drop=True), SWEPT_ALIKE)
-    return {suffix: rows for suffix, rows in found.items() if rows[rows["status"] == "ok"][size].nunique() > 1}
-
-
-def sweep_fields(row: pd.Series) -> list[str]:
-    return held_equal(SWEPT_ALIKE, row)
-
-
 def lines_of(rows: pd.DataFrame, column: str) -> dict[str, Line]:
     """A line per mixer of what was measured to the end."""
     lines: dict[str, Line] = {}
     size = extent_of(rows).field
-    ready = rows[rows["status"] == "ok"].sort_values(["label", "tokens"], kind="stable")
-    for _, row in ready.drop_duplicates(["label", size]).iterrows():
+    for _, row in once_a_size(rows).iterrows():
         if plain(row[column]) is not None:
             lines.setdefault(row["label"], []).append((float(row[size]), float(row[column])))
     return lines
@@ -185,12 +167,6 @@ def end_label(label: str, scaling: pd.DataFrame, rows: pd.DataFrame, column: str
     row = scaling_row(label, scaling, rows)
     exponent = None if row is None else plain(row[f"{column}_exponent"])
     return short(label, "" if exponent is None else f" ({exponent:.2f})")
-
-
-def scaling_row(label: str, scaling: pd.DataFrame, rows: pd.DataFrame) -> pd.Series | None:
-    mine = rows[rows["label"] == label].iloc[0]
-    found = scaling[same_rows(scaling, mine, ["label", *SWEPT_ALIKE])] if len(scaling) else scaling
-    return None if found.empty else found.iloc[0]
 
 
 def crossing_points(

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.report.frame import held_equal, row_as_compared
-from benchmarks.report.group import TRAINED_ALIKE
+from benchmarks.report.alike import TRAINED_ALIKE, held_equal, row_as_compared
+from benchmarks.report.frame import objects
 from benchmarks.report.stats.intervals import Estimate
 from benchmarks.report.stats.paired import FEWEST_SEEDS, Runs, Sample, mean_top1
 from benchmarks.report.stats.pooled import seed_counts
@@ -107,7 +107,7 @@ def decomposition_table(sample: Sample) -> pd.DataFrame:
     """One row for all mixers that were trained at each of several patch sizes, and one without each of them."""
     grids = [grid for runs in sample.settings(("patch_size",)) if (grid := find_grid(runs)) is not None]
     rows = [row for grid in grids for row in _rows(sample, grid)]
-    return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in (rows or [{}])[0]})
+    return objects(rows)
 
 
 def _rows(sample: Sample, grid: Grid) -> list[dict[str, Any]]:

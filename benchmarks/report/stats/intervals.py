@@ -9,11 +9,12 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import scipy.special
 
 from benchmarks.ratios import Ratio, over_sittings
+from benchmarks.report.wording import round_significant, span
 
-FAILED = ("diverged", "oom", "timeout", "error")  # statuses of runs that did not end; unsupported is an answer
 FEWEST_ROUNDS = 3  # of a size, to count where others have them
 
 
@@ -55,24 +56,9 @@ class Crossing:
         return f"{where} {round_significant(self.tokens, 2):,.0f} tokens{several}"
 
 
-def percent_within(value: float) -> float:
-    """The end of an interval of a percentage: no accuracy is below 0 or above 100."""
-    return min(100.0, max(0.0, value))
-
-
 def bars(mean: float, half: float) -> tuple[list[float], list[float]]:
     """How far an interval of a percentage reaches below and above its mean, as matplotlib takes it."""
     return [min(half, mean)], [min(half, 100 - mean)]
-
-
-def too_many_failed(finished: int, failed: int) -> bool:
-    """Whether a third or more of the runs failed: what is left may be the lucky ones, and no verdict rests on them."""
-    return failed > 0 and 3 * failed >= finished + failed
-
-
-def failed_words(finished: int, failed: int) -> str:
-    """ "5 of 8 runs failed", or nothing."""
-    return f"{failed} of {finished + failed} runs failed" if failed else ""
 
 
 def mean_interval(values: Iterable[float], confidence: float = 0.95) -> Estimate | None:
@@ -124,13 +110,8 @@ def scaling_exponent(latency: Mapping[int, Mapping[int, float]]) -> Ratio | None
     return over_sittings(slopes_by_round(latency))
 
 
-def slopes(latency: Mapping[int, Mapping[int, float]]) -> list[float]:
-    """The slope of `scaling_exponent` in each round."""
-    return list(slopes_by_round(latency).values())
-
-
 def slopes_by_round(latency: Mapping[int, Mapping[int, float]]) -> dict[int, float]:
-    """The same with their rounds."""
+    """The slope of `scaling_exponent` in each round."""
     latency = repeated(latency)
     sizes = sorted(latency)
     if len(sizes) < 2:
@@ -181,13 +162,6 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def round_significant(value: float, digits: int) -> float:
-    """The value to so many significant digits."""
-    if value == 0 or not math.isfinite(value):
-        return value
-    return round(value, digits - 1 - math.floor(math.log10(abs(value))))
-
-
-def span(low: float, high: float) -> str:
-    """ "256-4,096", or "256" where both ends are one."""
-    return f"{low:,}" if low == high else f"{low:,}-{high:,}"
+def middle(values: pd.Series) -> float | None:
+    estimate = median_interval(values.dropna())
+    return None if estimate is None else estimate.value

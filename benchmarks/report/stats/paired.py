@@ -20,14 +20,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.report.frame import all_but, comparisons, held_equal, plain, row_as_compared
-from benchmarks.report.group import ACCURACY_SETTING, TRAINED_ALIKE, table
+from benchmarks.report.alike import ACCURACY_SETTING, TRAINED_ALIKE, all_but, comparisons, held_equal, row_as_compared
+from benchmarks.report.choose import FAILED, too_many_failed
+from benchmarks.report.frame import plain
 from benchmarks.report.stats.compared import Comparison, Spread, combined, holm, slopes, spreads, variance
-from benchmarks.report.stats.intervals import FAILED, Estimate, failed_words, too_many_failed
+from benchmarks.report.stats.intervals import Estimate
+from benchmarks.report.stats.noise import Noise, noise_columns, residual
 from benchmarks.report.stats.predictions import Folders, correct_answers
+from benchmarks.report.wording import failed_words
 
 Floats = NDArray[np.float64]
-REFERENCES = ("attention", "conv1x1", "fft_real")
 FEWEST_SEEDS = 3  # under which no verdict is given
 SIGNIFICANT = 0.05
 SETTING_COLUMNS = ["mixer", "label", "family", "tokens", *(name for name in ACCURACY_SETTING if name != "mixer")]
@@ -114,12 +116,16 @@ class Sample:
             found |= dict(zip([one.key for one in several], spreads(values), strict=True))
         return found
 
+    def correct_of(self, runs: Runs) -> NDArray[Any]:
+        """Which test images each run got right, (seeds, images)."""
+        return np.stack([self.correct[runs.ids[seed]] for seed in runs.seeds])
+
     def answers(self, runs: Runs) -> Answers | None:
         """None without predictions or with a single seed."""
         if len(runs.top1) < 2 or self.over(runs) == OVER_SEEDS:
             return None
         if runs.key not in self._answers:
-            scores = 100 * _answers(self, runs, runs.seeds).astype(np.float64)
+            scores = 100 * self.correct_of(runs).astype(np.float64)
             self._answers[runs.key] = Answers(scores.mean(axis=0), residual(scores))
         return self._answers[runs.key]
 
@@ -219,70 +225,6 @@ class Sample:
         return math.sqrt(max(0.0, together) / each.shape[1]) / len(each)
 
 
-def accuracy_intervals(sample: Sample) -> pd.DataFrame:
-    """One row per mixer and trained setting: mean accuracy with its interval, noise of seeds and of test images."""
-    rows = []
-    for runs in sample.runs:
-        estimate = sample.interval(lambda mean: mean, runs)
-        over = sample.over(runs)
-        spread = noise(_answers(sample, runs, runs.seeds)) if over == OVER_BOTH else None
-        rows.append(
-            runs.setting
-            | {"n": estimate.n, "seeds": " ".join(map(str, runs.seeds)), "test_top1_percent_mean": estimate.value}
-            | {"test_top1_percent_resampled_low": estimate.low, "test_top1_percent_resampled_high": estimate.high}
-            | {"interval_over": over if estimate.n > 1 else None}
-            | noise_columns(spread)
-        )
-    return table(rows, lambda row: (-row["test_top1_percent_mean"], row["label"]))
-
-
-def paired_table(sample: Sample) -> pd.DataFrame:
-    """One row per mixer, reference and trained setting: the difference of accuracies, paired image by image.
-
-    Returns:
-        Differences are mixer less reference in points of test top-1; rows stand by reference, the best mixer first.
-    """
-    rows: list[dict[str, Any]] = []
-    for setting in sample.settings():
-        by_label = {runs.setting["label"]: runs for runs in setting}
-        for name in REFERENCES:
-            reference = by_label.get(name)
-            found = [] if reference is None else [_compared(sample, runs, reference) for runs in setting]
-            block = [row for row in found if row is not None]
-            several = [row for row in block if row["p_value"] is not None]
-            for row, p in zip(several, holm([row["p_value"] for row in several]), strict=True):
-                row["holm_p"] = p
-            for row in block:
-                row["compared"] = len(several)
-                row["verdict"] = WITHHELD if row["withheld"] else verdict(row)
-            rows += sorted(block, key=lambda row: (-row["difference_points"], row["label"]))
-            if reference is not None:
-                rows += sorted(_lost_beside(sample, reference), key=lambda row: row["label"])
-    names = list(rows[0]) if rows else []
-    return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in names})
-
-
-def _lost_beside(sample: Sample, reference: Runs) -> list[dict[str, Any]]:
-    """A row without numbers for every mixer of the reference's setting of which no run ended."""
-    alike = held_equal(TRAINED_ALIKE, reference.setting)
-
-    def of_setting(several: Sequence[Runs]) -> dict[str, Runs]:
-        wanted = row_as_compared(reference.setting)
-        seen = [(one, row_as_compared(one.setting)) for one in several]
-        same = [one for one, setting in seen if all(setting[name] == wanted[name] for name in alike)]
-        return {one.setting["label"]: one for one in same}
-
-    ended, found = of_setting(sample.runs), of_setting(sample.lost)
-    nothing = dict.fromkeys(NUMBERS)
-    return [
-        {**runs.setting, "reference": reference.setting["label"], **nothing, "n": 0, "reference_n": len(reference.top1)}
-        | {"seeds": "", "reference_seeds": " ".join(map(str, reference.seeds)), "compared": 0}
-        | {"verdict": WITHHELD, "failed_runs": runs.failed_words, "withheld": True}
-        for label, runs in found.items()
-        if label not in ended
-    ]
-
-
 def _compared(sample: Sample, runs: Runs, reference: Runs) -> dict[str, Any] | None:
     """One mixer against the reference; None for the reference itself."""
     if runs is reference:
@@ -334,58 +276,22 @@ def verdict(row: dict[str, Any]) -> str:
 
 def compared_with(sample: Sample, reference: Runs, others: Sequence[Runs]) -> dict[str, dict[str, Any]]:
     """Others less the reference, by label, tests corrected for their number."""
-    rows = [row for row in (_compared(sample, runs, reference) for runs in others) if row is not None]
+    return {row["label"]: row | {"verdict": verdict(row)} for row in differences(sample, others, reference)}
+
+
+def differences(sample: Sample, nets: Sequence[Runs], reference: Runs) -> list[dict[str, Any]]:
+    """Every net less the reference, but itself; their p corrected for the number of those that have one, `compared`."""
+    rows = [row for row in (_compared(sample, runs, reference) for runs in nets) if row is not None]
     several = [row for row in rows if row["p_value"] is not None]
     for row, p in zip(several, holm([row["p_value"] for row in several]), strict=True):
         row["holm_p"] = p
-    return {row["label"]: row | {"verdict": verdict(row)} for row in rows}
+    return [row | {"compared": len(several)} for row in rows]
 
 
 def probability_of_improvement(values: Sequence[float], others: Sequence[float]) -> float:
     """Share of pairs of one run of each in which the first is better, ties counted half (Agarwal et al., 2021)."""
     ahead = np.subtract.outer(np.asarray(values), np.asarray(others))
     return float(((ahead > 0) + 0.5 * (ahead == 0)).mean())
-
-
-@dataclasses.dataclass(frozen=True)
-class Noise:
-    """Standard deviations in points."""
-
-    seed: float | None  # of one run, by its seed; None for a single one
-    test: float  # of one run, by the choice of test images
-    images: float  # of the mean over runs, by the images' own difficulty: what more seeds do not take away
-
-
-def noise(answers: NDArray[Any]) -> Noise:
-    """What a new seed and what new test images change in the mean of answers (seeds, images), each between -1 and 1.
-
-    A two-way analysis of variance: the spread over seeds less what the images' own chance explains of it, and the
-    sampling error of that many images.
-    """
-    seeds, images = answers.shape
-    scores = 100 * answers.astype(np.float64)
-    within = float(scores.var(axis=1, ddof=1).mean())
-    if seeds < 2:
-        return Noise(None, math.sqrt(within / images), math.sqrt(within / images))
-    rest = residual(scores)
-    return Noise(
-        math.sqrt(max(0.0, float(scores.mean(axis=1).var(ddof=1)) - rest / images)),
-        math.sqrt(within / images),
-        math.sqrt(max(0.0, within - rest) / images),
-    )
-
-
-def residual(scores: Floats) -> float:
-    """Mean square of scores (seeds, images) that neither their seed nor their image explains."""
-    seeds, images = scores.shape
-    of_seed, of_image = scores.mean(axis=1, keepdims=True), scores.mean(axis=0, keepdims=True)
-    return float(((scores - of_seed - of_image + scores.mean()) ** 2).sum()) / ((seeds - 1) * (images - 1))
-
-
-def noise_columns(spread: Noise | None) -> dict[str, float | None]:
-    if spread is None:
-        return {"seed_sd_points": None, "test_sd_points": None}
-    return {"seed_sd_points": spread.seed, "test_sd_points": spread.test}
 
 
 def best_tuned(runs: Sequence[Runs]) -> list[Runs]:
@@ -421,7 +327,3 @@ def _runs(found: pd.DataFrame) -> Runs:
 def mean_top1(runs: Runs) -> float:
     """Over seeds, in percent."""
     return math.fsum(runs.top1.values()) / len(runs.top1)
-
-
-def _answers(sample: Sample, runs: Runs, seeds: Sequence[int]) -> NDArray[np.bool_]:
-    return np.stack([sample.correct[runs.ids[seed]] for seed in seeds])

@@ -12,15 +12,14 @@ from typing import Any
 import pandas as pd
 import scipy.optimize
 
-from benchmarks.report.frame import all_but, held_equal
-from benchmarks.report.group import TRAINED_ALIKE
+from benchmarks.report.alike import TRAINED_ALIKE, all_but, held_equal
+from benchmarks.report.frame import objects
 from benchmarks.report.stats.compared import Comparison, Spread, combined
-from benchmarks.report.stats.intervals import span
 from benchmarks.report.stats.paired import FEWEST_SEEDS, Runs, Sample
-from benchmarks.report.wording import listing
+from benchmarks.report.wording import listing, span
 
 EFFECTS = {"norm": ("image", "token"), "coordinates": (True, False), "patch_size": None}  # None: each less the next
-WORDS = {("coordinates", True): "with", ("coordinates", False): "without"}
+SIDES = {("coordinates", True): "with", ("coordinates", False): "without"}
 Pair = tuple[Runs, Runs]
 FEWEST_EFFECTS = 3  # under which nothing is said of mixers in general
 
@@ -154,7 +153,7 @@ def pooled_difference(sample: Sample, compared: Sequence[Pair]) -> PooledEffect 
 def effects_table(sample: Sample) -> pd.DataFrame:
     """One row per ablation and setting: norm, coordinates and patch size, pooled over the mixers that have both."""
     rows = [row for field in EFFECTS for runs in sample.settings((field,)) for row in _effects(sample, field, runs)]
-    return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in (rows or [{}])[0]})
+    return objects(rows)
 
 
 def _effects(sample: Sample, field: str, runs: Sequence[Runs]) -> list[dict[str, Any]]:
@@ -173,7 +172,7 @@ def _effect(sample: Sample, field: str, values: tuple[Any, Any], runs: Sequence[
     alike = held_equal(all_but(TRAINED_ALIKE, [field]), nets[0][0].setting)
     return {
         "field": field,
-        "effect": " less ".join(WORDS.get((field, value), str(value)) for value in values),
+        "effect": " less ".join(SIDES.get((field, value), str(value)) for value in values),
         **{name: nets[0][0].setting[name] if name in alike else None for name in TRAINED_ALIKE},
         "mixers": pooled.mixers,
         "over": listing([one.setting["label"] for one, _ in nets]),

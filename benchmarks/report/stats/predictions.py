@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.contract.datasets import is_own, labels_file
 from benchmarks.contract.errors import UserError
+from benchmarks.report.choose import finished
 
 Folders = Path | str | Sequence[Path | str]
 
@@ -63,7 +64,7 @@ def correct_answers(frame: pd.DataFrame, results: Folders) -> dict[str, NDArray[
 def predictions_of(frame: pd.DataFrame, results: Folders) -> Iterator[tuple[dict[Any, Any], Path, NDArray[Any]]]:
     """Of each trained net whose predictions and labels are there: its row, the file of the first, and the second."""
     files = {path.name: path for path in _prediction_files(results)}
-    for row in frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")].to_dict("records"):
+    for row in finished(frame, "accuracy").to_dict("records"):
         labels = _kept_labels(results, row)
         if labels is None and not is_own(str(row["dataset"])):
             labels = labels_of_test(str(row["dataset"]))

@@ -11,8 +11,9 @@ from itertools import combinations
 
 import pandas as pd
 
+from benchmarks.report.alike import ACCURACY_SETTING
+from benchmarks.report.choose import finished, of_one_processor
 from benchmarks.report.frame import plain
-from benchmarks.report.group import ACCURACY_SETTING, of_one_processor
 from benchmarks.report.stats.intervals import Estimate, mean_interval
 from benchmarks.report.wording import signed
 
@@ -22,7 +23,7 @@ def shifts(frame: pd.DataFrame) -> dict[tuple[str, str], Estimate]:
 
     Records that do not say their kind, and those of a GPU, have no part in it.
     """
-    trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
+    trained = finished(frame, "accuracy")
     trained = trained[trained["processor"].notna()]
     means = trained.groupby(["label", *ACCURACY_SETTING, "processor"], dropna=False)["test_top1_percent"].mean()
     by_kind = means.unstack("processor") if len(means) else pd.DataFrame()

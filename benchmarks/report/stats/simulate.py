@@ -21,7 +21,7 @@ import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
-from benchmarks.contract.record import atomic_write
+from benchmarks.contract.record import write_texts
 from benchmarks.report.wording import markdown_table
 
 Floats = NDArray[np.float64]
@@ -34,7 +34,7 @@ EQUAL_SD = 0.75
 CHANCE_SD = 0.22  # of one run, by images within it
 IMAGES_SD = 0.2 / math.sqrt(2)  # of a mixer's mean, by the images that all of its runs share
 NOMINAL = 0.05
-WORDS = {
+SPREADS = {
     "equal": f"all {EQUAL_SD}",
     "unequal": f"drawn from {LEAST_SD} to {MOST_SD}, even in logarithm",
     "noisy reference": f"{MOST_SD} of the one held against, {USUAL_SD} of the others",
@@ -43,7 +43,7 @@ WORDS = {
 
 def draw(spread: str, layout: tuple[int, int], draws: int) -> tuple[Floats, NDArray[np.int64]]:
     """Accuracies (draws, 1 + mixers, seeds) without any difference, NaN where a mixer has no such seed."""
-    random = np.random.RandomState([list(WORDS).index(spread), *layout])  # its stream is frozen by NumPy's policy
+    random = np.random.RandomState([list(SPREADS).index(spread), *layout])  # its stream is frozen by NumPy's policy
     shape = (draws, 1 + MIXERS)
     sd = np.full(shape, EQUAL_SD)
     if spread == "unequal":
@@ -155,7 +155,7 @@ def corrected(p: Floats) -> Floats:
 
 def simulate(draws: int) -> list[dict[str, Any]]:
     """One row per spread, layout and test: shares in percent, with the simulation's own standard error."""
-    return [row for spread in WORDS for layout in LAYOUTS for row in _rows(spread, layout, draws)]
+    return [row for spread in SPREADS for layout in LAYOUTS for row in _rows(spread, layout, draws)]
 
 
 def _rows(spread: str, layout: tuple[int, int], draws: int) -> list[dict[str, Any]]:
@@ -225,7 +225,7 @@ Made again by `python -m benchmarks.report.stats.simulate`.
 
 
 def _listed() -> str:
-    return "; ".join(f"{name}, {words}" for name, words in WORDS.items())
+    return "; ".join(f"{name}, {words}" for name, words in SPREADS.items())
 
 
 def main() -> None:
@@ -238,10 +238,8 @@ def main() -> None:
     if given.draws < 2:
         parser.error(f"--draws {given.draws} is too few: give 2 or more")
     rows = simulate(given.draws)
-    with atomic_write(given.results / "simulation.json") as file:
-        file.write((json.dumps({"draws": given.draws, "taken": taken(rows), "rows": rows}, indent=1) + "\n").encode())
-    with atomic_write(given.results / "simulation.md") as file:
-        file.write(text(rows, given.draws).encode())
+    numbers = json.dumps({"draws": given.draws, "taken": taken(rows), "rows": rows}, indent=1) + "\n"
+    write_texts(given.results, {"simulation.json": numbers, "simulation.md": text(rows, given.draws)})
 
 
 if __name__ == "__main__":

@@ -11,20 +11,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from benchmarks.contract.datasets import task_name
-from benchmarks.contract.metrics import METRICS
-from benchmarks.contract.record import atomic_write
-from benchmarks.report.frame import comparisons, plain, slug
-from benchmarks.report.group import TRAINED_ALIKE, best_learning_rates
-from benchmarks.report.plots.figures import make_figure, plot_style, save_figure
-from benchmarks.report.plots.style import family_colour, short
-from benchmarks.report.tables.baselines import ABOVE, AT, NOTE, SOLVED, highest, highest_words, own_interval
-from benchmarks.report.tables.files import View
-from benchmarks.report.tables.latex import HEAD, cell_of, escaped, floats
-from benchmarks.report.wording import NOTHING, clean, csv_text, listing, markdown, markdown_table, span_of
+from benchmarks.contract.record import write_texts
+from benchmarks.report.baselines import ABOVE, AT, NOTE, SOLVED, highest, highest_words, own_interval
+from benchmarks.report.choose import rows_by_length
+from benchmarks.report.frame import plain, slug
+from benchmarks.report.tables.latex import HEAD, cells_of, escaped, floats
+from benchmarks.report.tables.view import View
+from benchmarks.report.wording import NOTHING, clean, csv_text, listing, markdown, span_of
 
 FOLDER, NAME = "sequences", "abilities"  # no data set of the suite is called so
 FEWEST_TASKS = 2
@@ -99,17 +95,6 @@ def find_abilities(groups: Sequence[tuple[pd.DataFrame, Mapping[str, pd.DataFram
     return [_abilities(key, rows, list(several)) for key, rows in sorted(several.items())]
 
 
-def rows_by_length(summary: pd.DataFrame) -> list[pd.DataFrame]:
-    """One row a mixer of the comparison with most of them, for each length that nets were trained at."""
-    found: dict[int, pd.DataFrame] = {}
-    for rows in comparisons(summary, TRAINED_ALIKE).values():
-        best = best_learning_rates(rows)
-        ready = best[best["status"] == "ok"].reset_index(drop=True)
-        if len(ready):
-            found.setdefault(int(ready.iloc[0]["length"]), ready)
-    return list(found.values())
-
-
 def _abilities(key: tuple[str, str], parts: Sequence[pd.DataFrame], keys: Sequence[tuple[str, str]]) -> Abilities:
     profile, machine = key
     alone = sum(other == profile for other, _ in keys) == 1
@@ -138,36 +123,25 @@ def _order(table: pd.DataFrame, label: str) -> tuple[float, ...]:
 
 
 def write_abilities(found: Abilities, results: Path) -> list[Path]:
-    """Writes the table as CSV, Markdown and LaTeX, and the heat map."""
+    """Writes the table as CSV, Markdown and LaTeX."""
     folder, view = results / "tables" / found.folder, view_of(found)
-    body = markdown_table(view.header, view.body, view.left)
     heading = "\n".join(markdown(line) for line in (view.source, " ".join(in_short(found)), view.note))
-    cells = [[cell_of(text.replace(MARKS[SOLVED], "+"), i >= view.left) for i, text in enumerate(row)]
-             for row in view.body]  # fmt: skip
-    words = escaped(f"{view.title}. {view.source} {view.note}".replace(MARKS[SOLVED], "+"))
+    words = escaped(f"{view.title}. {view.source} {view.note}")
     texts = {
         "csv": csv_text(found.rows.dropna(axis="columns", how="all")),
-        "md": f"# {view.title}\n\n{heading}\n\n{body}",
-        "tex": HEAD + "".join(floats(view, cells, words, f"tab:{slug(found.folder)}-{NAME}")),
+        "md": f"# {view.title}\n\n{heading}\n\n{view.markdown}",
+        "tex": HEAD + "".join(floats(view, cells_of(view), words, f"tab:{slug(found.folder)}-{NAME}")),
     }
-    paths = []
-    for ending, text in texts.items():
-        paths.append(folder / f"{NAME}.{ending}")
-        with atomic_write(paths[-1]) as file:
-            file.write(text.encode())
-    return paths + heat_map(found, results / "plots" / found.folder)
+    return write_texts(folder, {f"{NAME}.{ending}": text for ending, text in texts.items()})
 
 
 def view_of(found: Abilities) -> View:
     """The mixers by the tasks, as people read it, and a line with the baselines."""
     header = ["mixer", "family", *map(task_words, found.tasks)]
     family = dict(zip(found.rows["label"], found.rows["family"], strict=True))
-    body = [
-        [markdown(label), markdown(family[label]), *(markdown(cell_text(row)) for row in found.cells(label))]
-        for label in found.labels
-    ]
-    baselines = [markdown(highest_words(found.baseline(task)) or NOTHING) for task in found.tasks]
-    return View(TITLE, f"{found.title}.", "", note(), header, [*body, ["highest baseline", "no net", *baselines]], 2)
+    body = [[label, family[label], *map(cell_text, found.cells(label))] for label in found.labels]
+    body.append(["highest baseline", "no net", *(highest_words(found.baseline(t)) or NOTHING for t in found.tasks)])
+    return View.of_texts(TITLE, f"{found.title}.", note(), header, body, 2)
 
 
 def note() -> str:
@@ -213,59 +187,3 @@ def cannot(found: Abilities) -> list[str]:
         words += [f"at its baseline in {by[AT]}"] if by[AT] else []
         sentences.append(f"{clean(label)}: {'; '.join(words)}.")
     return sentences
-
-
-def share(row: Mapping[Any, Any] | None) -> float:
-    """How far a net came from its highest baseline, 0, to all answers right, 1; NaN for what was not trained."""
-    if row is None:
-        return float("nan")
-    floor = (highest(row) or ("", 0.0))[1]
-    return min(1.0, max(0.0, (float(row[TOP1]) - floor) / max(1e-9, 100 - floor)))
-
-
-def heat_map(found: Abilities, folder: Path) -> list[Path]:
-    """Mixers by tasks: the colour how far from the highest baseline to all right, the text the accuracy."""
-    shares = np.array([[share(row) for row in found.cells(label)] for label in found.labels])
-    told = (
-        f"{TITLE}: {METRICS['test_top1_percent'].label}, mean over seeds, {found.title}. Colour: from the highest "
-        f"baseline that looks at one thing alone (white) to all right. {MARKS[SOLVED]} solved; {MARKS[AT]} its 95 % "
-        "interval does not lie above that baseline; empty: not trained."
-    )
-    width = max(3.5, 1.5 + 0.85 * len(found.tasks))
-    with plot_style():
-        figure, (axes,) = make_figure(width, 0.22 * (len(found.labels) + 1), [told], right=[0.08])
-        box = axes.get_position()
-        axes.set_position((1.15 / width, box.y0, 1 - 1.23 / width, box.height))
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.35, aspect="auto", extent=_extent(found))
-        for i, label in enumerate(found.labels):
-            for j, row in enumerate(found.cells(label)):
-                if row is not None:
-                    _write(axes, j, i, f"{MARKS.get(row['standing'], '')} {row[TOP1]:.1f}".strip(), shares[i, j])
-        for j, task in enumerate(found.tasks):
-            _write(axes, j, len(found.labels), highest_words(found.baseline(task)).replace(", ", "\n", 1), 0.0, 5)
-        _frame(axes, found)
-        return save_figure(figure, folder, NAME)
-
-
-def _extent(found: Abilities) -> tuple[float, float, float, float]:
-    return -0.5, len(found.tasks) - 0.5, len(found.labels) - 0.5, -0.5
-
-
-def _write(axes: Any, x: int, y: int, text: str, shade: float, size: float = 7) -> None:
-    colour = "white" if shade > 0.75 else "#222222"
-    axes.text(x, y, text, ha="center", va="center", fontsize=size, color=colour, linespacing=0.95)
-
-
-def _frame(axes: Any, found: Abilities) -> None:
-    """Names at the sides, no grid; the last row is of no net."""
-    axes.grid(False)
-    axes.set_xlim(-0.5, len(found.tasks) - 0.5)
-    axes.set_ylim(len(found.labels) + 0.5, -0.5)
-    words = [task_words(task).replace(", ", "\n", 1) for task in found.tasks]
-    axes.set_xticks(range(len(found.tasks)), words)
-    axes.set_yticks(range(len(found.labels) + 1), [*(short(label) for label in found.labels), "highest baseline"])
-    axes.axhline(len(found.labels) - 0.5, color="#444444", linewidth=0.6)
-    axes.tick_params(length=0)
-    family = dict(zip(found.rows["label"], found.rows["family"], strict=True))
-    for tick, label in zip(axes.get_yticklabels(), found.labels, strict=False):
-        tick.set_color(family_colour(family[label]))

@@ -21,9 +21,10 @@ import pandas as pd
 import scipy.special
 from numpy.typing import NDArray
 
-from benchmarks.report.frame import held_equal, plain
-from benchmarks.report.group import SAME_NET
-from benchmarks.report.notes import SETTING_WORDS
+from benchmarks.report.alike import SAME_NET, held_equal
+from benchmarks.report.choose import finished
+from benchmarks.report.frame import plain
+from benchmarks.report.notes import setting_words
 from benchmarks.report.stats.intervals import Estimate, mean_interval
 from benchmarks.report.stats.paired import Runs, Sample
 
@@ -79,10 +80,8 @@ class Long:
     def words(self) -> str:
         """ "16 px image, ..." of the setting."""
         first = self.setting
-        return ", ".join(
-            [f"{noun} {first[name]}{unit}" for name, noun, unit in SETTING_WORDS if first[name] is not None]
-            + [f"{first['epochs']} epochs", f"augmentation {first['augment']}", f"device {first['device']}"]
-        )
+        trained = [f"{first['epochs']} epochs", f"augmentation {first['augment']}", f"device {first['device']}"]
+        return ", ".join([*setting_words(first), *trained])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +113,7 @@ def long_runs(sample: Sample, frame: pd.DataFrame) -> list[Long]:
 
 def _held_out(frame: pd.DataFrame) -> dict[str, dict[int, float]]:
     """Held-out top-1 in percent by record and epoch."""
-    trained = frame[(frame["kind"] == "accuracy") & (frame["status"] == "ok")]
+    trained = finished(frame, "accuracy")
     return {
         str(name): {
             int(e["epoch"]): float(e["val_top1_percent"])

@@ -1,4 +1,4 @@
-"""Convergence and what is settled, as files and as sections of the page; nothing where nothing was trained long."""
+"""How the order of mixers held, as tables for people and for programs; nothing where nothing was trained long."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.contract.datasets import SIZES
-from benchmarks.contract.record import atomic_write
-from benchmarks.report.claims.parts import Evidence
-from benchmarks.report.claims.settled import PLACES, RULE, STATEMENTS, Answer, settled
-from benchmarks.report.page.tables import Table, frame_table
-from benchmarks.report.plots.convergence import convergence_plot
-from benchmarks.report.stats.intervals import Estimate, mean_interval, percent_within
+from benchmarks.contract.record import write_text
+from benchmarks.report.stats.evidence import Evidence
+from benchmarks.report.stats.intervals import Estimate, mean_interval
 from benchmarks.report.tables.convergence import (
     HOLDS_ABOVE,
     SHORT_EPOCHS,
@@ -26,7 +23,16 @@ from benchmarks.report.tables.convergence import (
     order_rows,
     order_verdict,
 )
-from benchmarks.report.wording import NOTHING, clean, csv_text, markdown, markdown_table, signed, span_of
+from benchmarks.report.wording import (
+    NOTHING,
+    clean,
+    csv_text,
+    markdown,
+    markdown_table,
+    percent_within,
+    signed,
+    span_of,
+)
 
 COSINE = (
     "Accuracy within a long cosine is not that of a short run, whose rate has come down by then: runs of five epochs "
@@ -42,8 +48,8 @@ ORDER_NOTE = (
 )
 
 
-def write_convergence(evidence: Evidence, tables: Path, plots: Path) -> list[Path]:
-    """Writes `convergence.md`, three CSV files and a plot for one group of records; nothing without long runs."""
+def write_convergence(evidence: Evidence, folder: Path) -> list[Path]:
+    """Writes `convergence.md` and three CSV files for one group of records; nothing without long runs."""
     groups = long_runs(evidence.sample, evidence.frame)
     if not groups:
         return []
@@ -52,52 +58,29 @@ def write_convergence(evidence: Evidence, tables: Path, plots: Path) -> list[Pat
         "convergence-order": _of_all(groups, order_rows),
         "convergence-crossings": _of_all(groups, lambda group: [_crossing_row(c) for c in crossings(group)]),
     }
-    paths = [_write(tables / f"{name}.csv", csv_text(frame)) for name, frame in frames.items() if len(frame)]
-    paths.append(_write(tables / "convergence.md", people(groups)))
-    for i, group in enumerate(groups):
-        paths += convergence_plot(group, evidence.frame, plots, "convergence" + (f"-{i + 1}" if i else ""))
-    return paths
-
-
-def write_settled(evidence: Sequence[Evidence], folder: Path) -> list[Path]:
-    """Writes `settled.csv` and `settled.md`; nothing where no group holds long runs."""
-    if not any(long_runs(group.sample, group.frame) for group in evidence):
-        return []
-    answers = settled(evidence)
-    return [
-        _write(folder / "settled.csv", csv_text(pd.DataFrame([_answer_row(a) for a in answers], dtype=object))),
-        _write(folder / "settled.md", f"# What is settled and what is not\n\n{RULE}\n\n" + _settled_table(answers)),
-    ]
+    paths = [write_text(folder / f"{name}.csv", csv_text(frame)) for name, frame in frames.items() if len(frame)]
+    return [*paths, write_text(folder / "convergence.md", people(groups))]
 
 
 def people(groups: Sequence[Long]) -> str:
     """All groups in Markdown: accuracies, rank correlations, pairs that cross."""
     lines = ["# Does the order hold as training goes on?", NOTE]
     for group in groups:
-        lines += [f"## {markdown(group.words)}", _accuracy_table(group), _order_words(group), _order_table(group)]
-        lines += _crossing_lines(group)
+        lines.append(f"## {markdown(group.words)}")
+        for _, words, rows, left in sections(group):
+            lines += [words] if words != NOTE else []
+            lines += [cells_markdown(rows, left)] if rows else []
     return "\n\n".join(line.strip("\n") for line in lines) + "\n"
 
 
-def page_sections(key: str, evidence: Evidence, all_evidence: Sequence[Evidence]) -> Mapping[str, Any] | None:
-    """What the page shows of one group: tables of the order, and the statements; None without long runs."""
-    groups = long_runs(evidence.sample, evidence.frame)
-    if not groups:
-        return None
-    tables: list[Table] = []
-    for i, group in enumerate(groups):
-        name = f"{key}-long{i}"
-        tables.append(frame_table(f"{name}-accuracy", f"{group.words}. {NOTE}", _shown(_accuracy_cells(group))))
-        tables.append(frame_table(f"{name}-order", _order_words(group), _shown(_order_cells(group))))
-        crossed = [_crossing_cells(c) for c in crossings(group) if c.crosses]
-        if crossed:
-            tables.append(frame_table(f"{name}-cross", _crossing_words(group), _shown(crossed)))
-    answers = settled(all_evidence)
-    return {"tables": tables, "settled": frame_table(f"{key}-settled", RULE, _shown(_settled_cells(answers)))}
-
-
-def _shown(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    return pd.DataFrame(list(rows), dtype=object)
+def sections(group: Long) -> list[tuple[str, str, list[dict[str, str]], int]]:
+    """The tables of a group: a name, words, rows of cells by header, and how many columns are text."""
+    crossed = [_crossing_cells(c) for c in crossings(group) if c.crosses]
+    return [
+        ("accuracy", NOTE, _accuracy_cells(group), 1),
+        ("order", _order_words(group), _order_cells(group), 2),
+        ("cross", _crossing_words(group), crossed, 2),
+    ]
 
 
 def _of_all(groups: Sequence[Long], rows: Any) -> pd.DataFrame:
@@ -105,13 +88,6 @@ def _of_all(groups: Sequence[Long], rows: Any) -> pd.DataFrame:
     fields = (*sizes, "dim", "depth", "epochs", "augment", "device")
     found = [{name: g.setting[name] for name in fields} | row for g in groups for row in rows(g)]
     return pd.DataFrame(found, dtype=object)
-
-
-def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        file.write(text.encode())
-    return path
 
 
 def _between(found: Estimate | None) -> str:
@@ -186,47 +162,5 @@ def _order_words(group: Long) -> str:
     return f"{ORDER_NOTE} The order of runs of {SHORT_EPOCHS} epochs: {order_verdict(group)} ({rule})."
 
 
-def _accuracy_table(group: Long) -> str:
-    return _table(_accuracy_cells(group), 1)
-
-
-def _order_table(group: Long) -> str:
-    return _table(_order_cells(group), 2)
-
-
-def _crossing_lines(group: Long) -> list[str]:
-    crossed = [_crossing_cells(c) for c in crossings(group) if c.crosses]
-    return [_crossing_words(group), *([_table(crossed, 2)] if crossed else [])]
-
-
-def _settled_cells(answers: Sequence[Answer]) -> list[dict[str, str]]:
-    by_place = {(a.statement.text, a.place): a for a in answers}
-    return [
-        {"statement": s.text} | {place: clean(by_place[s.text, place].words) for place in PLACES} for s in STATEMENTS
-    ]
-
-
-def _settled_table(answers: Sequence[Answer]) -> str:
-    settings = dict.fromkeys(f"{a.place}: {a.setting}" for a in answers if a.setting)
-    listed = "\n".join(f"- {markdown(text)}" for text in settings)
-    return _table(_settled_cells(answers), 1 + len(PLACES)) + (f"\nMeasured on:\n\n{listed}\n" if listed else "")
-
-
-def _table(rows: Sequence[Mapping[str, str]], left: int) -> str:
+def cells_markdown(rows: Sequence[Mapping[str, str]], left: int) -> str:
     return markdown_table(list(rows[0]), [[markdown(cell) for cell in row.values()] for row in rows], left)
-
-
-def _answer_row(answer: Answer) -> dict[str, Any]:
-    part = answer.part
-    return {
-        "statement": answer.statement.text,
-        "place": answer.place,
-        "outcome": answer.outcome,
-        "compared": None if part is None else part.what,
-        "effect_points": None if part is None else part.effect,
-        "effect_points_low": None if part is None else part.low,
-        "effect_points_high": None if part is None else part.high,
-        "n": 0 if part is None else part.n,
-        "pairs": answer.pairs,
-        "setting": answer.setting,
-    }

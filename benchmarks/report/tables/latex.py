@@ -15,14 +15,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.contract.record import atomic_write
-from benchmarks.report.frame import comparisons, slug
-from benchmarks.report.group import COMPARED, TIMED_ALIKE, TRAINED_ALIKE, best_learning_rates
+from benchmarks.contract.record import write_text
+from benchmarks.report.alike import COMPARED, TIMED_ALIKE, TRAINED_ALIKE, comparisons
+from benchmarks.report.baselines import at_baseline
+from benchmarks.report.choose import best_learning_rates
+from benchmarks.report.frame import slug
 from benchmarks.report.stats.paired import Sample
-from benchmarks.report.tables.baselines import at_baseline
-from benchmarks.report.tables.files import View, caption, view_of
 from benchmarks.report.tables.leader import CLEAR, leader
-from benchmarks.report.wording import NOTHING, unmarked
+from benchmarks.report.tables.view import View
+from benchmarks.report.tables.write import caption, view_for_files
+from benchmarks.report.wording import NOTHING
 
 SPLIT: Mapping[str, Sequence[str]] = {  # what the rows of one table have in common; other tables stay whole
     "summary": TRAINED_ALIKE,
@@ -56,7 +58,7 @@ SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$", '"': "''", "`": r"\`{}",
     "[": "{[}", "]": "{]}", "*": "{*}", "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$",
-    "–": "--", "—": "---", "…": r"\dots{}", "†": r"$\dagger$",
+    "–": "--", "—": "---", "…": r"\dots{}", "†": r"$\dagger$", "✓": "+",
 }  # fmt: skip
 NUMBER = r"\d[\d,]*(?:\.\d+)?"
 SIGNED = re.compile(rf"(?<![\w.,])((?:[+−]{NUMBER}|{NUMBER}(?= ±))(?: ± {NUMBER})?)")
@@ -74,13 +76,11 @@ def latex_files(tables: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folder:
     Returns:
         The paths written.
     """
-    paths = []
-    for name, table in tables.items():
-        if not table.empty:
-            paths.append(folder / f"{name}.tex")
-            with atomic_write(paths[-1]) as file:
-                file.write(latex(name, table, frame, sample, folder.name).encode())
-    return paths
+    return [
+        write_text(folder / f"{name}.tex", latex(name, table, frame, sample, folder.name))
+        for name, table in tables.items()
+        if not table.empty
+    ]
 
 
 def latex(name: str, table: pd.DataFrame, frame: pd.DataFrame, sample: Sample, group: str) -> str:
@@ -89,10 +89,10 @@ def latex(name: str, table: pd.DataFrame, frame: pd.DataFrame, sample: Sample, g
     source = caption(name, frame)
     first = f"tab:{slug(group)}-{name}"
     for suffix, part in parts_of(name, table).items():
-        view = without_empty(view_of(name, part, source))
+        view = without_empty(view_for_files(name, part, source))
         label = f"{first}-{suffix}" if suffix else first
         best = clear_winner(part, sample) if name == "summary" else None
-        body = [[cell_of(text, i >= view.left) for i, text in enumerate(row)] for row in view.body]
+        body = cells_of(view)
         if best is not None:
             column = view.header.index(TOP1)
             body[best][column] = bold(body[best][column])
@@ -129,13 +129,8 @@ def clear_winner(part: pd.DataFrame, sample: Sample) -> int | None:
 def without_empty(view: View) -> View:
     """Without the columns that say nothing in any row."""
     silent = ({""}, {NOTHING}, {"", NOTHING}, {"ok"})
-    kept = [i for i in range(len(view.header)) if {row[i] for row in view.body} not in silent]
-    return dataclasses.replace(
-        view,
-        header=[view.header[i] for i in kept],
-        body=[[row[i] for i in kept] for row in view.body],
-        left=sum(i < view.left for i in kept),
-    )
+    cells = zip(view.columns, zip(*view.body, strict=True), strict=True)
+    return dataclasses.replace(view, columns=[column for column, texts in cells if set(texts) not in silent])
 
 
 def floats(view: View, body: Sequence[Sequence[str]], words: str, label: str) -> list[str]:
@@ -150,9 +145,9 @@ def floats(view: View, body: Sequence[Sequence[str]], words: str, label: str) ->
 
 def one_float(view: View, body: Sequence[Sequence[str]], words: str, label: str) -> str:
     """A float that is as wide as the text at most."""
-    longest = [max(len(row[i]) for row in view.body) for i in range(len(view.header))]
+    longest = [max(map(len, texts)) for texts in zip(*view.body, strict=True)]
     columns = "".join(
-        (r"p{0.3\linewidth}" if longest[i] > WIDE else "l") if i < view.left else "r" for i in range(len(view.header))
+        (r"p{0.3\linewidth}" if most > WIDE else "l") if i < view.left else "r" for i, most in enumerate(longest)
     )
     header = [stacked(text, "l" if i < view.left else "r") for i, text in enumerate(view.header)]
     style = pd.DataFrame(body).style.hide(axis="index").format_index(lambda i: header[int(str(i))], axis="columns")
@@ -172,12 +167,16 @@ def stacked(text: str, side: str) -> str:
     return rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}" + r"\\".join(lines) + r"\end{tabular}"
 
 
+def cells_of(view: View) -> list[list[str]]:
+    """All cells in LaTeX."""
+    return [[cell_of(text, i >= view.left) for i, text in enumerate(row)] for row in view.body]
+
+
 def cell_of(text: str, is_number: bool) -> str:
-    """One cell of Markdown in LaTeX; numbers with a sign or an interval in mathematics."""
-    plain = unmarked(text)
+    """One cell in LaTeX; numbers with a sign or an interval in mathematics."""
     if not is_number:
-        return escaped(plain)
-    pieces = SIGNED.split(re.sub(r"(?<=\d)-(?=\d)", "–", plain))
+        return escaped(text)
+    pieces = SIGNED.split(re.sub(r"(?<=\d)-(?=\d)", "–", text))
     return "".join(in_mathematics(piece) if i % 2 else escaped(piece) for i, piece in enumerate(pieces))
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from benchmarks.contract import called
+from benchmarks.report.baselines import at_baseline
 from benchmarks.report.frame import plain
 from benchmarks.report.stats.paired import Sample, compared_with
-from benchmarks.report.tables.baselines import at_baseline
 from benchmarks.report.wording import clean, listing, span_of
 
 NO_MIXING = "conv1x1"

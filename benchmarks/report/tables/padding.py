@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.record import atomic_write
-from benchmarks.report.notes import SETTING_WORDS
+from benchmarks.contract.record import write_texts
+from benchmarks.report.notes import setting_words
 from benchmarks.report.stats.paired import Runs, Sample, mean_top1
 from benchmarks.report.wording import NOTHING, clean, csv_text, markdown, markdown_table, percent, signed
 
@@ -85,22 +85,19 @@ def write_padding(sample: Sample, folder: Path, source: str) -> list[Path]:
     table = pd.DataFrame([row for _, rows in settings for row in rows], dtype=object)
     parts = [_part(several, rows) for several, rows in settings]
     page = "\n\n".join([f"# {TITLE}", f"{markdown(clean(source))}\n{markdown(NOTE)}", *parts])
-    paths = [folder / "padding.csv", folder / "padding.md"]
-    for path, text in zip(paths, (csv_text(table), page), strict=True):
-        with atomic_write(path) as file:
-            file.write(text.encode())
-    return paths
+    return write_texts(folder, {"padding.csv": csv_text(table), "padding.md": page})
 
 
 def _part(several: Sequence[Runs], rows: Sequence[Mapping[str, Any]]) -> str:
     """One setting as people read it: the mixers by the lengths of their nets."""
     setting, lengths = several[0].setting, lengths_of(several)
-    words = [f"{noun} {setting[name]}{unit}" for name, noun, unit in SETTING_WORDS if setting[name] is not None]
-    told = ", ".join(text for text in words if not text.startswith("padded to"))
+    told = ", ".join(text for text in setting_words(setting) if not text.startswith("padded to"))
     cells = {(row["label"], row["tokens"]): _cell(row) for row in rows}
     family = {row["label"]: row["family"] for row in rows}
     header = ["mixer", "family", *(f"net of {n:,} tokens" for n in lengths)]
-    body = [[markdown(a), markdown(family[a]), *(cells.get((a, n), NOTHING) for n in lengths)] for a in family]
+    body = [
+        [markdown(a), markdown(family[a]), *(markdown(cells.get((a, n), NOTHING)) for n in lengths)] for a in family
+    ]
     failed = [f"{row['failed']}, net of {row['tokens']:,} tokens" for row in rows if row["failed"]]
     lost = f"\nNot all runs ended: {markdown('; '.join(failed))}.\n" if failed else ""
     return f"{markdown(told)}:\n\n{markdown_table(header, body, 2)}{lost}"
@@ -113,4 +110,4 @@ def _cell(row: Mapping[str, Any]) -> str:
         return text
     text += f", {signed(row['difference_points'])}"
     low, high = row["difference_points_low"], row["difference_points_high"]
-    return text if low is None else f"{text} \\[{signed(low)}, {signed(high)}\\]"
+    return text if low is None else f"{text} [{signed(low)}, {signed(high)}]"

@@ -9,8 +9,8 @@ import pandas as pd
 from benchmarks.contract.choices.profiles import USUAL_NET, Net, Profile, profile_of
 from benchmarks.contract.choices.tuning import Cell, Cells, best_cell, best_net, chosen_cell, mean_of
 from benchmarks.contract.datasets import fixed_of
-from benchmarks.report.frame import plain
-from benchmarks.report.group import ACCURACY_SETTING, setting_order, table
+from benchmarks.report.alike import ACCURACY_SETTING
+from benchmarks.report.frame import plain, setting_order, table
 
 ENDS = {0: "lowest", -1: "highest"}
 

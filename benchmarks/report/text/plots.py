@@ -11,16 +11,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from benchmarks.report.group import ATTENTION
+from benchmarks.report.alike import ATTENTION
 from benchmarks.report.plots.baselines import LINE
 from benchmarks.report.plots.figures import label_room, log_axis, make_figure, plot_style, save_figure, show_count
 from benchmarks.report.plots.labels import label_ends, label_points
 from benchmarks.report.plots.style import FLOOR_COLOUR, NARROW, WIDE, mixer_style, short
 from benchmarks.report.stats.intervals import bars
 from benchmarks.report.stats.paired import Runs
+from benchmarks.report.stats.text_lines import Line, Part, records_of
 from benchmarks.report.text.rows import Row, curves_of, levels_of, pretraining_rows, task_rows, tokens_seen
-from benchmarks.report.text.runs import Line, Part, records_of
-from benchmarks.report.text.tables import setting_words, title_of
+from benchmarks.report.text.tables import pretraining_words, title_of
 from benchmarks.report.wording import listing, span_of
 
 SPEEDS = {  # column, and what a caption says of it
@@ -197,7 +197,7 @@ def _draw_levels(axes: Axes, levels: Mapping[str, float]) -> list[tuple[float, f
 
 def _words(line: Line, several: Sequence[Runs]) -> str:
     counts = [len(runs.top1) for runs in several]
-    words = f"{_sentence(line.title)}, {setting_words(several[0])}, n = {span_of(counts, 'seed')}."
+    words = f"{_sentence(line.title)}, {pretraining_words(several[0])}, n = {span_of(counts, 'seed')}."
     return f"{words} Dashed: predictors that are no net."
 
 

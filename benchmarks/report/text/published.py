@@ -11,7 +11,7 @@ from benchmarks.report.text.literature import GLUE, PRETRAINING, GlueRow, Pretra
 from benchmarks.report.wording import NOTHING, percent
 
 PUBLISHED = "published"
-WORDS = {"f1": "F1", "matthews": "Matthews", "spearman": "Spearman", "pearson": "Pearson"}
+SCORE_NAMES = {"f1": "F1", "matthews": "Matthews", "spearman": "Spearman", "pearson": "Pearson"}
 SIZES = ("Base", "Large", "Tiny", "Mini", "Small")
 
 
@@ -84,7 +84,7 @@ def _tasks(row: GlueRow, names: Sequence[str]) -> Beside:
 
 def _text(key: str, values: float | tuple[float, ...] | None, metrics: Sequence[str], separate: bool) -> str:
     """ "69.0 (accuracy)": the metric where it is not the headline of ours."""
-    said = [WORDS.get(metric, metric) for metric in metrics]
+    said = [SCORE_NAMES.get(metric, metric) for metric in metrics]
     if values is None:
         return "failed"
     if isinstance(values, tuple):

@@ -11,13 +11,14 @@ import pandas as pd
 
 from benchmarks.contract.fields import NET
 from benchmarks.contract.trial import names_of
+from benchmarks.report.alike import ATTENTION
+from benchmarks.report.choose import lookup, preferred_latencies
 from benchmarks.report.claims.rules import share_percent
 from benchmarks.report.frame import plain
-from benchmarks.report.group import ATTENTION, lookup, middle, of_one_processor, preferred
-from benchmarks.report.stats.intervals import mean_interval
+from benchmarks.report.stats.intervals import mean_interval, middle
 from benchmarks.report.stats.paired import Runs, Sample, mean_top1
-from benchmarks.report.text.runs import Line, Part, own_interval, records_of, setting_of
-from benchmarks.report.text.scores import TITLES, TOP1
+from benchmarks.report.stats.scores import TITLES, TOP1
+from benchmarks.report.stats.text_lines import Line, Part, own_interval, records_of, setting_of
 
 Row = dict[str, Any]
 LEVELS = {"frequencies": "token frequencies", "own_place": "own place alone"}  # of masked text, by who is no net
@@ -28,7 +29,7 @@ def pretraining_rows(line: Line, several: Sequence[Runs]) -> list[Row]:
     """One row an encoder, the highest masked accuracy first."""
     assert line.pretraining is not None
     sample, frame = line.pretraining.sample, line.pretraining.frame
-    timed = preferred(of_one_processor(frame[frame["kind"] == "latency"]))
+    timed = preferred_latencies(frame)
     rows = []
     for runs in several:
         records, length = records_of(line.pretraining, runs), int(runs.setting["length"])

@@ -10,14 +10,15 @@ import pandas as pd
 
 from benchmarks.contract.metrics import BASELINES
 from benchmarks.contract.text_tasks import TEXT_TASKS
+from benchmarks.report.alike import ATTENTION
 from benchmarks.report.frame import plain
-from benchmarks.report.group import ATTENTION, middle
-from benchmarks.report.notes import SETTING_WORDS
+from benchmarks.report.notes import setting_words
+from benchmarks.report.stats.intervals import middle
 from benchmarks.report.stats.paired import Runs
+from benchmarks.report.stats.scores import SHORT, TITLES, TOP1
+from benchmarks.report.stats.text_lines import Line, Part, Span, Task, span_of_task
 from benchmarks.report.text.published import Beside, of_pretraining, of_tasks, sources
 from benchmarks.report.text.rows import Row, levels_of, minutes_rows, pretraining_rows, task_rows, tokens_seen
-from benchmarks.report.text.runs import Line, Part, Span, Task, span_of_task
-from benchmarks.report.text.scores import SHORT, TITLES, TOP1
 from benchmarks.report.wording import NOTHING, clean, count, listing, mean_text, percent, signed, significant
 
 OURS = "these records"
@@ -89,7 +90,7 @@ def pretraining_table(line: Line) -> TextTable:
         body += _levels(found) + ([list(row.cells) for row in of_pretraining()] if place == 1 else [])
         header = ["encoder", "family", "masked accuracy (%)", "loss (nats)", "order (%)", "tokens seen"]
         header += ["tokens/s, training", "tokens/s, timed", "share of attention's (%)"]
-        sections.append(Section(setting_words(several[0]), header, body))
+        sections.append(Section(pretraining_words(several[0]), header, body))
     rows += _published_rows(of_pretraining()) if sections else []
     note = PRETRAINING_NOTE
     return TextTable(
@@ -107,7 +108,9 @@ def minutes_table(line: Line) -> TextTable:
         if len(found) > 1:
             told = f"after {significant(found[0]['seconds'])} s of training"
             header = ["encoder", "family", "held-out masked accuracy (%)", "tokens seen", "share of attention's (%)"]
-            sections.append(Section(f"{setting_words(several[0])}, {told}", header, [_minutes(row) for row in found]))
+            sections.append(
+                Section(f"{pretraining_words(several[0])}, {told}", header, [_minutes(row) for row in found])
+            )
     title = "Pre-training at equal minutes"
     return TextTable("equal-minutes", title, MINUTES_NOTE, sections, pd.DataFrame(rows, dtype=object))
 
@@ -167,19 +170,20 @@ def title_of(dataset: str) -> str:
     return dataset if facts is None else facts.title
 
 
-def setting_words(runs: Runs) -> str:
+def pretraining_words(runs: Runs) -> str:
     """ "length 64 tokens, dim 128, depth 2, bytes, 2.36 M tokens of wikipedia"."""
     s = runs.setting
-    words = [f"{noun} {s[name]}{unit}" for name, noun, unit in SETTING_WORDS if s[name] is not None]
-    words += [str(s["tokenizer"])] if s["tokenizer"] else []
-    return clean(", ".join([*words, f"{count(tokens_seen(runs))} tokens of {s['corpus']}"]))
+    return clean(", ".join([*net_words(s), f"{count(tokens_seen(runs))} tokens of {s['corpus']}"]))
 
 
 def part_words(part: Part) -> str:
     s = part.setting
-    words = [f"{noun} {s[name]}{unit}" for name, noun, unit in SETTING_WORDS if s.get(name) is not None]
     before = "from scratch, not pre-trained" if part.scratch else f"pre-trained on {s['pretrained']}"
-    return clean(", ".join([before, *words, *([str(s["tokenizer"])] if s["tokenizer"] else [])]))
+    return clean(", ".join([before, *net_words(s)]))
+
+
+def net_words(setting: Mapping[str, Any]) -> list[str]:
+    return [*setting_words(setting), *([str(setting["tokenizer"])] if setting["tokenizer"] else [])]
 
 
 def score_text(mean: Any, low: Any, high: Any, n: Any) -> str:

@@ -9,14 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.record import machine_name
+from benchmarks.contract.record import machine_name, write_texts
+from benchmarks.report.alike import comparisons
 from benchmarks.report.families import mixer_family
-from benchmarks.report.frame import CSV_NAMES, TRIAL_FIELDS, comparisons, slug
+from benchmarks.report.frame import CSV_NAMES, TRIAL_FIELDS, slug
 from benchmarks.report.plots.style import FAMILY_COLOURS
 from benchmarks.report.wording import NOTHING, clean, csv_text, markdown, markdown_table, percent
 from benchmarks.studies.atlas.plot import draw_atlas
 from benchmarks.studies.atlas.record import FOLDER, NUMBERS, STATES, AtlasRecord, load_atlas
-from benchmarks.studies.files import write_texts
 
 # what a page's mixers have in common; the data set is in the page's name
 ALIKE = [f for f in TRIAL_FIELDS if f not in ("kind", "mixer", "mixer_source", "dataset", "match_dim")] + ["machine"]

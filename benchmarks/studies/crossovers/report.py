@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.contract.record import write_texts
 from benchmarks.studies.crossovers.record import DIM, FILES, Cell, CrossoversRecord, load
-from benchmarks.studies.files import left_words, paths_of, row, write_texts
+from benchmarks.studies.files import left_words, paths_of, row
 
 
 def write_pages(results: Path) -> list[Path]:

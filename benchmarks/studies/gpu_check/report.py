@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contract.errors import printable
-from benchmarks.studies.files import paths_of, row, write_texts
+from benchmarks.contract.record import write_texts
+from benchmarks.studies.files import paths_of, row
 from benchmarks.studies.gpu_check.record import FILES, GpuCheckRecord, load
 
 PAGE = "gpu-check.md"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from benchmarks.contract.record import write_texts
 from benchmarks.studies.comparison import OK
-from benchmarks.studies.files import cell, csv_of, machine_words, paths_of, row, write_texts
+from benchmarks.studies.files import cell, csv_of, machine_words, paths_of, row
 from benchmarks.studies.peers.record import FILES, PeerComparison, PeerFailure, PeersRecord, load
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.studies.files import cell, csv_of, left_words, machine_words, paths_of, row, write_texts
+from benchmarks.contract.record import write_texts
+from benchmarks.studies.files import cell, csv_of, left_words, machine_words, paths_of, row
 from benchmarks.studies.profile.record import FILES, ProfileRecord, StepProfile, load
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contract.record import machine_name
+from benchmarks.contract.record import machine_name, write_texts
 from benchmarks.report.stats.intervals import mean_interval
 from benchmarks.report.wording import (
     NOTHING,
@@ -21,7 +21,7 @@ from benchmarks.report.wording import (
     percent,
     span_of,
 )
-from benchmarks.studies.files import paths_of, write_texts
+from benchmarks.studies.files import paths_of
 from benchmarks.studies.spectracles.record import FILES, SETTING, Entry, load
 
 LAYOUTS = ("scrambled", "right")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.contract.record import write_texts
 from benchmarks.studies.comparison import Comparison, Failed, ratio_words
-from benchmarks.studies.files import cell, left_words, machine_words, paths_of, row, write_texts
+from benchmarks.studies.files import cell, left_words, machine_words, paths_of, row
 from benchmarks.studies.speed.record import FILES, FormComparison, SpeedRecord, load
 
 

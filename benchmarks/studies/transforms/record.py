@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.contract.record import Record, load_records, one_line_errors, read_json, without_nan, write_json
 from benchmarks.contract.trial import Trial
-from benchmarks.report.stats.intervals import FAILED, too_many_failed
+from benchmarks.report.choose import FAILED, too_many_failed
 from benchmarks.studies.transforms.analysis import Choice
 
 FOLDER = "transforms"  # in the results folder

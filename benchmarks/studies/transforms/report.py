@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.contract.record import machine_name
+from benchmarks.contract.record import machine_name, write_texts
 from benchmarks.report.stats.intervals import mean_interval
 from benchmarks.report.wording import (
     NOTHING,
@@ -25,7 +25,6 @@ from benchmarks.report.wording import (
     significant,
     span_of,
 )
-from benchmarks.studies.files import write_texts
 from benchmarks.studies.transforms.analysis import Choice, verdict, welch_interval
 from benchmarks.studies.transforms.plot import draw
 from benchmarks.studies.transforms.predictors import PREDICTORS
