@@ -17,7 +17,8 @@ from benchmarks.contract.record import Record
 from benchmarks.contract.trial import FACTS, Trial, base_name, names_of
 from benchmarks.plan.checks import check_that_it_builds
 from benchmarks.plan.plugins import source_of, version_of
-from benchmarks.plan.request import Request, Resolved, first
+from benchmarks.plan.request import Request, first
+from benchmarks.plan.resolved import Resolved
 from benchmarks.timing.match import matched
 from mixers.spec import MixerSpec, parse
 

@@ -20,11 +20,11 @@ import filelock
 from benchmarks.contract.datasets import handed_on
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.kinds import KINDS
-from benchmarks.contract.record import Record, code_of, environment, machine_key, make_results_folder, now, set_aside
+from benchmarks.contract.record import Record, environment, machine_key, make_results_folder, now, set_aside
 from benchmarks.contract.schema import check_can_write
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import set_math_mode
-from benchmarks.sources import other_code_line, parts_of_other_code
+from benchmarks.sources import code_of, other_code_line, parts_of_other_code
 from benchmarks.sweep.budget import Budget
 from benchmarks.sweep.one_trial import (
     LEFT,
