@@ -256,16 +256,16 @@ def check_crossovers(report: Report, device: str, until: float) -> None:
     from benchmarks.studies.crossovers.measure import crossovers_record, measure_crossovers
     from benchmarks.studies.crossovers.report import write_pages
 
-    cells = []
+    times = []
 
-    def keep(cell: Any) -> None:
-        cells.append(cell)
-        report.add(**dataclasses.asdict(cell))
-        crossovers_record(cells, device, 1, 3).save(report.path.parent)
+    def keep(timed: Any) -> None:
+        times.append(timed)
+        report.add(**dataclasses.asdict(timed))
+        crossovers_record(times, device, 1, 3).save(report.path.parent)
         write_pages(report.path.parent)
 
     precision = "bfloat16" if device == "cuda" else "float32"
-    measure_crossovers(device, 1, precision, 3, SIDES[device], on_cell=keep, until=until)
+    measure_crossovers(device, 1, precision, 3, SIDES[device], on_time=keep, until=until)
 
 
 STEPS: dict[str, Step] = {

@@ -15,7 +15,7 @@ import pytest
 from synthetic import HOSTILE, fill, make_trial, save, save_accuracy, save_latency
 
 from benchmarks.cli.flags import read
-from benchmarks.cli.running import request_of
+from benchmarks.cli.measuring import request_of
 from benchmarks.contract.record import Record
 from benchmarks.plan.trials import Plan
 from benchmarks.report.claims.catalogue import CLAIMS

@@ -14,7 +14,7 @@ from synthetic import fill
 from synthetic_sequences import TASKS, fill_sequences, know, save_accuracy
 
 from benchmarks.cli import flags as cli_flags
-from benchmarks.cli.running import request_of
+from benchmarks.cli.measuring import request_of
 from benchmarks.contract.record import Record
 from benchmarks.plan.trials import Plan
 from benchmarks.report import baselines, load
