@@ -349,7 +349,7 @@ class Runner:
             began = time.perf_counter()
             if KINDS[group[0].kind].timed:
                 with progress.timed.process(todo) as on_item:
-                    records = self._measure_latency(todo, on_item)
+                    records = self.measure_timed(todo, on_item)
             else:
                 records = [self.measure(trial, neighbours) for trial in todo]
             seconds = (time.perf_counter() - began) / len(todo)
@@ -363,9 +363,7 @@ class Runner:
         finally:
             lock.release()
 
-    def _measure_latency(
-        self, trials: list[Trial], on_item: Callable[[Item], None] | None = None
-    ) -> list[Record | None]:
+    def measure_timed(self, trials: list[Trial], on_item: Callable[[Item], None] | None = None) -> list[Record | None]:
         started = now()
         with contextlib.ExitStack() as stack:
             for trial in trials:

@@ -302,7 +302,7 @@ def gpu_check(results: Path, seconds: float | None = None) -> Iterator[tuple[str
         step_file(folder, name).unlink(missing_ok=True)
         later = list(STEPS.values())[len(steps) :]
         limit_s = (budget.left_s or 0.0) * step.share / sum(other.share for other in later)
-        steps[name] = outcome = _take(name, folder, device, limit_s)
+        steps[name] = outcome = take_step(name, folder, device, limit_s)
         GpuCheckRecord(code_version(), steps).save(results)
         write_pages(results)
         yield outcome.status, f"{name}: {outcome.status}, {outcome.seconds:.0f} s{_in_short(name, outcome)}"
@@ -313,7 +313,7 @@ def step_file(folder: Path, name: str) -> Path:
     return folder / f"step-{name}.json"
 
 
-def _take(name: str, folder: Path, device: str, limit_s: float) -> Outcome:
+def take_step(name: str, folder: Path, device: str, limit_s: float) -> Outcome:
     """One step in a process of its own; what it wrote before its time was up counts."""
     began = time.monotonic()
     command = [
