@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contract.record import write_texts
 from benchmarks.studies.crossovers.record import DIM, FILES, CrossoversRecord, MethodTime, load
-from benchmarks.studies.files import left_words, paths_of, row
+from benchmarks.studies.files import left_words, row, write_beside
 
 
 def write_pages(results: Path) -> list[Path]:
@@ -17,10 +16,7 @@ def write_pages(results: Path) -> list[Path]:
     Raises:
         UserError: a record cannot be read.
     """
-    written = []
-    for path in paths_of(results, FILES):
-        written += write_texts(path.parent, {"crossovers.md": people(load(path))})
-    return written
+    return write_beside(results, FILES, lambda path: {"crossovers.md": people(load(path))})
 
 
 def people(record: CrossoversRecord) -> str:
