@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmarks.contract import called
 from benchmarks.contract.datasets import info_of, task_name
+from benchmarks.contract.record import code_version
 from benchmarks.contract.trial import Trial
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +45,11 @@ LEFT_OUT |= {"benchmarks.sources", "benchmarks.contract.processor", "benchmarks.
 
 MOST_NAMED = 5  # mixers, in one line
 Place = tuple[str, str]  # a module and a name in it; "*": all of it
+
+
+def code_of(trial: Trial) -> dict[str, Any]:
+    """The commit, and hashes of the code that this trial rests on."""
+    return code_version() | {"sources": sources_of(trial)}
 
 
 def sources_of(trial: Trial) -> dict[str, str]:

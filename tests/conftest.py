@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -60,6 +60,31 @@ def own_log() -> Iterator[None]:
     yield
     log.handlers[:], log.propagate = before[0], before[2]
     log.setLevel(before[1])
+
+
+@pytest.fixture
+def forget_plugins(monkeypatch) -> Callable[[], None]:
+    """No plug-in of another test is known in this one, so that files may share a name; a call forgets its own too."""
+    from mixers import registry
+
+    def forget() -> None:
+        monkeypatch.setattr(registry, "_PLUGINS", {})
+        registry._load_plugin.cache_clear()
+
+    forget()
+    return forget
+
+
+@pytest.fixture
+def forget_datasets(monkeypatch) -> Callable[[], None]:
+    """The same of the user's own data sets."""
+    from benchmarks.contract import datasets
+
+    def forget() -> None:
+        monkeypatch.setattr(datasets, "_FOUND", {})
+
+    forget()
+    return forget
 
 
 @pytest.fixture(scope="session")

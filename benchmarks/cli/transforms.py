@@ -14,7 +14,7 @@ from benchmarks.studies.transforms.design import add_designed
 from benchmarks.studies.transforms.matrices import TRANSFORMS
 from benchmarks.studies.transforms.measure import SEEDS, Trainer, check_file, open_study, own_member, trials_of
 from benchmarks.studies.transforms.predictors import PREDICTORS
-from benchmarks.studies.transforms.record import Member, Study, find_study, prediction, runs_of
+from benchmarks.studies.transforms.record import Member, Study, find_study, prediction, trained_of
 from benchmarks.studies.transforms.report import sentences, write_pages
 from benchmarks.sweep.budget import Budget, left_lines
 
@@ -86,8 +86,8 @@ def _say(study: Study, trainer: Trainer, results: Path, own: Member | None) -> i
     failed = [r.record for r in trainer.results if r.record.status != "ok"]
     for record in failed:
         print(printable(f"{record.status}: {record.trial.describe()}: {record.reason}"))
-    runs = runs_of(study, results)
-    lines = sentences(study, runs)
+    trained = trained_of(study, results)
+    lines = sentences(study, trained)
     if own is not None:
         lines = [line for line in lines if line.startswith(f"{own.name}:")] or [f"{own.name}: not trained yet"]
     print("\n".join([*lines, *left_lines(trainer.left)]))

@@ -54,7 +54,7 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    from benchmarks.cli.running import take_lists_of
+    from benchmarks.cli.measuring import take_lists_of
     from benchmarks.finished.evaluate import evaluate_on, lines_of, write_evaluation
     from benchmarks.finished.nets import load_net
     from benchmarks.machine.device import resolve_device

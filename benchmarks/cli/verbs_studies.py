@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.cli import running
+from benchmarks.cli import measuring
 from benchmarks.cli.ending import say_where
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, printable
@@ -18,13 +18,13 @@ def atlas(options: argparse.Namespace) -> int:
     from benchmarks.studies.atlas.measure import measure_atlas
     from benchmarks.studies.atlas.report import write_pages
 
-    running.take_lists_of(options, ("seed", "image_size", "length"))
+    measuring.take_lists_of(options, ("seed", "image_size", "length"))
     if options.retry == "changed":
         raise UserError("atlas has no use for --retry changed; --retry failed measures failed maps again")
-    running.log_to_stdout()
-    with logging_redirect_tqdm([running.log]):
-        records = measure_atlas(running.request_of(options), running.RETRIED[options.retry])
-    running.leave_config(options)
+    measuring.log_to_stdout()
+    with logging_redirect_tqdm([measuring.log]):
+        records = measure_atlas(measuring.request_of(options), measuring.RETRIED[options.retry])
+    measuring.leave_config(options)
     wrong = [record for record in records if record.status != "ok"]
     if len(records) == 1 and wrong and wrong[0].status == "unsupported":
         raise UserError(wrong[0].reason or "unsupported")
@@ -35,19 +35,19 @@ def atlas(options: argparse.Namespace) -> int:
 
 
 def spectracles(options: argparse.Namespace) -> int:
-    from benchmarks.studies.spectracles.measure import measure, plan_runs
+    from benchmarks.studies.spectracles.measure import measure, plan_replications
     from benchmarks.studies.spectracles.record import FILES, load
     from benchmarks.studies.spectracles.report import write_pages
 
-    running.take_lists_of(options, ("seed",))
+    measuring.take_lists_of(options, ("seed",))
     if options.retry == "changed":
         raise UserError("spectracles has no use for --retry changed; --retry failed tries failed runs again")
-    runs = plan_runs(running.request_of(options))
+    runs = plan_replications(measuring.request_of(options))
     make_results_folder(options.results)
-    running.log_to_stdout()
+    measuring.log_to_stdout()
     for _ in measure(runs, options.results, options.data_dir, retry=options.retry == "failed"):
         written = write_pages(options.results)
-        running.leave_config(options)
+        measuring.leave_config(options)
     print(f"written to {' and '.join(map(str, written))}")
     wanted = [run.settings() for run in runs]
     entries = load(options.results / FILES[0])
@@ -63,15 +63,15 @@ def transforms(options: argparse.Namespace) -> int:
 
     from benchmarks.cli.transforms import How, run
 
-    running.take_lists_of(options, ("seed",))
+    measuring.take_lists_of(options, ("seed",))
     make_results_folder(options.results)
-    running.leave_config(options)
-    running.log_to_stdout()
-    retry = running.RETRIED[options.retry]
+    measuring.leave_config(options)
+    measuring.log_to_stdout()
+    retry = measuring.RETRIED[options.retry]
     workers = options.workers or 1
     how = How(options.matrix, options.design, retry, options.timeout, workers, options.budget)
-    with logging_redirect_tqdm([running.log]):
-        return run(running.request_of(options), how)
+    with logging_redirect_tqdm([measuring.log]):
+        return run(measuring.request_of(options), how)
 
 
 def gpu_check(options: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from benchmarks.cli import running
+from benchmarks.cli import measuring
 from benchmarks.cli.ending import say_outcome, say_ranking, say_where
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 
 def bench_all(options: argparse.Namespace) -> int:
-    return running.run(options, running.plan(options).by_worth())
+    return measuring.run(options, measuring.plan(options).by_worth())
 
 
 def train(options: argparse.Namespace) -> int:
     if options.mixer is None:
         wanted = called.command("train", mixer="fft_complex")
         raise UserError(f"train needs a mixer: {wanted} ({called.command('list')} shows all)")
-    return running.run(options, running.plan(options).accuracy(all_seeds=False), report=False)
+    return measuring.run(options, measuring.plan(options).accuracy(all_seeds=False), report=False)
 
 
 def cost(options: argparse.Namespace) -> int:
-    return running.run(options, running.plan(options).cost())
+    return measuring.run(options, measuring.plan(options).cost())
 
 
 def latency(options: argparse.Namespace) -> int:
-    return running.run(
-        options, running.plan(options).latency(trained=options.image_size is None and options.length is None)
+    return measuring.run(
+        options, measuring.plan(options).latency(trained=options.image_size is None and options.length is None)
     )
 
 
@@ -40,13 +40,13 @@ def tune(options: argparse.Namespace) -> int:
     for name in ("lr", "weight_decay"):  # one value is a list of one
         value = getattr(options, name)
         setattr(options, name, value if value is None or isinstance(value, tuple) else (value,))
-    plan = running.plan(options)
+    plan = measuring.plan(options)
     if options.search == "nets":
         _say_net_choosers(plan.first)
     code = 0
     done: list[Trial] = []
     while new := [trial for trial in plan.tuning() if trial not in done]:  # what did best tells what to try next
-        results, left = running.measure(options, new, report=True)
+        results, left = measuring.measure(options, new, report=True)
         code = max(code, say_outcome(results, left, False, options.results))
         if left:
             break
@@ -63,18 +63,18 @@ def text(options: argparse.Namespace) -> int:
     from benchmarks.plan import text_line
 
     asked, options.dataset = options.dataset, None
-    running.take_lists_of(options, ("seed",))
-    request = running.request_of(options)
+    measuring.take_lists_of(options, ("seed",))
+    request = measuring.request_of(options)
     tasks = text_line.tasks_of(asked, options.text, options.data_dir)
     first = text_line.pretraining(request)
     if options.ray is None:
         options.workers = options.workers or max(1, cores() // first[0].threads)
-    results, left = running.measure(options, first, report=True)
+    results, left = measuring.measure(options, first, report=True)
     code = say_outcome(results, left, False, options.results)
     ready = [result.record.trial for result in results if result.record.status == "ok"]
     later = text_line.fine_tuning(request, tasks, ready, options.scratch)
     if later:
-        tuned, more = running.measure(options, later, report=True)
+        tuned, more = measuring.measure(options, later, report=True)
         code = max(code, say_outcome(tuned, more, False, options.results))
         results += tuned
     if results:  # a budget may leave everything

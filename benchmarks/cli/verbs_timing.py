@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.cli import running
+from benchmarks.cli import measuring
 from benchmarks.cli.ending import say_rows
 from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError, printable
@@ -22,11 +22,11 @@ def speed(options: argparse.Namespace) -> int:
 
     device = resolve_device(options.device or "cpu")
     make_results_folder(options.results)
-    running.leave_config(options)
-    running.log_to_stdout()
+    measuring.leave_config(options)
+    measuring.log_to_stdout()
     threads = options.threads or cores()
     record = measure_speed(
-        options.results, list(CORE_MIXERS), threads, options.data_dir, device, running.until(options)
+        options.results, list(CORE_MIXERS), threads, options.data_dir, device, measuring.until(options)
     )
     for c in record.comparisons:
         if isinstance(c, Failed):
@@ -41,33 +41,33 @@ def speed(options: argparse.Namespace) -> int:
 def crossovers(options: argparse.Namespace) -> int:
     from benchmarks.machine.device import resolve_device
     from benchmarks.studies.crossovers.measure import ROUNDS, crossovers_record, measure_crossovers
-    from benchmarks.studies.crossovers.record import Cell
+    from benchmarks.studies.crossovers.record import MethodTime
     from benchmarks.studies.crossovers.report import write_pages
 
     device = resolve_device(options.device)
     make_results_folder(options.results)
-    running.leave_config(options)
+    measuring.leave_config(options)
     precisions = DEVICES[device].precisions if options.precision is None else (options.precision,)
     threads = 1 if options.threads is None else options.threads
     rounds = ROUNDS if options.rounds is None else options.rounds
-    running.log_to_stdout()
-    cells: list[Cell] = []
+    measuring.log_to_stdout()
+    times: list[MethodTime] = []
     left: list[str] = []
     written: list[Path] = []
 
     def write() -> None:
-        path = crossovers_record(cells, device, threads, rounds, left).save(options.results)
+        path = crossovers_record(times, device, threads, rounds, left).save(options.results)
         written[:] = [path, *write_pages(options.results)]
 
-    def keep(cell: Cell) -> None:
-        cells.append(cell)
+    def keep(timed: MethodTime) -> None:
+        times.append(timed)
         write()
 
     for precision in precisions:
-        left += measure_crossovers(device, threads, precision, rounds, on_cell=keep, until=running.until(options))[1]
+        left += measure_crossovers(device, threads, precision, rounds, on_time=keep, until=measuring.until(options))[1]
     if left:
         write()
-    return say_rows([cell.status for cell in cells], left, written)
+    return say_rows([timed.status for timed in times], left, written)
 
 
 def profile(options: argparse.Namespace) -> int:
@@ -76,10 +76,10 @@ def profile(options: argparse.Namespace) -> int:
 
     if options.seed is not None and len(options.seed) > 1:
         raise UserError(f"--seed lists {len(options.seed)} seeds; a profile takes one")
-    running.take_lists_of(options, ("seed", "image_size", "length"))
-    trials = running.plan(options).accuracy(all_seeds=False)
+    measuring.take_lists_of(options, ("seed", "image_size", "length"))
+    trials = measuring.plan(options).accuracy(all_seeds=False)
     make_results_folder(options.results)
-    running.leave_config(options)
+    measuring.leave_config(options)
     several_sizes = len({trial.extent for trial in trials}) > 1
 
     def say(result: StepProfile) -> None:
@@ -91,7 +91,7 @@ def profile(options: argparse.Namespace) -> int:
         print(f"{result.trial.describe()}: {step if result.status == 'ok' else reason}")
 
     results, left = profile_trials(
-        trials, options.data_dir, options.results, options.rounds or STEPS, say, running.until(options)
+        trials, options.data_dir, options.results, options.rounds or STEPS, say, measuring.until(options)
     )
     traces = [options.results / trace_name(r.trial, several_sizes) for r in results if r.status == "ok"]
     print(f"to look into a step, open in ui.perfetto.dev: {', '.join(map(str, traces)) or 'no trace was made'}")
@@ -105,8 +105,8 @@ def bench_peers(options: argparse.Namespace) -> int:
     from benchmarks.studies.peers.report import write_pages
 
     make_results_folder(options.results)
-    running.leave_config(options)
-    running.log_to_stdout()
+    measuring.leave_config(options)
+    measuring.log_to_stdout()
     sizes = [parse_size(size) for size in options.image_size] if options.image_size else IMAGE_SIZES
     rounds, threads = (ROUNDS if options.rounds is None else options.rounds), options.threads
 
@@ -119,7 +119,7 @@ def bench_peers(options: argparse.Namespace) -> int:
         rounds,
         1 if threads is None else threads,
         on_rows=keep,
-        until=running.until(options),
+        until=measuring.until(options),
     )
     written = keep(outcome)
     for c in outcome.comparisons:

@@ -25,7 +25,6 @@ from benchmarks.contract.errors import UserError
 from benchmarks.contract.processor import kind_of
 from benchmarks.contract.schema import check_record
 from benchmarks.contract.trial import Trial
-from benchmarks.sources import sources_of
 
 SCHEMA_VERSION = 1
 STATUSES = ("ok", "unsupported", "oom", "diverged", "timeout", "error")
@@ -308,11 +307,6 @@ def code_version() -> dict[str, Any]:
         return {"commit": f"v{importlib.metadata.version('token-mixers')}", "dirty": False}
     reason = f"no checkout, not installed, and {COMMIT_VARIABLE} is not set"
     return {"commit": None, "dirty": None, "reason": reason}
-
-
-def code_of(trial: Trial) -> dict[str, Any]:
-    """The commit, and hashes of the code that this trial rests on."""
-    return code_version() | {"sources": sources_of(trial)}
 
 
 def make_results_folder(results: Path, *rooms: str) -> None:

@@ -13,7 +13,7 @@ SCHEMA_FILE = Path(__file__).with_name("record.schema.json")
 
 
 @functools.cache
-def _validator() -> Any:
+def validator() -> Any:
     import jsonschema_rs  # the whole of draft 2020-12, some hundred times as fast as the one in Python
 
     return jsonschema_rs.Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
@@ -26,7 +26,7 @@ def check_can_write() -> None:
         UserError: the package for it is missing.
     """
     try:
-        _validator()
+        validator()
     except ImportError as error:
         raise UserError("records are held to their schema by jsonschema-rs; type pip install jsonschema-rs") from error
 
@@ -37,9 +37,9 @@ def check_record(content: dict[str, Any]) -> None:
     Raises:
         UserError: it is not what the schema allows; the message says where, what stands there and what may.
     """
-    if _validator().is_valid(content):
+    if validator().is_valid(content):
         return
-    error = min(_validator().iter_errors(content), key=lambda e: (-len(e.instance_path), str(e.instance_path)))
+    error = min(validator().iter_errors(content), key=lambda e: (-len(e.instance_path), str(e.instance_path)))
     place = ".".join(str(part) for part in error.instance_path) or "the record"
     message = " ".join(error.message.split())
     raise UserError(f"{place}: {message if len(message) <= 300 else message[:299] + '…'}")

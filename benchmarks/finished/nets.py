@@ -204,13 +204,13 @@ def _told(path: Path) -> tuple[Trial, DatasetInfo] | None:
     """What a file of weights says of itself; None of one that cannot be read, of which only who asks for it hears."""
     try:
         content = read_metadata(path)
-        return None if content is None else (Trial.from_dict(content["trial"]), _info_of(content))
+        return None if content is None else (Trial.from_dict(content["trial"]), own_data_of(content))
     except (KeyError, TypeError, ValueError) as error:
         log.debug("%s: %s", path, error)
         return None
 
 
-def _info_of(content: dict[str, Any]) -> DatasetInfo:
+def own_data_of(content: dict[str, Any]) -> DatasetInfo:
     """The facts of the data set that a net was trained on, whether or not it is here."""
     facts = content["dataset"] | {"mean": tuple(content["dataset"]["mean"]), "std": tuple(content["dataset"]["std"])}
     facts["classes"] = facts["classes"] and tuple(facts["classes"])

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from typing import TYPE_CHECKING
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.contract.datasets import SIZES, TASK_SIZES, facts_of, fixed_of, is_procedural, task_name
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import flag
+from benchmarks.plan.request import Request
 from mixers import UnsupportedSize, create_mixer
 from mixers.spec import MixerSpec
-
-if TYPE_CHECKING:
-    from benchmarks.plan.request import Request
-
 
 OF_TEXT = ("text", "tokenizer", "gain", "pretrained", "order")
 

@@ -18,7 +18,8 @@ from benchmarks.contract.record import Record
 from benchmarks.contract.trial import FACTS, Trial, base_name, names_of
 from benchmarks.plan.checks import check_that_it_builds
 from benchmarks.plan.plugins import source_of, version_of
-from benchmarks.plan.request import Request, Resolved, first
+from benchmarks.plan.request import Request, first
+from benchmarks.plan.resolved import Resolved
 from benchmarks.timing.match import matched
 from mixers.spec import MixerSpec, parse
 
@@ -116,13 +117,13 @@ class Plan(Resolved):
             )
         size = self.sizes[0]
         seeds = request.seed or profile.seeds[:1]
-        tried = tuning.cells_by_mixer(self._tuning_records(self._read_sweep(), size), self.usual)
+        tried = tuning.points_by_mixer(self._tuning_records(self._read_sweep(), size), self.usual)
         wanted = {}
         for mixer in self.mixers:
-            cells = tried.get(mixer.recorded, {})
-            wanted[mixer] = [(cell, self.usual) for cell in tuning.cells_to_try(cells, profile)]
+            points = tried.get(mixer.recorded, {})
+            wanted[mixer] = [(point, self.usual) for point in tuning.points_to_try(points, profile)]
             if request.search == "nets" and mixer not in self.net_choosers():
-                wanted[mixer] += tuning.nets_to_try(cells, profile)
+                wanted[mixer] += tuning.nets_to_try(points, profile)
         recipe = self._recipe()
         steps = itertools.zip_longest(*([(mixer, *one) for one in several] for mixer, several in wanted.items()))
         asked = [one for step in steps for one in step if one is not None]

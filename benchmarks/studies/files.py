@@ -7,11 +7,11 @@ import dataclasses
 import io
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.contract.record import machine_name
+from benchmarks.contract.record import machine_name, write_texts
 
 Made = TypeVar("Made")
 
@@ -58,6 +58,18 @@ def _made(hint: Any, value: Any, name: str) -> Any:
 def paths_of(results: Path, patterns: Iterable[str]) -> list[Path]:
     """The files of these patterns in a results folder."""
     return [path for pattern in patterns for path in sorted(Path(results).glob(pattern))]
+
+
+def write_beside(results: Path, patterns: Iterable[str], texts: Callable[[Path], dict[str, str]]) -> list[Path]:
+    """Writes the pages of each record of these patterns into its folder; returns their paths.
+
+    Args:
+        texts: of a record's path, its pages by file name.
+
+    Raises:
+        UserError: a record cannot be read.
+    """
+    return [page for path in paths_of(results, patterns) for page in write_texts(path.parent, texts(path))]
 
 
 def machine_words(environment: Mapping[str, Any]) -> str:

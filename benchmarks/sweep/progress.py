@@ -160,7 +160,7 @@ class LatencyProgress:
 
     @functools.cached_property
     def _items(self) -> dict[Trial, dict[tuple[str, str], float]]:
-        return {trial: item_seconds(trial, _per_image_s(trial, self._probe)) for trial in self._trials}
+        return {trial: item_seconds(trial, per_image_s(trial, self._probe)) for trial in self._trials}
 
     @functools.cached_property
     def _expected(self) -> dict[Trial, float]:
@@ -267,7 +267,7 @@ def estimate_seconds(trial: Trial) -> float:
         return 1.0
     assert trial.batch_size is not None
     images = (trial.epochs or 0) * training_images(trial.dataset, trial.train_images)
-    per_image = _per_image_s(trial)
+    per_image = per_image_s(trial)
     if not per_image or (trial.epochs and not images):
         return 0.0
     if trial.kind == "latency":
@@ -277,7 +277,7 @@ def estimate_seconds(trial: Trial) -> float:
     return images * per_image * 1.1 + 2
 
 
-def _per_image_s(trial: Trial, probe: bool = True) -> float:
+def per_image_s(trial: Trial, probe: bool = True) -> float:
     """Seconds of a training step per image; 0 where that cannot be told."""
     if trial.device != "cpu" or not probe:
         return trial.tokens * trial.dim * trial.depth / GPU_NUMBERS_PER_S
@@ -300,7 +300,7 @@ def _per_image_s(trial: Trial, probe: bool = True) -> float:
     try:
         if training_step_bytes(dataclasses.replace(net, batch_size=1)) > FREE_SHARE * free_bytes("cpu"):
             return 0.0
-        return _step_seconds_per_image(net)
+        return step_seconds_per_image(net)
     except (MixerError, RuntimeError):
         return 0.0
 
@@ -334,7 +334,7 @@ def _compile_s(trial: Trial) -> float:
 
 
 @functools.cache
-def _step_seconds_per_image(trial: Trial) -> float:
+def step_seconds_per_image(trial: Trial) -> float:
     """Seconds of forward and backward per image, on a small batch of at most PROBE_BATCH images."""
     set_math_mode(trial.threads)
     task = task_of(trial)

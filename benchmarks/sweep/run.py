@@ -21,12 +21,12 @@ from benchmarks.contract.datasets import handed_on
 from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.kinds import KINDS
-from benchmarks.contract.record import Record, code_of, machine_key, make_results_folder, now, set_aside
+from benchmarks.contract.record import Record, machine_key, make_results_folder, now, set_aside
 from benchmarks.contract.schema import check_can_write
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import set_math_mode
 from benchmarks.machine.environment import environment
-from benchmarks.sources import other_code_line, parts_of_other_code
+from benchmarks.sources import code_of, other_code_line, parts_of_other_code
 from benchmarks.sweep.budget import Budget
 from benchmarks.sweep.one_trial import (
     LEFT,
@@ -351,7 +351,7 @@ class Runner:
             began = time.perf_counter()
             if KINDS[group[0].kind].timed:
                 with progress.timed.process(todo) as on_item:
-                    records = self._measure_latency(todo, on_item)
+                    records = self.measure_timed(todo, on_item)
             else:
                 records = [self.measure(trial, neighbours) for trial in todo]
             seconds = (time.perf_counter() - began) / len(todo)
@@ -365,9 +365,7 @@ class Runner:
         finally:
             lock.release()
 
-    def _measure_latency(
-        self, trials: list[Trial], on_item: Callable[[Item], None] | None = None
-    ) -> list[Record | None]:
+    def measure_timed(self, trials: list[Trial], on_item: Callable[[Item], None] | None = None) -> list[Record | None]:
         started = now()
         with contextlib.ExitStack() as stack:
             for trial in trials:

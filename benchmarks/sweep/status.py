@@ -31,7 +31,7 @@ UNTOLD: Data = ("", "")  # of a plan that version 0.1 left
 
 
 @dataclasses.dataclass(frozen=True)
-class Running:
+class Begun:
     """A trial with a heartbeat and no record."""
 
     trial: Trial
@@ -70,7 +70,7 @@ class Status:
     """All that the files of a results folder tell."""
 
     counts: dict[tuple[Data, str, str], collections.Counter[str]]  # (data set, kind, mixer) -> state -> trials
-    running: list[Running]  # the stopped ones too
+    running: list[Begun]  # the stopped ones too
     failed: list[Record]
     broken: list[str]  # one line a file that cannot be read
     left_s: float | None  # of the whole sweep; None where nothing tells
@@ -147,7 +147,7 @@ def read_status(results: Path, at: datetime.datetime | None = None) -> Status:
             broken.append(printable(f"{path.name} is not a readable heartbeat ({type(error).__name__}: {error})"))
     known = {data_of(trial) for trial in (*(r.trial for r in records), *(r.trial for r in running))}
     usual = next(iter(known)) if len(known) == 1 else UNTOLD
-    to_do = [cell for name, cell in _read_plan(results, usual) if name not in measured | beating]
+    to_do = [row for name, row in _read_plan(results, usual) if name not in measured | beating]
 
     counts: dict[tuple[Data, str, str], collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for record in records:
@@ -158,8 +158,8 @@ def read_status(results: Path, at: datetime.datetime | None = None) -> Status:
         counts[data_of(trial.trial), trial.trial.kind, trial.trial.mixer][
             "stopped" if trial.stopped else "running"
         ] += 1
-    for cell in to_do:
-        counts[cell]["to do"] += 1
+    for row in to_do:
+        counts[row]["to do"] += 1
     failed = [record for record in records if record.status not in ("ok", "unsupported")]
     left_s = _seconds_left(records, running, [kind for _, kind, _ in to_do])
     more = varied([*(record.trial for record in records), *(one.trial for one in running)])
@@ -171,7 +171,7 @@ def data_of(trial: Trial) -> Data:
     return trial.dataset, trial.dataset_source or ""
 
 
-def _read_heartbeat(path: Path, at: datetime.datetime) -> Running:
+def _read_heartbeat(path: Path, at: datetime.datetime) -> Begun:
     content = json.loads(path.read_text(encoding="utf-8"))
     trial = Trial.from_dict(content["trial"])
     epoch, epochs, speed = content["epoch"], content["epochs"], content["images_per_s"]
@@ -187,7 +187,7 @@ def _read_heartbeat(path: Path, at: datetime.datetime) -> Running:
     updated = datetime.datetime.fromisoformat(content["updated"])
     silent_s = max(0.0, (at - updated).total_seconds())
     running_s = _seconds_between(content["started"], content["updated"])
-    return Running(trial, epoch, epochs, speed, silent_s, interval_s, content["started"], running_s)
+    return Begun(trial, epoch, epochs, speed, silent_s, interval_s, content["started"], running_s)
 
 
 def _read_plan(results: Path, usual: Data) -> list[tuple[str, tuple[Data, str, str]]]:
@@ -197,16 +197,16 @@ def _read_plan(results: Path, usual: Data) -> list[tuple[str, tuple[Data, str, s
     """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         entries = json.loads((results / "checkpoints" / PLAN_FILE).read_text(encoding="utf-8"))["trials"]
-        return [(str(entry["record"]), _cell_of(entry, usual)) for entry in entries]
+        return [(str(entry["record"]), _row_of(entry, usual)) for entry in entries]
     return []
 
 
-def _cell_of(entry: dict[str, Any], usual: Data) -> tuple[Data, str, str]:
+def _row_of(entry: dict[str, Any], usual: Data) -> tuple[Data, str, str]:
     data = (str(entry["dataset"]), str(entry["dataset_source"] or "")) if "dataset" in entry else usual
     return data, str(entry["kind"]), str(entry["mixer"])
 
 
-def _seconds_left(records: list[Record], running: list[Running], to_do: list[str]) -> float | None:
+def _seconds_left(records: list[Record], running: list[Begun], to_do: list[str]) -> float | None:
     """What runs now, and what is to come at the mean time of its kind, over as many workers as there are now.
 
     What has no epochs is to come whole, less the time for which its process runs.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -237,3 +238,12 @@ def _is_whole(folder: Path, meta: Meta, part: str, every_block: bool) -> bool:
 def _three(values: NDArray[np.float64]) -> tuple[float, float, float]:
     first, second, third = (float(value) for value in values)
     return first, second, third
+
+
+def digest_of(*arrays: NDArray[np.generic]) -> str:
+    """SHA-256 of arrays, shapes and types included."""
+    whole = hashlib.sha256()
+    for array in arrays:
+        whole.update(f"{array.dtype.str}{array.shape}".encode())
+        whole.update(np.ascontiguousarray(array).data)
+    return whole.hexdigest()

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks.contract.errors import UserError, nearest
 from benchmarks.contract.trial import FACTS
+from benchmarks.tasks.cache import digest_of
 from benchmarks.tasks.folder import place_of
 from benchmarks.tasks.pictures import Pixels, as_pixels
 from mixers.registry import line_in, module_of_file
@@ -73,8 +74,6 @@ class PluginData:
 
     def index(self, cache: Path) -> tuple[str, int]:
         """Source code and images make the fingerprint: code that reads files gives others once these have changed."""
-        from benchmarks.tasks.own import digest_of
-
         arrays = [array for split in self.images for array in (self.images[split], self.labels[split])]
         fingerprint = hashlib.sha256(f"{self.source}{digest_of(*arrays)}".encode()).hexdigest()
         return fingerprint, min(self.images["train"].shape[-2:])

@@ -22,10 +22,9 @@ from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
 from benchmarks.tasks.augment import Augment
 from benchmarks.tasks.cifar import Split
-from benchmarks.tasks.task import Batch, Data, register_task
+from benchmarks.tasks.task import HOLD_OUT_SEED, Batch, Data, register_task
 from mixers import MixerNet
 
-HOLD_OUT_SEED = 0  # one held-out part for all trials and seeds
 MIN_VAL_IMAGES = 500  # of a procedural set, where half of the images allow it
 
 
@@ -63,7 +62,7 @@ class ImageClassification:
     def load(self, trial: Trial, data_dir: Path, device: torch.device) -> Data:
         """Images uint8 (n, 3, H, W), at the trial's size, and classes int64 (n,)."""
         if is_own(trial.dataset):
-            from benchmarks.tasks.own import load_own  # which stands on this module
+            from benchmarks.tasks.own import load_own
 
             data, self.info = load_own(trial, data_dir, device)
             return data

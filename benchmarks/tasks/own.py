@@ -8,7 +8,6 @@ cache (`tasks.cache`) that every later trial of that image size reads.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import re
 import warnings
@@ -28,10 +27,9 @@ from benchmarks.contract.errors import UserError, printable
 from benchmarks.contract.record import cores
 from benchmarks.contract.trial import Trial
 from benchmarks.tasks.cache import Cache, find_cache, make_cache, mark_cache_folder
-from benchmarks.tasks.images import HOLD_OUT_SEED
 from benchmarks.tasks.pictures import Pixels
 from benchmarks.tasks.stream import StreamedData, on_device
-from benchmarks.tasks.task import Data
+from benchmarks.tasks.task import HOLD_OUT_SEED, Data
 
 TEST_SHARE = 0.2  # of each class, where a source has no test split
 VAL_SHARE = 0.1  # of each class, where it has no held-out part
@@ -267,12 +265,3 @@ def _read(name: str, read: Reader, size: tuple[int, int]) -> Pixels | str:
     except Exception as error:  # whatever a broken file makes Pillow raise
         why = " ".join(str(error).split()).replace(name, "the file") or type(error).__name__
         return f"{name} ({why[:200]})"
-
-
-def digest_of(*arrays: NDArray[np.generic]) -> str:
-    """SHA-256 of arrays, shapes and types included."""
-    whole = hashlib.sha256()
-    for array in arrays:
-        whole.update(f"{array.dtype.str}{array.shape}".encode())
-        whole.update(np.ascontiguousarray(array).data)
-    return whole.hexdigest()

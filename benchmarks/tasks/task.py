@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from benchmarks.contract.datasets import DatasetInfo, info_of
 from benchmarks.contract.trial import Trial
 
+HOLD_OUT_SEED = 0  # one held-out part for all trials and seeds
+
 
 class Batch(NamedTuple):
     """Examples and what is to be said of them; both are indexed along their first axis.

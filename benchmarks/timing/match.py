@@ -16,7 +16,7 @@ from mixers import UnsupportedSize
 
 MATCHED_TO = "attention"  # whose budget the others are widened to, at the width that was asked for
 NEAR = (0.9, 1.1)  # of that budget; Long Range Arena's rule for parameters (Tay et al., 2021)
-WORDS = {"params": "parameters", "flops": "FLOPs"}
+COUNTED = {"params": "parameters", "flops": "FLOPs"}
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def far_off(match: str, ratio: float) -> str | None:
     """In words, that a budget is not near the one that it was to reach; None where it is."""
     if NEAR[0] <= ratio <= NEAR[1]:
         return None
-    return f"{ratio:.3g} times the {WORDS[match]} of {MATCHED_TO}'s net, outside {NEAR[0]} to {NEAR[1]}"
+    return f"{ratio:.3g} times the {COUNTED[match]} of {MATCHED_TO}'s net, outside {NEAR[0]} to {NEAR[1]}"
 
 
 def budget(match: str) -> Callable[[Trial, str, int], int]:

@@ -23,6 +23,7 @@ MIXERS = {
     "conv1x1": (17.5, 1.0, 0.4),
 }
 ROUNDS = 5
+PLOTTERS = ("benchmarks.report.plots.accuracy", "benchmarks.report.plots.latency")  # that save figures
 
 
 def save(

@@ -124,8 +124,7 @@ def test_records_know_no_folder(spec: str, recorded: str) -> None:
     assert parse(spec).recorded == recorded
 
 
-def test_the_recorded_name_is_the_one_that_the_registry_keeps(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("mixers.registry._PLUGINS", {})
+def test_the_recorded_name_is_the_one_that_the_registry_keeps(tmp_path: Path, forget_plugins) -> None:
     path = tmp_path / "kept_name.py"
     path.write_text("from mixers import Mixer\n\nclass M(Mixer):\n    pass\n", encoding="utf-8")
     spec = parse(f"{path}:M")

@@ -25,9 +25,9 @@ from benchmarks.contract.choices.profiles import NET_CHOSEN_BY, USUAL_NET, Net, 
 from benchmarks.contract.record import Record, load_records
 from benchmarks.contract.trial import base_name
 
-Cell = tuple[float, float]  # learning rate and weight decay
-Cells = Mapping[Cell, Sequence[float | None]]  # held-out top-1 in percent, a seed each; None where a trial failed
-Nets = Mapping[Net, Sequence[float | None]]  # the same by norm and positions, at one cell
+SweepPoint = tuple[float, float]  # learning rate and weight decay
+SweepPoints = Mapping[SweepPoint, Sequence[float | None]]  # held-out top-1 in percent, a seed each; None: it failed
+Nets = Mapping[Net, Sequence[float | None]]  # the same by norm and positions, at one point
 
 OTHER_NETS: tuple[Net, ...] = (("token", "none"), ("image", "learned"), ("image", "sine"))
 CLEARLY_BETTER = 1.0  # points of held-out top-1, about twice the standard deviation over seeds in the published runs
@@ -35,12 +35,12 @@ CLEARLY_BETTER = 1.0  # points of held-out top-1, about twice the standard devia
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """The best cell of one mixer's sweep, and of its search of nets where that is complete."""
+    """The best point of one mixer's sweep, and of its search of nets where that is complete."""
 
     lr: float
     weight_decay: float
     val_top1_percent: float
-    cells: int  # tried, those that failed included
+    tried: int  # points, those that failed included
     net: Net | None = None  # None: not searched, or not to the end
 
     @property
@@ -69,31 +69,31 @@ def choices(records: Sequence[Record], profile: Profile, usual: Net = USUAL_NET)
         usual: norm and positions of the nets whose rates were searched; nets are chosen beside the usual one alone.
     """
     result = {}
-    for mixer, cells in cells_by_mixer(records, usual).items():
-        best = chosen_cell(cells, profile)
+    for mixer, points in points_by_mixer(records, usual).items():
+        best = chosen_point(points, profile)
         if best is not None:
             nets = nets_at(records, mixer, best) if usual == USUAL_NET else {}
             net = best_net(nets)
-            values = cells[best] if net is None else nets[net]
-            tried = len(cells) + len([other for other in OTHER_NETS if other in nets])
+            values = points[best] if net is None else nets[net]
+            tried = len(points) + len([other for other in OTHER_NETS if other in nets])
             result[mixer] = Choice(*best, mean_of(values) or 0.0, tried, net)
     return result
 
 
-def cells_by_mixer(records: Iterable[Record], net: Net = USUAL_NET) -> dict[str, dict[Cell, list[float | None]]]:
+def points_by_mixer(records: Iterable[Record], net: Net = USUAL_NET) -> dict[str, dict[SweepPoint, list[float | None]]]:
     """What was tried for each mixer, by the mixer as written, with one norm and positions."""
-    by_mixer: dict[str, dict[Cell, list[float | None]]] = {}
+    by_mixer: dict[str, dict[SweepPoint, list[float | None]]] = {}
     for r in records:
         if _net_of(r) == net:
-            by_mixer.setdefault(r.trial.mixer, {}).setdefault(_cell_of(r), []).append(_held_out(r))
+            by_mixer.setdefault(r.trial.mixer, {}).setdefault(_point_of(r), []).append(_held_out(r))
     return by_mixer
 
 
-def nets_at(records: Iterable[Record], mixer: str, cell: Cell) -> dict[Net, list[float | None]]:
-    """What was tried of norms and positions for one mixer at one cell."""
+def nets_at(records: Iterable[Record], mixer: str, point: SweepPoint) -> dict[Net, list[float | None]]:
+    """What was tried of norms and positions for one mixer at one point."""
     nets: dict[Net, list[float | None]] = {}
     for r in records:
-        if r.trial.mixer == mixer and _cell_of(r) == cell:
+        if r.trial.mixer == mixer and _point_of(r) == point:
             nets.setdefault(_net_of(r), []).append(_held_out(r))
     return nets
 
@@ -107,9 +107,9 @@ def best_net(nets: Nets) -> Net | None:
     return best if gain >= CLEARLY_BETTER else USUAL_NET
 
 
-def nets_to_try(cells: Cells, profile: Profile) -> list[tuple[Cell, Net]]:
+def nets_to_try(points: SweepPoints, profile: Profile) -> list[tuple[SweepPoint, Net]]:
     """The other nets that a search asks for once the rate of one mixer is chosen."""
-    best = best_cell(cells, profile)
+    best = best_point(points, profile)
     return [] if best is None else [(best, net) for net in OTHER_NETS]
 
 
@@ -119,7 +119,7 @@ def net_chooser(mixer: str) -> str:
     return NET_CHOSEN_BY.get(name, name)
 
 
-def _cell_of(record: Record) -> Cell:
+def _point_of(record: Record) -> SweepPoint:
     return record.trial.lr or 0.0, record.trial.weight_decay or 0.0
 
 
@@ -132,36 +132,36 @@ def _held_out(record: Record) -> float | None:
     return None if value is None else float(value)
 
 
-def cells_to_try(cells: Cells, profile: Profile) -> list[Cell]:
-    """The cells that the sweep asks for, those tried already included; more of them once all of these are tried."""
+def points_to_try(points: SweepPoints, profile: Profile) -> list[SweepPoint]:
+    """The points that the sweep asks for, those tried already included; more of them once all of these are tried."""
     first, *others = profile.tuned_weight_decays
-    rates = _rates_to_try({lr: mean_of(values) for (lr, decay), values in cells.items() if decay == first}, profile)
+    rates = _rates_to_try({lr: mean_of(values) for (lr, decay), values in points.items() if decay == first}, profile)
     wanted = [(lr, first) for lr in rates]
-    if all(cell in cells for cell in wanted):
-        best = _best(cells, wanted)
+    if all(point in points for point in wanted):
+        best = _best(points, wanted)
         wanted += [(best[0], decay) for decay in others if best is not None]
     return wanted
 
 
-def best_cell(cells: Cells, profile: Profile) -> Cell | None:
-    """The cell that one mixer's sweep chose; None while it is incomplete, or where nothing could be trained."""
-    wanted = cells_to_try(cells, profile)
-    if not all(cell in cells for cell in wanted):
+def best_point(points: SweepPoints, profile: Profile) -> SweepPoint | None:
+    """The point that one mixer's sweep chose; None while it is incomplete, or where nothing could be trained."""
+    wanted = points_to_try(points, profile)
+    if not all(point in points for point in wanted):
         return None
-    return _clearly_best(cells, wanted, profile.tuned_weight_decays[0])
+    return _clearly_best(points, wanted, profile.tuned_weight_decays[0])
 
 
-def chosen_cell(cells: Cells, profile: Profile) -> Cell | None:
-    """The best of all cells tried, once one of the sweeps that they can be of is complete; else None."""
-    complete = (sweep for sweep in _sweeps_of(cells, profile) if best_cell(cells, sweep) is not None)
+def chosen_point(points: SweepPoints, profile: Profile) -> SweepPoint | None:
+    """The best of all points tried, once one of the sweeps that they can be of is complete; else None."""
+    complete = (sweep for sweep in _sweeps_of(points, profile) if best_point(points, sweep) is not None)
     sweep = next(complete, None)
-    return None if sweep is None else _clearly_best(cells, list(cells), sweep.tuned_weight_decays[0])
+    return None if sweep is None else _clearly_best(points, list(points), sweep.tuned_weight_decays[0])
 
 
-def _sweeps_of(cells: Cells, profile: Profile) -> list[Profile]:
-    """The profile's sweep, and those over a user's rates or decays that would have tried such cells."""
-    rates = tuple(sorted({lr for lr, _ in cells}))
-    tried = [decay for _, decay in cells]  # the first decay of a sweep is tried with most rates
+def _sweeps_of(points: SweepPoints, profile: Profile) -> list[Profile]:
+    """The profile's sweep, and those over a user's rates or decays that would have tried such points."""
+    rates = tuple(sorted({lr for lr, _ in points}))
+    tried = [decay for _, decay in points]  # the first decay of a sweep is tried with most rates
     decays = tuple(sorted(set(tried), key=lambda decay: (-tried.count(decay), decay)))
     listed = not (set(rates) <= set(profile.tuned_lrs) and set(decays) <= set(profile.tuned_weight_decays))
     own_rates = dataclasses.replace(profile, tuned_lrs=rates)
@@ -169,18 +169,18 @@ def _sweeps_of(cells: Cells, profile: Profile) -> list[Profile]:
     return [profile, own_rates, dataclasses.replace(profile, tuned_weight_decays=decays), *both]
 
 
-def _clearly_best(cells: Cells, among: Sequence[Cell], first: float) -> Cell | None:
-    """The best cell with the first weight decay, or one with another that is better by CLEARLY_BETTER."""
-    usual = _best(cells, [cell for cell in among if cell[1] == first])
-    best = _best(cells, among)
+def _clearly_best(points: SweepPoints, among: Sequence[SweepPoint], first: float) -> SweepPoint | None:
+    """The best point with the first weight decay, or one with another that is better by CLEARLY_BETTER."""
+    usual = _best(points, [point for point in among if point[1] == first])
+    best = _best(points, among)
     if usual is None or best is None:
         return usual
-    gain = (mean_of(cells[best]) or 0.0) - (mean_of(cells[usual]) or 0.0)
+    gain = (mean_of(points[best]) or 0.0) - (mean_of(points[usual]) or 0.0)
     return best if gain >= CLEARLY_BETTER else usual
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:
-    """The mean over seeds of a cell's held-out top-1; a trial that failed takes its cell out of the choice."""
+    """The mean over seeds of a point's held-out top-1; a trial that failed takes its point out of the choice."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
@@ -199,10 +199,10 @@ def _rates_to_try(tried: Mapping[float, float | None], profile: Profile) -> list
     return sorted(wanted)
 
 
-def _best(cells: Cells, among: Sequence[Cell]) -> Cell | None:
-    """The best of some cells, of equals the one with the smaller rate; None where all failed."""
-    best = max(among, key=lambda cell: (_or_worst(mean_of(cells[cell])), -cell[0], -cell[1]))
-    return None if mean_of(cells[best]) is None else best
+def _best(points: SweepPoints, among: Sequence[SweepPoint]) -> SweepPoint | None:
+    """The best of some points, of equals the one with the smaller rate; None where all failed."""
+    best = max(among, key=lambda point: (_or_worst(mean_of(points[point])), -point[0], -point[1]))
+    return None if mean_of(points[best]) is None else best
 
 
 def _or_worst(value: float | None) -> float:

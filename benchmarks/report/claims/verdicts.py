@@ -76,7 +76,7 @@ def judge_groups(
         groups = [group for group in evidence if claim.task in (None, group.task)]
         if groups or not evidence:
             found = _findings(claim, groups, beside or evidence)
-            verdicts += [_verdict(claim, finding) for finding in found] or [_not_measured(claim)]
+            verdicts += [verdict_of(claim, finding) for finding in found] or [_not_measured(claim)]
     return verdicts
 
 
@@ -100,7 +100,7 @@ def _find(claim: Claim, evidence: Evidence) -> Finding | None:
     return evidence.found[claim.id]
 
 
-def _verdict(claim: Claim, finding: Finding) -> Verdict:
+def verdict_of(claim: Claim, finding: Finding) -> Verdict:
     parts = finding.parts
     against = [part for part in parts if part.outcome == CONTRADICTED]
     open_ = [part for part in parts if part.outcome == UNDECIDED]

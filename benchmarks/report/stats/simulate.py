@@ -155,10 +155,10 @@ def corrected(p: Floats) -> Floats:
 
 def simulate(draws: int) -> list[dict[str, Any]]:
     """One row per spread, layout and test: shares in percent, with the simulation's own standard error."""
-    return [row for spread in SPREADS for layout in LAYOUTS for row in _rows(spread, layout, draws)]
+    return [row for spread in SPREADS for layout in LAYOUTS for row in power_rows(spread, layout, draws)]
 
 
-def _rows(spread: str, layout: tuple[int, int], draws: int) -> list[dict[str, Any]]:
+def power_rows(spread: str, layout: tuple[int, int], draws: int) -> list[dict[str, Any]]:
     accuracies, n = draw(spread, layout, draws)
     rows = []
     for name, test in TESTS.items():

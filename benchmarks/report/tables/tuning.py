@@ -1,4 +1,4 @@
-"""The sweep over learning rate and weight decay as a table: every cell, what it cost, and what was chosen."""
+"""The sweep over learning rate and weight decay as a table: every point, what it cost, and what was chosen."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.contract.choices.profiles import USUAL_NET, Net, Profile, profile_of
-from benchmarks.contract.choices.tuning import Cell, Cells, best_cell, best_net, chosen_cell, mean_of
+from benchmarks.contract.choices.tuning import SweepPoint, SweepPoints, best_net, best_point, chosen_point, mean_of
 from benchmarks.contract.datasets import fixed_of
 from benchmarks.report.alike import ACCURACY_SETTING
 from benchmarks.report.frame import plain, setting_order, table
@@ -16,10 +16,10 @@ ENDS = {0: "lowest", -1: "highest"}
 
 
 def tuning_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per mixer and cell of the sweep, of one group of records.
+    """One row per mixer and point of the sweep, of one group of records.
 
-    `choice` says of a mixer's best cell "chosen", and whether its learning rate is at an end of those tried; it is
-    empty for the other cells and while the sweep is incomplete.
+    `choice` says of a mixer's best point "chosen", and whether its learning rate is at an end of those tried; it is
+    empty for the other points and while the sweep is incomplete.
     """
     tuned = frame[frame["kind"] == "tuning"]
     rows: list[dict[str, Any]] = []
@@ -28,16 +28,16 @@ def tuning_table(frame: pd.DataFrame) -> pd.DataFrame:
     for _, mine in tuned.groupby(["label", *setting], dropna=False, sort=False):
         first = mine.iloc[0]
         profile = profile_of(first["profile"], first["dataset"])
-        cells: dict[Cell, list[Any]] = {}
+        points: dict[SweepPoint, list[Any]] = {}
         for record in mine.sort_values(["seed", "id"], kind="stable").to_dict("records"):
-            cells.setdefault((record["lr"], record["weight_decay"]), []).append(record)
+            points.setdefault((record["lr"], record["weight_decay"]), []).append(record)
         accuracy = {
-            cell: [plain(r["val_top1_percent"]) if r["status"] == "ok" else None for r in records]
-            for cell, records in cells.items()
+            point: [plain(r["val_top1_percent"]) if r["status"] == "ok" else None for r in records]
+            for point, records in points.items()
         }
         chosen = nets.chosen(first, accuracy, profile)
-        rates = sorted({lr for lr, _ in cells})
-        for (lr, decay), records in sorted(cells.items()):
+        rates = sorted({lr for lr, _ in points})
+        for (lr, decay), records in sorted(points.items()):
             failed = [r for r in records if r["status"] != "ok"]
             seconds = [r["train_s"] for r in records if plain(r["train_s"]) is not None]
             row = {name: plain(first[name]) for name in ("mixer", "label", "family", "tokens")}
@@ -66,25 +66,25 @@ class _NetsOfSearch:
     """The searches of norm and positions in a frame of tuning records."""
 
     def __init__(self, tuned: pd.DataFrame) -> None:
-        self.found: dict[str, dict[Cell, dict[Net, list[float | None]]]] = {}
+        self.found: dict[str, dict[SweepPoint, dict[Net, list[float | None]]]] = {}
         for record in tuned.to_dict("records"):
             value = plain(record["val_top1_percent"]) if record["status"] == "ok" else None
-            cells = self.found.setdefault(_apart_from_net(record), {})
-            nets = cells.setdefault((record["lr"], record["weight_decay"]), {})
+            points = self.found.setdefault(_apart_from_net(record), {})
+            nets = points.setdefault((record["lr"], record["weight_decay"]), {})
             nets.setdefault((record["norm"], record["positions"]), []).append(value)
 
-    def chosen(self, first: pd.Series, accuracy: Cells, profile: Profile) -> Cell | None:
-        """The cell to mark in the rows of one net, given what was tried with it: that of the net that was chosen."""
-        net, cells = (first["norm"], first["positions"]), self.found[_apart_from_net(first)]
+    def chosen(self, first: pd.Series, accuracy: SweepPoints, profile: Profile) -> SweepPoint | None:
+        """The point to mark in the rows of one net, given what was tried with it: that of the net that was chosen."""
+        net, points = (first["norm"], first["positions"]), self.found[_apart_from_net(first)]
         base = usual_net(first["dataset"])
-        usual = {cell: nets[base] for cell, nets in cells.items() if base in nets}
-        rate = chosen_cell(usual, profile)
+        usual = {point: nets[base] for point, nets in points.items() if base in nets}
+        rate = chosen_point(usual, profile)
         if net == base:
-            return rate if rate is None or best_net(cells[rate]) in (None, base) else None
-        if rate is not None and best_net(cells[rate]) == net:
+            return rate if rate is None or best_net(points[rate]) in (None, base) else None
+        if rate is not None and best_net(points[rate]) == net:
             return rate
-        # beside the usual net a few cells of another are no sweep of it
-        return best_cell(accuracy, profile) if usual else chosen_cell(accuracy, profile)
+        # beside the usual net a few points of another are no sweep of it
+        return best_point(accuracy, profile) if usual else chosen_point(accuracy, profile)
 
 
 def _apart_from_net(row: Any) -> str:

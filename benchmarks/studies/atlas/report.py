@@ -21,7 +21,7 @@ from benchmarks.studies.atlas.record import FOLDER, NUMBERS, STATES, AtlasRecord
 # what a page's mixers have in common; the data set is in the page's name
 ALIKE = [f for f in TRIAL_FIELDS if f not in ("kind", "mixer", "mixer_source", "dataset", "match_dim")] + ["machine"]
 SETTING = ("dataset", "image_size", "patch_size", "dim", "depth", "norm", "epochs", "train_images", "lr", "seed")
-WORDS = {"layer": "one layer", "net": "whole net"}
+SCOPES = {"layer": "one layer", "net": "whole net"}
 
 
 def write_pages(results: Path) -> list[Path]:
@@ -88,9 +88,9 @@ def atlas_table(page: Sequence[AtlasRecord]) -> pd.DataFrame:
 
 def people(page: Sequence[AtlasRecord]) -> str:
     """The table in Markdown: one row a mixer, untrained and trained in one cell."""
-    columns = [(number, scope) for number in ("reach", "evenness") for scope in WORDS]
+    columns = [(number, scope) for number in ("reach", "evenness") for scope in SCOPES]
     columns += [("rank", "layer"), ("orthogonality", "layer")]
-    header = ["mixer", "family", "status", "held-out top-1 (%)", *(f"{n}, {WORDS[s]}" for n, s in columns)]
+    header = ["mixer", "family", "status", "held-out top-1 (%)", *(f"{n}, {SCOPES[s]}" for n, s in columns)]
     body = []
     for record in page:
         status = "ok" if record.status == "ok" else f"{record.status}: {record.reason or 'no reason given'}"

@@ -24,7 +24,7 @@ from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import set_math_mode
 from benchmarks.machine.environment import environment
 from benchmarks.studies.attempt import Deadline, hold_to, interleaved_or_why, let_go, timed_call, why
-from benchmarks.studies.crossovers.record import DIM, Cell, CrossoversRecord
+from benchmarks.studies.crossovers.record import DIM, CrossoversRecord, MethodTime
 from mixers import Mixer, MixerError, create_mixer
 from mixers.families.attention import BACKENDS, ON_REQUEST
 
@@ -57,9 +57,9 @@ def measure_crossovers(
     rounds: int = ROUNDS,
     sides: Sequence[int] | None = None,
     kinds: Sequence[str] | None = None,
-    on_cell: Callable[[Cell], Any] = lambda cell: None,
+    on_time: Callable[[MethodTime], Any] = lambda timed: None,
     until: float | None = None,
-) -> tuple[list[Cell], list[str]]:
+) -> tuple[list[MethodTime], list[str]]:
     """Times every kind at every grid.
 
     Args:
@@ -69,18 +69,18 @@ def measure_crossovers(
         rounds: that are counted.
         sides: of the grids, in tokens; by default SIDES.
         kinds: of STANDS_FOR; by default all.
-        on_cell: told each cell once it is there.
+        on_time: told each time once it is there.
         until: of `time.monotonic`, after which no grid is begun.
 
     Returns:
-        The cells, and in words what the deadline left.
+        The times, and in words what the deadline left.
 
     Raises:
         UserError: precision, rounds or threads are none that there are.
     """
     _trial(device, threads, rounds, precision)
     set_math_mode(threads)
-    cells: list[Cell] = []
+    times: list[MethodTime] = []
     left = []
     deadline = Deadline(until)
     for kind, side in itertools.product(kinds or STANDS_FOR, sides or SIDES[device]):
@@ -90,16 +90,16 @@ def measure_crossovers(
             left.append(f"{kind}, {side} x {side}, {precision}")
             continue
         found = _measure(kind, side, device, precision, rounds)
-        for cell in found:
-            cells.append(cell)
-            on_cell(cell)
+        for timed in found:
+            times.append(timed)
+            on_time(timed)
         if found:
             texts = [f"{c.method} {c.cost_ms:.2f} ms" if c.status == "ok" else f"{c.method} {c.status}" for c in found]
             log.info("%s, %d x %d, %s: %s", kind, side, side, precision, ", ".join(texts))
-    return cells, left
+    return times, left
 
 
-def _measure(kind: str, side: int, device: str, precision: str, rounds: int) -> list[Cell]:
+def _measure(kind: str, side: int, device: str, precision: str, rounds: int) -> list[MethodTime]:
     dtype = getattr(torch, precision)
     batch = max(1, min(64 if device == "cpu" else 2048, ELEMENTS[device] // (DIM * side * side)))
     let_go(device)
@@ -117,21 +117,23 @@ def _measure(kind: str, side: int, device: str, precision: str, rounds: int) -> 
         except Exception as error:
             failures[name] = why(error)
     let_go(device)
-    times, late = interleaved_or_why(
+    found, late = interleaved_or_why(
         calls,
         rounds,
         device=device,
         order=lambda names, number: random.Random(number).sample(names, len(names)),
         turn_ms=TURN_MS,
     )
-    middle = {key: statistics.median(values) for key, values in times.items()}
+    middle = {key: statistics.median(values) for key, values in found.items()}
     failures |= {name: what for (name, _), what in late.items()}
-    cells = []
+    times = []
     for name in mixers:
         status, reason = failures.get(name, ("ok", None))
         forward_ms, both_ms = (middle.get((name, mode)) for mode in MODES)
-        cells.append(Cell(kind, STANDS_FOR[kind], side * side, name, forward_ms, both_ms, precision, status, reason))
-    return cells
+        times.append(
+            MethodTime(kind, STANDS_FOR[kind], side * side, name, forward_ms, both_ms, precision, status, reason)
+        )
+    return times
 
 
 def _variants(kind: str, side: int, device: str, dtype: torch.dtype) -> dict[str, Mixer]:
@@ -153,17 +155,17 @@ def _variants(kind: str, side: int, device: str, dtype: torch.dtype) -> dict[str
     return found
 
 
-def table_of(cells: list[Cell]) -> dict[str, list[list[Any]]]:
-    """For each kind the rows (most tokens, method) of crossovers.json; cells without a time do not count.
+def table_of(times: list[MethodTime]) -> dict[str, list[list[Any]]]:
+    """For each kind the rows (most tokens, method) of crossovers.json; methods without a time do not count.
 
     A change lies half-way, on a log scale, between the last grid at which one method won and the next. A method is left
     only for one that is faster by WORTH_A_CHANGE, so that noise makes no rows. What runs on request alone is in no row.
     """
     table: dict[str, list[list[Any]]] = {}
-    cells = [cell for cell in cells if cell.cost_ms < math.inf and cell.method not in ON_REQUEST]
-    for kind in dict.fromkeys(cell.kind for cell in cells):
-        mine = [cell for cell in cells if cell.kind == kind]
-        tokens = sorted({cell.tokens for cell in mine})
+    times = [timed for timed in times if timed.cost_ms < math.inf and timed.method not in ON_REQUEST]
+    for kind in dict.fromkeys(timed.kind for timed in times):
+        mine = [timed for timed in times if timed.kind == kind]
+        tokens = sorted({timed.tokens for timed in mine})
         best: list[str] = []
         for n in tokens:
             costs = {c.method: c.cost_ms for c in mine if c.tokens == n}
@@ -187,21 +189,21 @@ def table_of(cells: list[Cell]) -> dict[str, list[list[Any]]]:
     return table
 
 
-def _fastest(cells: list[Cell], tokens: int) -> str:
-    return min((cell for cell in cells if cell.tokens == tokens), key=lambda cell: cell.cost_ms).method
+def _fastest(times: list[MethodTime], tokens: int) -> str:
+    return min((timed for timed in times if timed.tokens == tokens), key=lambda timed: timed.cost_ms).method
 
 
 def crossovers_record(
-    cells: list[Cell], device: str, threads: int, rounds: int = ROUNDS, left: Sequence[str] = ()
+    times: list[MethodTime], device: str, threads: int, rounds: int = ROUNDS, left: Sequence[str] = ()
 ) -> CrossoversRecord:
-    """The cells with the tables that follow from them.
+    """The times with the tables that follow from them.
 
     Args:
         left: what is not measured yet, in words.
     """
     where = environment(device, threads)
     tables = {}
-    for precision in dict.fromkeys(cell.precision for cell in cells):
+    for precision in dict.fromkeys(timed.precision for timed in times):
         measured_on = {
             "machine": machine_name(where),
             "torch": where["torch"],
@@ -210,13 +212,13 @@ def crossovers_record(
             "rounds": rounds,
             "code": code_version(),
         }
-        methods = table_of([cell for cell in cells if cell.precision == precision])
+        methods = table_of([timed for timed in times if timed.precision == precision])
         tables[precision] = {"measured_on": measured_on, "methods": methods}
-    return CrossoversRecord(device=device, tables=tables, cells=[*cells], left=[*left])
+    return CrossoversRecord(device=device, tables=tables, times=[*times], left=[*left])
 
 
 def _trial(device: str, threads: int, rounds: int, precision: str = "float32") -> Trial:
-    """What all cells have in common; raises UserError for what is out of range."""
+    """What all that is timed has in common; raises UserError for what is out of range."""
     return Trial(
         kind="latency",
         mixer="dct",

@@ -15,7 +15,7 @@ MEASURED_ON = ("machine", "torch", "threads", "precision", "rounds")
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class MethodTime:
     """One method of one kind of computation at one grid: medians in ms, or why there are none."""
 
     kind: str
@@ -42,13 +42,13 @@ class CrossoversRecord:
 
     device: str
     tables: dict[str, dict[str, Any]]  # precision -> measured_on, methods
-    cells: list[Cell]
+    times: list[MethodTime]
     left: list[str]  # what is not measured yet, in words
     one_precision: bool = False  # a file of before there were several
 
     def save(self, results: Path) -> Path:
         """Writes `crossovers.json` into a results folder."""
-        times = [dataclasses.asdict(cell) for cell in self.cells]
+        times = [dataclasses.asdict(timed) for timed in self.times]
         return write_json(results / FILES[0], {self.device: self.tables, "times": times, "left": self.left}, indent=1)
 
 
@@ -60,11 +60,11 @@ def load(path: Path) -> CrossoversRecord:
     """
     with one_line_errors(path, "record of crossovers"):
         content = strict_json(path)
-        cells = [made(Cell, row) for row in content.pop("times")]
+        times = [made(MethodTime, row) for row in content.pop("times")]
         left = content.pop("left", [])
         ((device, tables),) = content.items()
         old = "measured_on" in tables
         tables = {tables["measured_on"]["precision"]: tables} if old else tables
-        for precision in {*tables, *(cell.precision for cell in cells)}:
+        for precision in {*tables, *(timed.precision for timed in times)}:
             _ = [tables[precision]["measured_on"][name] for name in MEASURED_ON]
-        return CrossoversRecord(device=device, tables=tables, cells=cells, left=left, one_precision=old)
+        return CrossoversRecord(device=device, tables=tables, times=times, left=left, one_precision=old)

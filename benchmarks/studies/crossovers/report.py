@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contract.record import write_texts
-from benchmarks.studies.crossovers.record import DIM, FILES, Cell, CrossoversRecord, load
-from benchmarks.studies.files import left_words, paths_of, row
+from benchmarks.studies.crossovers.record import DIM, FILES, CrossoversRecord, MethodTime, load
+from benchmarks.studies.files import left_words, row, write_beside
 
 
 def write_pages(results: Path) -> list[Path]:
@@ -17,10 +16,7 @@ def write_pages(results: Path) -> list[Path]:
     Raises:
         UserError: a record cannot be read.
     """
-    written = []
-    for path in paths_of(results, FILES):
-        written += write_texts(path.parent, {"crossovers.md": people(load(path))})
-    return written
+    return write_beside(results, FILES, lambda path: {"crossovers.md": people(load(path))})
 
 
 def people(record: CrossoversRecord) -> str:
@@ -29,9 +25,9 @@ def people(record: CrossoversRecord) -> str:
     for precision, table in record.tables.items():
         lines = [f"# Crossovers of methods{'' if record.one_precision else f', {precision}'}", ""]
         lines.append(_setting(table["measured_on"]))
-        mine = [cell for cell in record.cells if cell.precision == precision]
-        for kind in dict.fromkeys(cell.kind for cell in mine):
-            lines += _kind([cell for cell in mine if cell.kind == kind], spaced=not record.one_precision)
+        mine = [timed for timed in record.times if timed.precision == precision]
+        for kind in dict.fromkeys(timed.kind for timed in mine):
+            lines += _kind([timed for timed in mine if timed.kind == kind], spaced=not record.one_precision)
         parts.append("\n".join(lines).rstrip("\n") + "\n")
     return "\n".join([*parts, *([left_words(record.left) + "\n"] if record.left else [])])
 
@@ -44,21 +40,21 @@ def _setting(on: Mapping[str, Any]) -> str:
     )
 
 
-def _kind(cells: Sequence[Cell], spaced: bool) -> list[str]:
-    methods = list(dict.fromkeys(cell.method for cell in cells))
-    lines = ["", f"## {cells[0].kind}: {cells[0].mixer}", "", row("tokens", *methods)]
+def _kind(times: Sequence[MethodTime], spaced: bool) -> list[str]:
+    methods = list(dict.fromkeys(timed.method for timed in times))
+    lines = ["", f"## {times[0].kind}: {times[0].mixer}", "", row("tokens", *methods)]
     lines.append("| ---: |" + " ---: |" * len(methods))
-    for tokens in dict.fromkeys(cell.tokens for cell in cells):
-        found = {cell.method: cell for cell in cells if cell.tokens == tokens}
-        best = min(found.values(), key=lambda cell: cell.cost_ms)
+    for tokens in dict.fromkeys(timed.tokens for timed in times):
+        found = {timed.method: timed for timed in times if timed.tokens == tokens}
+        best = min(found.values(), key=lambda timed: timed.cost_ms)
         lines.append(row(f"{tokens:,}", *(_text(found.get(method), best) for method in methods)))
-    reasons = {f"- {c.method}, {c.tokens:,} tokens: {c.status}: {c.reason}" for c in cells if c.status != "ok"}
+    reasons = {f"- {c.method}, {c.tokens:,} tokens: {c.status}: {c.reason}" for c in times if c.status != "ok"}
     return lines + [""] * spaced + sorted(reasons)
 
 
-def _text(cell: Cell | None, best: Cell) -> str:
-    if cell is None:
+def _text(timed: MethodTime | None, best: MethodTime) -> str:
+    if timed is None:
         return ""
-    times = [f"{ms:.2f}" if ms is not None else cell.status for ms in (cell.forward_ms, cell.forward_backward_ms)]
-    text = cell.status if cell.forward_ms is None and cell.forward_backward_ms is None else " / ".join(times)
-    return f"**{text}**" if cell is best and cell.status == "ok" else text
+    times = [f"{ms:.2f}" if ms is not None else timed.status for ms in (timed.forward_ms, timed.forward_backward_ms)]
+    text = timed.status if timed.forward_ms is None and timed.forward_backward_ms is None else " / ".join(times)
+    return f"**{text}**" if timed is best and timed.status == "ok" else text

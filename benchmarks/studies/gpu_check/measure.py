@@ -253,15 +253,15 @@ def check_crossovers(report: Report, device: str, until: float) -> None:
     from benchmarks.studies.crossovers.measure import crossovers_record, measure_crossovers
     from benchmarks.studies.crossovers.report import write_pages
 
-    cells = []
+    times = []
 
-    def keep(cell: Any) -> None:
-        cells.append(cell)
-        report.add(**dataclasses.asdict(cell))
-        crossovers_record(cells, device, 1, 3).save(report.path.parent)
+    def keep(timed: Any) -> None:
+        times.append(timed)
+        report.add(**dataclasses.asdict(timed))
+        crossovers_record(times, device, 1, 3).save(report.path.parent)
         write_pages(report.path.parent)
 
-    measure_crossovers(device, 1, DEVICES[device].precision, 3, SIDES[device], on_cell=keep, until=until)
+    measure_crossovers(device, 1, DEVICES[device].precision, 3, SIDES[device], on_time=keep, until=until)
 
 
 STEPS: dict[str, Step] = {
@@ -298,7 +298,7 @@ def gpu_check(results: Path, seconds: float | None = None) -> Iterator[tuple[str
         step_file(folder, name).unlink(missing_ok=True)
         later = list(STEPS.values())[len(steps) :]
         limit_s = (budget.left_s or 0.0) * step.share / sum(other.share for other in later)
-        steps[name] = outcome = _take(name, folder, device, limit_s)
+        steps[name] = outcome = take_step(name, folder, device, limit_s)
         GpuCheckRecord(code_version(), steps).save(results)
         write_pages(results)
         yield outcome.status, f"{name}: {outcome.status}, {outcome.seconds:.0f} s{_in_short(name, outcome)}"
@@ -309,7 +309,7 @@ def step_file(folder: Path, name: str) -> Path:
     return folder / f"step-{name}.json"
 
 
-def _take(name: str, folder: Path, device: str, limit_s: float) -> Outcome:
+def take_step(name: str, folder: Path, device: str, limit_s: float) -> Outcome:
     """One step in a process of its own; what it wrote before its time was up counts."""
     began = time.monotonic()
     command = [

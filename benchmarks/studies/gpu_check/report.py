@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contract.errors import printable
-from benchmarks.contract.record import write_texts
-from benchmarks.studies.files import paths_of, row
+from benchmarks.studies.files import row, write_beside
 from benchmarks.studies.gpu_check.record import FILES, GpuCheckRecord, load
 
 PAGE = "gpu-check.md"
@@ -28,10 +27,7 @@ def write_pages(results: Path) -> list[Path]:
     Raises:
         UserError: the record cannot be read.
     """
-    written = []
-    for path in paths_of(results, FILES):
-        written += write_texts(path.parent, {PAGE: people(load(path))})
-    return written
+    return write_beside(results, FILES, lambda path: {PAGE: people(load(path))})
 
 
 def people(record: GpuCheckRecord) -> str:

@@ -104,7 +104,7 @@ def compare_with_peers(
                 left_out.append(f"{at} left for want of time")
                 continue
             try:
-                too_long = _excess(spec, size, batch_size(size), rounds)
+                too_long = too_much(spec, size, batch_size(size), rounds)
                 if too_long:
                     left_out.append(f"{at} left out: {too_long}")
                     continue
@@ -247,7 +247,7 @@ def _name(pair: Pair) -> str:
     return f"{pair.mixer} beside {pair.package} {pair.peer}"
 
 
-def _excess(spec: str, size: tuple[int, int], batch: int, rounds: int) -> str:
+def too_much(spec: str, size: tuple[int, int], batch: int, rounds: int) -> str:
     """Why this size would take too long, predicted without computing anything; empty where it would not.
 
     Raises:
@@ -284,7 +284,7 @@ def _timed(rivals: _Rivals, size: tuple[int, int], rounds: int, threads: int) ->
         calls[mode, False] = timed_call(theirs, others, mode)
     with without_collector():
         times, failures = interleaved_or_why(
-            calls, rounds, device="cpu", order=_shuffled, turn_ms=TURN_MS, predict=False
+            calls, rounds, device="cpu", order=shuffled, turn_ms=TURN_MS, predict=False
         )
     setting = f"[{batch}, {DIM}, {size[0]}, {size[1]}] float32, {threads} thread{'s' * (threads > 1)}"
     for mode in MODES:
@@ -317,7 +317,7 @@ def _pools(rivals: _Rivals, shape: tuple[int, ...]) -> tuple[list[Tensor], list[
     return mine, [rivals.pair.from_image(x) for x in images]
 
 
-def _shuffled(keys: list[tuple[str, bool]], number: int) -> list[tuple[str, bool]]:
+def shuffled(keys: list[tuple[str, bool]], number: int) -> list[tuple[str, bool]]:
     """Modes in a new order, the two sides of one next to each other, either first."""
     generator = random.Random(number)
     modes = list(dict.fromkeys(mode for mode, _ in keys))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from benchmarks.contract.record import write_texts
 from benchmarks.studies.comparison import OK
-from benchmarks.studies.files import cell, csv_of, machine_words, paths_of, row
+from benchmarks.studies.files import cell, csv_of, machine_words, row, write_beside
 from benchmarks.studies.peers.record import FILES, PeerComparison, PeerFailure, PeersRecord, load
 
 
@@ -17,11 +16,12 @@ def write_pages(results: Path) -> list[Path]:
     Raises:
         UserError: the record cannot be read.
     """
-    written = []
-    for path in paths_of(results, FILES):
+
+    def texts(path: Path) -> dict[str, str]:
         record = load(path)
-        written += write_texts(results, {"peers.csv": programs(record), "peers.md": people(record)})
-    return written
+        return {"peers.csv": programs(record), "peers.md": people(record)}
+
+    return write_beside(results, FILES, texts)
 
 
 def programs(record: PeersRecord) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contract.record import write_texts
-from benchmarks.studies.files import cell, csv_of, left_words, machine_words, paths_of, row
+from benchmarks.studies.files import cell, csv_of, left_words, machine_words, row, write_beside
 from benchmarks.studies.profile.record import FILES, ProfileRecord, StepProfile, load
 
 
@@ -17,11 +16,12 @@ def write_pages(results: Path) -> list[Path]:
     Raises:
         UserError: the record cannot be read.
     """
-    written = []
-    for path in paths_of(results, FILES):
+
+    def texts(path: Path) -> dict[str, str]:
         record = load(path)
-        written += write_texts(results, {"profile.csv": programs(record), "profile.md": people(record)})
-    return written
+        return {"profile.csv": programs(record), "profile.md": people(record)}
+
+    return write_beside(results, FILES, texts)
 
 
 def programs(record: ProfileRecord) -> str:

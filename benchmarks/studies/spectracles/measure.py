@@ -87,8 +87,8 @@ LOG = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """One configuration in one layout, with everything that decides its outcome."""
+class Replication:
+    """A published run again: one configuration in one layout, with everything that decides its outcome."""
 
     configuration: Configuration
     layout: str
@@ -113,7 +113,7 @@ class Run:
         return f"{self.configuration.describe()}, {layout}, seed {self.trial.seed}"
 
 
-def plan_runs(request: Request) -> list[Run]:
+def plan_replications(request: Request) -> list[Replication]:
     """Seeds outermost, then the published lines in their order, then the layouts.
 
     Args:
@@ -136,7 +136,7 @@ def plan_runs(request: Request) -> list[Run]:
         given = " ".join(f"--{n} {v}" for n, v in (("dim", request.dim), ("depth", request.depth)) if v is not None)
         raise UserError(f"{given} is not in the published log; allowed: {sizes}")
     return [
-        Run(configuration, layout, _trial(request, configuration, layout, seed, device), count)
+        Replication(configuration, layout, _trial(request, configuration, layout, seed, device), count)
         for seed in request.seed or (0,)
         for configuration in chosen
         for layout in MIXER_OF_LAYOUT
@@ -144,7 +144,9 @@ def plan_runs(request: Request) -> list[Run]:
     ]
 
 
-def measure(runs: list[Run], results: Path, data_dir: Path, retry: bool = False) -> Iterator[list[dict[str, Any]]]:
+def measure(
+    runs: list[Replication], results: Path, data_dir: Path, retry: bool = False
+) -> Iterator[list[dict[str, Any]]]:
     """Trains every run that `spectracles.json` in `results` does not hold yet, and writes the file after each.
 
     Args:
@@ -176,7 +178,9 @@ def measure(runs: list[Run], results: Path, data_dir: Path, retry: bool = False)
         yield done
 
 
-def train_net(run: Run, net: nn.Module, images: Tensor, labels: Tensor, augment: Augment) -> list[dict[str, Any]]:
+def train_net(
+    run: Replication, net: nn.Module, images: Tensor, labels: Tensor, augment: Augment
+) -> list[dict[str, Any]]:
     """Trains by the source's recipe on uint8 images (n, 3, 32, 32); one row of the history an epoch.
 
     Raises:
@@ -208,7 +212,7 @@ def train_net(run: Run, net: nn.Module, images: Tensor, labels: Tensor, augment:
     return history
 
 
-def _measured(run: Run, data: Data) -> dict[str, Any]:
+def _measured(run: Replication, data: Data) -> dict[str, Any]:
     """Trains one run and reads the test split; the entry of the file."""
     set_math_mode(run.trial.threads)
     started, status, reason = now(), "ok", None

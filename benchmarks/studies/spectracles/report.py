@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contract.record import machine_name, write_texts
+from benchmarks.contract.record import machine_name
 from benchmarks.report.stats.intervals import mean_interval
 from benchmarks.report.wording import (
     NOTHING,
@@ -21,7 +21,7 @@ from benchmarks.report.wording import (
     percent,
     span_of,
 )
-from benchmarks.studies.files import paths_of
+from benchmarks.studies.files import write_beside
 from benchmarks.studies.spectracles.record import FILES, SETTING, Entry, load
 
 LAYOUTS = ("scrambled", "right")
@@ -47,11 +47,12 @@ def write_pages(results: Path) -> list[Path]:
     Raises:
         UserError: the record cannot be read.
     """
-    written = []
-    for path in paths_of(results, FILES):
-        if entries := load(path):
-            written += write_texts(results, {"spectracles.md": people(entries), "spectracles.csv": programs(entries)})
-    return written
+
+    def texts(path: Path) -> dict[str, str]:
+        entries = load(path)
+        return {"spectracles.md": people(entries), "spectracles.csv": programs(entries)} if entries else {}
+
+    return write_beside(results, FILES, texts)
 
 
 def people(entries: Sequence[Entry]) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.contract.record import write_texts
 from benchmarks.studies.comparison import Comparison, Failed, ratio_words
-from benchmarks.studies.files import cell, left_words, machine_words, paths_of, row
+from benchmarks.studies.files import cell, left_words, machine_words, row, write_beside
 from benchmarks.studies.speed.record import FILES, FormComparison, SpeedRecord, load
 
 
@@ -17,10 +16,7 @@ def write_pages(results: Path) -> list[Path]:
     Raises:
         UserError: a record cannot be read.
     """
-    written = []
-    for path in paths_of(results, FILES):
-        written += write_texts(results, {f"{path.stem}.md": people(load(path))})
-    return written
+    return write_beside(results, FILES, lambda path: {f"{path.stem}.md": people(load(path))})
 
 
 def people(record: SpeedRecord) -> str:

@@ -79,7 +79,7 @@ def compare_loops(
         The rows, and in words what the deadline left.
     """
     images = (steps or STEPS[device]) * batch_size
-    first = _trial(mixers[0], threads, batch_size, _dataset(data_dir), device, images)
+    first = loop_trial(mixers[0], threads, batch_size, _dataset(data_dir), device, images)
     set_math_mode(threads)
 
     @functools.cache
@@ -123,7 +123,7 @@ class _Race:
                 self.loop = TimmLoop(self.trial, data)
             loop = self.loop
             first_ms = 1000 * loop.epoch(number) / images if number % 2 else None
-            metrics = _train(self.trial, data)
+            metrics = train_here(self.trial, data)
             timm_ms = first_ms or 1000 * loop.epoch(number) / images  # they take turns at being first
         except Exception as error:
             if is_the_users(error):
@@ -177,7 +177,7 @@ def compare_with_matrix_rate(
     for mixer, dim in RATE_NETS:
         batch = RATE_BATCH[device]
         images = batch * RATE_STEPS[device]
-        trial = _trial(mixer, threads, batch, _dataset(data_dir), device, images)
+        trial = loop_trial(mixer, threads, batch, _dataset(data_dir), device, images)
         trial = dataclasses.replace(trial, dim=dim, depth=RATE_DEPTH)
         setting = f"{mixer}, {trial.dataset}, dim {dim}, depth {RATE_DEPTH}, 32 px, patch 4, batch {batch}"
         setting += f", {trial.precision}" + (f", threads: {threads}" if device == "cpu" else "")
@@ -205,7 +205,7 @@ def _rates(trial: Trial, data: Data, rounds: int) -> tuple[list[float], list[flo
     flops = 3 * build_net(trial).flops() * len(data.train.targets)
     ours, products = [], []
     for number in range(rounds + 1):
-        train_s = _train(trial, data)["train_s"]
+        train_s = train_here(trial, data)["train_s"]
         seconds = _product_seconds(a, b)
         if number:
             ours.append(flops / train_s / 1e12)
@@ -222,7 +222,7 @@ def _product_seconds(a: Tensor, b: Tensor, repeats: int = 5) -> float:
     return (time.perf_counter() - started) / repeats
 
 
-def _train(trial: Trial, data: Data) -> dict[str, Any]:
+def train_here(trial: Trial, data: Data) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         return train(trial, data, Path(folder) / "checkpoint.pt").metrics
 
@@ -297,7 +297,7 @@ def _dataset(data_dir: Path) -> str:
     return "cifar100" if there or (data_dir.name == BINARY_FOLDER and data_dir.is_dir()) else "constellations"
 
 
-def _trial(mixer: str, threads: int, batch_size: int, dataset: str, device: str, images: int) -> Trial:
+def loop_trial(mixer: str, threads: int, batch_size: int, dataset: str, device: str, images: int) -> Trial:
     """A tuning trial, which reads no test images; of the procedural set, one with so many images to train on."""
     made = max(2000, images + max(500, images // 8))  # 500 or a tenth are held out
     own = {"augment": "light"} if dataset == "cifar100" else {"augment": "none", "train_images": made}

@@ -43,7 +43,7 @@ def add_designed(study: Study, trainer: Trainer) -> Study:
         raise UserError("--design needs the winner; run transforms without it to its end first")
     results = trainer.request.results
     made = [_designed(study, results)] if study.choice.wins else []
-    learned = _learned(study, trainer)
+    learned = learned_member(study, trainer)
     for member in [*made, *([learned] if learned else [])]:
         study = study.with_member(member)
     study.save(results)
@@ -94,7 +94,7 @@ def _designed(study: Study, results: Path) -> Member:
     return dataclasses.replace(made, predicted=prediction(study.choice, made))
 
 
-def _learned(study: Study, trainer: Trainer) -> Member | None:
+def learned_member(study: Study, trainer: Trainer) -> Member | None:
     """None where its training did not end."""
     request = trainer.request
     trial = learning_trial(request)

@@ -27,7 +27,7 @@ from benchmarks.studies.transforms import record
 from benchmarks.studies.transforms.analysis import choose
 from benchmarks.studies.transforms.matrices import HELD_BACK, SIDE, TOKENS, TRANSFORMS, matrix_of
 from benchmarks.studies.transforms.predictors import predictors_of
-from benchmarks.studies.transforms.record import COVARIANCE, FOLDER, MATRICES, Member, Study, find_study, runs_of
+from benchmarks.studies.transforms.record import COVARIANCE, FOLDER, MATRICES, Member, Study, find_study, trained_of
 from benchmarks.sweep.budget import Budget
 from benchmarks.sweep.run import Result, Runner
 from benchmarks.sweep.status import write_plan
@@ -296,12 +296,12 @@ class Trainer:
 
 def choose_now(study: Study, results: Path) -> Study:
     """The study with its choice, saved, if every development run has ended and enough of them count."""
-    runs = runs_of(study, results)
+    trained = trained_of(study, results)
     development = study.role("development")
-    if any(not set(study.seeds) <= runs[member.name].seeds_done for member in development):
+    if any(not set(study.seeds) <= trained[member.name].seeds_done for member in development):
         return study
     numbers = {member.name: member.predictors or {} for member in development}
-    choice = choose(numbers, record.accuracies_of(runs, development))
+    choice = choose(numbers, record.accuracies_of(trained, development))
     if choice is None:
         log.warning("too few development transforms were trained to choose a predictor")
         return study

@@ -17,7 +17,7 @@ from benchmarks.report.plots.style import WIDE
 from benchmarks.report.stats.intervals import bars, mean_interval
 from benchmarks.studies.transforms.analysis import Choice
 from benchmarks.studies.transforms.predictors import PREDICTORS
-from benchmarks.studies.transforms.record import Member, Runs, Study
+from benchmarks.studies.transforms.record import Member, Study, Trained
 
 # colour and marker, so that the picture can be read in grey too
 FAMILIES = {
@@ -33,9 +33,11 @@ HEIGHT = 4.4  # inches
 LABEL_SIZE = 6.5
 
 
-def draw(study: Study, runs: Mapping[str, Runs], heading: str, caption: str, folder: Path, name: str) -> list[Path]:
+def draw(
+    study: Study, trained: Mapping[str, Trained], heading: str, caption: str, folder: Path, name: str
+) -> list[Path]:
     """Writes the picture as PNG and SVG; none where no transform with predictors was trained."""
-    shown = [m for m in study.members if m.predictors is not None and runs[m.name].counts]
+    shown = [m for m in study.members if m.predictors is not None and trained[m.name].counts]
     if not shown:
         return []
     predictor = BEFORE_A_CHOICE if study.choice is None else study.choice.predictor
@@ -45,8 +47,8 @@ def draw(study: Study, runs: Mapping[str, Runs], heading: str, caption: str, fol
         ink = [] if study.choice is None else _line(axes, study.choice, [_x(m, predictor) for m in shown])
         points = []
         for member in shown:
-            ink += _point(axes, member, runs[member.name], predictor)
-            points.append((_x(member, predictor), float(np.mean(runs[member.name].accuracies))))
+            ink += _point(axes, member, trained[member.name], predictor)
+            points.append((_x(member, predictor), float(np.mean(trained[member.name].accuracies))))
         _limits(axes, ink)
         axes.set_xlabel(PREDICTORS[predictor].label, labelpad=2)
         axes.set_ylabel("test top-1 (%)")
@@ -78,10 +80,10 @@ def _line(axes: Axes, choice: Choice, xs: list[float]) -> list[tuple[float, floa
     return list(zip(grid.tolist(), value.tolist(), strict=True))
 
 
-def _point(axes: Axes, member: Member, run: Runs, predictor: str) -> list[tuple[float, float]]:
+def _point(axes: Axes, member: Member, one: Trained, predictor: str) -> list[tuple[float, float]]:
     """Mean and interval, and of a predicted transform its prediction; returns what labels should keep clear of."""
     colour, marker = FAMILIES[member.family]
-    mean = mean_interval(run.accuracies)
+    mean = mean_interval(one.accuracies)
     assert mean is not None
     x, y, half = _x(member, predictor), mean.value, mean.half or 0.0
     ink = [(x, v) for v in np.linspace(max(0.0, y - half), min(y + half, 100.0), 12)]

@@ -122,8 +122,8 @@ def setting_of(trial: Trial) -> dict[str, Any]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Runs:
-    """The training runs of one transform."""
+class Trained:
+    """What training gave of one transform, seed by seed."""
 
     by_seed: dict[int, float]  # test top-1 in percent
     failed: list[str]  # statuses of those that came to nothing
@@ -143,21 +143,21 @@ class Runs:
         return [self.by_seed[seed] for seed in sorted(self.by_seed)] if self.counts else []
 
 
-def runs_of(study: Study, results: Path) -> dict[str, Runs]:
-    """The runs of every transform by its name, from the records of the study's setting and seeds."""
+def trained_of(study: Study, results: Path) -> dict[str, Trained]:
+    """What training gave of every transform by its name, from the records of the study's setting and seeds."""
     folder = results / FOLDER / "records"
     records = load_records(folder, "accuracy-*.json") if folder.is_dir() else []
     mine = [r for r in records if setting_of(r.trial) == dict(study.setting) and r.trial.seed in study.seeds]
-    return {member.name: _runs(member, mine) for member in study.members}
+    return {member.name: _trained(member, mine) for member in study.members}
 
 
-def _runs(member: Member, records: list[Record]) -> Runs:
+def _trained(member: Member, records: list[Record]) -> Trained:
     own = [r for r in records if (r.trial.mixer, r.trial.mixer_source) == (member.mixer, member.source)]
     by_seed = {r.trial.seed: float(r.metrics["test_top1_percent"] or 0) for r in own if r.status == "ok"}
     failed = [r.status for r in own if r.status in (*FAILED, "unsupported")]
-    return Runs(by_seed, failed, own)
+    return Trained(by_seed, failed, own)
 
 
-def accuracies_of(runs: Mapping[str, Runs], members: list[Member]) -> dict[str, list[float]]:
+def accuracies_of(trained: Mapping[str, Trained], members: list[Member]) -> dict[str, list[float]]:
     """Test top-1 in percent by seed of each of these transforms that counts."""
-    return {member.name: runs[member.name].accuracies for member in members if runs[member.name].counts}
+    return {member.name: trained[member.name].accuracies for member in members if trained[member.name].counts}

@@ -28,7 +28,7 @@ from benchmarks.report.wording import (
 from benchmarks.studies.transforms.analysis import Choice, verdict, welch_interval
 from benchmarks.studies.transforms.plot import draw
 from benchmarks.studies.transforms.predictors import PREDICTORS
-from benchmarks.studies.transforms.record import FOLDER, Member, Runs, Study, find_study, runs_of
+from benchmarks.studies.transforms.record import FOLDER, Member, Study, Trained, find_study, trained_of
 
 NAME = "transforms"
 TITLE = "What makes a transform mix well?"
@@ -47,27 +47,28 @@ def write_pages(results: Path) -> list[Path]:
     study = find_study(Path(results))
     if study is None:
         return []
-    folder, runs = Path(results) / FOLDER, runs_of(study, Path(results))
+    folder, trained = Path(results) / FOLDER, trained_of(study, Path(results))
     for ending in ("csv", "md", "png", "svg"):
         (folder / f"{NAME}.{ending}").unlink(missing_ok=True)
-    texts = {f"{NAME}.csv": csv_text(table(study, runs)), f"{NAME}.md": people(study, runs)}
+    texts = {f"{NAME}.csv": csv_text(table(study, trained)), f"{NAME}.md": people(study, trained)}
     paths = write_texts(folder, texts)
-    trained = any(run.counts for run in runs.values())
-    return paths + (draw(study, runs, heading(study), caption(study, runs), folder, NAME) if trained else [])
+    if not any(one.counts for one in trained.values()):
+        return paths
+    return paths + draw(study, trained, heading(study), caption(study, trained), folder, NAME)
 
 
-def table(study: Study, runs: Mapping[str, Runs]) -> pd.DataFrame:
+def table(study: Study, trained: Mapping[str, Trained]) -> pd.DataFrame:
     """One row a transform, best first, those without a result last."""
-    hits = judged(study, runs)["hits"]
+    hits = judged(study, trained)["hits"]
     rows = []
     for member in study.members:
-        run = runs[member.name]
-        mean = mean_interval(run.accuracies)
+        one = trained[member.name]
+        mean = mean_interval(one.accuracies)
         predicted: list[Any] = list(member.predicted) if member.predicted else [None] * 3
         rows.append(
             {"transform": member.name, "family": member.family, "role": member.role, "what": member.text}
             | {"test_top1_percent_mean": mean and mean.value, "test_top1_percent_half": mean and mean.half}
-            | {"seeds": len(run.by_seed), "failed": len(run.failed)}
+            | {"seeds": len(one.by_seed), "failed": len(one.failed)}
             | {"predicted_percent": predicted[0], "predicted_low": predicted[1], "predicted_high": predicted[2]}
             | {"hit": hits.get(member.name)}
             | {name: (member.predictors or {}).get(name) for name in PREDICTORS}
@@ -78,13 +79,13 @@ def table(study: Study, runs: Mapping[str, Runs]) -> pd.DataFrame:
     return frame.iloc[order].reset_index(drop=True)
 
 
-def judged(study: Study, runs: Mapping[str, Runs]) -> dict[str, Any]:
+def judged(study: Study, trained: Mapping[str, Trained]) -> dict[str, Any]:
     """`analysis.verdict` of the held-back transforms; "open" before the choice."""
     if study.choice is None:
         return {"hits": {}, "error_points": None, "error_of_mean_points": None, "outcome": "open"}
     held = study.role("held back")
     predicted = {member.name: member.predicted for member in held if member.predicted}
-    measured = {m.name: float(np.mean(runs[m.name].accuracies)) for m in held if runs[m.name].counts}
+    measured = {m.name: float(np.mean(trained[m.name].accuracies)) for m in held if trained[m.name].counts}
     return verdict(study.choice, predicted, measured)
 
 
@@ -100,14 +101,14 @@ def heading(study: Study) -> str:
     return f"Nothing predicts accuracy; the nearest is {label}: rank correlation {row.rho:.2f}"
 
 
-def sentences(study: Study, runs: Mapping[str, Runs]) -> list[str]:
+def sentences(study: Study, trained: Mapping[str, Trained]) -> list[str]:
     """What the study says, in full sentences."""
-    done = sum(len(run.records) for run in runs.values())
+    done = sum(len(one.records) for one in trained.values())
     if study.choice is None:
         wanted = len(study.role("development")) * len(study.seeds)
         return [f"Not chosen yet: {done} runs are there, {wanted} of the development transforms are needed."]
-    lines = [_of_choice(study.choice), _of_held_back(study, runs)]
-    return lines + [line for member in study.role("designed", "own") if (line := _beside_dct(member, runs))]
+    lines = [_of_choice(study.choice), _of_held_back(study, trained)]
+    return lines + [line for member in study.role("designed", "own") if (line := _beside_dct(member, trained))]
 
 
 def _of_choice(choice: Choice) -> str:
@@ -121,8 +122,8 @@ def _of_choice(choice: Choice) -> str:
     return f"None of {len(choice.correlations)} predictors goes with accuracy; the nearest is {label}: {numbers}."
 
 
-def _of_held_back(study: Study, runs: Mapping[str, Runs]) -> str:
-    found, held = judged(study, runs), study.role("held back")
+def _of_held_back(study: Study, trained: Mapping[str, Trained]) -> str:
+    found, held = judged(study, trained), study.role("held back")
     if found["error_points"] is None:
         return f"{len(held)} transforms are held back, and not trained yet."
     return (
@@ -132,9 +133,9 @@ def _of_held_back(study: Study, runs: Mapping[str, Runs]) -> str:
     )
 
 
-def _beside_dct(member: Member, runs: Mapping[str, Runs]) -> str | None:
+def _beside_dct(member: Member, trained: Mapping[str, Trained]) -> str | None:
     """A designed or a user's transform against the DCT, unpaired, Welch's interval."""
-    mine, other = runs[member.name].accuracies, runs[BESIDE].accuracies if BESIDE in runs else []
+    mine, other = trained[member.name].accuracies, trained[BESIDE].accuracies if BESIDE in trained else []
     if not mine:
         return None
     said = ", predicted {:.1f} ({:.1f} to {:.1f})".format(*member.predicted) if member.predicted else ""
@@ -148,10 +149,10 @@ def _beside_dct(member: Member, runs: Mapping[str, Runs]) -> str | None:
     return f"{text}; {signed(gain)} points against the DCT (95 % interval {signed(low)} to {signed(high)})."
 
 
-def caption(study: Study, runs: Mapping[str, Runs]) -> str:
+def caption(study: Study, trained: Mapping[str, Trained]) -> str:
     """Data, net, training, machine and n."""
     s = study.setting
-    records = [record for run in runs.values() for record in run.records]
+    records = [record for one in trained.values() for record in one.records]
     where = f" {listing([machine_name(r.environment) for r in records])}, torch " if records else ""
     where += f"{listing([r.environment['torch'] for r in records])}." if records else ""
     return clean(
@@ -162,13 +163,13 @@ def caption(study: Study, runs: Mapping[str, Runs]) -> str:
     )
 
 
-def people(study: Study, runs: Mapping[str, Runs]) -> str:
+def people(study: Study, trained: Mapping[str, Trained]) -> str:
     """The page in Markdown."""
-    parts = [f"# {TITLE}", *map(markdown, sentences(study, runs))]
-    parts += [markdown(caption(study, runs))]
+    parts = [f"# {TITLE}", *map(markdown, sentences(study, trained))]
+    parts += [markdown(caption(study, trained))]
     if study.choice is not None:
         parts += [_predictor_table(study.choice)]
-    parts += [_transform_table(study, runs)]
+    parts += [_transform_table(study, trained)]
     parts.append(
         "Chosen: over the development transforms alone, before the others were trained. Rules and definitions stand in "
         "benchmarks/studies/transforms/analysis.py, predictors.py and matrices.py."
@@ -190,10 +191,10 @@ def _predictor_table(choice: Choice) -> str:
     return markdown_table(["predictor", "what", "rank correlation (95 %)", "p", "p, Holm"], rows, 2)
 
 
-def _transform_table(study: Study, runs: Mapping[str, Runs]) -> str:
+def _transform_table(study: Study, trained: Mapping[str, Trained]) -> str:
     header = ["transform", "what", "family", "role", "test top-1 (%)", "predicted (%)", "hit"]
     rows = []
-    for row in table(study, runs).to_dict("records"):
+    for row in table(study, trained).to_dict("records"):
         failed = f"; {row['failed']} failed" if row["failed"] else ""
         top1 = mean_text(row["test_top1_percent_mean"], row["test_top1_percent_half"], row["seeds"]) + failed
         hit = NOTHING if row["hit"] is None else "yes" if row["hit"] else "no"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.cli import flags, running, verbs_sweeps
+from benchmarks.cli import flags, measuring, verbs_sweeps
 from benchmarks.cli import main as cli
 from benchmarks.cli.config import FILE, arguments_of, toml_value, write_config
 from benchmarks.contract.errors import UserError
@@ -23,7 +23,7 @@ def planned(monkeypatch):
     """The trials that each command would measure; nothing is measured."""
     found: list = []
     monkeypatch.setattr(Runner, "run", lambda self, trials: found.append(trials) or [])
-    for place, name in ((running, "say_outcome"), (running, "say_ranking"), (verbs_sweeps, "say_outcome")):
+    for place, name in ((measuring, "say_outcome"), (measuring, "say_ranking"), (verbs_sweeps, "say_outcome")):
         monkeypatch.setattr(place, name, lambda *arguments: 0)
     monkeypatch.setattr(verbs_sweeps, "say_where", lambda *arguments: 0)
     monkeypatch.setattr("benchmarks.report.build.write_report", lambda *_: [])

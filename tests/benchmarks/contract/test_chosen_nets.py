@@ -35,7 +35,7 @@ SETTING = {
 }  # fmt: skip
 
 
-def save_cell(folder: Path, mixer: str, lr: float, top1: float | None, net=USUAL_NET, decay=0.05, **more) -> None:
+def save_point(folder: Path, mixer: str, lr: float, top1: float | None, net=USUAL_NET, decay=0.05, **more) -> None:
     norm, positions = net
     trial = make_trial("tuning", mixer, lr=lr, weight_decay=decay, norm=norm, positions=positions, **(SETTING | more))
     if top1 is None:
@@ -48,15 +48,15 @@ def sweep_rates(folder: Path, mixer: str, **more) -> float:
     """A complete sweep of rates whose best has 40 % held out; the best rate."""
     grid = PROFILE.tuned_lrs
     for i, top1 in ((MIDDLE - 1, 30), (MIDDLE, 40), (MIDDLE + 1, 35)):
-        save_cell(folder, mixer, grid[i], top1, **more)
-    save_cell(folder, mixer, grid[MIDDLE], 40.5, decay=PROFILE.tuned_weight_decays[1], **more)
+        save_point(folder, mixer, grid[i], top1, **more)
+    save_point(folder, mixer, grid[MIDDLE], 40.5, decay=PROFILE.tuned_weight_decays[1], **more)
     return grid[MIDDLE]
 
 
 def search(folder: Path, mixer: str, token: float | None, learned: float | None, sine: float | None, **more) -> None:
     lr = sweep_rates(folder, mixer, **more)
     for net, top1 in zip(OTHER_NETS, (token, learned, sine), strict=True):
-        save_cell(folder, mixer, lr, top1, net, **more)
+        save_point(folder, mixer, lr, top1, net, **more)
 
 
 def request(folder: Path, **more) -> Request:
@@ -92,13 +92,13 @@ def test_another_net_is_chosen_only_where_it_is_clearly_better_and_then_alone(va
 def test_a_sweep_of_rates_alone_is_complete_and_one_of_nets_is_not_until_all_three_are_there(tmp_path) -> None:
     lr = sweep_rates(tmp_path, "dct")
     for net in (TOKEN, SINE):
-        save_cell(tmp_path, "dct", lr, 60.0, net)
+        save_point(tmp_path, "dct", lr, 60.0, net)
         (choice,) = choices(load_records(tmp_path, "tuning-*.json"), PROFILE).values()
         assert (choice.lr, choice.net, choice.norm, choice.positions) == (lr, None, "image", "none")
         assert choice.val_top1_percent == 40.0
-    save_cell(tmp_path, "dct", lr, 61.0, LEARNED)
+    save_point(tmp_path, "dct", lr, 61.0, LEARNED)
     (choice,) = choices(load_records(tmp_path, "tuning-*.json"), PROFILE).values()
-    assert (choice.norm, choice.positions, choice.val_top1_percent, choice.cells) == ("image", "learned", 61.0, 7)
+    assert (choice.norm, choice.positions, choice.val_top1_percent, choice.tried) == ("image", "learned", 61.0, 7)
 
 
 def test_every_mixer_of_the_library_has_somebody_to_choose_its_net() -> None:

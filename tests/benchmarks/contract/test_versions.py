@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from benchmarks.contract.choices.tuning import cells_by_mixer
+from benchmarks.contract.choices.tuning import points_by_mixer
 from benchmarks.contract.record import load_records
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.frame import records_frame
@@ -65,8 +65,8 @@ def test_a_repaired_mixer_is_tuned_anew(tmp_path, repaired) -> None:
             own = dataclasses.replace(trial, mixer_version=version)
             save(tmp_path, own, {"val_top1_percent": value}, [{"epoch": 1}])
     plan = Plan(request)
-    cells = cells_by_mixer(plan._tuning_records(plan.sweep, plan.sizes[0]))["dct"]
-    assert {value for values in cells.values() for value in values} == {50.0}
+    points = points_by_mixer(plan._tuning_records(plan.sweep, plan.sizes[0]))["dct"]
+    assert {value for values in points.values() for value in values} == {50.0}
 
 
 def test_a_plain_trial_is_of_the_first_version() -> None:

@@ -18,7 +18,7 @@ from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record, load_records
 from benchmarks.contract.trial import Trial
-from benchmarks.finished.nets import _info_of
+from benchmarks.finished.nets import own_data_of
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.sweep.one_trial import Call, measure
 from benchmarks.tasks.task import build_net, load_data
@@ -140,7 +140,7 @@ def test_what_was_trained_on_data_that_are_not_here_comes_back(copy):
     content = read_metadata(path)
     assert content is not None
     content["dataset"] |= {"name": "folder:photos", "classes": ["cat", "dog"], "mean": [0.1, 0.2, 0.3]}
-    info = _info_of(content)
+    info = own_data_of(content)
     assert (info.name, info.classes, info.mean, info.num_classes) == (
         "folder:photos",
         ("cat", "dog"),
@@ -196,22 +196,16 @@ def test_a_mixer_that_computes_something_else_by_now_is_refused(results, monkeyp
         load_net(results, "attention")
 
 
-def test_a_plug_in_has_to_be_given_and_to_be_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_PLUGINS", {})
-    registry._load_plugin.cache_clear()
+def test_a_plug_in_has_to_be_given_and_to_be_the_same(tmp_path, forget_plugins):
     (tmp_path / "mine_for_load_net.py").write_text(PLUGIN)
     place = f"{tmp_path / 'mine_for_load_net.py'}:Mine"
     assert train(tmp_path / "r", place).mixer == "mine_for_load_net:Mine"
 
-    def forget() -> None:
-        registry._PLUGINS.clear()
-        registry._load_plugin.cache_clear()
-
-    forget()
+    forget_plugins()
     with pytest.raises(UserError, match="is a plug-in, give its place: mixer='path/to/mine_for_load_net:Mine'"):
         load_net(tmp_path / "r", "mine_for_load_net:Mine")
     assert load_net(tmp_path / "r", "mine_for_load_net:Mine", mixer=place).trial.mixer == "mine_for_load_net:Mine"
-    forget()
+    forget_plugins()
     (tmp_path / "mine_for_load_net.py").write_text(PLUGIN.replace("flip(2, 3)", "flip(2)"))
     with pytest.raises(UserError, match="is not what it was when this net was trained"):
         load_net(tmp_path / "r", "mine_for_load_net:Mine", mixer=place)

@@ -12,7 +12,6 @@ import pytest
 from own_images import make_folder
 
 from benchmarks.cli import main as cli
-from benchmarks.contract import datasets
 from benchmarks.contract.record import Record, load_records
 from benchmarks.finished.validate import validate
 from benchmarks.plan.trials import Plan, Request
@@ -24,13 +23,11 @@ from benchmarks.sweep.status import read_status
 SMALL = dict(mixer="conv1x1,dct", profile="quick", device="cpu", dim=8, depth=1, epochs=1, threads=1, seed=(0, 1))
 
 
-@pytest.fixture(autouse=True)
-def nothing_found(monkeypatch):
-    monkeypatch.setattr(datasets, "_FOUND", {})
+pytestmark = pytest.mark.usefixtures("forget_datasets")
 
 
 @pytest.fixture
-def measured(tmp_path, monkeypatch) -> Path:
+def measured(tmp_path, forget_datasets) -> Path:
     """A results folder of two mixers on images that are not there any more."""
     photos, results = make_folder(tmp_path / "photos"), tmp_path / "results"
     plan = Plan(Request(dataset=f"folder:{photos}", data_dir=tmp_path / "data", **SMALL))
@@ -38,7 +35,7 @@ def measured(tmp_path, monkeypatch) -> Path:
     runner.run(plan.accuracy() + plan.cost())
     shutil.rmtree(photos)
     shutil.rmtree(tmp_path / "data")
-    monkeypatch.setattr(datasets, "_FOUND", {})
+    forget_datasets()
     return results
 
 

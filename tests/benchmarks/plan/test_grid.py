@@ -7,12 +7,12 @@ import dataclasses
 import pytest
 from synthetic import save
 
-from benchmarks.cli import flags, running
+from benchmarks.cli import flags, measuring
 from benchmarks.cli import main as cli
 from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import FACTS, FLAGGED, varied
-from benchmarks.plan import request as request_module
+from benchmarks.plan import resolved
 from benchmarks.plan.checks import OF_TEXT
 from benchmarks.plan.grid import MOST_TRIALS, OF_A_PLAN, Grid
 from benchmarks.plan.trials import Plan, Request
@@ -145,7 +145,7 @@ def test_too_many_trials_are_told_before_any_is_planned():
 
 def test_how_large_a_grid_is_is_said(capsys, tmp_path, monkeypatch):
     seen: list = []
-    monkeypatch.setattr(running, "run", lambda options, trials, report=True: seen.extend(trials) or 0)
+    monkeypatch.setattr(measuring, "run", lambda options, trials, report=True: seen.extend(trials) or 0)
     arguments = ["--mixer", "dct", "--profile", "quick", "--device", "cpu", "--results", str(tmp_path)]
     assert cli.main(["train", *arguments, "--dim", "8,16", "--clip-norm", "0.5,1"]) == 0
     assert capsys.readouterr().out == "a grid of 4 settings: --dim 8,16 x --clip-norm 0.5,1.0\n" and len(seen) == 4
@@ -177,7 +177,7 @@ def test_a_users_own_data_are_looked_at_once_for_all_settings(monkeypatch, tmp_p
         looked.append(dataset)
         return dataclasses.replace(info_of("cifar10"), name="folder:mine", source="f" * 64)
 
-    monkeypatch.setattr(request_module, "find_own", find_own)
+    monkeypatch.setattr(resolved, "find_own", find_own)
     request = Request(**HOW | {"dataset": "folder:/mine"}, dim=(8, 16), depth=(1, 2), results=tmp_path)
     trials = Grid(request).accuracy(all_seeds=False)
     assert looked == ["folder:/mine"] and len(trials) == 8

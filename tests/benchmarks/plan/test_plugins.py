@@ -32,10 +32,7 @@ BODY = """class Mine(Mixer):
 """
 
 
-@pytest.fixture(autouse=True)
-def own_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_PLUGINS", {})
-    registry._load_plugin.cache_clear()
+pytestmark = pytest.mark.usefixtures("forget_plugins")
 
 
 def write(folder: Path, forward: str = "x.flip(2, 3)", flops: str = "0", name: str = "mine.py") -> str:

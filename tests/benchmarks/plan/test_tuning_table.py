@@ -9,7 +9,7 @@ import pytest
 from synthetic import make_trial, save, save_accuracy
 
 from benchmarks.contract.choices.profiles import PROFILES
-from benchmarks.contract.choices.tuning import best_cell, cells_to_try, choices, tuning_records
+from benchmarks.contract.choices.tuning import best_point, choices, points_to_try, tuning_records
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.build import write_report
 from benchmarks.report.frame import results_frame
@@ -24,7 +24,7 @@ PROFILE = PROFILES["quick", "constellations"]
 FIRST, SECOND = PROFILE.tuned_weight_decays
 
 
-def save_cell(folder, mixer: str, lr: float, decay: float, top1: float | None) -> None:
+def save_point(folder, mixer: str, lr: float, decay: float, top1: float | None) -> None:
     trial = make_trial("tuning", mixer, lr=lr, weight_decay=decay, epochs=4, batch_size=128)
     if top1 is None:
         save(folder, trial, status="diverged", reason="the loss is not a number")
@@ -36,11 +36,11 @@ def save_cell(folder, mixer: str, lr: float, decay: float, top1: float | None) -
 def swept(tmp_path):
     """dct is best inside the grid, attention at its lowest rate, random not yet done."""
     for lr, dct, attention in zip(PROFILE.tuned_lrs, (20, 40, 35, 10, 5), (50, 45, None, 20, 15), strict=True):
-        save_cell(tmp_path, "dct", lr, FIRST, dct)
-        save_cell(tmp_path, "attention", lr, FIRST, attention)
-    save_cell(tmp_path, "dct", PROFILE.tuned_lrs[1], SECOND, 42)
-    save_cell(tmp_path, "attention", PROFILE.tuned_lrs[0], SECOND, 50.9)  # better, but not by what a seed can tell
-    save_cell(tmp_path, "random", PROFILE.tuned_lrs[0], FIRST, 30)
+        save_point(tmp_path, "dct", lr, FIRST, dct)
+        save_point(tmp_path, "attention", lr, FIRST, attention)
+    save_point(tmp_path, "dct", PROFILE.tuned_lrs[1], SECOND, 42)
+    save_point(tmp_path, "attention", PROFILE.tuned_lrs[0], SECOND, 50.9)  # better, but not by what a seed can tell
+    save_point(tmp_path, "random", PROFILE.tuned_lrs[0], FIRST, 30)
     return tmp_path
 
 
@@ -68,22 +68,22 @@ def accuracy_of(rate_to_top1: dict[float, float | None]) -> dict:
 )
 def test_the_search_goes_on_past_the_better_rate_until_it_stands_between_worse_ones(top1, rates):
     grid = PROFILE.tuned_lrs
-    cells = cells_to_try(accuracy_of({grid[i]: value for i, value in top1.items()}), PROFILE)
-    assert [lr for lr, decay in cells if decay == FIRST] == [grid[i] for i in rates]
+    points = points_to_try(accuracy_of({grid[i]: value for i, value in top1.items()}), PROFILE)
+    assert [lr for lr, decay in points if decay == FIRST] == [grid[i] for i in rates]
     complete = set(rates) <= set(top1)
     any_known = any(top1[i] is not None for i in rates) if complete else False
-    assert (SECOND in [decay for _, decay in cells]) == (complete and any_known)
+    assert (SECOND in [decay for _, decay in points]) == (complete and any_known)
 
 
 def test_a_mixer_that_nothing_trains_has_no_choice():
-    assert best_cell(accuracy_of(dict.fromkeys(PROFILE.tuned_lrs)), PROFILE) is None
+    assert best_point(accuracy_of(dict.fromkeys(PROFILE.tuned_lrs)), PROFILE) is None
 
 
 OWN = PROFILE.tuned_lrs[0] * 1.5  # no rate of the profile's
 
 
 @pytest.mark.parametrize(
-    ("cells", "chosen"),
+    ("points", "chosen"),
     [
         ({(OWN, FIRST): 30, (1.0, FIRST): 40, (1.0, SECOND): 40.5}, (1.0, FIRST)),  # LR=...,1
         ({(OWN, FIRST): 30, (1.0, FIRST): 40, (1.0, SECOND): 45}, (1.0, SECOND)),
@@ -96,19 +96,19 @@ OWN = PROFILE.tuned_lrs[0] * 1.5  # no rate of the profile's
         ({}, None),
     ],
 )
-def test_a_sweep_over_rates_or_decays_of_ones_own_is_the_choice_too(tmp_path, cells, chosen):
-    for (lr, decay), top1 in cells.items():
-        save_cell(tmp_path, "dct", lr, decay, top1)
+def test_a_sweep_over_rates_or_decays_of_ones_own_is_the_choice_too(tmp_path, points, chosen):
+    for (lr, decay), top1 in points.items():
+        save_point(tmp_path, "dct", lr, decay, top1)
     taken = choices(tuning_records(tmp_path, "constellations", "quick"), PROFILE)
     assert [(choice.lr, choice.weight_decay) for choice in taken.values()] == [chosen] * (chosen is not None)
-    if cells:
+    if points:
         table = tuning_table(results_frame(tmp_path))
         marked = table[table["choice"].notna()]
         assert [*zip(marked["lr"], marked["weight_decay"], strict=True)] == [chosen] * (chosen is not None)
 
 
 def test_a_better_rate_between_those_of_the_profile_is_the_choice(swept):
-    save_cell(swept, "dct", OWN, FIRST, 41.5)
+    save_point(swept, "dct", OWN, FIRST, 41.5)
     choice = choices(tuning_records(swept, "constellations", "quick"), PROFILE)["dct"]
     assert (choice.lr, choice.weight_decay) == (OWN, FIRST)  # 42 at the other decay is not clearly better
 
@@ -121,7 +121,7 @@ def test_bench_all_takes_what_a_list_of_rates_chose(tmp_path):
     assert {trial.lr for trial in Plan(request.but(lr=None)).accuracy()} == {OWN}
 
 
-def test_every_cell_is_a_row_and_the_choice_is_the_one_that_bench_all_takes(swept):
+def test_every_point_is_a_row_and_the_choice_is_the_one_that_bench_all_takes(swept):
     table = tuning_table(results_frame(swept))
     assert len(table) == 13
     chosen = table[table["choice"].notna()].set_index("label")
@@ -168,10 +168,10 @@ def test_the_test_split_is_read_once_at_the_end_of_training_and_never_in_tuning(
     while len(trials := Plan(request).tuning()) > asked:
         asked = len(trials)
         tuned = runner.run(trials)
-    cells = len(tuned)
-    assert cells == 4  # three rates and a weight decay
-    assert [r.record.status for r in tuned] == ["ok"] * cells
-    assert events == ["epoch"] * 2 * cells
+    points = len(tuned)
+    assert points == 4  # three rates and a weight decay
+    assert [r.record.status for r in tuned] == ["ok"] * points
+    assert events == ["epoch"] * 2 * points
     assert not [name for r in tuned for name in r.record.metrics if name.startswith("test_")]
     assert not list(tmp_path.rglob("*.npy"))
 

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
+from synthetic import make_trial, save, save_accuracy, save_latency
 
 from benchmarks.report.build import make_report
 from benchmarks.report.choose import too_many_failed
@@ -24,7 +25,6 @@ from benchmarks.report.stats.paired import WITHHELD, Sample
 from benchmarks.report.tables.differences import paired_table
 from benchmarks.report.tables.summary import summary_table
 from benchmarks.report.tables.write import people, table_files
-from tests.benchmarks.synthetic import make_trial, save, save_accuracy, save_latency
 
 SEEDS = 9
 TOP1 = {"dct": 80.0, "attention": 60.0, "conv1x1": 20.0, "fft_real": 50.0, "fft_complex": 70.0, "random": 75.0}

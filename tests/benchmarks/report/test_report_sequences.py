@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import shlex
 from pathlib import Path
@@ -10,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from report_files import read
 from synthetic import fill
 from synthetic_sequences import TASKS, fill_sequences, know, save_accuracy
 
 from benchmarks.cli import flags as cli_flags
-from benchmarks.cli.running import request_of
+from benchmarks.cli.measuring import request_of
 from benchmarks.contract.record import Record
 from benchmarks.plan.trials import Plan
 from benchmarks.report import baselines, load
@@ -55,11 +55,6 @@ def report(tmp_path_factory, patch) -> tuple[Path, Report]:
         for module in PLOTTERS:
             patched.setattr(f"{module}.save_figure", keep)
         return folder, make_report(folder)
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def groups(report: tuple[Path, Report]):

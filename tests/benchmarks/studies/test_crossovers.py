@@ -17,7 +17,7 @@ from benchmarks.contract.devices import DEVICES
 from benchmarks.studies import attempt
 from benchmarks.studies.crossovers import measure as crossovers
 from benchmarks.studies.crossovers.measure import table_of
-from benchmarks.studies.crossovers.record import Cell
+from benchmarks.studies.crossovers.record import MethodTime
 from mixers import create_mixer
 from mixers.transforms import methods
 from mixers.transforms.methods import TABLE
@@ -25,9 +25,9 @@ from mixers.transforms.methods import TABLE
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def _cells(costs: dict[int, dict[str, float]]) -> list[Cell]:
+def _method_times(costs: dict[int, dict[str, float]]) -> list[MethodTime]:
     return [
-        Cell("one_part", "fft_real_2d", tokens, method, ms / 3, 2 * ms / 3)
+        MethodTime("one_part", "fft_real_2d", tokens, method, ms / 3, 2 * ms / 3)
         for tokens, row in costs.items()
         for method, ms in row.items()
     ]
@@ -41,7 +41,7 @@ def test_a_change_lies_between_the_grids_and_noise_makes_none() -> None:
         576: {"gemm": 4.2, "fft": 4.0},  # no reason to change yet
         1024: {"gemm": 6.0, "fft": 4.0},
     }
-    assert table_of(_cells(costs)) == {"one_part": [[64, "dense"], [768, "gemm"], [None, "fft"]]}
+    assert table_of(_method_times(costs)) == {"one_part": [[64, "dense"], [768, "gemm"], [None, "fft"]]}
 
 
 def test_a_near_tie_where_a_method_ends_goes_to_what_wins_next() -> None:
@@ -51,14 +51,14 @@ def test_a_near_tie_where_a_method_ends_goes_to_what_wins_next() -> None:
         256: {"gemm": 3.0, "fft": 4.0},
         1024: {"gemm": 6.0, "fft": 4.0},
     }
-    assert table_of(_cells(costs)) == {"one_part": [[64, "dense"], [512, "gemm"], [None, "fft"]]}
+    assert table_of(_method_times(costs)) == {"one_part": [[64, "dense"], [512, "gemm"], [None, "fft"]]}
 
 
 def test_the_committed_table_is_what_the_published_times_say() -> None:
     published = json.loads((ROOT / "results/published/crossovers-cpu/crossovers.json").read_text(encoding="utf-8"))
-    cells = [Cell(**values) for values in published["times"]]
+    times = [MethodTime(**values) for values in published["times"]]
     committed = json.loads(TABLE.read_text(encoding="utf-8"))
-    assert table_of(cells) == published["cpu"]["methods"] == committed["cpu"]["float32"]["methods"]
+    assert table_of(times) == published["cpu"]["methods"] == committed["cpu"]["float32"]["methods"]
     assert published["cpu"]["measured_on"] == committed["cpu"]["float32"]["measured_on"]
     assert set(committed["cuda"]) == {"float32", "bfloat16"}
     assert committed["cuda"]["float32"]["measured_on"] is None  # and the README says so
@@ -69,7 +69,7 @@ def test_what_a_gpu_was_measured_with_is_in_the_committed_table() -> None:
     path = ROOT / "results/published/h100/gpu-check/crossovers.json"
     published = json.loads(path.read_text(encoding="utf-8"))
     committed = json.loads(TABLE.read_text(encoding="utf-8"))["cuda"]["bfloat16"]
-    assert table_of([Cell(**values) for values in published["times"]]) == published["cuda"]["bfloat16"]["methods"]
+    assert table_of([MethodTime(**values) for values in published["times"]]) == published["cuda"]["bfloat16"]["methods"]
     assert published["cuda"]["bfloat16"]["measured_on"] == committed["measured_on"]
     for kind, rows in published["cuda"]["bfloat16"]["methods"].items():
         assert rows[:-1] == committed["methods"][kind][: len(rows) - 1], kind
@@ -77,15 +77,15 @@ def test_what_a_gpu_was_measured_with_is_in_the_committed_table() -> None:
 
 
 def test_what_runs_on_request_alone_is_in_no_row() -> None:
-    cells = [Cell("attention", "attention", 64, name, ms, ms) for name, ms in (("cudnn", 1.0), ("flash", 2.0))]
-    assert table_of(cells) == {"attention": [[None, "flash"]]}
+    times = [MethodTime("attention", "attention", 64, name, ms, ms) for name, ms in (("cudnn", 1.0), ("flash", 2.0))]
+    assert table_of(times) == {"attention": [[None, "flash"]]}
 
 
-def test_a_cell_without_a_time_does_not_count() -> None:
+def test_a_method_without_a_time_does_not_count() -> None:
     costs = {16: {"gemm": 3.0, "fft": 4.0}, 64: {"gemm": 9.0, "fft": 4.0}}
-    failed = [Cell("one_part", "fft_real_2d", 64, "fused", 0.1, None, status="oom", reason="out of memory")]
-    failed += [Cell("pairs", "fft_pairs", 64, "gemm", None, None, status="error", reason="wrong")]
-    assert table_of([*_cells(costs), *failed]) == {"one_part": [[32, "gemm"], [None, "fft"]]}
+    failed = [MethodTime("one_part", "fft_real_2d", 64, "fused", 0.1, None, status="oom", reason="out of memory")]
+    failed += [MethodTime("pairs", "fft_pairs", 64, "gemm", None, None, status="error", reason="wrong")]
+    assert table_of([*_method_times(costs), *failed]) == {"one_part": [[32, "gemm"], [None, "fft"]]}
 
 
 @pytest.fixture
@@ -115,8 +115,8 @@ def test_the_verb_times_and_writes(quick: None, tmp_path: Path, monkeypatch: pyt
         table = written["cpu"][precision]
         assert table["measured_on"]["precision"] == precision
         assert set(table["methods"]) == set(crossovers.STANDS_FOR)
-    assert {cell["method"] for cell in written["times"] if cell["kind"] == "both_parts"} >= {"dense", "gemm", "fft"}
-    assert all(cell["forward_ms"] > 0 and cell["status"] == "ok" for cell in written["times"])
+    assert {timed["method"] for timed in written["times"] if timed["kind"] == "both_parts"} >= {"dense", "gemm", "fft"}
+    assert all(timed["forward_ms"] > 0 and timed["status"] == "ok" for timed in written["times"])
     text = (tmp_path / "crossovers.md").read_text(encoding="utf-8")
     assert text.count("\n## ") == 2 * len(crossovers.STANDS_FOR) and "**" in text
     # what is written takes the place of the table as it is
@@ -201,9 +201,9 @@ def test_a_wrong_output_is_not_timed(quick: None, tmp_path: Path, monkeypatch: p
 
 def test_what_a_cpu_has_no_memory_for_is_not_begun(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempt, "free_bytes", lambda device: 60 * 2**20)
-    cells, _ = crossovers.measure_crossovers("cpu", 1, "float32", 1, sides=(16,), kinds=("attention",))
-    assert {cell.method: cell.status for cell in cells} == {"torch": "ok", "plain": "oom"}
-    assert "are free" in next(cell.reason for cell in cells if cell.method == "plain")
+    times, _ = crossovers.measure_crossovers("cpu", 1, "float32", 1, sides=(16,), kinds=("attention",))
+    assert {timed.method: timed.status for timed in times} == {"torch": "ok", "plain": "oom"}
+    assert "are free" in next(timed.reason for timed in times if timed.method == "plain")
 
 
 def test_an_interrupted_run_leaves_the_rows_so_far(
@@ -217,12 +217,12 @@ def test_an_interrupted_run_leaves_the_rows_so_far(
 
 
 def test_a_deadline_lists_what_it_left(quick: None) -> None:
-    told: list[Cell] = []
-    cells, left = crossovers.measure_crossovers(
-        "cpu", 1, "float32", 1, sides=(4,), kinds=("separable", "pairs"), on_cell=told.append
+    told: list[MethodTime] = []
+    times, left = crossovers.measure_crossovers(
+        "cpu", 1, "float32", 1, sides=(4,), kinds=("separable", "pairs"), on_time=told.append
     )
-    assert cells == told and {cell.kind for cell in cells} == {"separable", "pairs"} and left == []
-    cells, left = crossovers.measure_crossovers(
+    assert times == told and {timed.kind for timed in times} == {"separable", "pairs"} and left == []
+    times, left = crossovers.measure_crossovers(
         "cpu", 1, "bfloat16", 1, sides=(4,), kinds=("separable", "pairs"), until=time.monotonic()
     )
-    assert cells == [] and left == ["separable, 4 x 4, bfloat16", "pairs, 4 x 4, bfloat16"]
+    assert times == [] and left == ["separable, 4 x 4, bfloat16", "pairs, 4 x 4, bfloat16"]

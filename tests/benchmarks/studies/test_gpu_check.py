@@ -115,7 +115,7 @@ def test_shares_of_the_time_end_with_it(tmp_path, monkeypatch) -> None:
         return Outcome("ok", None, 1.0, [])
 
     monkeypatch.setattr(check, "Budget", Left)
-    monkeypatch.setattr(check, "_take", take)
+    monkeypatch.setattr(check, "take_step", take)
     list(gpu_check(tmp_path, 300.0))
     assert clock[0] <= 300 and min(limits) > 15
     assert limits[-1] == pytest.approx(300 - clock[0] + limits[-1] / 2)  # the last one has all that is left

@@ -118,7 +118,7 @@ def test_records_of_today_say_mean_and_interval_and_are_read_as_they_were_writte
     )
     old = load_peers(PUBLISHED / "peers-cpu" / "peers.json")
     assert old.medians and "median over rounds" in people(old)
-    assert len(load_crossovers(PUBLISHED / "h100" / "gpu-check" / "crossovers.json").cells) == 73
+    assert len(load_crossovers(PUBLISHED / "h100" / "gpu-check" / "crossovers.json").times) == 73
 
 
 @pytest.mark.parametrize(

@@ -204,9 +204,9 @@ def test_what_would_not_fit_or_end_is_left_out_with_a_prediction(small):
     outcome = compare_with_peers("pool,gmlp", [(4, 4)], 1, 1, pairs=[HONEST])
     assert outcome.left_out == ["no public peer: gmlp"]
     with pytest.raises(MemoryError, match="GiB"):
-        peers_run._excess("gmlp", (1024, 1024), 1, 11)
-    assert "about" in peers_run._excess("attention", (512, 512), 1, 11)
-    assert peers_run._excess("attention", (64, 64), 4, peers_run.ROUNDS) == ""
+        peers_run.too_much("gmlp", (1024, 1024), 1, 11)
+    assert "about" in peers_run.too_much("attention", (512, 512), 1, 11)
+    assert peers_run.too_much("attention", (64, 64), 4, peers_run.ROUNDS) == ""
 
 
 def test_files_hold_what_was_compared(small, tmp_path, capsys):
@@ -272,12 +272,12 @@ def test_calls_take_turns_in_the_order_asked_for():
 
 def test_shuffled_rounds_keep_the_two_sides_together():
     keys = [(mode, side) for mode in peers_run.MODES for side in (True, False)]
-    rounds = [peers_run._shuffled(keys, number) for number in range(1, 65)]
+    rounds = [peers_run.shuffled(keys, number) for number in range(1, 65)]
     assert len({tuple(order) for order in rounds}) == 2 * 2 * 2  # modes, and the sides of each
     for order in rounds:
         assert sorted(order) == sorted(keys)
         assert all(a[0] == b[0] and a[1] != b[1] for a, b in zip(order[::2], order[1::2], strict=True))
-    assert sorted(peers_run._shuffled(keys[1:], 1)) == sorted(keys[1:])  # where one has failed
+    assert sorted(peers_run.shuffled(keys[1:], 1)) == sorted(keys[1:])  # where one has failed
 
 
 def test_a_ratio_is_taken_round_by_round():

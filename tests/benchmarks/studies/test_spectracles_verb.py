@@ -154,7 +154,7 @@ def test_the_same_seed_gives_the_same_run(small, tmp_path):
 
 def test_it_learns():
     """A net of the log's kind tells dark images from bright ones."""
-    (run, _) = verb.plan_runs(Request(dim=64, epochs=200, threads=1, device="cpu"))
+    (run, _) = verb.plan_replications(Request(dim=64, epochs=200, threads=1, device="cpu"))
     labels = torch.arange(64) % 2
     images = (torch.randint(0, 100, (64, 3, 4, 4)) + 100 * labels[:, None, None, None]).to(torch.uint8)
     net = verb.Configuration(16, 1, 0, "none", ()).build("right", 0)
@@ -258,11 +258,11 @@ def test_a_file_that_is_none_of_ours_is_told_and_kept(small, capsys, content):
 
 def test_a_gpu_trains_for_as_long_as_the_log(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    runs = verb.plan_runs(Request())
+    runs = verb.plan_replications(Request())
     assert [run.trial.epochs for run in runs][::2] == [120, 150, 100, 50, 50, 30, 50, 50, 120]
     assert {run.trial.device for run in runs} == {"cuda"}
-    assert {run.trial.epochs for run in verb.plan_runs(Request(device="cpu"))} == {1}
-    assert {run.trial.epochs for run in verb.plan_runs(Request(epochs=7))} == {7}
+    assert {run.trial.epochs for run in verb.plan_replications(Request(device="cpu"))} == {1}
+    assert {run.trial.epochs for run in verb.plan_replications(Request(epochs=7))} == {7}
 
 
 def entry(layout: str, seed: int, top1: float | None, **settings) -> dict:
@@ -316,4 +316,4 @@ def test_complex_layers_have_columns_of_their_own():
 
 def test_more_images_than_there_are_is_a_user_error():
     with pytest.raises(UserError, match="--train-images is 0"):
-        verb.plan_runs(Request(train_images=0))
+        verb.plan_replications(Request(train_images=0))

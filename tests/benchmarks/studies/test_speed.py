@@ -122,7 +122,7 @@ def _loops_and_rates(monkeypatch, oom=None):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return {"train_s": 0.5, "overhead_percent": 10.0}
 
-    monkeypatch.setattr(timm_loop, "_train", train)
+    monkeypatch.setattr(timm_loop, "train_here", train)
     monkeypatch.setattr(timm_loop.TimmLoop, "epoch", lambda self, number: 1.0)
     monkeypatch.setattr(timm_loop, "RATE_NETS", (("dct", 16), ("attention", 16)))
     monkeypatch.setattr(timm_loop, "MATMUL_SIDE", {"cpu": 16})
@@ -206,7 +206,7 @@ def test_loops_of_the_rounds_before_a_deadline_count(monkeypatch, tmp_path):
 
 def test_the_procedural_set_has_images_for_all_steps(tmp_path):
     for images in (512, 1900, 8192, 20480):
-        trial = timm_loop._trial("dct", 1, 128, "constellations", "cpu", images)
+        trial = timm_loop.loop_trial("dct", 1, 128, "constellations", "cpu", images)
         assert trial.train_images - max(500, trial.train_images // 10) >= images
 
 

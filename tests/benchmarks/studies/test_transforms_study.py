@@ -21,7 +21,7 @@ from benchmarks.plan.trials import Request
 from benchmarks.report.page.write import write_page
 from benchmarks.studies.transforms import analysis, design, measure
 from benchmarks.studies.transforms.matrices import HELD_BACK, TOKENS, TRANSFORMS
-from benchmarks.studies.transforms.record import find_study, runs_of
+from benchmarks.studies.transforms.record import find_study, trained_of
 from benchmarks.studies.transforms.report import write_pages
 from benchmarks.studies.transforms.section import sections
 from benchmarks.sweep.run import Result
@@ -76,10 +76,8 @@ class PretendedRunner:
 
 
 @pytest.fixture(autouse=True)
-def own_registry(monkeypatch):
+def own_registry(monkeypatch, forget_plugins):
     """Files of one name in other folders are other mixers in every test; and there is no GPU."""
-    monkeypatch.setattr(registry, "_PLUGINS", {})
-    registry._load_plugin.cache_clear()
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
 
 
@@ -104,13 +102,12 @@ def once(tmp_path_factory):
 
 
 @pytest.fixture
-def finished(pretended, once):
+def finished(pretended, once, forget_plugins):
     """A results folder with a whole study."""
     if not once.exists():
         assert transforms(once) == 0
         PretendedRunner.order.clear()
-        registry._PLUGINS.clear()
-        registry._load_plugin.cache_clear()
+        forget_plugins()
     shutil.copytree(once, pretended)
     return pretended
 
@@ -297,7 +294,7 @@ def test_design_wants_a_choice(pretended, capsys):
 
 
 def test_a_design_moves_the_winner(finished, monkeypatch):
-    monkeypatch.setattr(design, "_learned", lambda study, trainer: None)
+    monkeypatch.setattr(design, "learned_member", lambda study, trainer: None)
     monkeypatch.setattr(design.design, "__defaults__", (40,))
     assert transforms(finished, "--design") == 0
     study = find_study(finished)
@@ -308,7 +305,7 @@ def test_a_design_moves_the_winner(finished, monkeypatch):
     assert made.predictors["coding_gain_db"] > dct.predictors["coding_gain_db"]
     matrix = np.load(finished / "transforms" / "matrices" / "designed_coding_gain_db.npy")
     assert np.abs(matrix @ matrix.T - np.eye(TOKENS)).max() < 2e-5
-    assert len(runs_of(study, finished)[made.name].by_seed) == 4
+    assert len(trained_of(study, finished)[made.name].by_seed) == 4
 
 
 def test_nothing_is_designed_by_what_all_orthogonal_matrices_share():
@@ -336,12 +333,12 @@ def test_real_runs_of_a_users_matrix_and_a_learned_one(tmp_path, capsys):
     assert transforms(results, "--seed", "0", "--matrix", str(path)) == 0
     study = find_study(results)
     assert study is not None
-    runs = runs_of(study, results)["mine"]
-    assert len(runs.by_seed) == 1 and runs.records[0].trial.mixer == "mine.npy"
-    assert runs.records[0].trial.mixer_source == study.role("own")[0].source
+    trained = trained_of(study, results)["mine"]
+    assert len(trained.by_seed) == 1 and trained.records[0].trial.mixer == "mine.npy"
+    assert trained.records[0].trial.mixer_source == study.role("own")[0].source
     assert cli.main(["validate", str(results)]) == 0
     request = Request(dataset="mosaics", train_images=200, epochs=1, dim=8, depth=1, seed=(0,), results=results)
-    learned = design._learned(study, measure.Trainer(request))
+    learned = design.learned_member(study, measure.Trainer(request))
     assert learned is not None and learned.mixer == "learned_1.npy"
     matrix = np.load(results / "transforms" / "matrices" / "learned_1.npy")
     assert np.abs(matrix @ matrix.T - np.eye(TOKENS)).max() < 1e-3

@@ -216,7 +216,7 @@ def test_nothing_is_timed_while_others_train(tmp_path, monkeypatch) -> None:
         return [self.write(trial, Measured("error", "none")) for trial in trials]
 
     monkeypatch.setattr(run, "measure", slow)
-    monkeypatch.setattr(Runner, "_measure_latency", timed)
+    monkeypatch.setattr(Runner, "measure_timed", timed)
     plan = Plan(dataclasses.replace(REQUEST, seed=(0,), image_size=(16,)))
     runner = Runner(tmp_path, tmp_path, own_process=False, workers=3)
     runner.run([*plan.accuracy()[:2], *plan.latency(), *plan.accuracy()[2:]])
@@ -383,7 +383,7 @@ def test_what_ends_a_run_is_told_by_the_bound_that_was_reached(
 
 
 def test_a_missing_package_is_told_before_anything_runs(tmp_path, monkeypatch) -> None:
-    schema._validator.cache_clear()
+    schema.validator.cache_clear()
     monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
     with pytest.raises(UserError, match="pip install jsonschema-rs"):
         Runner(tmp_path / "new", tmp_path)

@@ -36,7 +36,7 @@ def per_image(trial: Trial, probe: bool = True) -> float:
 def clock(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(progress, "_per_image_s", per_image)
+    monkeypatch.setattr(progress, "per_image_s", per_image)
     return now
 
 

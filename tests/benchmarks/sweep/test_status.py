@@ -124,7 +124,7 @@ def test_a_latency_that_touches_its_heartbeat_once_a_minute_is_running_all_the_t
         return []
 
     monkeypatch.setattr("benchmarks.sweep.run.measure_latency", look)
-    Runner(tmp_path, tmp_path)._measure_latency(timed)
+    Runner(tmp_path, tmp_path).measure_timed(timed)
     assert [found.totals["running"] for found in seen] == [2, 2, 2, 0] and seen[3].totals["stopped"] == 2
     assert seen[0].left_s == pytest.approx(1200, abs=5)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.contract import datasets
 from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
 from benchmarks.plan.trials import Plan, Request
@@ -32,9 +31,7 @@ class Blobs:
 """
 
 
-@pytest.fixture(autouse=True)
-def nothing_found(monkeypatch):
-    monkeypatch.setattr(datasets, "_FOUND", {})
+pytestmark = pytest.mark.usefixtures("forget_datasets")
 
 
 def written(folder: Path, text: str, name: str = "blobs.py") -> str:

@@ -14,9 +14,17 @@ import torch
 from own_images import TWO, make_folder
 from PIL import Image
 
-from benchmarks.contract import datasets
 from benchmarks.contract.choices.profiles import PROFILES, profile_of
-from benchmarks.contract.datasets import DATASETS, DatasetInfo, facts_of, handed_on, info_of, is_own, take_over
+from benchmarks.contract.datasets import (
+    DATASETS,
+    DatasetInfo,
+    add_found,
+    facts_of,
+    handed_on,
+    info_of,
+    is_own,
+    take_over,
+)
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
 from benchmarks.plan.trials import Plan, Request
@@ -30,10 +38,9 @@ SMALL = dict(mixer="conv1x1", profile="quick", device="cpu", dim=8, depth=1, epo
 
 
 @pytest.fixture(autouse=True)
-def nothing_found(monkeypatch):
+def nothing_found(monkeypatch, forget_datasets):
     """What one test finds is not known in the next; messages are those to a reader who typed make."""
     monkeypatch.setenv("TOKEN_MIXERS_CALLED", "make")
-    monkeypatch.setattr(datasets, "_FOUND", {})
 
 
 @pytest.fixture
@@ -440,10 +447,10 @@ def test_other_names_are_not(name):
     assert not jsonschema_rs.is_valid(trial_schema(), fields)
 
 
-def test_what_is_known_goes_to_other_processes_as_json(photos, tmp_path, monkeypatch):
+def test_what_is_known_goes_to_other_processes_as_json(photos, tmp_path, forget_datasets):
     info = find_own(f"folder:{photos}", tmp_path)
     content = json.loads(json.dumps(handed_on(info.name)))
-    monkeypatch.setattr(datasets, "_FOUND", {})
+    forget_datasets()
     take_over(content)
     assert info_of(info.name) == info
     assert handed_on("cifar100") is None
@@ -457,9 +464,9 @@ def test_what_is_known_goes_to_other_processes_as_json(photos, tmp_path, monkeyp
         (500, 210, (128, 16, 50, 16), (128, 8, 300, 16)),
     ],
 )
-def test_the_profile_of_any_data_follows_size_and_number(monkeypatch, side, images, quick, full):
+def test_the_profile_of_any_data_follows_size_and_number(side, images, quick, full):
     info = DatasetInfo(**vars(DATASETS["cifar100"]) | {"name": "folder:x", "native_size": side, "train_images": images})
-    monkeypatch.setitem(datasets._FOUND, "folder:x", info)
+    add_found(info)
     for name, wanted in (("quick", quick), ("full", full)):
         profile = profile_of(name, "folder:x")
         assert (profile.image_size, profile.patch_size, profile.epochs, profile.batch_size) == wanted

@@ -144,7 +144,7 @@ def test_cost_memory_and_the_probe_take_its_step_too(majority):
     assert metrics["train_peak_bytes"] > 16 * metrics["params"]  # gradients and both moments of AdamW
     ids = 8 * cost.batch_size * LENGTH
     assert training_step_bytes(cost) > 8 * metrics["params"] + ids
-    assert progress._step_seconds_per_image(cost) > 0
+    assert progress.step_seconds_per_image(cost) > 0
 
 
 def test_training_is_the_recipe_written_out_bit_for_bit(tmp_path):

@@ -26,13 +26,12 @@ SMALL = dict(mixer="conv1x1", profile="quick", device="cpu", dim=8, depth=1, thr
 
 
 @pytest.fixture(autouse=True)
-def nothing_found_and_no_network(monkeypatch):
+def nothing_found_and_no_network(monkeypatch, forget_datasets):
     def refuse(*args, **kwargs):
         raise OSError("network unreachable")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(datasets, "_FOUND", {})
 
 
 def write_idx(folder: Path, prefix: str, count: int) -> tuple[np.ndarray, np.ndarray]:

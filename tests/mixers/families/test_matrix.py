@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from mixers import MixerError, MixerNet, UnsupportedSize, create_mixer, registry
+from mixers import MixerError, MixerNet, UnsupportedSize, create_mixer
 from mixers.registry import mixer_entry, split_mixers
 
 
 @pytest.fixture
-def file(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_PLUGINS", {})  # where every test's file has the same name
-    registry._load_plugin.cache_clear()
+def file(tmp_path, forget_plugins):
     path = tmp_path / "a (b).npy"
     np.save(path, np.random.default_rng(0).standard_normal((6, 6)).astype(np.float32))
     return path

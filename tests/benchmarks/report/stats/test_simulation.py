@@ -61,7 +61,7 @@ def test_what_is_published_is_the_choice_and_comes_out_again():
     published = json.loads((PUBLISHED / "simulation.json").read_text())
     assert published["taken"] == simulate.taken(published["rows"]) == "own or pooled"
     assert (PUBLISHED / "simulation.md").read_text() == simulate.text(published["rows"], published["draws"])
-    few = {tuple(row[name] for name in ROW): row for row in simulate._rows("noisy reference", (3, 3), 300)}
+    few = {tuple(row[name] for name in ROW): row for row in simulate.power_rows("noisy reference", (3, 3), 300)}
     for row in published["rows"]:
         again = few.get(tuple(row[name] for name in ROW))
         if again is not None:

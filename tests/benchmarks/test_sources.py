@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import sources
-from benchmarks.contract.record import Record, code_of
+from benchmarks.contract.record import Record
 from benchmarks.contract.trial import Trial
-from benchmarks.sources import changed_parts, sources_of
+from benchmarks.sources import changed_parts, code_of, sources_of
 from mixers import list_mixers
 
 

@@ -13,7 +13,7 @@ from benchmarks.cli.main import main
 from benchmarks.report.claims.catalogue import CLAIMS
 from benchmarks.report.claims.parts import CONTRADICTED, SUPPORTED, UNDECIDED, Finding, Part
 from benchmarks.report.claims.times import interpolate
-from benchmarks.report.claims.verdicts import Verdict, _verdict, judge, people, programs, write_claims
+from benchmarks.report.claims.verdicts import Verdict, judge, people, programs, verdict_of, write_claims
 from benchmarks.report.frame import results_frame
 from benchmarks.report.stats.decomposition import decomposition_table
 from benchmarks.report.stats.evidence import SEQUENCES_ALONE
@@ -80,7 +80,7 @@ def test_one_of_many_contradicts_by_its_widened_interval_alone():
     assert part.outcome == UNDECIDED
     assert Part("x", -1, -2, -0.1, 3, (0, math.inf), wide=(-3, -0.05)).outcome == CONTRADICTED
     claim = next(claim for claim in CLAIMS if claim.id == "any-mixing-beats-none")
-    told = _verdict(claim, Finding((part, Part("y", 2, 1, 3, 3, (0, math.inf))), (), "here", "points", "seeds"))
+    told = verdict_of(claim, Finding((part, Part("y", 2, 1, 3, 3, (0, math.inf))), (), "here", "points", "seeds"))
     assert told.outcome == UNDECIDED
     assert "on the other side, but widened for 2 comparisons it includes the threshold" in told.reason
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from report_files import make_groups
 from synthetic import make_trial, save, save_accuracy
-from test_page import make_groups
 
 from benchmarks.report.page.answers import answers, main_rows
 from benchmarks.report.tables.leader import leader, leader_text

@@ -12,34 +12,23 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from report_files import make_groups
 from synthetic import HOSTILE, fill, make_trial, save, save_accuracy, save_latency
 
 from benchmarks.cli.flags import read
-from benchmarks.cli.running import request_of
+from benchmarks.cli.measuring import request_of
 from benchmarks.contract.record import Record
 from benchmarks.plan.trials import Plan
 from benchmarks.report.claims.catalogue import CLAIMS
 from benchmarks.report.claims.parts import Part
 from benchmarks.report.claims.verdicts import Verdict
 from benchmarks.report.commands import latency_command
-from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.page import tables as page_tables
 from benchmarks.report.page.answers import answers, best_at_latency, main_rows, variance_split
 from benchmarks.report.page.charts import patch_charts, settings
 from benchmarks.report.page.headlines import headlines
-from benchmarks.report.page.write import Group, write_page
-from benchmarks.report.stats.paired import Sample
-from benchmarks.report.tables.write import table_files
+from benchmarks.report.page.write import write_page
 from benchmarks.report.wording import signed
-
-
-def make_groups(folder: Path) -> list[Group]:
-    groups = []
-    for name, frame in split_groups(results_frame(folder)).items():
-        sample = Sample(frame, folder)
-        tables, _ = table_files(frame, folder / "tables" / name, sample)
-        groups.append(Group(name, frame, tables, sample))
-    return groups
 
 
 @pytest.fixture(scope="module")

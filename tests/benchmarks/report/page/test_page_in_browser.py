@@ -7,8 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from report_files import make_groups
 from synthetic import fill, save_accuracy
-from test_page import make_groups
 
 from benchmarks.report.page.write import write_page
 

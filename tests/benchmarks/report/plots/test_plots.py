@@ -1,0 +1,202 @@
+"""Every plot is drawn, shows the numbers of the tables, and no text of it lies on another."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
+from report_files import only, read
+from synthetic import PLOTTERS, make_trial, save, save_accuracy, save_latency
+
+from benchmarks.report.build import write_report
+from benchmarks.report.plots.accuracy import side_by_side
+from benchmarks.report.plots.figures import plot_style
+from benchmarks.report.plots.labels import label_points
+from mixers.registry import list_mixers
+
+
+def test_every_plot_is_there(figures):
+    names = {name.partition("/")[2] for name in figures if name.startswith("constellations-quick/")}
+    assert names >= {
+        "accuracy-vs-flops", "accuracy-vs-latency", "accuracy-vs-params", "learning-curves", "accuracy-by-image-size",
+        "latency-vs-image-size", "latency-vs-image-size-training", "memory-vs-image-size", "accuracy-vs-flops-32px",
+    }  # fmt: skip
+    # one mixer with accuracy alone: no costs, no sizes
+    others = {name for name in figures if name.startswith("cifar100")}
+    assert others == {"cifar100-quick/accuracy-vs-params", "cifar100-quick/learning-curves"}
+
+
+def test_bars_across_are_times_relative_to_attention_within_rounds(results, figures):
+    folder = results / "tables" / "constellations-quick"
+    row = only(read(folder / "summary.csv"), mixer="hadamard", image_size_px="16")
+    timed = only(read(folder / "latency.csv"), mixer="hadamard", image_size_px="16", patch_size_px="2")
+    names = [f"net_forward_over_attention{end}" for end in ("", "_low", "_high")]
+    assert [row[name] for name in names] == [timed[name] for name in names] and row[names[1]] != row[names[2]]
+    ratio, low, high = (float(row[name]) for name in names)
+    time, top1 = float(row["net_forward_ms_per_image"]), float(row["test_top1_percent_mean"])
+    drawn = [line.get_xydata() for line in figures["constellations-quick/accuracy-vs-latency"].axes[0].get_lines()]
+    bars = [xy for xy in drawn if len(xy) == 2 and xy[0, 1] == xy[1, 1] == pytest.approx(top1)]
+    assert any(xy[:, 0] == pytest.approx([time * low / ratio, time * high / ratio]) for xy in bars)
+
+
+def test_labels_overlap_nowhere(figures):
+    assert len(figures) >= 10
+    for name, figure in figures.items():
+        assert_texts_clear(name, figure)
+
+
+def test_labels_overlap_nowhere_with_many_alike(tmp_path, monkeypatch):
+    names = [
+        "fft_complex",
+        "fft_real",
+        "fft_pairs",
+        "hartley",
+        "dct",
+        "hadamard",
+        "random",
+        "linear",
+        "attention",
+        "performer",
+        "linear_attention",
+        "conv_mixer",
+        "mlp_mixer",
+        "gmlp",
+        "global_filter",
+        "afno",
+        "shift",
+        "pool",
+        "6xfft_real+2xattention",
+    ]
+    for i, mixer in enumerate(names):
+        save_accuracy(tmp_path, mixer, 70 + i % 5 * 0.3, 0)
+        save(tmp_path, make_trial("cost", mixer), {"params": 100_000 + 500 * i, "flops": 10**7 + i})
+        for size in (16, 32, 48, 64, 96, 128, 192):
+            save_latency(tmp_path, mixer, size)
+    drawn = {}
+    for module in PLOTTERS:
+        monkeypatch.setattr(f"{module}.save_figure", lambda figure, _, name: drawn.update({name: figure}) or [])
+    write_report(tmp_path)
+    assert len(drawn) == 6
+    for name, figure in drawn.items():
+        assert_texts_clear(name, figure)
+
+
+def test_a_label_without_a_line_is_nearer_to_its_own_point_than_to_another():
+    figure = Figure(figsize=(3, 3), dpi=100)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), xlim=(0, 300), ylim=(0, 300))
+    points = [(150.0, 150.0), (154.0, 142.0), (146.0, 158.0), (160.0, 152.0)]
+    names = ["hadamard", "hartley", "dct", "fft_pairs"]
+    label_points(axes, points, names, ["black"] * 4, np.empty((0, 2)))
+    canvas = FigureCanvasAgg(figure).get_renderer()
+    joined = 0
+    for own, label in enumerate(axes.texts):
+        box = _text_box(label, canvas)
+        gaps = [math.hypot(max(box.x0 - x, 0, x - box.x1), max(box.y0 - y, 0, y - box.y1)) for x, y in points]
+        joined += label.arrow_patch is not None
+        assert label.arrow_patch is not None or min(gaps) == gaps[own], label.get_text()
+    assert 0 < joined < len(points)
+
+
+def test_accuracy_by_patch_size_has_a_line_for_every_mixer(tmp_path, monkeypatch):
+    drawn: dict[str, Figure] = {}
+    monkeypatch.setattr(
+        "benchmarks.report.plots.accuracy.save_figure", lambda figure, place, name: drawn.update({name: figure}) or []
+    )
+    for mixer, gain in (("conv1x1", 0), ("dct", 5), ("attention", 9)):
+        for patch in (1, 2, 4):
+            for seed in range(2):
+                save_accuracy(tmp_path, mixer, 30.0 + seed + gain / patch, seed, patch_size=patch)
+    write_report(tmp_path)
+    figure = drawn["accuracy-by-patch-size"]
+    assert "accuracy-by-image-size" not in drawn
+    (axes,) = figure.axes
+    lines = [container.lines[0] for container in axes.containers]
+    assert [list(line.get_ydata()) for line in lines] == [
+        [30.5 + gain / patch for patch in (1, 2, 4)] for gain in (9, 0, 5)
+    ]
+    assert [text.get_text().split() for text in axes.get_xticklabels()] == [["1", "256"], ["2", "64"], ["4", "16"]]
+    assert "patch size" in axes.get_xlabel()
+    assert_texts_clear("accuracy-by-patch-size", figure)
+
+
+@pytest.mark.filterwarnings("error")
+def test_accuracy_by_image_size_leaves_out_who_has_one_size_alone(tmp_path, monkeypatch):
+    drawn: dict[str, Figure] = {}
+    monkeypatch.setattr(
+        "benchmarks.report.plots.accuracy.save_figure", lambda figure, place, name: drawn.update({name: figure}) or []
+    )
+    several = list_mixers()[:14]
+    for mixer in (*several, "hybrid_top"):
+        for size in (16, 32) if mixer in several else (32,):
+            save_accuracy(tmp_path, mixer, 30.0 + size / 16, 0, image_size=size)
+    write_report(tmp_path)
+    (axes,) = drawn["accuracy-by-image-size"].axes
+    lines = [container.lines[0] for container in axes.containers]
+    assert len(lines) == len(several) and all(len(line.get_xdata()) == 2 for line in lines)
+    low, high = axes.get_xlim()
+    assert all(low < x < high for line in lines for x in line.get_xdata())
+
+
+def test_mixers_of_one_cost_stand_side_by_side_and_the_best_stays():
+    points = [(100.0, 30.0), (200.0, 35.0), (100.0, 31.0), (100.0, 29.0)]
+    moved = side_by_side(points)
+    assert moved[1:3] == points[1:3] and [y for _, y in moved] == [y for _, y in points]
+    xs = [moved[i][0] for i in (3, 2, 0)]
+    assert xs == sorted(xs) and xs[2] / xs[1] == pytest.approx(xs[1] / xs[0]) == pytest.approx(2**0.015)
+    assert side_by_side(points[:2]) == points[:2]
+
+
+def assert_texts_clear(name: str, figure: Figure) -> None:
+    """No text on another, none cut off by the edge."""
+    with plot_style():
+        figure.canvas.draw()
+        renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+        texts = [
+            t for t in figure.findobj(lambda o: hasattr(o, "get_text")) if t.get_text().strip() and t.get_visible()
+        ]
+        for axes in figure.axes:  # matplotlib keeps ticks beyond the limits, and does not draw them
+            for axis in (axes.xaxis, axes.yaxis):
+                shown = {id(t.label1) for t in axis._update_ticks()}
+                every = {id(t.label1) for t in (*axis.majorTicks, *axis.minorTicks)} | {
+                    id(t.label2) for t in axis.majorTicks
+                }
+                texts = [t for t in texts if id(t) in shown or id(t) not in every]
+        boxes = [(t.get_text(), box) for t in texts for box in _line_boxes(t, renderer)]
+    for text, box in boxes:
+        assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1, (
+            name,
+            text,
+        )
+    for (first, a), (second, b) in itertools.combinations(boxes, 2):
+        shared = (min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0))
+        assert min(shared) < 3, f"{name}: {first!r} lies on {second!r}"
+
+
+def _line_boxes(text, renderer):
+    """One box a line of centred text: a size above its tokens leaves room beside it."""
+    box, lines = _text_box(text, renderer), text.get_text().split("\n")
+    if len(lines) == 1 or text.get_ha() != "center":
+        return [box]
+    middle, height = (box.x0 + box.x1) / 2, box.height / len(lines)
+    widths = [renderer.get_text_width_height_descent(line, text.get_fontproperties(), False)[0] for line in lines]
+    tops = [box.y1 - i * height for i in range(len(lines))]
+    return [
+        Bbox.from_extents(middle - width / 2, top - height, middle + width / 2, top)
+        for width, top in zip(widths, tops, strict=True)
+    ]
+
+
+def _text_box(text, renderer):
+    # an annotation's own extent includes its line
+    if isinstance(text, Annotation):
+        text.update_positions(renderer)
+        from matplotlib.text import Text
+
+        return Text.get_window_extent(text, renderer)
+    return text.get_window_extent(renderer)
