@@ -22,6 +22,7 @@ from matplotlib.transforms import Bbox
 from synthetic import HOSTILE, MACHINE, MIXERS, OTHER, fill, make_trial, save, save_accuracy, save_latency
 
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.metrics import METRICS
 from benchmarks.contract.record import Record
 from benchmarks.report.build import write_report
 from benchmarks.report.families import mixer_family, registered_families
@@ -30,6 +31,7 @@ from benchmarks.report.notes import caption
 from benchmarks.report.plots import figures
 from benchmarks.report.plots.accuracy import side_by_side
 from benchmarks.report.plots.labels import label_points
+from benchmarks.report.tables.summary import OF_MOST
 from benchmarks.report.wording import count, csv_text, markdown, significant
 from mixers.registry import list_mixers, mixer_entry
 
@@ -279,6 +281,16 @@ def test_groups_do_not_mix(tmp_path):
         for name in names
     ]
     assert means == [[10.0], [40.5], [60.5]]
+
+
+def test_every_score_of_the_test_split_that_a_record_has_is_a_column_of_the_summary(tmp_path):
+    scores = {n: m.label for n, m in METRICS.items() if n.startswith("test_") and m.better == "higher"}
+    save(tmp_path, make_trial("accuracy", "dct"), dict.fromkeys(scores, 12.5))
+    write_report(tmp_path)
+    table = tmp_path / "tables" / "constellations-quick" / "summary"
+    assert {f"{name}_mean" for name in scores} <= set(table.with_suffix(".csv").read_text().splitlines()[0].split(","))
+    labels = [label for name, label in scores.items() if name not in OF_MOST]
+    assert labels and all(label in table.with_suffix(".md").read_text() for label in labels)
 
 
 def test_settings_do_not_mix_and_the_plot_takes_the_learning_rate_chosen_on_held_out_images(tmp_path):
