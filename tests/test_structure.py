@@ -184,3 +184,10 @@ def test_the_mixer_of_the_readme_works_as_it_stands_there(readme_mixer):
     outcome = train(trial, load_data(trial, readme_mixer.parent, "cpu"), readme_mixer.parent / "c.pt")
     assert 0 <= outcome.metrics["test_top1_percent"] <= 100
     assert len(outcome.predictions) == DATASETS[trial.dataset].test_images
+
+
+def test_devices_are_named_in_their_table_and_asked_in_one_place():
+    named = {path for path in files("benchmarks") if "cuda" in path.read_text(encoding="utf-8")}
+    places = {"contract/devices.py", "machine/device.py"}
+    words = {"machine/environment.py", "contract/make_schema.py", "report/claims/settled.py"}  # of records alone
+    assert named == {ROOT / "benchmarks" / name for name in places | words}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.cli import running
 from benchmarks.cli.ending import say_rows
+from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError, printable
 from benchmarks.contract.record import make_results_folder
 from benchmarks.contract.trial import parse_size
@@ -39,14 +40,14 @@ def speed(options: argparse.Namespace) -> int:
 
 def crossovers(options: argparse.Namespace) -> int:
     from benchmarks.machine.device import resolve_device
-    from benchmarks.studies.crossovers.measure import PRECISIONS, ROUNDS, crossovers_record, measure_crossovers
+    from benchmarks.studies.crossovers.measure import ROUNDS, crossovers_record, measure_crossovers
     from benchmarks.studies.crossovers.record import Cell
     from benchmarks.studies.crossovers.report import write_pages
 
     device = resolve_device(options.device)
     make_results_folder(options.results)
     running.leave_config(options)
-    precisions = PRECISIONS[device] if options.precision is None else (options.precision,)
+    precisions = DEVICES[device].precisions if options.precision is None else (options.precision,)
     threads = 1 if options.threads is None else options.threads
     rounds = ROUNDS if options.rounds is None else options.rounds
     running.log_to_stdout()

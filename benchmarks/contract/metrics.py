@@ -109,6 +109,6 @@ METRICS: dict[str, Metric] = {
 WORDS: dict[str, str] = {
     "method": "Which implementation of the mixer ran: `dense`, `gemm`, `fft`, `fused`, `sdpa-` and the backend of attention, or `plain` where there is one only. In a net of several, all, with `+` between them.",
     "flops_unknown": "Operators that do work and that the counter of `flops_counted` knows nothing of, where there are any.",
-    "clock": "How times were taken on a GPU, where launching is kept out of them: `graph`, calls back to back in one CUDA graph; `stream`, where something in the call cannot be captured, launched one by one back to back; both by the device's events.",
+    "clock": "How times were taken on a GPU, where launching is kept out of them: `graph`, calls back to back in one CUDA graph; `stream`, where something in the call cannot be captured, launched one by one back to back; both by the device's events. `wall`, where nothing can be captured: back to back by the wall's clock, the launching included.",
     "step": "How training steps ran: `graph`, captured as one CUDA graph; `compiled`, the same with the net compiled; or `eager`.",
 }

@@ -14,7 +14,6 @@ import json
 import logging
 import math
 import os
-import platform
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,7 @@ from typing import Any, Self
 
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.processor import cpu_name, kind_of, processor
+from benchmarks.contract.processor import kind_of
 from benchmarks.contract.schema import check_record
 from benchmarks.contract.trial import Trial
 from benchmarks.sources import sources_of
@@ -31,7 +30,6 @@ from benchmarks.sources import sources_of
 SCHEMA_VERSION = 1
 STATUSES = ("ok", "unsupported", "oom", "diverged", "timeout", "error")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-PACKAGES = ("torch", "torchvision", "timm", "fvcore", "pytest-benchmark", "numpy", "scipy")
 
 log = logging.getLogger(__name__)
 COMMIT_VARIABLE = "TOKEN_MIXERS_COMMIT"  # for a copy without its .git folder
@@ -266,47 +264,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def environment(device: str, threads: int, neighbours: int = 0) -> dict[str, Any]:
-    """The machine and the packages, without a host name, a user or a path.
-
-    Args:
-        device: that measures.
-        threads: on the CPU.
-        neighbours: training runs of this suite that went on beside it on the same machine.
-    """
-    import torch
-
-    cuda = device == "cuda"
-    versions = {}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return {
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda if cuda else None,
-        "device": torch.cuda.get_device_name() if cuda else "cpu",
-        "cpu": cpu_name(),
-        "processor": processor(),
-        "cores": cores(),
-        "threads": threads,
-        "neighbours": neighbours,
-        "tf32": tf32() if cuda else None,
-        "os": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "settings": {k: v for k, v in sorted(os.environ.items()) if k.startswith(SETTINGS)},
-        "packages": versions,
-    }
-
-
-def tf32() -> bool:
-    """Whether matrix products or convolutions of float32 run in TF32 in this process; False without a GPU."""
-    import torch
-
-    cudnn: Any = torch.backends.cudnn
-    modes = torch.backends.cuda.matmul.fp32_precision, cudnn.conv.fp32_precision
-    return torch.cuda.is_available() and "tf32" in modes
 
 
 def machine_name(environment: dict[str, Any]) -> str:

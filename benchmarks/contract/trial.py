@@ -19,8 +19,10 @@ import re
 from collections.abc import Iterable
 from typing import Any, Self
 
+from benchmarks.contract import devices
 from benchmarks.contract.choices import lra
 from benchmarks.contract.datasets import DATASETS, SIZES, TASKS, facts_of, task_name, vocabulary_of
+from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError, nearest, printable
 from benchmarks.contract.fields import DATA, KIND, MACHINE, MATCH, MIXER, NET, RECIPE, SEED, TIMING, Facts, known, later
 from benchmarks.contract.kinds import KINDS
@@ -73,7 +75,7 @@ class Trial:
     coordinates: bool = known(  # the two coordinate channels after every mixing layer
         NET, True, common=((False, "no coordinate channels"),), help="leave the coordinate channels out"
     )
-    device: str = known(MACHINE, "cpu", choices=("cpu", "cuda"), help="cpu | cuda")
+    device: str = known(MACHINE, "cpu", choices=tuple(DEVICES), help=devices.HELP)
     precision: str = known(
         MACHINE, "float32", choices=("float32", "bfloat16"), common=(("bfloat16", "bfloat16"),),
         help="float32 | bfloat16",

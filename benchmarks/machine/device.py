@@ -1,9 +1,13 @@
-"""The device: the mode its arithmetic runs in, and its clock.
+"""The device: whether it is there, the mode its arithmetic runs in, its clock, and what is captured on it.
+
+What a device can do is its row in `benchmarks.contract.devices`; what PyTorch has for it, its module there. CUDA is
+named here alone.
 
 On a CPU the clock is the wall's. On a GPU launching a kernel takes microseconds, as long as a small one runs, and
 waiting for the device after every call would count that. So calls stand back to back, and the device's own events time
 them: `graph`, captured in one CUDA graph, which launches nothing in between, or, where something in the call cannot be
-captured, `stream`, launched one by one, in which case a call that is shorter than its launching still shows that.
+captured, `stream`, launched one by one, in which case a call that is shorter than its launching still shows that. On a
+GPU where nothing can be captured it is the wall's around calls that stand back to back, and waits for the device.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import contextlib
 import functools
 import gc
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -20,28 +25,65 @@ import torch
 from torch import cuda
 
 from benchmarks.contract import called
+from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.processor import cpu_name
 from benchmarks.contract.trial import check_value
 
-MAX_REPEATS = 50  # of a call in one turn on a CPU
+MAX_REPEATS = 50  # of a call in one turn by the wall
 MAX_CAPTURED = 512  # calls in one graph
+WARM_UP_STEPS = 3  # before a capture: libraries choose their algorithms and the allocator its blocks
 
 log = logging.getLogger(__name__)
 
 
 def resolve_device(asked: str | None) -> str:
-    """The device that was asked for, else a GPU where there is one.
+    """The device that was asked for, else a GPU where there is one that the suite has been tested on.
 
     Raises:
         UserError: there is no such device, or not here.
     """
     check_value("device", asked)
     if asked is None:
-        return "cuda" if cuda.is_available() else "cpu"
-    if asked == "cuda" and not cuda.is_available():
+        return next((name for name, row in DEVICES.items() if row.is_gpu and row.tested and is_here(name)), "cpu")
+    if not is_here(asked):
         other = called.option("device", "cpu")
-        raise UserError(f"--device is cuda, but PyTorch sees no GPU here; use {other}, or leave it out")
+        raise UserError(
+            f"--device is {asked}, but PyTorch sees no {DEVICES[asked].words} here; use {other}, or leave it out"
+        )
     return asked
+
+
+def is_here(device: str) -> bool:
+    """Whether PyTorch can use the device."""
+    return bool(torch.get_device_module(device).is_available())
+
+
+def device_name(device: str) -> str:
+    """As records name the device: "cpu", or what the GPU says it is."""
+    if not DEVICES[device].is_gpu:
+        return device
+    own_name = getattr(torch.get_device_module(device), "get_device_name", None)
+    return str(own_name()) if own_name else f"{cpu_name()}, {DEVICES[device].words}"
+
+
+def card_facts(device: str) -> dict[str, Any]:
+    """Of a card that CUDA runs on, what PyTorch tells of it, in words; of others nothing."""
+    if device != "cuda":
+        return {}
+    card = cuda.get_device_properties(0)
+    return {
+        "card": card.name,
+        "memory (GiB)": round(card.total_memory / 2**30, 1),
+        "compute capability": f"{card.major}.{card.minor}",
+        "multiprocessors": card.multi_processor_count,
+        "CUDA of PyTorch, cuDNN": f"{torch.version.cuda}, {torch.backends.cudnn.version()}",
+    }
+
+
+def synchronize(device: str) -> None:
+    """Waits until the device has done all that it was given."""
+    torch.get_device_module(device).synchronize()
 
 
 def set_math_mode(threads: int) -> None:
@@ -70,6 +112,11 @@ def _allowed_tf32() -> tuple[bool, bool]:
     return torch.backends.cuda.matmul.fp32_precision == "tf32", cudnn.conv.fp32_precision == "tf32"
 
 
+def tf32() -> bool:
+    """Whether matrix products or convolutions of float32 run in TF32 in this process; False without CUDA."""
+    return cuda.is_available() and any(_allowed_tf32())
+
+
 def _allow_tf32(products: bool, convolutions: bool) -> None:
     # these setters keep PyTorch's two interfaces to the mode in step; after those of `fp32_precision`, which is safe to
     # read, whoever asks for `allow_tf32`, as TorchInductor does, gets an error
@@ -78,10 +125,11 @@ def _allow_tf32(products: bool, convolutions: bool) -> None:
 
 
 def free_memory() -> None:
-    """Gives what nothing holds any more back to the GPU, the pools of dropped graphs included."""
+    """Gives what nothing holds any more back to the GPUs, the pools of dropped graphs included."""
     gc.collect()
-    if cuda.is_available():
-        cuda.empty_cache()
+    for device, row in DEVICES.items():
+        if row.is_gpu and is_here(device):
+            torch.get_device_module(device).empty_cache()
 
 
 class Timer(Protocol):
@@ -89,6 +137,7 @@ class Timer(Protocol):
 
     how: str  # "wall", "graph" or "stream"
     calls: int  # in one turn
+    warm_ms: float  # of one call before the turns, with its launching; NaN where the turn has no length
 
     def ms(self) -> float:
         """Milliseconds of one call: the mean of one turn."""
@@ -108,7 +157,9 @@ class Clock(Protocol):
 
 def clock(device: str) -> Clock:
     """The clock of a type of device."""
-    return GpuClock() if device == "cuda" else WallClock()
+    if DEVICES[device].captures:
+        return GpuClock()
+    return WaitingClock(device) if DEVICES[device].is_gpu else WallClock()
 
 
 class WallClock:
@@ -126,14 +177,42 @@ class WallTimer:
     def __init__(self, call: Callable[[], Any], turn_ms: float) -> None:
         self._call = call
         self.calls = 1
+        self.warm_ms = math.nan
         call()
         if turn_ms:
-            self.calls = max(1, min(MAX_REPEATS, round(turn_ms / max(self.ms(), 1e-3))))
+            self.warm_ms = self.ms()
+            self.calls = max(1, min(MAX_REPEATS, round(turn_ms / max(self.warm_ms, 1e-3))))
 
     def ms(self) -> float:
         started = time.perf_counter()
         for _ in range(self.calls):
             self._call()
+        return 1000 * (time.perf_counter() - started) / self.calls
+
+
+class WaitingClock:
+    """The wall's, of a GPU on which nothing can be captured."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def timer(self, call: Callable[[], Any], turn_ms: float = 0.0) -> WaitingTimer:
+        return WaitingTimer(call, turn_ms, self.device)
+
+
+class WaitingTimer(WallTimer):
+    """Times one call on a GPU, its launching included: a turn begins and ends with an idle device."""
+
+    def __init__(self, call: Callable[[], Any], turn_ms: float, device: str) -> None:
+        self._device = device
+        super().__init__(call, turn_ms)
+
+    def ms(self) -> float:
+        synchronize(self._device)
+        started = time.perf_counter()
+        for _ in range(self.calls):
+            self._call()
+        synchronize(self._device)
         return 1000 * (time.perf_counter() - started) / self.calls
 
 
@@ -236,3 +315,48 @@ class DeviceSeconds:
     def add_call(self, timer: Timer) -> None:
         """Goes on by what one call takes."""
         self.seconds += timer.ms() / 1000
+
+
+class Graph(Protocol):
+    """What is captured once and replayed for every batch."""
+
+    def replay(self) -> None: ...
+
+
+class Capture(Protocol):
+    """Makes a graph of a function; its random numbers come from `generator`, its memory from that of `beside`."""
+
+    def __call__(
+        self, function: Callable[[], object], generator: torch.Generator | None, beside: Graph | None
+    ) -> Graph: ...
+
+
+def capture_of(device: str) -> Capture | None:
+    """What captures a training step on the device; None where it runs as it stands."""
+    return cuda_graph if DEVICES[device].captures else None
+
+
+def cuda_graph(
+    function: Callable[[], object], generator: torch.Generator | None = None, beside: Graph | None = None
+) -> Graph:
+    """Captures `function` on the current CUDA device.
+
+    Args:
+        function: launches the same work at every call and never waits for the device.
+        generator: of its random numbers; goes on as it would without the graph.
+        beside: a graph with which the new one shares its memory: neither may need what it left there before a replay of
+            the other.
+    """
+    side = cuda.Stream()  # where nothing is captured that the default stream has begun
+    side.wait_stream(cuda.current_stream())
+    with cuda.stream(side):
+        for _ in range(WARM_UP_STEPS):
+            function()
+    cuda.current_stream().wait_stream(side)
+    graph = cuda.CUDAGraph()
+    if generator is not None:
+        graph.register_generator_state(generator)
+    cuda.synchronize()
+    with cuda.graph(graph, pool=beside.pool() if isinstance(beside, cuda.CUDAGraph) else None):
+        function()
+    return graph

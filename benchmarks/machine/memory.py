@@ -1,7 +1,8 @@
-"""Peak memory: the allocator's on a GPU; on a CPU, the bytes of all tensors alive at once, storage by storage.
+"""Peak memory: the allocator's on a GPU that has its own; else the bytes of all tensors alive at once.
 
-The count on the CPU sees every tensor that PyTorch's dispatcher makes, also those kept for the backward pass. It does
-not see scratch space inside a library's kernel. Run on fake tensors, it predicts a peak without computing anything.
+The count, storage by storage, sees every tensor that PyTorch's dispatcher makes, also those kept for the backward
+pass. It does not see scratch space inside a library's kernel. Run on fake tensors, it predicts a peak without computing
+anything.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from benchmarks.contract.devices import DEVICES
 
 FREE_SHARE = 0.8  # of the free memory may be asked for on a CPU
 NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of PyTorch on a CPU, CUDA, and its libraries
@@ -74,15 +77,16 @@ class TensorBytes(TorchDispatchMode):
 def peak_bytes(run: Callable[[], Any], alive: Iterable[Tensor], device: str) -> int:
     """Most bytes alive at once while `run` runs, the tensors `alive` before it (weights, input) included."""
     alive = list(alive)
-    if device == "cuda":
+    if DEVICES[device].own_memory:
+        gpu = torch.get_device_module(device)
         run()  # handles and workspaces of the libraries are made on the first call
-        torch.cuda.synchronize()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
+        gpu.synchronize()
+        before = gpu.memory_allocated()
+        gpu.reset_peak_memory_stats()
         run()
-        torch.cuda.synchronize()
+        gpu.synchronize()
         own = sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in alive}.values())
-        return torch.cuda.max_memory_allocated() - before + own
+        return gpu.max_memory_allocated() - before + own
     counter = TensorBytes(alive)
     with counter:
         run()
@@ -118,4 +122,6 @@ def predict_peak_bytes(make: Callable[[], tuple[Callable[[], Any], Iterable[Tens
 
 def free_bytes(device: str) -> int:
     """Bytes that can still be taken on the device."""
-    return torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available
+    if DEVICES[device].own_memory:
+        return int(torch.get_device_module(device).mem_get_info()[0])
+    return psutil.virtual_memory().available

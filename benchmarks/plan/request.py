@@ -20,6 +20,7 @@ from benchmarks.contract.datasets import (
     fixed_of,
     task_name,
 )
+from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import cores
 from benchmarks.contract.trial import FIELDS, FLAGGED, check_value, normal_size, parse_size
@@ -73,11 +74,11 @@ class Resolved:
         self.request, self.like = request, like
         check_values(request)
         self.device = resolve_device(request.device)
-        precision = request.precision or ("bfloat16" if self.device == "cuda" else "float32")
-        if request.residual == "bfloat16" != precision:
+        self.precision: str = request.precision or DEVICES[self.device].precision
+        if request.residual == "bfloat16" != self.precision:
             more = called.option("precision", "bfloat16")
             raise UserError(f"--residual is bfloat16, which is for training in bfloat16; add {more}")
-        self.profile_name = request.profile or ("full" if self.device == "cuda" else "quick")
+        self.profile_name = request.profile or DEVICES[self.device].profile
         self.dataset, self.own_source = self._find_dataset()
         self.corpus: str | None = None
         if task_name(self.dataset) == "text":

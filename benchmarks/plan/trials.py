@@ -10,6 +10,7 @@ from benchmarks.contract.choices import tuning
 from benchmarks.contract.choices.chosen_nets import ChosenNets
 from benchmarks.contract.choices.profiles import USUAL_NET, Net
 from benchmarks.contract.datasets import main_metric
+from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.fields import MATCH, NET, RECIPE
 from benchmarks.contract.kinds import KINDS
@@ -199,9 +200,8 @@ class Plan(Resolved):
         mixers = list(self.mixers)
         if (attention := parse("attention")) in mixers:
             mixers.insert(mixers.index(attention) + 1, parse("attention(backend=plain)"))
-        precisions = profile.precisions if self.device == "cuda" else ("float32",)
-        if request.precision:
-            precisions = (request.precision,)
+        measured = DEVICES[self.device].precisions
+        precisions = [request.precision] if request.precision else [p for p in profile.precisions if p in measured]
         trials = []
         for size, patch, match in dict.fromkeys(settings):
             main = patch == first(request.patch_size, profile.patch_size) and size == getattr(profile, self.extent)
@@ -256,9 +256,7 @@ class Plan(Resolved):
             {name: self.asked(name) for name in ("dim", "depth", "match", "coordinates")}
             | self.size_fields(size)
             | self.text_fields()
-            | {
-                "precision": request.precision or ("bfloat16" if self.device == "cuda" else "float32"),
-            }
+            | {"precision": self.precision}
             | fields
         )
         # without autocast there is nothing else than float32

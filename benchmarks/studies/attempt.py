@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError, one_line, place_of
 from benchmarks.machine.device import free_memory
 from benchmarks.machine.memory import FREE_SHARE, free_bytes, is_out_of_memory, predict_peak_bytes
@@ -64,7 +65,7 @@ def hold_to(
         WrongOutput: they differ by more than rounding explains.
     """
     allowed = LARGEST_ERROR[got.dtype]
-    if got.is_cuda and got.dtype == torch.float32:
+    if got.device.type != "cpu" and got.dtype == torch.float32:
         allowed = LARGEST_ERROR_ON_GPU
     got, wanted = comparable(got.double()), wanted.double()
     if got.shape != wanted.shape:
@@ -139,7 +140,7 @@ def interleaved_or_why(
 
 def let_go(device: str) -> None:
     """Gives back a GPU's memory that is not used any more, so that what comes next finds it free."""
-    if device == "cuda":
+    if DEVICES[device].is_gpu:
         with contextlib.suppress(RuntimeError):  # of a device that has failed for good
             free_memory()
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from benchmarks.contract import called
 from benchmarks.contract.datasets import handed_on, take_over
+from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import SETTINGS
@@ -100,7 +101,7 @@ def _train_all(ray: Any, runner: Runner, trials: list[Trial]) -> list[Result]:
     task = ray.remote(max_retries=MAX_RETRIES, retry_exceptions=False)(measure_on_node)
     pending, more = {}, varied(trials)
     for trial in todo:
-        gpus = 1 if trial.device == "cuda" else 0
+        gpus = 1 if DEVICES[trial.device].is_gpu else 0
         options = task.options(
             num_cpus=trial.threads, num_gpus=gpus, name=trial.describe(more), runtime_env={"env_vars": _environment()}
         )
@@ -226,5 +227,5 @@ def _say_what_never_fits(ray: Any, trials: list[Trial]) -> None:
     if threads > most:
         fitting = called.option("threads", most)
         log.warning("no node has %d CPU cores free for one trial, the most is %d; %s fits", threads, most, fitting)
-    if any(trial.device == "cuda" for trial in trials) and not any(node.get("GPU", 0) for node in nodes):
+    if any(DEVICES[trial.device].is_gpu for trial in trials) and not any(node.get("GPU", 0) for node in nodes):
         log.warning("no node has a GPU; the trials wait until one is there")

@@ -16,12 +16,14 @@ import numpy as np
 import torch
 
 from benchmarks.contract.datasets import labels_file, take_over, training_images
+from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import Diverged, OutOfTime, UserError, one_line, place_of
 from benchmarks.contract.fields import DATA, MACHINE, MIXER, NET
 from benchmarks.contract.kinds import KINDS
-from benchmarks.contract.record import atomic_write, environment, machine_key
+from benchmarks.contract.record import atomic_write, machine_key
 from benchmarks.contract.trial import Trial, names_of
 from benchmarks.machine.device import free_memory, set_math_mode
+from benchmarks.machine.environment import environment
 from benchmarks.machine.memory import free_bytes, is_out_of_memory
 from benchmarks.sweep.process import Heartbeat
 from benchmarks.tasks.sequences.fingerprints import check_source
@@ -120,7 +122,7 @@ def measure(call: Call) -> Measured:
         log.debug("%s", traceback.format_exc())
         return Measured("error", f"{type(error).__name__}: {one_line(error)} ({place_of(error)})")
     finally:
-        if trial.device == "cuda":  # the next trial of this process finds the memory free
+        if DEVICES[trial.device].is_gpu:  # the next trial of this process finds the memory free
             free_memory()
 
 

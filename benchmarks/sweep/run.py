@@ -18,12 +18,14 @@ from pathlib import Path
 import filelock
 
 from benchmarks.contract.datasets import handed_on
+from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.kinds import KINDS
-from benchmarks.contract.record import Record, code_of, environment, machine_key, make_results_folder, now, set_aside
+from benchmarks.contract.record import Record, code_of, machine_key, make_results_folder, now, set_aside
 from benchmarks.contract.schema import check_can_write
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import set_math_mode
+from benchmarks.machine.environment import environment
 from benchmarks.sources import other_code_line, parts_of_other_code
 from benchmarks.sweep.budget import Budget
 from benchmarks.sweep.one_trial import (
@@ -413,7 +415,8 @@ class Runner:
                 measure_in_process, plugins, call, timeout_s=min(bounds, default=None), cancel=self._cancel
             )
             # after an error a context may be broken, and after a capture that failed it may wait for its end
-            keep = trial.device == "cuda" and outcome.status == "ok" and outcome.metrics.get("step") != "eager"
+            captured = DEVICES[trial.device].captures and outcome.metrics.get("step") != "eager"
+            keep = captured and outcome.status == "ok"
             return outcome
         except TimedOut as error:
             if left_s is not None and (self.timeout_s is None or left_s <= self.timeout_s):

@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.contract.datasets import training_images
 from benchmarks.contract.errors import UserError, printable
 from benchmarks.contract.kinds import KINDS
-from benchmarks.contract.record import Record, environment, machine_key, now, write_json
+from benchmarks.contract.record import Record, machine_key, now, write_json
 from benchmarks.contract.trial import Trial, varied
 from benchmarks.sources import other_code_line
 
@@ -100,6 +100,8 @@ class Status:
 
 def write_plan(results: Path, trials: Iterable[Trial]) -> Path:
     """Leaves word of what a sweep is going to measure, for `read_status`; measured ones may be among the trials."""
+    from benchmarks.machine.environment import environment  # with torch, which reading a status goes without
+
     machines: dict[str, str] = {}
     entries = []
     for trial in trials:

@@ -11,11 +11,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.contract.devices import DEVICES
+from benchmarks.machine.memory import free_bytes
 from benchmarks.tasks.task import Data
 
 RESIDENT_SHARE = 0.5  # of the device's free memory that a part of a data set may take
@@ -28,7 +29,7 @@ def on_device(images: NDArray[np.uint8], device: torch.device) -> Any:
 
     Images mapped into memory, on their device where they fit; on a CPU they stay mapped, and are not copied.
     """
-    if images.nbytes > RESIDENT_SHARE * _free_bytes(device):
+    if images.nbytes > RESIDENT_SHARE * free_bytes(device.type):
         return StreamedImages(images, device)
     return torch.from_numpy(images).to(device)
 
@@ -45,10 +46,6 @@ class StreamedData(Data):
         images: Tensor | StreamedImages = self.train.inputs
         if isinstance(images, StreamedImages):
             images.stage(index)
-
-
-def _free_bytes(device: torch.device) -> int:
-    return torch.cuda.mem_get_info()[0] if device.type == "cuda" else psutil.virtual_memory().available
 
 
 class StreamedImages:
@@ -123,6 +120,7 @@ class StreamedImages:
 
     def _read(self, index: NDArray[np.int64]) -> Tensor:
         # pinned memory is not given to another batch before its copy is done
-        batch = torch.empty((len(index), *self.shape[1:]), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        pinned = DEVICES[self.device.type].own_memory
+        batch = torch.empty((len(index), *self.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
         np.take(self.images, index, axis=0, out=batch.numpy(), mode="clip")
         return batch

@@ -65,7 +65,7 @@ MODULES: dict[tuple[Trial, str], Mixer | MixerNet] = {}  # by trial, and "mixer"
 GRADIENTS: dict[tuple[Any, ...], Tensor] = {}
 SECONDS = device.DeviceSeconds()
 device.set_math_mode(TRIALS[0].threads)
-if DEVICE == "cuda":
+if DEVICE != "cpu":
     pytestmark = pytest.mark.benchmark(timer=SECONDS)
 
 
@@ -133,7 +133,7 @@ def _on_gpu(item: Item) -> Ready:
         net = _module(trial, "net")
         alive = [*net.parameters(), *net.buffers()]
         noted["peak_memory_bytes"] = peak_bytes(call, alive, DEVICE)
-    timer = device.GpuClock().timer(call, TURN_MS)
+    timer = device.clock(DEVICE).timer(call, TURN_MS)
     noted |= {"clock": timer.how, **_facts(item.trial, item.target, item.mode)}
     return Ready(lambda: SECONDS.add_call(timer), _repeats(timer.calls * timer.warm_ms / 1000), noted)
 
@@ -225,7 +225,7 @@ def _refuse_weights(trial: Trial, mixers: list[MixerSpec]) -> None:
         for spec, blocks in collections.Counter(mixers).items():
             mixer = create_mixer(spec, trial.dim, trial.grid)
             needed += blocks * sum(t.numel() * t.element_size() for t in [*mixer.parameters(), *mixer.buffers()])
-    free = free_bytes("cuda")
+    free = free_bytes(trial.device)
     if needed > free:
         raise torch.OutOfMemoryError(f"the mixers' weights ask for {needed:,} bytes, {free:,} are free")
 
@@ -267,7 +267,7 @@ def _matmul(trial: Trial) -> Callable[[], Any]:
     product = torch.empty_like(a)
 
     def run() -> None:
-        with device.tf32_allowed() if DEVICE == "cuda" else contextlib.nullcontext():
+        with contextlib.nullcontext() if DEVICE == "cpu" else device.tf32_allowed():
             torch.mm(a, b, out=product)
 
     return run

@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from benchmarks.contract.devices import by_device
 from benchmarks.contract.record import Record
 from benchmarks.contract.trial import Trial
 from benchmarks.ratios import ratio_of, round_key, sittings_of
@@ -19,7 +20,7 @@ from benchmarks.sources import parts_of_other_code
 
 APART_S = 3600.0  # between the beginnings of two sittings
 MOST_SITTINGS = 100
-MATMUL_SIDE = {"cpu": 1024, "cuda": 8192}  # of the square matrices whose product shows the machine's rate
+MATMUL_SIDE = by_device(cpu=1024, gpu=8192)  # of the square matrices whose product shows the machine's rate
 METRIC_OF = {
     ("net", "forward"): "forward_ms",
     ("net", "forward_backward"): "forward_backward_ms",

@@ -13,17 +13,17 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.machine.device import Capture, Graph
 from benchmarks.tasks.task import Augmenter, Data
 from benchmarks.training.training_step import training_step
 
 log = logging.getLogger(__name__)
 
-WARM_UP_STEPS = 3  # before a capture: libraries choose their algorithms and the allocator its blocks
 TIMED_STEPS = 20  # of a graph, for the choice between two
 
 # What compiling costs and saves, for the decision whether to try; the choice between the graphs is by measurement.
@@ -32,20 +32,6 @@ TIMED_STEPS = 20  # of a graph, for the choice between two
 COMPILE_FIRST_S = 20.0
 COMPILE_CACHED_S = 4.0  # of every later trial with the same shapes: tracing, and loading the kernels
 COMPILE_SAVES = 0.3  # share of a step
-
-
-class Graph(Protocol):
-    """What is captured once and replayed for every batch."""
-
-    def replay(self) -> None: ...
-
-
-class Capture(Protocol):
-    """Makes a graph of a function; its random numbers come from `generator`, its memory from that of `beside`."""
-
-    def __call__(
-        self, function: Callable[[], object], generator: torch.Generator | None, beside: Graph | None
-    ) -> Graph: ...
 
 
 Compiler = Callable[[nn.Module], Callable[[Tensor], Tensor]]
@@ -324,29 +310,3 @@ def _tensors_of(
                 value = tensor.clone() if before is None else known.get(id(tensor), torch.zeros_like(tensor))
                 found.append((tensor, value))
     return found
-
-
-def cuda_graph(
-    function: Callable[[], object], generator: torch.Generator | None = None, beside: Graph | None = None
-) -> Graph:
-    """Captures `function` on the current CUDA device.
-
-    Args:
-        function: launches the same work at every call and never waits for the device.
-        generator: of its random numbers; goes on as it would without the graph.
-        beside: a graph with which the new one shares its memory: neither may need what it left there before a replay of
-            the other.
-    """
-    side = torch.cuda.Stream()  # where nothing is captured that the default stream has begun
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(WARM_UP_STEPS):
-            function()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    if generator is not None:
-        graph.register_generator_state(generator)
-    torch.cuda.synchronize()
-    with torch.cuda.graph(graph, pool=beside.pool() if isinstance(beside, torch.cuda.CUDAGraph) else None):
-        function()
-    return graph

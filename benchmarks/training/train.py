@@ -22,25 +22,27 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from benchmarks.contract.devices import DEVICES, by_device
 from benchmarks.contract.errors import Diverged, OutOfTime
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.metrics import baseline_name
 from benchmarks.contract.record import set_aside
 from benchmarks.contract.trial import Trial
+from benchmarks.machine.device import Capture, Graph, capture_of
 from benchmarks.machine.memory import predict_bytes
 from benchmarks.tasks.task import Augmenter, Data, Task, batches, task_of
 from benchmarks.training.checkpoint import UnreadableCheckpoint
 from benchmarks.training.checkpoint import resume as _resume
 from benchmarks.training.checkpoint import save as _save
 from benchmarks.training.pretrain import MaskedModelling, hand_over, pretraining_epochs
-from benchmarks.training.step import Capture, EvaluationPass, Graph, TrainingStep, compiled_blocks, cuda_graph
+from benchmarks.training.step import EvaluationPass, TrainingStep, compiled_blocks
 from benchmarks.training.training_step import training_step
 from benchmarks.training.weights import save_weights, take_weights
 
 EVALUATION_BATCH = 500
 GPU_EVALUATION_BATCH = 1000
 # at the end of an epoch, so that a run that is killed repeats no more than that and one epoch; on a CPU every epoch
-CHECKPOINT_EVERY_S = {"cpu": 0.0, "cuda": 10.0}
+CHECKPOINT_EVERY_S = by_device(cpu=0.0, gpu=10.0)
 IN_HISTORY = ("loss", "order_percent")  # of what a task scores held-out examples by, beside top-1
 CHECK_EVERY_STEPS = 50  # how often the loss is looked at; each look waits for the device
 
@@ -152,7 +154,7 @@ def train(
     )
     sooner.unlink(missing_ok=True)
     net, history, train_s, step = run.net, run.history, run.train_s, run.step
-    on_gpu = trial.device == "cuda"
+    device = DEVICES[trial.device]
     test_scores: dict[str, float] = {}
     trivial: dict[str, float] = {}
     predictions = None
@@ -169,11 +171,11 @@ def train(
         "train_loss": history[-1]["train_loss"],
         "train_s": train_s,
         "train_images_per_s": trial.epochs * data.epoch_examples / train_s,
-        "overhead_percent": 100 * run.overhead_s / train_s if not on_gpu else None,
+        "overhead_percent": 100 * run.overhead_s / train_s if not device.is_gpu else None,
         "params": sum(p.numel() for p in net.parameters()),
         "method": method_of(net, trial),
         "step": step.kind,
-        "compile_s": step.compile_s if on_gpu else None,
+        "compile_s": step.compile_s if device.captures else None,
     }
     return Outcome(metrics, history, predictions)
 
@@ -233,8 +235,7 @@ def _run_phase(
     else:
         history, train_s, overhead_s = before(net)
     augment = task.augment(trial, memory_format_of(net))
-    on_gpu = trial.device == "cuda"
-    capture = cuda_graph if on_gpu else None
+    capture = capture_of(trial.device)
     step = TrainingStep(
         net,
         optimizer,
@@ -244,7 +245,7 @@ def _run_phase(
         functools.partial(autocast, trial),
         torch.Generator(trial.device),
         capture,
-        compiled_blocks if on_gpu else None,
+        compiled_blocks if capture else None,
         steps=(phase.end - len(history)) * -(-data.epoch_examples // trial.batch_size),
         steps_to_come=steps_to_come,
         kind=kind,
@@ -363,8 +364,8 @@ def make_optimizer(net: nn.Module, trial: Trial) -> torch.optim.AdamW:
         {"params": others, "weight_decay": 0.0},
     ]
     betas = (trial.beta1, trial.beta2)
-    if trial.device == "cuda":  # a captured step reads its rate from the device
-        rate = torch.tensor(trial.lr or 0.0, device="cuda")
+    if DEVICES[trial.device].captures:  # a captured step reads its rate from the device
+        rate = torch.tensor(trial.lr or 0.0, device=trial.device)
         optimizer = torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True, capturable=True)
         optimizer._warned_capturable_if_run_uncaptured = True  # as the warm-up of a capture does
         return optimizer

@@ -20,8 +20,9 @@ from pathlib import Path
 from unittest import mock
 
 from benchmarks.contract import record as record_module
-from benchmarks.contract.record import Record, cpu_name, environment, machine_key, write_json
+from benchmarks.contract.record import Record, cpu_name, machine_key, write_json
 from benchmarks.contract.trial import Trial
+from benchmarks.machine.environment import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = 10_000

@@ -49,10 +49,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.contract.errors import UserError, one_line, place_of
-from benchmarks.contract.record import Record, code_version, environment, now
+from benchmarks.contract.record import Record, code_version, now
 from benchmarks.contract.trial import Trial, flag
 from benchmarks.contract.words import counted
 from benchmarks.machine.device import set_math_mode
+from benchmarks.machine.environment import environment
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.studies.atlas.record import FOLDER, SCHEMA_VERSION, AtlasRecord
 from benchmarks.sweep.run import Runner

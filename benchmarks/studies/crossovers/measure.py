@@ -18,9 +18,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.contract.record import code_version, environment, machine_name
+from benchmarks.contract.devices import by_device
+from benchmarks.contract.record import code_version, machine_name
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import set_math_mode
+from benchmarks.machine.environment import environment
 from benchmarks.studies.attempt import Deadline, hold_to, interleaved_or_why, let_go, timed_call, why
 from benchmarks.studies.crossovers.record import DIM, Cell, CrossoversRecord
 from mixers import Mixer, MixerError, create_mixer
@@ -40,9 +42,8 @@ STANDS_FOR = {
 }
 METHODS = ("dense", "gemm", "fft", "fused")
 MODES = ("forward", "forward_backward")
-PRECISIONS = {"cpu": ("float32",), "cuda": ("bfloat16", "float32")}  # that are measured, in this order
-SIDES = {"cpu": (4, 8, 12, 16, 24, 32, 48, 64, 96, 128), "cuda": (4, 8, 16, 32, 48, 64, 96, 128, 192, 256)}
-ELEMENTS = {"cpu": 2**20, "cuda": 2**26}
+SIDES = by_device(cpu=(4, 8, 12, 16, 24, 32, 48, 64, 96, 128), gpu=(4, 8, 16, 32, 48, 64, 96, 128, 192, 256))
+ELEMENTS = by_device(cpu=2**20, gpu=2**26)
 ROUNDS = 7
 TURN_MS = 10.0
 WORTH_A_CHANGE = 1.15
@@ -62,7 +63,7 @@ def measure_crossovers(
     """Times every kind at every grid.
 
     Args:
-        device: "cpu" or "cuda".
+        device: of DEVICES.
         threads: on the CPU.
         precision: of input and weights, "float32" or "bfloat16".
         rounds: that are counted.

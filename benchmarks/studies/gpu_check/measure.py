@@ -29,10 +29,12 @@ from typing import Any
 
 import torch
 
+from benchmarks.contract.devices import DEVICES, by_device
 from benchmarks.contract.errors import UserError, printable
 from benchmarks.contract.processor import cpu_name, kind_of, processor
-from benchmarks.contract.record import PACKAGES, code_version, write_json
-from benchmarks.machine.device import clock, free_memory, set_math_mode, tf32_allowed
+from benchmarks.contract.record import code_version, write_json
+from benchmarks.machine.device import card_facts, clock, free_memory, resolve_device, set_math_mode, tf32_allowed
+from benchmarks.machine.environment import PACKAGES
 from benchmarks.studies.gpu_check.record import FOLDER, GpuCheckRecord, Outcome
 from benchmarks.studies.gpu_check.report import write_pages
 from benchmarks.sweep.budget import Budget
@@ -42,8 +44,8 @@ DEVICE_VARIABLE = "TOKEN_MIXERS_GPU_CHECK_DEVICE"  # for the tests alone: cpu wa
 BUDGET_S = 300.0
 ENDING_S = 3.0  # before its limit a step stops to begin anything
 TURN_MS = 20.0
-SIDES = {"cpu": (4, 8), "cuda": (4, 8, 16, 32, 64)}  # of the short table of crossovers, in tokens
-KERNEL_SIZES = {"cpu": (16,), "cuda": (16, 32, 64, 128)}  # pixels a side, every pixel a token
+SIDES = by_device(cpu=(4, 8), gpu=(4, 8, 16, 32, 64))  # of the short table of crossovers, in tokens
+KERNEL_SIZES = by_device(cpu=(16,), gpu=(16, 32, 64, 128))  # pixels a side, every pixel a token
 KERNELS = (
     "dct",
     "hadamard",
@@ -54,9 +56,9 @@ KERNELS = (
     "fft_pairs",
     "1x1 convolution",
 )
-MATMUL_SIDE = {"cpu": 512, "cuda": 8192}
-COPY_BYTES = {"cpu": 2**24, "cuda": 2**30}
-TRAIN_BATCHES = {"cpu": 4, "cuda": 40}  # of one epoch
+MATMUL_SIDE = by_device(cpu=512, gpu=8192)
+COPY_BYTES = by_device(cpu=2**24, gpu=2**30)
+TRAIN_BATCHES = by_device(cpu=4, gpu=40)  # of one epoch
 NO_TESTS = 5  # pytest's exit code
 WRONG = ("FAILED", "ERROR")
 OUTCOMES = ("PASSED", "FAILED", "ERROR", "SKIPPED", "XFAIL", "XPASS")
@@ -87,15 +89,10 @@ class Report:
 
 def check_device(report: Report, device: str, until: float) -> None:
     """Card, driver and versions; no serial number and no host."""
-    if device == "cuda":
-        card = torch.cuda.get_device_properties(0)
-        report.add(what="card", value=card.name)
-        report.add(what="memory (GiB)", value=round(card.total_memory / 2**30, 1))
-        report.add(what="compute capability", value=f"{card.major}.{card.minor}")
-        report.add(what="multiprocessors", value=card.multi_processor_count)
-        report.add(what="CUDA of PyTorch, cuDNN", value=f"{torch.version.cuda}, {torch.backends.cudnn.version()}")
-        for name, value in _nvidia_smi(("driver_version", "clocks.max.sm", "clocks.max.memory", "power.limit")):
-            report.add(what=name, value=value)
+    if facts := card_facts(device):
+        facts |= _nvidia_smi(("driver_version", "clocks.max.sm", "clocks.max.memory", "power.limit"))
+    for name, value in facts.items():
+        report.add(what=name, value=value)
     report.add(what="processor", value=f"{cpu_name()}, {kind_of(processor())}, {os.cpu_count()} cores")
     for package in (*PACKAGES, "triton", "jsonschema-rs", "hypothesis"):
         try:
@@ -118,13 +115,13 @@ def _works(call: Callable[[], Any]) -> str:
     return "yes"
 
 
-def _nvidia_smi(names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _nvidia_smi(names: tuple[str, ...]) -> dict[str, str]:
     command = ["nvidia-smi", f"--query-gpu={','.join(names)}", "--format=csv,noheader", "--id=0"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=15, check=True)
     except (OSError, subprocess.SubprocessError):
-        return
-    yield from zip(names, (text.strip() for text in done.stdout.split(",")), strict=False)
+        return {}
+    return dict(zip(names, (text.strip() for text in done.stdout.split(",")), strict=False))
 
 
 def check_ceilings(report: Report, device: str, until: float) -> None:
@@ -235,7 +232,7 @@ def check_training(report: Report, device: str, until: float) -> None:
         names = ("step", "method", "compile_s", "train_loss", "val_top1_percent")
         row = {name: metrics.get(name) for name in names}
         status, reason = "ok", None
-        if device == "cuda" and metrics["step"] == "eager":
+        if DEVICES[device].captures and metrics["step"] == "eager":
             status, reason = "error", "the step was not captured; step-training.log says why"
         report.add(mixer=trial.mixer, status=status, step_ms=1000 * seconds / steps, **row, reason=reason)
 
@@ -264,8 +261,7 @@ def check_crossovers(report: Report, device: str, until: float) -> None:
         crossovers_record(cells, device, 1, 3).save(report.path.parent)
         write_pages(report.path.parent)
 
-    precision = "bfloat16" if device == "cuda" else "float32"
-    measure_crossovers(device, 1, precision, 3, SIDES[device], on_cell=keep, until=until)
+    measure_crossovers(device, 1, DEVICES[device].precision, 3, SIDES[device], on_cell=keep, until=until)
 
 
 STEPS: dict[str, Step] = {
@@ -291,8 +287,8 @@ def gpu_check(results: Path, seconds: float | None = None) -> Iterator[tuple[str
     Raises:
         UserError: there is no GPU here.
     """
-    device = os.environ.get(DEVICE_VARIABLE, "cuda")
-    if device == "cuda" and not torch.cuda.is_available():
+    device = os.environ.get(DEVICE_VARIABLE) or resolve_device(None)
+    if device == "cpu" and DEVICE_VARIABLE not in os.environ:
         raise UserError("gpu-check is for a GPU, and PyTorch sees none here; the tests check what a CPU can show")
     folder = results / FOLDER
     folder.mkdir(parents=True, exist_ok=True)

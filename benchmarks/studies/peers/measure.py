@@ -23,9 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.record import code_version, environment, now
+from benchmarks.contract.record import code_version, now
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.collector import without_collector
+from benchmarks.machine.environment import environment
 from benchmarks.machine.memory import FREE_SHARE, free_bytes, predict_peak_bytes
 from benchmarks.studies.attempt import Deadline, WrongOutput, interleaved_or_why, is_the_users, timed_call, why
 from benchmarks.studies.comparison import compare

@@ -34,9 +34,11 @@ from torch import nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from benchmarks.contract.record import atomic_write, code_version, environment
+from benchmarks.contract.devices import DEVICES
+from benchmarks.contract.record import atomic_write, code_version
 from benchmarks.contract.trial import Trial
-from benchmarks.machine.device import set_math_mode
+from benchmarks.machine.device import set_math_mode, synchronize
+from benchmarks.machine.environment import environment
 from benchmarks.studies.attempt import Deadline, is_the_users, let_go, why
 from benchmarks.studies.profile.record import PARTS, ProfileRecord, StepProfile
 from benchmarks.studies.profile.report import write_pages
@@ -114,7 +116,8 @@ def profile_step(trial: Trial, data: Data, steps: int) -> tuple[StepProfile, byt
     """The parts of a training step, and its trace in Chrome's format, compressed by gzip."""
     net = build_net(trial).to(trial.device).train()
     step = _stepper(trial, net, data)
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if trial.device == "cuda" else [])]
+    on_gpu = DEVICES[trial.device].is_gpu
+    activities = {ProfilerActivity.CPU, getattr(ProfilerActivity, trial.device.upper(), ProfilerActivity.CPU)}
     for _ in range(WARM_UP_STEPS):
         step()
     plain_ms = [_milliseconds(trial, step) for _ in range(steps)]
@@ -122,13 +125,13 @@ def profile_step(trial: Trial, data: Data, steps: int) -> tuple[StepProfile, byt
     with _ranges_in(net):
         step()
         with profile(activities=activities) as profiler:
-            if trial.device == "cuda":  # the tracer of kernels starts with the first one, before the steps that count
+            if on_gpu:  # the tracer of kernels starts with the first one, before the steps that count
                 _milliseconds(trial, step)
             for _ in range(steps):
                 with record_function(PREFIX + STEP):
                     _milliseconds(trial, step)
-    step_ms, part_ms = attribute(profiler.events(), on_gpu=trial.device == "cuda")
-    if trial.device == "cuda" and not any(sum(part_ms[part]) for part in PARTS if part != "rest"):
+    step_ms, part_ms = attribute(profiler.events(), on_gpu=on_gpu)
+    if on_gpu and not any(sum(part_ms[part]) for part in PARTS if part != "rest"):
         raise RuntimeError("the profiler saw no kernel: CUPTI is missing, not permitted, or in use by another tool")
     shares = {part: [100 * ms / whole for ms, whole in zip(part_ms[part], step_ms, strict=True)] for part in PARTS}
     result = StepProfile(
@@ -246,16 +249,11 @@ def _put_range_around(module: nn.Module, name: str, hooks: contextlib.ExitStack)
 
 def _milliseconds(trial: Trial, step: Callable[[], None]) -> float:
     """Of a step, from when the device has done what was before."""
-    _wait(trial)
+    synchronize(trial.device)
     started = time.perf_counter()
     step()
-    _wait(trial)
+    synchronize(trial.device)
     return 1000 * (time.perf_counter() - started)
-
-
-def _wait(trial: Trial) -> None:
-    if trial.device == "cuda":
-        torch.cuda.synchronize()
 
 
 def _trace(profiler: profile) -> bytes:

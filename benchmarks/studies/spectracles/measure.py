@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import Diverged, UserError, one_line
-from benchmarks.contract.record import code_version, cores, environment, now
+from benchmarks.contract.record import code_version, cores, now
 from benchmarks.contract.trial import RESULTS_VERSION, Trial
 from benchmarks.machine.device import resolve_device, set_math_mode
+from benchmarks.machine.environment import environment
 from benchmarks.machine.memory import is_out_of_memory
 from benchmarks.plan.trials import Request
 from benchmarks.studies.spectracles.record import FILES, load, save

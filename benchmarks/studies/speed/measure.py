@@ -21,8 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.contract.record import code_version, environment
+from benchmarks.contract.devices import by_device
+from benchmarks.contract.record import code_version
 from benchmarks.machine.device import set_math_mode
+from benchmarks.machine.environment import environment
 from benchmarks.ratios import ratio_of_lists
 from benchmarks.studies.attempt import Deadline, hold_to, interleaved_or_why, let_go, why
 from benchmarks.studies.comparison import Comparison, Failed
@@ -45,7 +47,7 @@ ROUNDS, MORE_ROUNDS = 21, 101  # the more for small planes beside naive forms, w
 SMALL_PLANE = 32 * 32
 TURN_MS = 15.0  # of one form in one round
 CONV = "1x1 convolution"
-ATTENTION_TOKENS = {"cpu": 1024, "cuda": 16384}  # more takes a CPU minutes
+ATTENTION_TOKENS = by_device(cpu=1024, gpu=16384)  # more takes a CPU minutes
 WITHOUT_FORMS = (CONV, "random_separable", "linear_separable", *(f"attention(backend={name})" for name in BACKENDS))
 COMPARABLE: dict[str, Function] = {"fft_magphase": unwound}  # of outputs, where they are the same in two ways
 
@@ -71,7 +73,7 @@ def compare_forms(
     memory, does not exist here or computes something else is a row with its reason.
 
     Args:
-        device: "cpu" or "cuda".
+        device: of DEVICES.
         sizes: of the images, in pixels a side.
         rounds: of every row; by default ROUNDS, and MORE_ROUNDS for small planes beside naive forms.
         names: of mixers.

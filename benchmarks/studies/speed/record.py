@@ -1,4 +1,4 @@
-"""`speed.json`, of a GPU `speed-cuda.json`: our transforms and our training loop beside others, as ratios."""
+"""`speed.json`, of a GPU `speed-DEVICE.json`: our transforms and our training loop beside others, as ratios."""
 
 from __future__ import annotations
 

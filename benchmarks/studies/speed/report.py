@@ -1,4 +1,4 @@
-"""`speed.md`, of a GPU `speed-cuda.md`, from the record beside it alone."""
+"""`speed.md`, of a GPU `speed-DEVICE.md`, from the record beside it alone."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ from torch.utils.data import Dataset
 from torchvision import transforms
 
 from benchmarks.contract.datasets import info_of
+from benchmarks.contract.devices import DEVICES, by_device
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import set_math_mode
 from benchmarks.studies.attempt import Deadline, is_the_users, let_go, why
@@ -38,14 +39,14 @@ from benchmarks.sweep.one_trial import refuse_if_too_large
 from benchmarks.tasks.cifar import BINARY_FOLDER, PICKLE_FOLDER
 from benchmarks.tasks.task import Data, build_net, load_data
 from benchmarks.timing.latency_metrics import MATMUL_SIDE
-from benchmarks.training.train import train
+from benchmarks.training.train import autocast, train
 
 ROUNDS = 5
-STEPS = {"cpu": 4, "cuda": 64}  # of each loop in one round
+STEPS = by_device(cpu=4, gpu=64)  # of each loop in one round
 RATE_NETS = (("dct", 384), ("attention", 384))
 RATE_DEPTH = 8
-RATE_BATCH = {"cpu": 16, "cuda": 512}
-RATE_STEPS = {"cpu": 2, "cuda": 40}
+RATE_BATCH = by_device(cpu=16, gpu=512)
+RATE_STEPS = by_device(cpu=2, gpu=40)
 BATCH = 128
 LOOPS = "training loop", "timm.data, timm.optim, timm.scheduler"
 
@@ -179,7 +180,7 @@ def compare_with_matrix_rate(
         trial = _trial(mixer, threads, batch, _dataset(data_dir), device, images)
         trial = dataclasses.replace(trial, dim=dim, depth=RATE_DEPTH)
         setting = f"{mixer}, {trial.dataset}, dim {dim}, depth {RATE_DEPTH}, 32 px, patch 4, batch {batch}"
-        setting += f", {'bfloat16' if device == 'cuda' else f'float32, threads: {threads}'}"
+        setting += f", {trial.precision}" + (f", threads: {threads}" if device == "cpu" else "")
         if deadline.passed():
             left.append(f"model FLOPs of training, {mixer}")
             continue
@@ -199,7 +200,7 @@ def compare_with_matrix_rate(
 
 def _rates(trial: Trial, data: Data, rounds: int) -> tuple[list[float], list[float]]:
     """TFLOP/s of the net in training and of a matrix product, by rounds."""
-    side, dtype = MATMUL_SIDE[trial.device], torch.float32 if trial.device == "cpu" else torch.bfloat16
+    side, dtype = MATMUL_SIDE[trial.device], getattr(torch, trial.precision)
     a, b = (torch.randn(side, side, device=trial.device, dtype=dtype) for _ in range(2))
     flops = 3 * build_net(trial).flops() * len(data.train.targets)
     ours, products = [], []
@@ -232,8 +233,8 @@ class TimmLoop:
     def __init__(self, trial: Trial, data: Data) -> None:
         assert trial.batch_size is not None and trial.lr is not None
         info = info_of(trial.dataset)
-        self.device = trial.device
-        self.net = build_net(trial).to(self.device).train()
+        self.trial = trial
+        self.net = build_net(trial).to(trial.device).train()
         # any Dataset with a transform does
         dataset: Any = _PilImages(data.train.inputs.cpu(), data.train.targets.cpu())
         self.loader = create_loader(
@@ -247,7 +248,7 @@ class TimmLoop:
             std=info.std,
             num_workers=0,
             persistent_workers=False,
-            device=torch.device(self.device),
+            device=torch.device(trial.device),
         )
         if trial.augment != "none":  # as is usual for images this small, where timm's own crop would enlarge
             dataset.transform.transforms[0] = transforms.RandomCrop(trial.size, padding=4)
@@ -262,7 +263,7 @@ class TimmLoop:
         """One pass over the images; returns its seconds."""
         started = time.perf_counter()
         for step, (images, labels) in enumerate(self.loader):
-            with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+            with autocast(self.trial):
                 loss = self.loss(self.net(images), labels)
             self.optimizer.zero_grad()
             loss.backward()
@@ -303,8 +304,7 @@ def _trial(mixer: str, threads: int, batch_size: int, dataset: str, device: str,
     return Trial(
         kind="tuning", mixer=mixer, dataset=dataset, image_size=32, patch_size=4, dim=64, depth=4, threads=threads,
         batch_size=batch_size, epochs=1, lr=1e-3, weight_decay=0.05, warmup_epochs=0.0, label_smoothing=0.1,
-        device=device, precision="bfloat16" if device == "cuda" else "float32",
-        residual="bfloat16" if device == "cuda" else "float32", **own,
+        device=device, precision=DEVICES[device].precision, residual=DEVICES[device].precision, **own,
     )  # fmt: skip
 
 

@@ -81,7 +81,8 @@ def refused(capsys, *arguments: str) -> str:
         ("train --mixer dct --norm batch", "allowed: image, token"),
         ("train --mixer dct --augment light", "allowed for mosaics"),
         ("train --mixer dct --device cuda", "sees no GPU"),
-        ("train --mixer dct --device tpu", "allowed: cpu, cuda"),
+        ("train --mixer dct --device mps", "--device is mps, but PyTorch sees no GPU with Metal here"),
+        ("train --mixer dct --device tpu", "allowed: cpu, cuda, mps, xpu"),
         (f"train --mixer hadamard --image-size 18 --patch-size 1 {' '.join(TINY)}", "16 and 20"),
         *((f"{verb} --results {where}", "cannot be written") for where in ("file", "file/x") for verb in WRITING),
         ("atlas --seed 0,1", "an atlas takes one"),
@@ -103,7 +104,8 @@ def refused(capsys, *arguments: str) -> str:
 def test_a_mistake_is_answered_in_one_line(capsys, tmp_path, monkeypatch, arguments, says):
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("not a folder")
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for gpu in ("cuda", "mps"):
+        monkeypatch.setattr(f"torch.{gpu}.is_available", lambda: False)
     assert says in refused(capsys, *arguments.split())
 
 

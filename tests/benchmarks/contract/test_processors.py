@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.contract.processor import kind_of, processor, read_processor
-from benchmarks.contract.record import environment, load_records, machine_key, processor_kind
+from benchmarks.contract.record import load_records, machine_key, processor_kind
+from benchmarks.machine.environment import environment
 from benchmarks.report.frame import records_frame
 from benchmarks.report.stats.processors import sentences, shifts
 from benchmarks.report.tables.latency import latency_table

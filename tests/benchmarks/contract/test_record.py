@@ -14,12 +14,12 @@ from benchmarks.contract.record import (
     Record,
     atomic_write,
     code_version,
-    environment,
     load_records,
     machine_key,
     without_nan,
 )
 from benchmarks.contract.trial import Trial
+from benchmarks.machine.environment import environment
 
 TRIAL = Trial(
     kind="accuracy", mixer="dct", dataset="constellations", image_size=16, patch_size=2, dim=8, depth=1, lr=0.1

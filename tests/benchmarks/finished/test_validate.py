@@ -12,10 +12,11 @@ import pytest
 
 from benchmarks.cli import main as cli
 from benchmarks.contract.datasets import DATASETS
-from benchmarks.contract.record import Record, content_of, environment, machine_key
+from benchmarks.contract.record import Record, content_of, machine_key
 from benchmarks.contract.trial import Trial
 from benchmarks.contract.words import counted
 from benchmarks.finished.validate import validate
+from benchmarks.machine.environment import environment
 from benchmarks.report.load import load_results
 from benchmarks.report.stats.predictions import correct_answers
 from benchmarks.tasks.images import labels_of_test as labels_of

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from benchmarks.contract.choices.profiles import CORE_MIXERS
-from benchmarks.contract.record import tf32
 from benchmarks.machine import device
-from benchmarks.machine.device import GpuClock, WallClock, clock, set_math_mode, tf32_allowed
+from benchmarks.machine.device import GpuClock, WallClock, clock, set_math_mode, tf32, tf32_allowed
+from benchmarks.machine.memory import free_bytes, peak_bytes
+from benchmarks.plan.trials import Plan, Request
 from benchmarks.timing.turns import interleaved
 from mixers import create_mixer
 
@@ -218,6 +219,43 @@ def test_on_a_cpu_the_wall_counts(monkeypatch):
         "a": [pytest.approx(250)] * 2,
         "b": [pytest.approx(500)] * 2,
     }
+
+
+def test_on_a_gpu_without_capture_a_turn_of_the_wall_begins_and_ends_with_an_idle_device(monkeypatch):
+    now, left = [0.0], [0.0]
+
+    def wait(name: str) -> None:
+        assert name == "mps"
+        now[0] += left[0]
+        left[0] = 0.0
+
+    def call() -> None:  # which the host only launches
+        left[0] += 0.002
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(device, "synchronize", wait)
+    timer = clock("mps").timer(call, turn_ms=10.0)
+    assert (timer.how, timer.calls) == ("wall", 5) and timer.warm_ms == pytest.approx(2.0)
+    call()  # of something else, before the turn
+    assert timer.ms() == pytest.approx(2.0)
+    assert device.capture_of("mps") is None and device.capture_of("cuda") is device.cuda_graph
+
+
+def test_a_gpu_that_nobody_has_tested_is_taken_when_it_is_asked_for_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.mps, "is_available", lambda: True)
+    assert (device.resolve_device(None), device.resolve_device("mps")) == ("cpu", "mps")
+    plan = Plan(Request(device="mps"))
+    assert (plan.device, plan.profile_name, plan.precision) == ("mps", "quick", "float32")
+    assert {trial.precision for trial in Plan(Request(device="mps", profile="full")).latency()} == {"float32"}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert {trial.precision for trial in Plan(Request(profile="full")).latency()} == {"float32", "bfloat16"}
+
+
+def test_a_gpu_with_the_computers_memory_has_what_is_free_there_and_its_tensors_are_counted():
+    assert free_bytes("mps") > 0  # where PyTorch has nothing to ask
+    assert peak_bytes(lambda: torch.zeros(1000), [torch.zeros(10)], "mps") == 4040
+    assert device.device_name("mps").endswith(", GPU with Metal") and device.device_name("cpu") == "cpu"
 
 
 ITEMS = """

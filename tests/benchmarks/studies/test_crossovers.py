@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from benchmarks.cli import main as cli
+from benchmarks.contract.devices import DEVICES
 from benchmarks.studies import attempt
 from benchmarks.studies.crossovers import measure as crossovers
 from benchmarks.studies.crossovers.measure import table_of
@@ -105,7 +107,8 @@ def _times(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_the_verb_times_and_writes(quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.setattr(crossovers, "PRECISIONS", {"cpu": ("float32", "bfloat16")})
+    both = dataclasses.replace(DEVICES["cpu"], precisions=("float32", "bfloat16"))
+    monkeypatch.setitem(DEVICES, "cpu", both)
     assert _verb(tmp_path) == 0
     written = json.loads((tmp_path / "crossovers.json").read_text(encoding="utf-8"))
     for precision in ("float32", "bfloat16"):

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from benchmarks.cli import main as cli
-from benchmarks.contract.record import PACKAGES
+from benchmarks.machine.environment import PACKAGES
 from benchmarks.studies.comparison import compare
 from benchmarks.studies.peers import measure as peers_run
 from benchmarks.studies.peers.measure import compare_with_peers

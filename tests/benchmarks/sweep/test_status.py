@@ -14,8 +14,9 @@ import pytest
 
 from benchmarks.cli import main as cli
 from benchmarks.contract.errors import Diverged
-from benchmarks.contract.record import Record, environment, machine_key
+from benchmarks.contract.record import Record, machine_key
 from benchmarks.contract.trial import Trial
+from benchmarks.machine.environment import environment
 from benchmarks.sources import sources_of
 from benchmarks.sweep import status
 from benchmarks.sweep.run import Runner

@@ -307,6 +307,21 @@ def test_on_a_gpu_an_item_takes_the_time_of_the_device_and_notes_its_clock(items
     assert "peak_memory_bytes" not in later.noted
 
 
+@pytest.mark.gpu
+def test_on_a_gpu_without_capture_or_memory_of_its_own_an_item_is_timed_by_the_wall_and_its_tensors_are_counted(
+    items, monkeypatch
+):
+    item, waits = Item(0, "net", "forward_backward"), []
+    items._call(0, "net", "forward_backward")  # made on the CPU
+    monkeypatch.setattr(items, "DEVICE", "mps")
+    monkeypatch.setattr(items.device, "synchronize", waits.append)
+    ready = items.prepared(item)
+    assert ready.noted["clock"] == "wall" and ready.noted["peak_memory_bytes"] > 1000
+    waits.clear()
+    ready.call()
+    assert waits == ["mps", "mps"] and items.SECONDS() > 0
+
+
 def test_nets_of_one_shape_share_their_inputs_and_gradients(items):
     one, two = (create_mixer(name, 8, (8, 8)) for name in ("dct", "hartley"))
     for module in (one, two):

@@ -15,11 +15,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks.contract.datasets import DATASETS
+from benchmarks.machine.device import cuda_graph
 from benchmarks.tasks import augment as augment_module
 from benchmarks.tasks.augment import Augment
 from benchmarks.tasks.task import Data
 from benchmarks.training import step as step_module
-from benchmarks.training.step import EvaluationPass, TrainingStep, compiled_blocks, compiling_pays, cuda_graph
+from benchmarks.training.step import EvaluationPass, TrainingStep, compiled_blocks, compiling_pays
 from mixers import MixerNet
 
 IMAGES, BATCH = 40, 16

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.contract.datasets import DATASETS
+from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import Diverged, OutOfTime, UserError
 from benchmarks.contract.trial import Trial
 from benchmarks.tasks.augment import Augment
@@ -211,7 +212,7 @@ def test_a_checkpoint_is_written_every_so_many_seconds_and_at_the_end(tmp_path, 
     monkeypatch.setattr(train_module, "_train_epoch", three_seconds)
     monkeypatch.setattr(train_module, "_save", lambda *args: saved.append(len(args[4])) or save(*args))
     monkeypatch.setattr(train_module.time, "monotonic", lambda: clock)
-    assert train_module.CHECKPOINT_EVERY_S == {"cpu": 0.0, "cuda": 10.0}
+    assert (train_module.CHECKPOINT_EVERY_S["cpu"], train_module.CHECKPOINT_EVERY_S["cuda"]) == (0.0, 10.0)
     monkeypatch.setitem(train_module.CHECKPOINT_EVERY_S, "cpu", 10.0)
     train(trial, data_of(trial), tmp_path / "c.pt", lambda row: told.append(row["epoch"]))
     assert saved == [4, 7]
@@ -404,3 +405,22 @@ def test_another_seed_draws_other_weights_and_another_order():
     assert not torch.equal(one["head.weight"], other["head.weight"])
     again = build_net(make(seed=0)).state_dict()
     assert all(torch.equal(one[name], again[name]) for name in one)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_without_capture_the_plain_step_trains_and_nothing_is_said_of_capture_or_overhead(
+    tmp_path, monkeypatch
+):
+    trial = make(kind="tuning", epochs=1)
+    expected = train(trial, data_of(trial), tmp_path / "cpu.pt")
+    monkeypatch.setitem(DEVICES, "cpu", DEVICES["mps"])
+    outcome = train(trial, data_of(trial), tmp_path / "gpu.pt")
+    assert (outcome.metrics["step"], outcome.metrics["compile_s"], outcome.metrics["overhead_percent"]) == (
+        "eager",
+        None,
+        None,
+    )
+    assert expected.metrics["overhead_percent"] is not None
+    assert outcome.metrics["train_loss"] == expected.metrics["train_loss"]
+    (group, *_) = make_optimizer(build_net(trial), trial).param_groups
+    assert not group["capturable"] and not isinstance(group["lr"], torch.Tensor)
