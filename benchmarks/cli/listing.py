@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.contract import called
-from benchmarks.contract.datasets import DATASETS, HOW_OWN, PRETRAIN, DatasetInfo, is_own
+from benchmarks.contract.datasets import DATASETS, HOW_OWN, PRETRAIN, TASKS, DatasetInfo, is_own
 from benchmarks.contract.errors import UserError, nearest
+from benchmarks.contract.trial import FACTS
 
-SIZE_HEADINGS = {"images": "image (px)", "sequences": "length (tokens)", "text": "length (tokens)"}
 NOT_DOWNLOADED = ("pairs", "retrieval")
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 Row = tuple[str, ...]
@@ -63,9 +63,11 @@ def dataset_lines(wanted: str | None) -> Iterator[str]:
         raise UserError(
             f"no data set matches {wanted!r}; known: {', '.join(DATASETS)}.{nearest(wanted or '', DATASETS)}"
         )
-    for task, heading in SIZE_HEADINGS.items():
-        rows = [dataset_row(info) for info in found if info.task == task]
+    for name, task in TASKS.items():
+        rows = [dataset_row(info) for info in found if info.task == name]
         if rows:
+            facts = FACTS[task.sizes[0]]
+            heading = f"{facts.noun} ({facts.unit.strip()})"
             header = ("data set", "classes", heading, "training", "held out", "test", "augmentation", "where from")
             yield from aligned([header, *rows])
             yield ""

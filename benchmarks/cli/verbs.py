@@ -7,7 +7,7 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Iterable
 
-from benchmarks.contract.datasets import SIZES, TASK_SIZES
+from benchmarks.contract.datasets import SIZES, TASKS
 from benchmarks.contract.fields import RECIPE, SEED
 from benchmarks.contract.kinds import KINDS, Kind
 from benchmarks.contract.trial import FACTS, FLAGGED
@@ -54,7 +54,7 @@ RUN = ("results", "retry", "budget")
 TRAINING_RUNS = ("log", "timeout", "workers", "ray")
 TRAINED = fields_of(["accuracy"])
 # encoders are pre-trained first, at one length
-NOT_OF_TEXT = (*(name for name in SIZES if name not in TASK_SIZES["text"]), "padded_length", "pretrained")
+NOT_OF_TEXT = (*(name for name in SIZES if name not in TASKS["text"].sizes), "padded_length", "pretrained")
 
 
 def _sweep(text: str, name: str, *takes: str) -> Verb:

@@ -20,17 +20,32 @@ from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, nearest
 from benchmarks.contract.text_tasks import TEST, TEXT_TASKS, TRAIN
 
-# what says how large an input is, by task: fields of a trial that this task's trials have, and no others do
-TASK_SIZES = {"images": ("image_size", "patch_size"), "sequences": ("length",), "text": ("length",)}
-SIZES = tuple(dict.fromkeys(name for names in TASK_SIZES.values() for name in names))
-NOUNS = {"images": "image", "sequences": "sequence", "text": "passage"}  # what an example of a task is
-# fields that are the same for all mixers of a task: a norm over all tokens would pass information without a mixer, and
-# a sequence has no rows and columns
-TASK_FIXED: dict[str, dict[str, Any]] = {
-    "images": {},
-    "sequences": {"norm": "token", "positions": "learned", "coordinates": False},
-    "text": {"norm": "token", "positions": "learned", "coordinates": False},
+
+@dataclass(frozen=True, kw_only=True)
+class TaskInfo:
+    """The facts of one task.
+
+    Attributes:
+        noun: what an example is.
+        sizes: fields of a trial that say how large an input is, which trials of tasks without them do not have; a sweep
+            over sizes varies the first.
+        fixed: fields of a trial that are the same for all mixers, with their values.
+    """
+
+    noun: str
+    sizes: tuple[str, ...] = ("length",)
+    # a norm over all tokens would pass information without a mixer, and a sequence has no rows and columns
+    fixed: Mapping[str, Any] = dataclasses.field(
+        default_factory=lambda: {"norm": "token", "positions": "learned", "coordinates": False}
+    )
+
+
+TASKS = {
+    "images": TaskInfo(noun="image", sizes=("image_size", "patch_size"), fixed={}),
+    "sequences": TaskInfo(noun="sequence"),
+    "text": TaskInfo(noun="passage"),
 }
+SIZES = tuple(dict.fromkeys(name for task in TASKS.values() for name in task.sizes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +77,7 @@ class DatasetInfo:
         masked_share: of the real tokens, that masked pre-training hides (Amos et al., 2024).
         chunked: whether an epoch is as many examples as the trial says, one such part of the whole after another.
         headline: of text, the metric that says most, without `test_`.
-        task: of TASK_SIZES; the file of benchmarks/tasks that says how it is trained on.
+        task: of TASKS; the file of benchmarks/tasks that says how it is trained on.
         reader: of images, the file of benchmarks/tasks that draws or reads it; None: the one of its name.
     """
 
@@ -390,9 +405,9 @@ def task_name(dataset: str) -> str:
     return "images" if info is None else info.task
 
 
-def fixed_of(dataset: str) -> dict[str, Any]:
+def fixed_of(dataset: str) -> Mapping[str, Any]:
     """Fields of a trial that are the same for all mixers on this data set, with their values."""
-    return TASK_FIXED[task_name(dataset)]
+    return TASKS[task_name(dataset)].fixed
 
 
 BYTES = "bytes"

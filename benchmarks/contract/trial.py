@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from benchmarks.contract import devices
 from benchmarks.contract.choices import lra
-from benchmarks.contract.datasets import DATASETS, SIZES, TASK_SIZES, facts_of, task_name, vocabulary_of
+from benchmarks.contract.datasets import DATASETS, SIZES, TASKS, facts_of, task_name, vocabulary_of
 from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError, nearest, printable
 from benchmarks.contract.fields import DATA, KIND, MACHINE, MATCH, MIXER, NET, RECIPE, SEED, TIMING, Facts, known, later
@@ -199,12 +199,12 @@ class Trial:
             )
 
     def _check_sizes(self) -> None:
-        """What says how large an input is depends on the task, see TASK_SIZES."""
+        """What says how large an input is depends on the task, see TASKS."""
         task = task_name(self.dataset)
         for name in SIZES:
-            needed = name in TASK_SIZES[task]
+            needed = name in TASKS[task].sizes
             if needed == (getattr(self, name) is None):
-                takes = " and ".join(map(flag, TASK_SIZES[task]))
+                takes = " and ".join(map(flag, TASKS[task].sizes))
                 raise UserError(
                     f"{flag(name)} is {'missing' if needed else getattr(self, name)}; "
                     f"{self.dataset} is a data set of {task}, which needs {takes}"

@@ -7,7 +7,7 @@ import functools
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmarks.contract.datasets import SIZES, TASK_SIZES, facts_of, fixed_of, is_procedural, task_name
+from benchmarks.contract.datasets import SIZES, TASKS, facts_of, fixed_of, is_procedural, task_name
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import flag
 from benchmarks.plan.request import Request
@@ -23,7 +23,7 @@ def check_fields_of_task(request: Request, dataset: str) -> None:
     Raises:
         UserError: it was.
     """
-    sizes = TASK_SIZES[task_name(dataset)]
+    sizes = TASKS[task_name(dataset)].sizes
     for name, fixed in fixed_of(dataset).items():
         if getattr(request, name, None) not in (None, fixed):
             raise UserError(

@@ -14,7 +14,7 @@ from benchmarks.contract.datasets import (
     BYTES,
     DATASETS,
     PRETRAIN,
-    TASK_SIZES,
+    TASKS,
     add_corpus,
     facts_of,
     fixed_of,
@@ -66,7 +66,7 @@ class Resolved:
         check_fields_of_task(request, self.dataset)
         check_recipe(request, self.dataset)
         self.fixed = fixed_of(self.dataset)
-        self.extent = TASK_SIZES[task_name(self.dataset)][0]  # the field that a sweep over sizes varies
+        self.extent = TASKS[task_name(self.dataset)].sizes[0]  # the field that a sweep over sizes varies
         self.profile = self._find_profile()
         mixers = split_mixers(request.mixer) if request.mixer is not None else map(parse, CORE_MIXERS)
         self.mixers = [mixer for mixer in mixers if self._is_sound(mixer)]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.datasets import NOUNS
+from benchmarks.contract.datasets import TASKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Extent:
     each_token: bool = True
 
 
-IMAGES = Extent(NOUNS["images"], "image_size", "image size (px)", "image-size", "at {} px", "image_sizes_px")
+IMAGES = Extent(TASKS["images"].noun, "image_size", "image size (px)", "image-size", "at {} px", "image_sizes_px")
 SEQUENCES = Extent(
-    NOUNS["sequences"], "length", "sequence length (tokens)", "length", "at {:,} tokens", "lengths", False
+    TASKS["sequences"].noun, "length", "sequence length (tokens)", "length", "at {:,} tokens", "lengths", False
 )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.contract.datasets import NOUNS, fixed_of, main_metric, task_name, training_images
+from benchmarks.contract.datasets import TASKS, fixed_of, main_metric, task_name, training_images
 from benchmarks.contract.errors import printable
 from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.metrics import METRICS
@@ -253,7 +253,7 @@ def outcome_line(record: Record) -> str:
         far = far_off(record.trial.match, float(ratio)) if ratio else None
         counts = f"{metrics['params']:,} parameters, {float(metrics['flops'] or 0) / 1e6:.2f} MFLOPs"
         return f"{counts}; {far}" if far else counts
-    examples = f"{NOUNS[task_name(record.trial.dataset)]}s"
+    examples = f"{TASKS[task_name(record.trial.dataset)].noun}s"
     return f"{metrics['forward_ms']:.2f} ms forward for {metrics['latency_batch_size']} {examples}"
 
 

@@ -13,7 +13,7 @@ from dataclasses import field
 from typing import Any
 
 from benchmarks.contract.choices import lra
-from benchmarks.contract.datasets import DATASETS, PRETRAIN, facts_of
+from benchmarks.contract.datasets import DATASETS, PRETRAIN, TASKS, facts_of
 from benchmarks.contract.errors import UserError
 
 # compared where no mixer is named; MIXER="*" takes every registered one
@@ -149,9 +149,8 @@ PROFILES |= {
     )
     for name in ("constellations", "mosaics")
 }
-# of the quick and of the full profile, tokens
-SEQUENCE_LENGTHS = {
-    **dict.fromkeys(("recall", "match", "copy", "reverse", "first", "sort", "two_hop"), (32, 64)),
+USUAL_LENGTHS = (32, 64)  # of the quick and of the full profile, tokens
+LENGTHS = {  # where they are others
     **dict.fromkeys(("pathfinder", "pathfinder_middle", "pathfinder_easy"), (1024, 1024)),
     **dict.fromkeys(("pixels", "pixels100"), (256, 1024)),
     "listops": (128, 2048),
@@ -198,10 +197,11 @@ PROFILES |= {
     (name, dataset): dataclasses.replace(
         _SEQUENCES[name],
         length=length,
-        train_images=_SEQUENCES[name].train_images if DATASETS[dataset].procedural else None,
+        train_images=_SEQUENCES[name].train_images if info.procedural else None,
     )
-    for dataset, lengths in SEQUENCE_LENGTHS.items()
-    for name, length in zip(("quick", "full"), lengths, strict=True)
+    for dataset, info in DATASETS.items()
+    if info.task != "text" and "length" in TASKS[info.task].sizes
+    for name, length in zip(("quick", "full"), LENGTHS.get(dataset, USUAL_LENGTHS), strict=True)
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.contract.datasets import main_metric
+from benchmarks.contract.metrics import METRICS
 from benchmarks.ratios import ratio_of
 from benchmarks.report.alike import ACCURACY_SETTING, COMPARED, SAME_NET, TRAINED_ALIKE, comparisons
 from benchmarks.report.baselines import known_columns
@@ -20,7 +21,9 @@ from benchmarks.report.frame import NET_TIMES, plain, setting_order, table, whol
 from benchmarks.report.stats.intervals import mean_interval, middle
 from benchmarks.report.tables.latency import TIMES, over_attention, per_image, ratios, sittings_with
 
-SCORES = ("test_order_percent", "test_matthews", "test_f1", "test_spearman", "test_pearson")  # of text alone
+OF_MOST = (TOP1, "test_top5_percent")  # scores that are columns of every summary
+BETTER = [name for name, facts in METRICS.items() if name.startswith("test_") and facts.better == "higher"]
+SCORES = [name for name in BETTER if name not in OF_MOST]  # columns where there are any
 INTERVAL_COLUMNS = [  # of paired.accuracy_intervals, beside the Student-t interval over seeds
     *("test_top1_percent_resampled_low", "test_top1_percent_resampled_high", "interval_over"),
     *("seed_sd_points", "test_sd_points"),

@@ -104,7 +104,7 @@ def view_of(name: str, table: pd.DataFrame, source: str = "") -> View:
 
 
 def with_scores(numbers: Columns, note: str, table: pd.DataFrame) -> tuple[Columns, str]:
-    """Columns and note of a summary with the scores that text alone has; of a task without top-1 in its place."""
+    """Columns and note of a summary with the scores that only some tasks have; of a task without top-1 in its place."""
     scores = {METRICS[name].label: score(name) for name in SCORES if f"{name}_mean" in table}
     if not scores:
         return numbers, note

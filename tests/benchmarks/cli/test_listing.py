@@ -29,7 +29,7 @@ def test_mixers_stand_first_and_every_data_set_with_its_facts_after_them(capsys)
     assert [line.split()[0] for line in mixers[1 : 1 + len(list_mixers())]] == list_mixers()
     assert mixers[-1].startswith("a mixer for each block: ")
     named = [line.split()[0] for line in datasets if line and not line.startswith(("data set", "your own"))]
-    assert named == list(DATASETS)
+    assert sorted(named) == sorted(DATASETS)
     assert "folder:PATH" in lines[-1] and "file.py:MyData" in lines[-1]
     (line,) = [line for line in datasets if line.startswith("cifar100 ")]
     assert line.split()[1:6] == ["100", "32", "45,000", "5,000", "10,000"] and "none, light, strong" in line

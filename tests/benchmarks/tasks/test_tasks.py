@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.contract.datasets import DATASETS, DatasetInfo
+from benchmarks.cli.listing import dataset_lines
+from benchmarks.contract.datasets import DATASETS, TASKS, DatasetInfo, TaskInfo, fixed_of
+from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
 from benchmarks.sweep import progress
 from benchmarks.tasks import task as task_module
@@ -32,7 +34,7 @@ MAJORITY = DatasetInfo(
     test_images=200,
     augment_levels=("none",),
     procedural=True,
-    task="sequences",
+    task="majority",
 )
 LENGTH = 9
 INFO = DATASETS["mosaics"]
@@ -115,7 +117,8 @@ class Majority:
 def majority(monkeypatch) -> Trial:
     """A trial of sequences of token ids, whose task is registered."""
     monkeypatch.setitem(DATASETS, "majority", MAJORITY)
-    monkeypatch.setitem(task_module._TASKS, "sequences", Majority)
+    monkeypatch.setitem(TASKS, "majority", TaskInfo(noun="vote"))
+    monkeypatch.setitem(task_module._TASKS, "majority", Majority)
     return Trial(
         kind="accuracy", mixer="attention", dataset="majority", length=LENGTH, dim=8, depth=1, epochs=4, lr=3e-2,
         weight_decay=0.0, warmup_epochs=0.0, batch_size=32, train_images=500,
@@ -132,6 +135,14 @@ def test_a_task_of_token_ids_trains_through_the_same_loop(majority, tmp_path):
     assert outcome.metrics["test_top1_percent"] == pytest.approx(100 * (outcome.predictions == truth).mean())
     again = train(majority, load_data(majority, tmp_path, "cpu"), tmp_path / "c.pt")  # from its checkpoint
     assert again.metrics["test_loss"] == outcome.metrics["test_loss"]
+
+
+def test_a_task_is_known_everywhere_by_its_row(majority):
+    assert fixed_of("majority")["norm"] == "token"
+    lines = list(dataset_lines("majority"))
+    assert lines[0].split()[3:5] == ["length", "(tokens)"] and lines[1].startswith("majority")
+    with pytest.raises(UserError, match="--length is missing; majority is a data set of majority, which needs"):
+        dataclasses.replace(majority, length=None)
 
 
 def test_cost_memory_and_the_probe_take_its_step_too(majority):

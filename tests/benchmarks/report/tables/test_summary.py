@@ -9,9 +9,11 @@ import pytest
 from report_files import only, read, summary
 from synthetic import make_trial, save, save_accuracy
 
+from benchmarks.contract.metrics import METRICS
 from benchmarks.contract.record import Record
 from benchmarks.report.build import write_report
 from benchmarks.report.frame import results_frame
+from benchmarks.report.tables.summary import OF_MOST
 
 
 def test_summary_has_mean_and_interval_over_seeds_and_joins_the_same_net(results):
@@ -87,3 +89,13 @@ def test_two_versions_of_a_plug_in_do_not_share_a_mean(tmp_path):
         save_accuracy(tmp_path, "file:Mine", 40.0 + 10 * seed, seed, mixer_source=source)
     write_report(tmp_path)
     assert [row["label"] for row in summary(tmp_path)] == ["file:Mine #bbbbbb", "file:Mine #aaaaaa"]
+
+
+def test_every_score_of_the_test_split_that_a_record_has_is_a_column_of_the_summary(tmp_path):
+    scores = {n: m.label for n, m in METRICS.items() if n.startswith("test_") and m.better == "higher"}
+    save(tmp_path, make_trial("accuracy", "dct"), dict.fromkeys(scores, 12.5))
+    write_report(tmp_path)
+    table = tmp_path / "tables" / "constellations-quick" / "summary"
+    assert {f"{name}_mean" for name in scores} <= set(table.with_suffix(".csv").read_text().splitlines()[0].split(","))
+    labels = [label for name, label in scores.items() if name not in OF_MOST]
+    assert labels and all(label in table.with_suffix(".md").read_text() for label in labels)
