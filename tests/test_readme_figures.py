@@ -82,3 +82,18 @@ def test_the_line_of_the_readme_on_reading_images_is_what_was_measured():
         f"- Your own images: {found['jpegs']:,} JPEGs of {found['side']} px are decoded once in "
         f"{found['decode_s']:.2g} s on two cores; then data take {found['own_data_percent']:.1f} % of a training step"
     )
+
+
+def test_the_table_of_encoders_on_a_gpu_is_that_of_the_records():
+    text = (ROOT / "docs" / "text.md").read_text(encoding="utf-8")
+    lines = text.partition("| million tokens/s in training |")[2].splitlines()
+    rows = {row[0].strip("`"): row[1:] for row in (line.strip("| ").split(" | ") for line in lines[2:12])}
+    found = {}
+    for path in (ROOT / "results" / "published" / "text-h200" / "records").glob("accuracy-*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["trial"]["dataset"] == "pretrain":
+            name = {"conv1x1": "ff_only"}.get(record["trial"]["mixer"], record["trial"]["mixer"])
+            seen, metrics = record["trial"]["length"], record["metrics"]
+            speed = metrics["train_images_per_s"] * seen / 1e6
+            found[name] = [f"{metrics['test_top1_percent']:.1f}", f"{speed:.2f}"]
+    assert rows == found
