@@ -20,7 +20,8 @@ from pathlib import Path
 from unittest import mock
 
 from benchmarks.contract import record as record_module
-from benchmarks.contract.record import Record, cpu_name, machine_key, write_json
+from benchmarks.contract.processor import cpu_name
+from benchmarks.contract.record import Record, machine_key, write_json
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.environment import environment
 

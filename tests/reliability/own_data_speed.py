@@ -31,7 +31,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
-from benchmarks.contract.record import cpu_name, write_json
+from benchmarks.contract.processor import cpu_name
+from benchmarks.contract.record import write_json
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import set_math_mode
 from benchmarks.plan.trials import Plan, Request

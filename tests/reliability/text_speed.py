@@ -24,7 +24,8 @@ import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
 
-from benchmarks.contract.record import cpu_name, write_json
+from benchmarks.contract.processor import cpu_name
+from benchmarks.contract.record import write_json
 from benchmarks.machine.device import set_math_mode
 from mixers import TextEncoder
 
