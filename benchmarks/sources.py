@@ -116,13 +116,23 @@ def other_code_line(records: Iterable[Any]) -> str | None:
 
 @functools.cache
 def _equal() -> dict[str, str]:
-    return dict(json.loads(EQUAL_FILE.read_text(encoding="utf-8")))
+    """One hash for all that are entered as equal, by each of them."""
+    after: dict[str, str] = {}
+
+    def last(digest: str) -> str:
+        while digest in after:
+            digest = after[digest]
+        return digest
+
+    for pair in json.loads(EQUAL_FILE.read_text(encoding="utf-8")):
+        one, other = map(last, pair)
+        if one != other:
+            after[one] = other
+    return {digest: last(digest) for digest in after}
 
 
 def _same_as(digest: str) -> str:
-    while digest in _equal():
-        digest = _equal()[digest]
-    return digest
+    return _equal().get(digest, digest)
 
 
 @functools.cache

@@ -150,5 +150,5 @@ def test_the_mixer_of_the_readme_works_as_it_stands_there(readme_mixer):
 def test_devices_are_named_in_their_table_and_asked_in_one_place():
     named = {path for path in files("benchmarks") if "cuda" in path.read_text(encoding="utf-8")}
     places = {"contract/devices.py", "machine/device.py"}
-    words = {"machine/environment.py", "contract/make_schema.py", "report/claims/settled.py"}  # of records alone
+    words = {"machine/environment.py", "contract/make_schema.py"}  # of records alone
     assert named == {ROOT / "benchmarks" / name for name in places | words}

@@ -59,7 +59,9 @@ NOT_OF_TEXT = (*(name for name in SIZES if name not in TASKS["text"].sizes), "pa
 
 def _sweep(text: str, name: str, *takes: str) -> Verb:
     """A verb that measures a list of trials; one file of CONFIG serves them all."""
-    return Verb(text=text, place=f"verbs_sweeps:{name}", takes=(*WHAT, *RUN, *takes), leaves=(*FLAGGED, *TRAINING_RUNS))
+    # which weights a line of text starts from, and how far it pads, is no choice that a file may leave unsaid
+    leaves = (field for field in FLAGGED if name != "text" or field not in ("pretrained", "padded_length"))
+    return Verb(text=text, place=f"verbs_sweeps:{name}", takes=(*WHAT, *RUN, *takes), leaves=(*leaves, *TRAINING_RUNS))
 
 
 def _own(text: str, place: str, *takes: str, leaves: tuple[str, ...] = ()) -> Verb:
@@ -122,7 +124,7 @@ VERBS = {
     "profile": _own(
         "Where the time of a training step goes, by part of the net, and a trace of it.",
         *("verbs_timing:profile", *WHAT, *TRAINED, "rounds", "results", "budget"),
-        leaves=tuple(FLAGGED),
+        leaves=(*FLAGGED, "log", "timeout", "ray"),
     ),
     "spectracles": _own(
         "The first source's own net, its published log run again in both layouts; resumes.",
@@ -145,7 +147,7 @@ VERBS = {
     "atlas": _own(
         "What each mixer does: maps of one token's influence, before and after training.",
         *("verbs_studies:atlas", *WHAT, *TRAINED, "results", "retry"),
-        leaves=tuple(FLAGGED),
+        leaves=(*FLAGGED, "log", "timeout", "ray"),
     ),
     "gpu-check": _own(
         "The first minutes on a GPU: card, ceilings, tests, a captured step of each mixer, kernels, crossovers.",

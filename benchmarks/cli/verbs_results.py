@@ -18,12 +18,15 @@ def report(options: argparse.Namespace) -> int:
     from benchmarks.sources import other_code_line
     from benchmarks.studies.pages import sections, write_pages
 
-    written = write_pages(options.results)
-    if not written or (options.results / "records").is_dir():  # without trials a folder may hold studies alone
+    written, wrong = write_pages(options.results)
+    if (options.results / "records").is_dir() or not (written or wrong):  # a folder may hold studies alone
         if line := other_code_line(load_records(options.results)):
             print(printable(line))
-        written += write_report(options.results, sections(options.results))
-    say_where(written)
+        written += write_report(options.results, sections(options.results, without=wrong))
+    if written:
+        say_where(written)
+    if wrong:
+        raise UserError("; ".join(map(str, wrong.values())))
     return 0
 
 

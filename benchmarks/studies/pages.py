@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +17,26 @@ STUDIES = ("atlas", "crossovers", "gpu_check", "peers", "profile", "spectracles"
 ON_THE_PAGE = ("atlas", "transforms")  # with a `section` of `index.html`, in this order
 
 
-def write_pages(results: Path) -> list[Path]:
-    """Makes the pages of every study that has a record in a results folder again; returns their paths.
+def write_pages(results: Path) -> tuple[list[Path], dict[str, UserError]]:
+    """Makes the pages of every study that has a record in a results folder again.
 
-    Raises:
-        UserError: a record cannot be read.
+    Returns:
+        Their paths; and by study, what is wrong with a record that cannot be read.
     """
-    return [path for name in STUDIES for path in _part(name, "report").write_pages(Path(results))]
+    written: list[Path] = []
+    wrong: dict[str, UserError] = {}
+    for name in STUDIES:
+        try:
+            written += _part(name, "report").write_pages(Path(results))
+        except UserError as error:
+            wrong[name] = error
+    return written, wrong
 
 
-def sections(results: Path) -> list[Section]:
-    """What studies have to say on the page of a results folder."""
-    return [section for name in ON_THE_PAGE for section in _part(name, "section").sections(Path(results))]
+def sections(results: Path, without: Collection[str] = ()) -> list[Section]:
+    """What studies have to say on the page of a results folder, but for some of them."""
+    names = [name for name in ON_THE_PAGE if name not in without]
+    return [section for name in names for section in _part(name, "section").sections(Path(results))]
 
 
 def checked(results: Path) -> Iterator[tuple[Path, str | None]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.record import write_text
 from benchmarks.report.claims.parts import CONTRADICTED, INFINITE, SUPPORTED, Part, make_part
 from benchmarks.report.claims.rules import accuracy_setting, difference
@@ -66,7 +67,7 @@ STATEMENTS = (
 PLACES: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     "at five epochs": lambda setting: setting["epochs"] == 5 and setting["device"] == "cpu",
     "at a hundred": lambda setting: (setting["epochs"] or 0) >= 100 and setting["device"] == "cpu",
-    "on a GPU": lambda setting: setting["device"] == "cuda",
+    "on a GPU": lambda setting: DEVICES[setting["device"]].is_gpu,
 }
 
 

@@ -53,7 +53,7 @@ class Group:
     tables: Mapping[str, pd.DataFrame]
     sample: Sample  # its trained nets
     verdicts: Sequence[Verdict] | None = None  # of the claims
-    long: Mapping[str, Any] | None = None  # of `convergence_files.page_sections`: how the order held, what is settled
+    long: Mapping[str, Any] | None = None  # of `page.convergence`: how the order held, what is settled
 
 
 def write_page(
@@ -69,7 +69,7 @@ def write_page(
         results: the folder.
         groups: each a part of the page.
         abilities: mixers by sequence tasks.
-        texts: of `page_text.text_content`.
+        texts: of `page.text.text_content`.
         sections: that stand after all groups.
     """
     environment = Environment(

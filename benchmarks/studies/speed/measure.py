@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.contract.devices import by_device
+from benchmarks.contract.devices import DEVICES, by_device
 from benchmarks.contract.record import code_version
 from benchmarks.machine.device import set_math_mode
 from benchmarks.machine.environment import environment
@@ -85,7 +85,7 @@ def compare_forms(
     """
     set_math_mode(1)
     torch.manual_seed(0)
-    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    dtype = getattr(torch, DEVICES[device].precision)
     found: list[FormComparison] = []
     left = []
     deadline = Deadline(until)

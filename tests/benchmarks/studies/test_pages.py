@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from synthetic import make_trial, save
 
 from benchmarks.cli import main as cli
 from benchmarks.studies import pages
@@ -98,7 +99,7 @@ def test_every_study_is_known_and_a_page_needs_no_torch(tmp_path):
     code = (
         "import sys\n"
         "from benchmarks.studies.pages import sections, write_pages\n"
-        f"print(len(write_pages({str(tmp_path)!r})), sections({str(tmp_path)!r}), 'torch' in sys.modules)"
+        f"print(len(write_pages({str(tmp_path)!r})[0]), sections({str(tmp_path)!r}), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "12 [] False", done.stderr
@@ -139,3 +140,13 @@ def test_a_value_of_another_type_is_named(change, says):
         made(Comparison, row | change)
     with pytest.raises(ValueError, match="a Comparison has no unit"):
         made(Comparison, {key: value for key, value in row.items() if key != "unit"})
+
+
+def test_one_study_that_cannot_be_read_keeps_nothing_else_from_being_written(tmp_path, capsys):
+    save(tmp_path, make_trial("accuracy", "dct"), {"test_top1_percent": 12.5})
+    copy_of("peers-cpu/peers.json", tmp_path)
+    (tmp_path / "profile.json").write_text('{"parts": [')
+    assert cli.main(["report", "--results", str(tmp_path)]) == 2
+    told = capsys.readouterr()
+    assert "profile.json is not a readable record" in told.err and len(told.err.splitlines()) == 1
+    assert (tmp_path / "index.html").is_file() and (tmp_path / "peers.md").is_file()
