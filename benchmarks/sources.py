@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contract import called
-from benchmarks.contract.datasets import info_of, task_name
+from benchmarks.contract.facts.datasets import info_of, task_name
 from benchmarks.contract.record import code_version
 from benchmarks.contract.trial import Trial
 
@@ -40,7 +40,9 @@ TIMED = ("benchmarks.timing.latency_items", "*")  # which a latency trial's proc
 OF_TASK = {"cost": ("net", "example", "loss"), "latency": ("net", "example")}  # of others all of it; by kind
 # what carries names, files and errors, and computes no result
 LEFT_OUT = {"mixers.registry", "mixers.spec", "mixers.timm.models", "mixers.timm.register"}
-LEFT_OUT |= {f"benchmarks.contract.{name}" for name in ("called", "devices", "errors", "record", "schema", "trial")}
+LEFT_OUT |= {
+    f"benchmarks.contract.{name}" for name in ("called", "facts.devices", "errors", "record", "schema", "trial")
+}
 LEFT_OUT |= {"benchmarks.sources", "benchmarks.contract.processor", "benchmarks.training.weights"}
 
 MOST_NAMED = 5  # mixers, in one line

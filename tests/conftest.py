@@ -78,7 +78,7 @@ def forget_plugins(monkeypatch) -> Callable[[], None]:
 @pytest.fixture
 def forget_datasets(monkeypatch) -> Callable[[], None]:
     """The same of the user's own data sets."""
-    from benchmarks.contract import datasets
+    from benchmarks.contract.facts import datasets
 
     def forget() -> None:
         monkeypatch.setattr(datasets, "_FOUND", {})

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.contract.datasets import DATASETS
-from benchmarks.contract.metrics import METRICS, WORDS
+from benchmarks.contract.facts.datasets import DATASETS
+from benchmarks.contract.facts.metrics import METRICS, WORDS
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks.task import load_data
 from benchmarks.training.train import train
@@ -149,6 +149,6 @@ def test_the_mixer_of_the_readme_works_as_it_stands_there(readme_mixer):
 
 def test_devices_are_named_in_their_table_and_asked_in_one_place():
     named = {path for path in files("benchmarks") if "cuda" in path.read_text(encoding="utf-8")}
-    places = {"contract/devices.py", "machine/device.py"}
+    places = {"contract/facts/devices.py", "machine/device.py"}
     words = {"machine/environment.py", "contract/make_schema.py"}  # of records alone
     assert named == {ROOT / "benchmarks" / name for name in places | words}

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.contract import called
-from benchmarks.contract.datasets import DATASETS, HOW_OWN, PRETRAIN, TASKS, DatasetInfo, is_own
 from benchmarks.contract.errors import UserError, nearest
+from benchmarks.contract.facts.datasets import DATASETS, HOW_OWN, PRETRAIN, TASKS, DatasetInfo, is_own
 from benchmarks.contract.trial import FACTS
 
 NOT_DOWNLOADED = ("pairs", "retrieval")

@@ -13,7 +13,7 @@ from benchmarks.cli.ending import say_outcome, say_ranking
 from benchmarks.cli.flags import DEFAULTS
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.kinds import KINDS
+from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.record import make_results_folder
 from benchmarks.contract.trial import FACTS, FLAGGED, flag
 
@@ -38,7 +38,7 @@ def plan(options: argparse.Namespace) -> Grid:
     if kind := KINDS.get(options.verb):  # of a verb that measures one kind alone
         take_lists_of(options, [name for name in FLAGGED if FACTS[name].role in kind.roles or name == "batch_size"])
     if options.dataset is not None and options.verb in ("bench-all", "train", "tune"):
-        from benchmarks.tasks.sequences.fingerprints import fetch
+        from benchmarks.tasks.sequences.parts.fingerprints import fetch
 
         fetch(options.dataset, options.data_dir)
     tried = ("lr", "weight_decay") if options.verb == "tune" else ()

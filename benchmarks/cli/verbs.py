@@ -7,9 +7,9 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Iterable
 
-from benchmarks.contract.datasets import SIZES, TASKS
+from benchmarks.contract.facts.datasets import SIZES, TASKS
+from benchmarks.contract.facts.kinds import KINDS, Kind
 from benchmarks.contract.fields import RECIPE, SEED
-from benchmarks.contract.kinds import KINDS, Kind
 from benchmarks.contract.trial import FACTS, FLAGGED
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from benchmarks.cli import measuring
 from benchmarks.cli.ending import say_rows
-from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError, printable
+from benchmarks.contract.facts.devices import DEVICES
 from benchmarks.contract.record import make_results_folder
 from benchmarks.contract.trial import parse_size
 

@@ -12,9 +12,9 @@ import types
 import typing
 from typing import Any
 
-from benchmarks.contract.datasets import DATASETS, OWN
-from benchmarks.contract.kinds import KINDS
-from benchmarks.contract.metrics import METRICS, WORDS
+from benchmarks.contract.facts.datasets import DATASETS, OWN
+from benchmarks.contract.facts.kinds import KINDS
+from benchmarks.contract.facts.metrics import METRICS, WORDS
 from benchmarks.contract.processor import INSTRUCTION_SETS, NUMBERS
 from benchmarks.contract.record import SCHEMA_VERSION, STATUSES
 from benchmarks.contract.schema import SCHEMA_FILE

@@ -19,13 +19,13 @@ import re
 from collections.abc import Iterable
 from typing import Any, Self
 
-from benchmarks.contract import devices
 from benchmarks.contract.choices import lra
-from benchmarks.contract.datasets import DATASETS, SIZES, TASKS, facts_of, task_name, vocabulary_of
-from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError, nearest, printable
+from benchmarks.contract.facts import devices
+from benchmarks.contract.facts.datasets import DATASETS, SIZES, TASKS, facts_of, task_name, vocabulary_of
+from benchmarks.contract.facts.devices import DEVICES
+from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.fields import DATA, KIND, MACHINE, MATCH, MIXER, NET, RECIPE, SEED, TIMING, Facts, known, later
-from benchmarks.contract.kinds import KINDS
 
 RESULTS_VERSION = "0.1"  # records of one results version are comparable with each other; see CHANGELOG.md
 MAX_IMAGE_SIZE = 4096

@@ -18,8 +18,8 @@ import scipy.stats
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.contract.datasets import DATASETS, HOW_OWN
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import DATASETS, HOW_OWN
 from benchmarks.contract.record import atomic_write, cores
 from benchmarks.contract.words import counted
 from benchmarks.finished.nets import TrainedNet

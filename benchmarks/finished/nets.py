@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.contract import called
-from benchmarks.contract.datasets import DatasetInfo, facts_of, info_of
 from benchmarks.contract.errors import UserError, nearest
+from benchmarks.contract.facts.datasets import DatasetInfo, facts_of, info_of
 from benchmarks.contract.record import Record, load_records
 from benchmarks.contract.trial import FIELDS, RECIPE_VERSION, Trial, normal_size
 from benchmarks.plan.plugins import source_of, version_of

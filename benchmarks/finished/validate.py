@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contract.datasets import DatasetInfo, facts_of, is_own, labels_file, main_metric
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.kinds import KINDS
+from benchmarks.contract.facts.datasets import DatasetInfo, facts_of, is_own, labels_file, main_metric
+from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.record import Record, machine_key
 from benchmarks.contract.trial import RESULTS_VERSION, Trial
 from benchmarks.studies.atlas.measure import atlas_id

@@ -1,7 +1,7 @@
 """The device: whether it is there, the mode its arithmetic runs in, its clock, and what is captured on it.
 
-What a device can do is its row in `benchmarks.contract.devices`; what PyTorch has for it, its module there. Nothing
-else calls CUDA by name.
+What a device can do is its row in `benchmarks.contract.facts.devices`; what PyTorch has for it, its module there.
+Nothing else calls CUDA by name.
 
 On a CPU the clock is the wall's. On a GPU launching a kernel takes microseconds, as long as a small one runs, and
 waiting for the device after every call would count that. So calls stand back to back, and the device's own events time
@@ -25,8 +25,8 @@ import torch
 from torch import cuda
 
 from benchmarks.contract import called
-from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.devices import DEVICES
 from benchmarks.contract.processor import cpu_name
 from benchmarks.contract.trial import check_value
 

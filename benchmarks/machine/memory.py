@@ -24,7 +24,7 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from benchmarks.contract.devices import DEVICES
+from benchmarks.contract.facts.devices import DEVICES
 
 FREE_SHARE = 0.8  # of the free memory may be asked for on a CPU
 NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of PyTorch on a CPU, CUDA, and its libraries

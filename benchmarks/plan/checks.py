@@ -7,8 +7,8 @@ import functools
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmarks.contract.datasets import SIZES, TASKS, facts_of, fixed_of, is_procedural, task_name
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import SIZES, TASKS, facts_of, fixed_of, is_procedural, task_name
 from benchmarks.contract.trial import flag
 from benchmarks.plan.request import Request
 from mixers import UnsupportedSize, create_mixer

@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from benchmarks.contract.datasets import task_name
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import task_name
 from benchmarks.contract.trial import FACTS, FLAGGED, Trial, flag
 from benchmarks.plan.checks import OF_TEXT
 from benchmarks.plan.request import Request

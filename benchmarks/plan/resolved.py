@@ -10,7 +10,8 @@ from typing import Any
 
 from benchmarks.contract import called
 from benchmarks.contract.choices.profiles import CORE_MIXERS, USUAL_NET, Net, Profile, profile_of
-from benchmarks.contract.datasets import (
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import (
     BYTES,
     DATASETS,
     PRETRAIN,
@@ -20,8 +21,7 @@ from benchmarks.contract.datasets import (
     fixed_of,
     task_name,
 )
-from benchmarks.contract.devices import DEVICES
-from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.devices import DEVICES
 from benchmarks.contract.record import cores
 from benchmarks.contract.trial import FIELDS, normal_size, parse_size
 from benchmarks.machine.device import resolve_device
@@ -29,7 +29,7 @@ from benchmarks.plan.checks import check_fields_of_task, check_recipe
 from benchmarks.plan.plugins import check_plugin, is_plugin
 from benchmarks.plan.request import Request, check_values, first
 from benchmarks.tasks.own import find_own
-from benchmarks.tasks.sequences.fingerprints import text_source
+from benchmarks.tasks.sequences.parts.fingerprints import text_source
 from mixers import MixerError
 from mixers.registry import split_mixers
 from mixers.spec import MixerSpec, parse
@@ -181,6 +181,6 @@ class Resolved:
 @functools.lru_cache(maxsize=4)
 def _opened(text: str | None, data_dir: Path) -> Any:
     """A corpus, once for all plans of a command."""
-    from benchmarks.tasks.text.corpora import open_corpus
+    from benchmarks.tasks.text.corpus.corpora import open_corpus
 
     return open_corpus(text, data_dir)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.contract.datasets import DATASETS, PRETRAIN
 from benchmarks.contract.errors import UserError, nearest
+from benchmarks.contract.facts.datasets import DATASETS, PRETRAIN
+from benchmarks.contract.facts.text_tasks import TEXT_TASKS
 from benchmarks.contract.fields import NET
-from benchmarks.contract.text_tasks import TEXT_TASKS
 from benchmarks.contract.trial import Trial, names_of
 from benchmarks.plan.request import Request
 from benchmarks.plan.trials import Plan
-from benchmarks.tasks.text.glue import LAYOUTS, SMALL_FILES
+from benchmarks.tasks.text.tasks.glue import LAYOUTS, SMALL_FILES
 
 # BERT, FNet, FNet's FF-only, Linear and Random, its best hybrid, and its two other transforms
 ENCODERS = (

@@ -9,11 +9,11 @@ from typing import Any
 from benchmarks.contract.choices import tuning
 from benchmarks.contract.choices.chosen_nets import ChosenNets
 from benchmarks.contract.choices.profiles import USUAL_NET, Net
-from benchmarks.contract.datasets import main_metric
-from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import main_metric
+from benchmarks.contract.facts.devices import DEVICES
+from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.fields import MATCH, NET, RECIPE
-from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import Record
 from benchmarks.contract.trial import FACTS, Trial, base_name, names_of
 from benchmarks.plan.checks import check_that_it_builds

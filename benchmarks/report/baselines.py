@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.metrics import BASELINES
+from benchmarks.contract.facts.metrics import BASELINES
 from benchmarks.report.frame import plain
 from benchmarks.report.wording import clean, listing
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.contract.datasets import DATASETS, TIMM_KINDS
+from benchmarks.contract.facts.datasets import DATASETS, TIMM_KINDS
 from benchmarks.contract.trial import FACTS
 from benchmarks.machine.collector import without_collector
 from benchmarks.report.claims.settled import write_settled

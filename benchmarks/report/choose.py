@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.datasets import main_metric
-from benchmarks.contract.metrics import METRICS
+from benchmarks.contract.facts.datasets import main_metric
+from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.report.alike import (
     ACCURACY_SETTING,
     ATTENTION,

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.contract.datasets import is_procedural
-from benchmarks.contract.kinds import KINDS
+from benchmarks.contract.facts.datasets import is_procedural
+from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.trial import FACTS, FIELDS, FLAGGED, base_name
 from benchmarks.report.frame import plain
 from benchmarks.report.sizes import row_extent

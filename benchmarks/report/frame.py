@@ -14,9 +14,9 @@ import pandas as pd
 
 from benchmarks.contract import called
 from benchmarks.contract.choices.chosen_nets import ChosenNets
-from benchmarks.contract.datasets import PRETRAIN, SIZES, is_own
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.metrics import METRICS
+from benchmarks.contract.facts.datasets import PRETRAIN, SIZES, is_own
+from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.contract.record import Record, load_records, machine_name, processor_kind
 from benchmarks.contract.trial import ADDED, FACTS, FIELDS, Trial
 from benchmarks.ratios import round_key, sittings_of

@@ -14,7 +14,7 @@ from benchmarks.report.page.answers import answers, main_rows
 from benchmarks.report.page.headlines import beside, mean_with_interval
 from benchmarks.report.page.write import Group
 from benchmarks.report.sizes import extent_of, size_words, worded
-from benchmarks.report.tables.leader import what_settles
+from benchmarks.report.stats.leader import what_settles
 from benchmarks.report.wording import NOTHING, signed, significant, span_of
 
 MOST_ROWS = 12

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.datasets import TASKS
+from benchmarks.contract.facts.datasets import TASKS
 
 
 @dataclasses.dataclass(frozen=True)

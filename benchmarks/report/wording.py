@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.contract.errors import printable as clean
-from benchmarks.contract.metrics import METRICS
+from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.report.frame import plain
 
 NOTHING = "–"

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError, one_line, place_of
+from benchmarks.contract.facts.devices import DEVICES
 from benchmarks.machine.device import free_memory
 from benchmarks.machine.memory import FREE_SHARE, free_bytes, is_out_of_memory, predict_peak_bytes
 from benchmarks.timing.turns import interleaved

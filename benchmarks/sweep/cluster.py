@@ -21,10 +21,10 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.contract import called
-from benchmarks.contract.datasets import handed_on, take_over
-from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.kinds import KINDS
+from benchmarks.contract.facts.datasets import handed_on, take_over
+from benchmarks.contract.facts.devices import DEVICES
+from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.record import SETTINGS
 from benchmarks.contract.trial import Trial, varied
 from benchmarks.machine.device import set_math_mode

@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.contract.datasets import labels_file, take_over, training_images
-from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import Diverged, OutOfTime, UserError, one_line, place_of
+from benchmarks.contract.facts.datasets import labels_file, take_over, training_images
+from benchmarks.contract.facts.devices import DEVICES
+from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.fields import DATA, MACHINE, MIXER, NET
-from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.record import atomic_write, machine_key
 from benchmarks.contract.trial import Trial, names_of
 from benchmarks.machine.device import free_memory, set_math_mode
 from benchmarks.machine.environment import environment
 from benchmarks.machine.memory import free_bytes, is_out_of_memory
 from benchmarks.sweep.process import Heartbeat
-from benchmarks.tasks.sequences.fingerprints import check_source
+from benchmarks.tasks.sequences.parts.fingerprints import check_source
 from benchmarks.tasks.task import load_data, task_of
 from benchmarks.timing.cost import measure_cost
 from benchmarks.training.logbook import Logbook

@@ -16,10 +16,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.contract.datasets import TASKS, fixed_of, main_metric, task_name, training_images
 from benchmarks.contract.errors import printable
-from benchmarks.contract.kinds import KINDS
-from benchmarks.contract.metrics import METRICS
+from benchmarks.contract.facts.datasets import TASKS, fixed_of, main_metric, task_name, training_images
+from benchmarks.contract.facts.kinds import KINDS
+from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.contract.record import Record
 from benchmarks.contract.trial import Trial, varied
 from benchmarks.machine.device import set_math_mode

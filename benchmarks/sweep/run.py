@@ -17,10 +17,10 @@ from pathlib import Path
 
 import filelock
 
-from benchmarks.contract.datasets import handed_on
-from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.kinds import KINDS
+from benchmarks.contract.facts.datasets import handed_on
+from benchmarks.contract.facts.devices import DEVICES
+from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.record import Record, machine_key, make_results_folder, now, set_aside
 from benchmarks.contract.schema import check_can_write
 from benchmarks.contract.trial import Trial

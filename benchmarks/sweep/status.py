@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contract.datasets import training_images
 from benchmarks.contract.errors import UserError, printable
-from benchmarks.contract.kinds import KINDS
+from benchmarks.contract.facts.datasets import training_images
+from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.record import Record, machine_key, now, write_json
 from benchmarks.contract.trial import Trial, varied
 from benchmarks.sources import other_code_line

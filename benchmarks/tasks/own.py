@@ -22,13 +22,13 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.contract import called
-from benchmarks.contract.datasets import DATASETS, HOW_OWN, TIMM_KINDS, DatasetInfo, add_found, facts_of, info_of
 from benchmarks.contract.errors import UserError, printable
+from benchmarks.contract.facts.datasets import DATASETS, HOW_OWN, TIMM_KINDS, DatasetInfo, add_found, facts_of, info_of
 from benchmarks.contract.record import cores
 from benchmarks.contract.trial import Trial
 from benchmarks.tasks.cache import Cache, find_cache, make_cache, mark_cache_folder
-from benchmarks.tasks.pictures import Pixels
-from benchmarks.tasks.stream import StreamedData, on_device
+from benchmarks.tasks.images.pictures import Pixels
+from benchmarks.tasks.images.stream import StreamedData, on_device
 from benchmarks.tasks.task import HOLD_OUT_SEED, Data
 
 TEST_SHARE = 0.2  # of each class, where a source has no test split
@@ -73,7 +73,7 @@ def open_source(dataset: str, data_dir: Path) -> Source:
     Raises:
         UserError: there is none, or it is not what it has to be.
     """
-    from benchmarks.tasks import data_plugins, folder, timm_sets
+    from benchmarks.tasks.images import data_plugins, folder, timm_sets
 
     kind, colon, place = dataset.partition(":")
     if colon and kind == "folder":

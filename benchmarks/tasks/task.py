@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.contract.datasets import DatasetInfo, info_of
+from benchmarks.contract.facts.datasets import DatasetInfo, info_of
 from benchmarks.contract.trial import Trial
 
 HOLD_OUT_SEED = 0  # one held-out part for all trials and seeds

@@ -38,7 +38,7 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmarks.contract.datasets import handed_on
+from benchmarks.contract.facts.datasets import handed_on
 from benchmarks.contract.record import now
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.memory import FREE_SHARE, NO_MEMORY, free_bytes, needs_numbers, predict_bytes

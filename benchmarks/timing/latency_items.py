@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmarks.contract.datasets import take_over
+from benchmarks.contract.facts.datasets import take_over
 from benchmarks.contract.trial import Trial
 from benchmarks.machine import device
 from benchmarks.machine.memory import FREE_SHARE, free_bytes, peak_bytes

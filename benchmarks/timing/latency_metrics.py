@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from benchmarks.contract.devices import by_device
+from benchmarks.contract.facts.devices import by_device
 from benchmarks.contract.record import Record
 from benchmarks.contract.trial import Trial
 from benchmarks.ratios import ratio_of, round_key, sittings_of

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from benchmarks.contract.datasets import DatasetInfo
+from benchmarks.contract.facts.datasets import DatasetInfo
 from benchmarks.contract.trial import Trial
 from benchmarks.tasks.sequences import IGNORED, PADDING, SequenceClassification, filled_up
 from benchmarks.tasks.task import Data, Task

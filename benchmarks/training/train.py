@@ -22,10 +22,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from benchmarks.contract.devices import DEVICES, by_device
 from benchmarks.contract.errors import Diverged, OutOfTime
-from benchmarks.contract.kinds import KINDS
-from benchmarks.contract.metrics import baseline_name
+from benchmarks.contract.facts.devices import DEVICES, by_device
+from benchmarks.contract.facts.kinds import KINDS
+from benchmarks.contract.facts.metrics import baseline_name
 from benchmarks.contract.record import set_aside
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import Capture, Graph, capture_of

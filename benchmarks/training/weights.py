@@ -17,8 +17,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from benchmarks.contract.datasets import BYTES, PRETRAIN, DatasetInfo
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import BYTES, PRETRAIN, DatasetInfo
 from benchmarks.contract.record import atomic_write
 from benchmarks.contract.trial import RESULTS_VERSION, Trial
 from mixers import UnsupportedSize

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from synthetic import ROUNDS, save
 
-from benchmarks.contract.datasets import DATASETS, labels_file
-from benchmarks.contract.datasets import _sequences as sequences
+from benchmarks.contract.facts.datasets import DATASETS, labels_file
+from benchmarks.contract.facts.datasets import _sequences as sequences
 from benchmarks.contract.trial import Trial
 
 EXAMPLES, ASKED = 400, 16

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.stats
 from synthetic import ROUNDS, save
 
-from benchmarks.contract.datasets import PRETRAIN, labels_file
+from benchmarks.contract.facts.datasets import PRETRAIN, labels_file
 from benchmarks.contract.trial import Trial
 
 SOURCE = "ab" * 32

@@ -53,7 +53,7 @@ EDITS = {
     "the kernel": ("mixers/transforms/fused_kernel.py", "import triton\n", "import triton  # a comment\n", ()),
     "the block": ("mixers/nets/block.py", "class Block", "class  Block", ("net",)),
     "the loop": ("benchmarks/training/train.py", "def _train_epoch", "def  _train_epoch", ("task",)),
-    "augmentation": ("benchmarks/tasks/augment.py", "def normalise(\n", "def  normalise(\n", ("task",)),
+    "augmentation": ("benchmarks/tasks/images/augment.py", "def normalise(\n", "def  normalise(\n", ("task",)),
     "the page": ("benchmarks/report/page/write.py", "def write_page", "def  write_page", ()),
     "a docstring": ("mixers/families/separable.py", '"""', '"""Changed. ', ()),
 }
@@ -75,8 +75,8 @@ def test_a_hash_changes_with_the_code_that_a_result_rests_on_and_with_no_other(c
 
 KINDS = ("accuracy", "tuning", "cost", "latency")
 TASK_EDITS = (
-    ("tasks/augment.py", "def normalise(", "def  normalise(", ("accuracy", "tuning")),
-    ("tasks/images.py", "            depth=trial.depth,\n", "            depth=(trial.depth),\n", KINDS),
+    ("tasks/images/augment.py", "def normalise(", "def  normalise(", ("accuracy", "tuning")),
+    ("tasks/images/common.py", "            depth=trial.depth,\n", "            depth=(trial.depth),\n", KINDS),
     ("training/training_step.py", "loss.backward()", "(loss).backward()", ("accuracy", "tuning", "cost")),
 )
 

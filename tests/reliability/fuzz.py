@@ -31,8 +31,8 @@ import numpy as np
 from benchmarks.cli import main as cli
 from benchmarks.contract.record import Record, write_json
 from benchmarks.sweep import run
-from benchmarks.tasks import cifar
-from benchmarks.tasks.images import labels_of_test
+from benchmarks.tasks.images import cifar
+from benchmarks.tasks.images.common import labels_of_test
 from benchmarks.tasks.task import Data, load_data
 
 CASES, HANG_S = 2000, 20

@@ -36,9 +36,9 @@ from benchmarks.contract.record import write_json
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import set_math_mode
 from benchmarks.plan.trials import Plan, Request
-from benchmarks.tasks import stream
+from benchmarks.tasks.images import stream
+from benchmarks.tasks.images.pictures import read_picture
 from benchmarks.tasks.own import cache_of, find_own
-from benchmarks.tasks.pictures import read_picture
 from benchmarks.tasks.task import load_data, task_of
 
 CLASSES, BATCH, WORKERS, SCALE = 10, 64, 2, 16

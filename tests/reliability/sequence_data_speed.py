@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.tasks.sequences import pathfinder
-from benchmarks.tasks.sequences.pathfinder_images import LOOKS
+from benchmarks.tasks.sequences.parts.pathfinder_images import LOOKS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.contract import fields
 from benchmarks.contract.choices import tuning
 from benchmarks.contract.choices.profiles import PROFILES, USUAL_NET, Net, Profile, profile_of
-from benchmarks.contract.kinds import KINDS
+from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.record import Record
 from benchmarks.contract.trial import FACTS, FIELDS, RECIPE_VERSION, base_name, names_of
 

@@ -13,8 +13,8 @@ from dataclasses import field
 from typing import Any
 
 from benchmarks.contract.choices import lra
-from benchmarks.contract.datasets import DATASETS, PRETRAIN, TASKS, facts_of
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import DATASETS, PRETRAIN, TASKS, facts_of
 
 # compared where no mixer is named; MIXER="*" takes every registered one
 CORE_MIXERS = ("attention", "conv1x1", "dct", "fft_complex", "fft_real", "hadamard", "random")

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.contract.datasets import PRETRAIN, task_name
+from benchmarks.contract.facts.datasets import PRETRAIN, task_name
 from benchmarks.report.claims.catalogue import THREE_SITTINGS
 from benchmarks.report.claims.parts import FNET, FNET_ON, INFINITE, Claim, Finding, Range, Rule
 from benchmarks.report.claims.rules import Accuracies, Arm, Contrast, share_percent

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.devices import DEVICES
+from benchmarks.contract.facts.devices import DEVICES
 from benchmarks.contract.record import write_text
 from benchmarks.report.claims.parts import CONTRADICTED, INFINITE, SUPPORTED, Part, make_part
 from benchmarks.report.claims.rules import accuracy_setting, difference

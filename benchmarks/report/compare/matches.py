@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.datasets import SIZES
+from benchmarks.contract.facts.datasets import SIZES
 from benchmarks.contract.fields import MATCH as MATCHED
 from benchmarks.contract.fields import NET as OF_NET
 from benchmarks.contract.trial import names_of

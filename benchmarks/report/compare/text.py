@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmarks.contract import called
 from benchmarks.contract.errors import printable
-from benchmarks.contract.metrics import METRICS
+from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.contract.record import write_texts
 from benchmarks.report.compare.folders import NOTHING_DIFFERS
 from benchmarks.report.compare.matches import SETTING

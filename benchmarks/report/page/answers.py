@@ -30,9 +30,9 @@ from benchmarks.report.page.headlines import (
 )
 from benchmarks.report.sizes import SEQUENCES, extent_of, row_extent, size_words, worded
 from benchmarks.report.stats.intervals import Estimate, pareto_front
+from benchmarks.report.stats.leader import LIKELY, NO_MIXING, OPEN, leader, leader_text
 from benchmarks.report.stats.paired import FEWEST_SEEDS, Sample
 from benchmarks.report.tables.latency import ratios
-from benchmarks.report.tables.leader import LIKELY, NO_MIXING, OPEN, leader, leader_text
 from benchmarks.report.wording import NOTHING, clean, listing, signed, significant, span_of
 
 LEARNED = "linear"

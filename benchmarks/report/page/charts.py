@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.metrics import METRICS
+from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.ratios import few_sittings
 from benchmarks.report.alike import USUAL
 from benchmarks.report.baselines import at_baseline, baselines_of

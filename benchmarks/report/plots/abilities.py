@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contract.metrics import METRICS
+from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.report.baselines import AT, SOLVED, highest, highest_words
 from benchmarks.report.plots.figures import make_figure, plot_style, save_figure
 from benchmarks.report.plots.style import family_colour, short

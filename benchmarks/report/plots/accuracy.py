@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from benchmarks.contract.metrics import METRICS
+from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.report.baselines import at_baseline
 from benchmarks.report.choose import best_of_settings, finished, rows_by, runs_of, withheld
 from benchmarks.report.frame import plain, square_ones

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from benchmarks.contract.metrics import METRICS
+from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.report.alike import ATTENTION
 from benchmarks.report.choose import once_a_size, scaling_row, sweeps, timed_in
 from benchmarks.report.frame import plain

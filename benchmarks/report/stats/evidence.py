@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.datasets import task_name
+from benchmarks.contract.facts.datasets import task_name
 from benchmarks.report.sizes import SEQUENCES, row_extent
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.stats.predictions import Folders

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.contract.datasets import is_own, labels_file
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import is_own, labels_file
 from benchmarks.report.choose import finished
 
 Folders = Path | str | Sequence[Path | str]

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-from benchmarks.contract.datasets import info_of
+from benchmarks.contract.facts.datasets import info_of
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.stats.predictions import misfit, predictions_of

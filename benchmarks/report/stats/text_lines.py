@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import scipy.special
 
-from benchmarks.contract.datasets import PRETRAIN, labels_file, task_name
+from benchmarks.contract.facts.datasets import PRETRAIN, labels_file, task_name
 from benchmarks.contract.fields import NET
 from benchmarks.contract.trial import names_of
 from benchmarks.report.alike import row_as_compared

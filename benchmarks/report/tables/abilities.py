@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.datasets import task_name
+from benchmarks.contract.facts.datasets import task_name
 from benchmarks.contract.record import write_texts
 from benchmarks.report.baselines import ABOVE, AT, NOTE, SOLVED, highest, highest_words, own_interval
 from benchmarks.report.choose import rows_by_length

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.datasets import SIZES
+from benchmarks.contract.facts.datasets import SIZES
 from benchmarks.contract.record import write_text
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.intervals import Estimate, mean_interval

@@ -20,8 +20,8 @@ from benchmarks.report.alike import COMPARED, TIMED_ALIKE, TRAINED_ALIKE, compar
 from benchmarks.report.baselines import at_baseline
 from benchmarks.report.choose import best_learning_rates
 from benchmarks.report.frame import slug
+from benchmarks.report.stats.leader import CLEAR, leader
 from benchmarks.report.stats.paired import Sample
-from benchmarks.report.tables.leader import CLEAR, leader
 from benchmarks.report.tables.view import View
 from benchmarks.report.tables.write import caption, view_for_files
 from benchmarks.report.wording import NOTHING

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.datasets import main_metric
-from benchmarks.contract.metrics import METRICS
+from benchmarks.contract.facts.datasets import main_metric
+from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.ratios import ratio_of
 from benchmarks.report.alike import ACCURACY_SETTING, COMPARED, SAME_NET, TRAINED_ALIKE, comparisons
 from benchmarks.report.baselines import known_columns

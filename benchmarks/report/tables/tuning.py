@@ -8,7 +8,7 @@ import pandas as pd
 
 from benchmarks.contract.choices.profiles import USUAL_NET, Net, Profile, profile_of
 from benchmarks.contract.choices.tuning import SweepPoint, SweepPoints, best_net, best_point, chosen_point, mean_of
-from benchmarks.contract.datasets import fixed_of
+from benchmarks.contract.facts.datasets import fixed_of
 from benchmarks.report.alike import ACCURACY_SETTING
 from benchmarks.report.frame import plain, setting_order, table
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.contract.choices.tuning import CLEARLY_BETTER
-from benchmarks.contract.metrics import METRICS
+from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.contract.trial import FACTS
 from benchmarks.report import baselines
 from benchmarks.report.alike import COMPARED, TRAINED_ALIKE

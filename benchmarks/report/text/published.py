@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.contract.text_tasks import TEXT_TASKS
+from benchmarks.contract.facts.text_tasks import TEXT_TASKS
 from benchmarks.report.text.literature import GLUE, PRETRAINING, GlueRow, PretrainRow, Source
 from benchmarks.report.wording import NOTHING, percent
 

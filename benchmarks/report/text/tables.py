@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.metrics import BASELINES
-from benchmarks.contract.text_tasks import TEXT_TASKS
+from benchmarks.contract.facts.metrics import BASELINES
+from benchmarks.contract.facts.text_tasks import TEXT_TASKS
 from benchmarks.report.alike import ATTENTION
 from benchmarks.report.frame import plain
 from benchmarks.report.notes import setting_words

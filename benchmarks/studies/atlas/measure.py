@@ -57,7 +57,7 @@ from benchmarks.machine.environment import environment
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.studies.atlas.record import FOLDER, SCHEMA_VERSION, AtlasRecord
 from benchmarks.sweep.run import Runner
-from benchmarks.tasks.sequences.towers import TwoTowers
+from benchmarks.tasks.sequences.parts.towers import TwoTowers
 from benchmarks.tasks.task import build_net, load_data, task_of
 from mixers import MixerNet
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.contract.devices import by_device
+from benchmarks.contract.facts.devices import by_device
 from benchmarks.contract.record import code_version, machine_name
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import set_math_mode

@@ -29,8 +29,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.contract.devices import DEVICES, by_device
 from benchmarks.contract.errors import UserError, printable
+from benchmarks.contract.facts.devices import DEVICES, by_device
 from benchmarks.contract.processor import cpu_name, kind_of, processor
 from benchmarks.contract.record import code_version, write_json
 from benchmarks.machine.device import card_facts, clock, free_memory, resolve_device, set_math_mode, tf32_allowed

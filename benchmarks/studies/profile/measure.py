@@ -34,7 +34,7 @@ from torch import nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from benchmarks.contract.devices import DEVICES
+from benchmarks.contract.facts.devices import DEVICES
 from benchmarks.contract.record import atomic_write, code_version
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import set_math_mode, synchronize

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import Diverged, UserError, one_line
+from benchmarks.contract.facts.datasets import info_of
 from benchmarks.contract.record import code_version, cores, now
 from benchmarks.contract.trial import RESULTS_VERSION, Trial
 from benchmarks.machine.device import resolve_device, set_math_mode
@@ -29,8 +29,8 @@ from benchmarks.machine.environment import environment
 from benchmarks.machine.memory import is_out_of_memory
 from benchmarks.plan.trials import Request
 from benchmarks.studies.spectracles.record import FILES, load, save
-from benchmarks.tasks.augment import Augment
-from benchmarks.tasks.images import hold_out
+from benchmarks.tasks.images.augment import Augment
+from benchmarks.tasks.images.common import hold_out
 from benchmarks.tasks.task import Data, batches, load_data, task_of
 from benchmarks.training.train import evaluation_pass
 from benchmarks.training.training_step import training_step

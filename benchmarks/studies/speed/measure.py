@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.contract.devices import DEVICES, by_device
+from benchmarks.contract.facts.devices import DEVICES, by_device
 from benchmarks.contract.record import code_version
 from benchmarks.machine.device import set_math_mode
 from benchmarks.machine.environment import environment

@@ -29,14 +29,14 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchvision import transforms
 
-from benchmarks.contract.datasets import info_of
-from benchmarks.contract.devices import DEVICES, by_device
+from benchmarks.contract.facts.datasets import info_of
+from benchmarks.contract.facts.devices import DEVICES, by_device
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.device import set_math_mode
 from benchmarks.studies.attempt import Deadline, is_the_users, let_go, why
 from benchmarks.studies.comparison import Comparison, Failed, compare
 from benchmarks.sweep.one_trial import refuse_if_too_large
-from benchmarks.tasks.cifar import BINARY_FOLDER, PICKLE_FOLDER
+from benchmarks.tasks.images.cifar import BINARY_FOLDER, PICKLE_FOLDER
 from benchmarks.tasks.task import Data, build_net, load_data
 from benchmarks.timing.latency_metrics import MATMUL_SIDE
 from benchmarks.training.train import autocast, train

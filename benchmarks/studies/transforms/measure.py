@@ -31,7 +31,7 @@ from benchmarks.studies.transforms.record import COVARIANCE, FOLDER, MATRICES, M
 from benchmarks.sweep.budget import Budget
 from benchmarks.sweep.run import Result, Runner
 from benchmarks.sweep.status import write_plan
-from benchmarks.tasks.augment import normalise
+from benchmarks.tasks.images.augment import normalise
 from benchmarks.tasks.task import load_data, task_of
 from mixers import MixerError
 from mixers.families.matrix import matrix_in, read_bytes

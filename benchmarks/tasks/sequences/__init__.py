@@ -19,11 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.contract.datasets import DatasetInfo
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import DatasetInfo
 from benchmarks.contract.trial import Trial
-from benchmarks.tasks.sequences.drawn import IGNORED
-from benchmarks.tasks.sequences.drawn import Examples as Split
+from benchmarks.tasks.sequences.parts.drawn import IGNORED
+from benchmarks.tasks.sequences.parts.drawn import Examples as Split
 from benchmarks.tasks.task import Batch, Data, register_task
 from mixers import MixerError, MixerNet
 from mixers.nets.stems import PADDING, check_tokens
@@ -61,7 +61,7 @@ class SequenceClassification:
         )
         if not towers:
             return net
-        from benchmarks.tasks.sequences.towers import TwoTowers
+        from benchmarks.tasks.sequences.parts.towers import TwoTowers
 
         return TwoTowers(net, self.info.num_classes)
 

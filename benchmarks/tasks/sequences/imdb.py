@@ -18,8 +18,8 @@ import torch
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
 from benchmarks.tasks.archive import Archive, SourceFile, download
-from benchmarks.tasks.sequences.bags import Split, predictors
-from benchmarks.tasks.sequences.text import VOCABULARY, digest, file_bytes, rows_of, tokens_of
+from benchmarks.tasks.sequences.parts.bags import Split, predictors
+from benchmarks.tasks.sequences.parts.text import VOCABULARY, digest, file_bytes, rows_of, tokens_of
 
 NUM_CLASSES = 2
 LEAST_LENGTH, LONGEST = 16, 16_384

@@ -22,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.tasks.sequences import drawn
-from benchmarks.tasks.sequences.bags import predictors
-from benchmarks.tasks.sequences.kept import Arrays, keep
+from benchmarks.tasks.sequences.parts import drawn
+from benchmarks.tasks.sequences.parts.bags import predictors
+from benchmarks.tasks.sequences.parts.kept import Arrays, keep
 
 DIGITS = 10
 MIN, MAX, MED, SM = OPERATORS = (11, 12, 13, 14)  # tokens; those of the digits are 1 to 10

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.tasks.sequences import drawn
+from benchmarks.tasks.sequences.parts import drawn
 
 KINDS = 64
 VOCABULARY = KINDS + 1

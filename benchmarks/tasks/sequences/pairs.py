@@ -23,8 +23,8 @@ import torch
 
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
-from benchmarks.tasks.sequences.bags import Split, predictors
-from benchmarks.tasks.sequences.text import VOCABULARY, digest, file_text, tokens_of
+from benchmarks.tasks.sequences.parts.bags import Split, predictors
+from benchmarks.tasks.sequences.parts.text import VOCABULARY, digest, file_text, tokens_of
 
 NUM_CLASSES = 2
 LEAST_LENGTH, LONGEST = 16, 4096

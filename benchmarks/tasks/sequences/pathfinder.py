@@ -21,9 +21,9 @@ from torch import Tensor
 
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
-from benchmarks.tasks.sequences.bags import predictors
-from benchmarks.tasks.sequences.kept import Arrays, keep
-from benchmarks.tasks.sequences.pathfinder_images import CHUNK, LOOKS, Look, brightest, disc, pictures, render
+from benchmarks.tasks.sequences.parts.bags import predictors
+from benchmarks.tasks.sequences.parts.kept import Arrays, keep
+from benchmarks.tasks.sequences.parts.pathfinder_images import CHUNK, LOOKS, Look, brightest, disc, pictures, render
 
 VOCABULARY = 257
 NUM_CLASSES = 2

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.contract.errors import UserError
-from benchmarks.tasks.cifar import find_cifar
-from benchmarks.tasks.images import resize
-from benchmarks.tasks.sequences.bags import Split, predictors
+from benchmarks.tasks.images.cifar import find_cifar
+from benchmarks.tasks.images.common import resize
+from benchmarks.tasks.sequences.parts.bags import Split, predictors
 
 VOCABULARY = 257
 NUM_CLASSES = 10

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.tasks.sequences.bags import Split, predictors
+from benchmarks.tasks.sequences.parts.bags import Split, predictors
 from benchmarks.tasks.sequences.pixels import LEAST_LENGTH, LENGTHS, LONGEST, VOCABULARY, read_grey
 
 __all__ = ["LEAST_LENGTH", "LENGTHS", "LONGEST", "NUM_CLASSES", "VOCABULARY", "baselines", "read"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.tasks.sequences import drawn
+from benchmarks.tasks.sequences.parts import drawn
 
 KEYS = 16
 VALUES = 16

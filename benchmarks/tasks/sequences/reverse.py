@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.tasks.sequences import drawn
+from benchmarks.tasks.sequences.parts import drawn
 
 KINDS = 32
 VOCABULARY = KINDS + 1

@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.tasks.sequences import drawn, recall
+from benchmarks.tasks.sequences import recall
+from benchmarks.tasks.sequences.parts import drawn
 
 KEYS = recall.KEYS
 VOCABULARY = recall.VOCABULARY + KEYS

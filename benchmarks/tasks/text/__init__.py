@@ -6,7 +6,7 @@ and `plays` read the tasks (`passages`). Tokens below `tokens.SPECIAL` are speci
 
 from __future__ import annotations
 
-from benchmarks.contract.datasets import PRETRAIN, DatasetInfo
+from benchmarks.contract.facts.datasets import PRETRAIN, DatasetInfo
 from benchmarks.tasks.task import Task, register_task
 
 

@@ -23,8 +23,8 @@ from torch import Tensor
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, printable
 from benchmarks.contract.words import counted
-from benchmarks.tasks.text.rows import Rows, Tokenizer, encode
-from benchmarks.tasks.text.tokens import CLS, MASK, PAD, SEP
+from benchmarks.tasks.text.corpus.tokens import CLS, MASK, PAD, SEP
+from benchmarks.tasks.text.tasks.rows import Rows, Tokenizer, encode
 
 PARADIGMS = 67
 PAGE = "https://github.com/alexwarstadt/blimp"

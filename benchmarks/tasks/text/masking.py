@@ -17,8 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.tasks.text.packing import BESIDE
-from benchmarks.tasks.text.tokens import CLS, MASK, PAD, SEP, SPECIAL
+from benchmarks.tasks.text.corpus.packing import BESIDE
+from benchmarks.tasks.text.corpus.tokens import CLS, MASK, PAD, SEP, SPECIAL
 
 ORDERS = ("swap", "random", "none")
 SHARE = 0.15  # of the tokens of text that are asked for

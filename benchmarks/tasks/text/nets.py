@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.contract.datasets import vocabulary_of
+from benchmarks.contract.facts.datasets import vocabulary_of
 from benchmarks.contract.trial import Trial
+from benchmarks.tasks.text.corpus.tokens import types_of
 from benchmarks.tasks.text.masking import IGNORED
-from benchmarks.tasks.text.tokens import types_of
 from mixers import TextEncoder
 from mixers.base import Mixer
 

@@ -15,19 +15,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.contract.datasets import BYTES, DatasetInfo, typed_corpus
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.text_tasks import TEXT_TASKS
+from benchmarks.contract.facts.datasets import BYTES, DatasetInfo, typed_corpus
+from benchmarks.contract.facts.text_tasks import TEXT_TASKS
 from benchmarks.contract.trial import Trial
 from benchmarks.tasks.own import cache_folder
 from benchmarks.tasks.task import Batch, Data
-from benchmarks.tasks.text import corpora, glue, plays
-from benchmarks.tasks.text.baselines import baselines
+from benchmarks.tasks.text.corpus import corpora
+from benchmarks.tasks.text.corpus.tokenization import Tokenizer, tokenizer_for
+from benchmarks.tasks.text.corpus.tokens import PAD, SPECIAL
 from benchmarks.tasks.text.nets import PassageNet, encoder_of
-from benchmarks.tasks.text.rows import Rows, encode, hold_out
-from benchmarks.tasks.text.scores import scores
-from benchmarks.tasks.text.tokenization import Tokenizer, tokenizer_for
-from benchmarks.tasks.text.tokens import PAD, SPECIAL
+from benchmarks.tasks.text.tasks import glue, plays
+from benchmarks.tasks.text.tasks.baselines import baselines
+from benchmarks.tasks.text.tasks.rows import Rows, encode, hold_out
+from benchmarks.tasks.text.tasks.scores import scores
 
 Split = tuple[Tensor, Tensor]
 PLAYS = "plays"

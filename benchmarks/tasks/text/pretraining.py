@@ -15,18 +15,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.contract.datasets import DatasetInfo, typed_corpus, vocabulary_of
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import DatasetInfo, typed_corpus, vocabulary_of
 from benchmarks.contract.trial import Trial
 from benchmarks.tasks.own import cache_folder
 from benchmarks.tasks.task import Batch, Data
-from benchmarks.tasks.text import corpora
-from benchmarks.tasks.text.levels import frequencies
+from benchmarks.tasks.text.corpus import corpora
+from benchmarks.tasks.text.corpus.levels import frequencies
+from benchmarks.tasks.text.corpus.packing import Packed, packed
+from benchmarks.tasks.text.corpus.tokenization import tokenizer_for
+from benchmarks.tasks.text.corpus.tokens import CLS, SPECIAL
 from benchmarks.tasks.text.masking import IGNORED, most_masked, pretraining_batch
 from benchmarks.tasks.text.nets import PretrainingNet, encoder_of
-from benchmarks.tasks.text.packing import Packed, packed
-from benchmarks.tasks.text.tokenization import tokenizer_for
-from benchmarks.tasks.text.tokens import CLS, SPECIAL
 
 NAMES_OF_LEVELS = {
     "accuracy_percent": "frequencies",

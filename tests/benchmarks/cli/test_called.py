@@ -130,7 +130,7 @@ NAMED = re.compile(
     rf"\bmake ({'|'.join(map(re.escape, VERBS))}|test)\b|\b({'|'.join(re.findall('[A-Z_]+', VARIABLES))})="
 )
 FILES = {  # whose words go into files, which keep those of make
-    "contract/metrics.py", "report/claims/catalogue.py", "report/claims/catalogue_sequences.py",
+    "contract/facts/metrics.py", "report/claims/catalogue.py", "report/claims/catalogue_sequences.py",
     "report/claims/catalogue_text.py", "report/page/answers.py",
 }  # fmt: skip
 SENTENCES = {". `make gpu-check` makes this page."}

@@ -15,7 +15,7 @@ import torch
 from benchmarks.cli import main as cli
 from benchmarks.contract.record import Record
 from benchmarks.contract.trial import RESULTS_VERSION
-from benchmarks.tasks import cifar
+from benchmarks.tasks.images import cifar
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY = ["--profile", "quick", "--device", "cpu", "--threads", "1", "--dim", "8", "--depth", "1"]

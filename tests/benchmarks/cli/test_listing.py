@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.cli import listing
 from benchmarks.cli import main as cli
-from benchmarks.contract.datasets import DATASETS
+from benchmarks.contract.facts.datasets import DATASETS
 from mixers.registry import list_mixers
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -17,7 +17,8 @@ from benchmarks.contract.errors import printable
 from benchmarks.contract.record import Record
 from benchmarks.contract.trial import Trial
 from benchmarks.report.build import write_report
-from benchmarks.tasks import archive, cifar
+from benchmarks.tasks import archive
+from benchmarks.tasks.images import cifar
 from benchmarks.tasks.task import build_net
 from benchmarks.training.train import UnreadableCheckpoint, _resume, make_optimizer
 

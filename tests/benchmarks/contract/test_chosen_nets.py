@@ -19,9 +19,9 @@ from benchmarks.report.build import write_report
 from benchmarks.report.choose import main_rows
 from benchmarks.report.claims.rules import EachMixer, Evidence
 from benchmarks.report.frame import results_frame
+from benchmarks.report.stats.leader import leader
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.tables.differences import paired_table
-from benchmarks.report.tables.leader import leader
 from benchmarks.report.tables.summary import summary_table
 from benchmarks.report.tables.tuning import tuning_table
 from mixers import list_mixers

@@ -12,9 +12,9 @@ from synthetic import make_trial, save_accuracy, save_latency
 
 from benchmarks.cli.flags import OPTIONS
 from benchmarks.cli.main import main
-from benchmarks.contract import datasets
+from benchmarks.contract.facts import datasets
+from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.fields import RECIPE, ROLES
-from benchmarks.contract.kinds import KINDS
 from benchmarks.contract.trial import FACTS, FLAGGED, Trial, flag, names_of, type_of
 from benchmarks.plan.checks import OF_TEXT
 from benchmarks.plan.trials import Plan, Request

@@ -10,8 +10,8 @@ import pytest
 from benchmarks.cli import main as cli
 from benchmarks.contract.choices import lra
 from benchmarks.contract.choices.profiles import PROFILES, profile_of
-from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import DATASETS
 from benchmarks.contract.trial import ADDED
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks.sequences import hold_out

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.contract import make_schema
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.metrics import METRICS, WORDS
+from benchmarks.contract.facts.metrics import METRICS, WORDS
 from benchmarks.contract.record import SCHEMA_VERSION, STATUSES, Record, content_of
 from benchmarks.contract.schema import SCHEMA_FILE, check_record
 from benchmarks.contract.trial import FACTS, Trial

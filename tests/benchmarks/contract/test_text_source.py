@@ -10,14 +10,14 @@ from synthetic import save
 from synthetic_sequences import make_trial
 
 from benchmarks.cli.main import main
-from benchmarks.contract.datasets import labels_file
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import labels_file
 from benchmarks.contract.trial import Trial
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.frame import results_frame
 from benchmarks.report.tables.summary import summary_table
 from benchmarks.tasks.sequences import imdb
-from benchmarks.tasks.sequences.fingerprints import check_source, text_source
+from benchmarks.tasks.sequences.parts.fingerprints import check_source, text_source
 
 ARTICLES = ("one article about rivers " * 20, "another one about towns " * 20)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.contract import trial as trial_module
-from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import DATASETS
 from benchmarks.contract.record import machine_key
 from benchmarks.contract.trial import ADDED, FACTS, FIELDS, Trial, normal_size, parse_size
 

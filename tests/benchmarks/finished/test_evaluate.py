@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks import load_net
 from benchmarks.cli import main as cli
-from benchmarks.contract.datasets import DATASETS
+from benchmarks.contract.facts.datasets import DATASETS
 from benchmarks.finished.evaluate import Share, evaluate_on
 from benchmarks.tasks.own import find_own
 from benchmarks.tasks.task import build_net

@@ -14,8 +14,8 @@ import safetensors.torch
 import torch
 
 from benchmarks import load_net
-from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import DATASETS
 from benchmarks.contract.record import Record, load_records
 from benchmarks.contract.trial import Trial
 from benchmarks.finished.nets import own_data_of

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cli import main as cli
-from benchmarks.contract.datasets import DATASETS
+from benchmarks.contract.facts.datasets import DATASETS
 from benchmarks.contract.record import Record, content_of, machine_key
 from benchmarks.contract.trial import Trial
 from benchmarks.contract.words import counted
@@ -19,7 +19,7 @@ from benchmarks.finished.validate import validate
 from benchmarks.machine.environment import environment
 from benchmarks.report.load import load_results
 from benchmarks.report.stats.predictions import correct_answers
-from benchmarks.tasks.images import labels_of_test as labels_of
+from benchmarks.tasks.images.common import labels_of_test as labels_of
 
 ROOT = Path(__file__).resolve().parents[3]
 TRIAL = Trial(

@@ -9,8 +9,8 @@ from synthetic import save
 
 from benchmarks.cli import flags, measuring
 from benchmarks.cli import main as cli
-from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import info_of
 from benchmarks.contract.trial import FACTS, FLAGGED, varied
 from benchmarks.plan import resolved
 from benchmarks.plan.checks import OF_TEXT

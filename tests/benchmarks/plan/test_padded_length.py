@@ -13,8 +13,8 @@ from synthetic_sequences import save_accuracy
 
 from benchmarks import load_net
 from benchmarks.cli import main as cli
-from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import DATASETS
 from benchmarks.contract.record import load_records
 from benchmarks.contract.trial import Trial
 from benchmarks.plan.grid import Grid

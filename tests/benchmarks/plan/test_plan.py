@@ -9,8 +9,8 @@ import torch
 
 from benchmarks.cli.flags import OPTIONS
 from benchmarks.contract.choices.profiles import PROFILES, profile_of
-from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import DATASETS
 from benchmarks.contract.trial import Trial
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks.task import build_net

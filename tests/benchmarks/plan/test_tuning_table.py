@@ -16,7 +16,7 @@ from benchmarks.report.frame import results_frame
 from benchmarks.report.tables.summary import summary_table
 from benchmarks.report.tables.tuning import tuning_table
 from benchmarks.sweep.run import Runner
-from benchmarks.tasks import constellations
+from benchmarks.tasks.images import constellations
 from benchmarks.tasks.task import Data
 from benchmarks.training import train as train_module
 

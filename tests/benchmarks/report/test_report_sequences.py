@@ -26,11 +26,11 @@ from benchmarks.report.page.write import write_page
 from benchmarks.report.plots.figures import Figure
 from benchmarks.report.ranking import ranking
 from benchmarks.report.sizes import IMAGES, SEQUENCES, worded
+from benchmarks.report.stats.leader import CLEAR, leader
 from benchmarks.report.stats.noise import noise
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.stats.predictions import correct_answers
 from benchmarks.report.tables import abilities
-from benchmarks.report.tables.leader import CLEAR, leader
 
 PLOTTERS = ("benchmarks.report.plots.accuracy", "benchmarks.report.plots.latency", "benchmarks.report.plots.ratio")
 FIGURES: dict[str, Figure] = {}

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks.cli import main as cli
-from benchmarks.contract.devices import DEVICES
+from benchmarks.contract.facts.devices import DEVICES
 from benchmarks.studies import attempt
 from benchmarks.studies.crossovers import measure as crossovers
 from benchmarks.studies.crossovers.measure import table_of

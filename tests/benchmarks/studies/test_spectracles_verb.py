@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from benchmarks.cli import main as cli
-from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import DATASETS
 from benchmarks.plan.trials import Request
 from benchmarks.studies.spectracles import measure as verb
 from benchmarks.studies.spectracles.record import save
 from benchmarks.studies.spectracles.report import people, write_pages
-from benchmarks.tasks import cifar
+from benchmarks.tasks.images import cifar
 from benchmarks.tasks.task import Data
 
 SMALL = (

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import Diverged, UserError
+from benchmarks.contract.facts.datasets import DATASETS
 from benchmarks.contract.record import load_records
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.sweep import one_trial

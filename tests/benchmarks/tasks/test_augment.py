@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from torchvision.transforms.v2 import functional as TF
 
-from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
-from benchmarks.tasks import augment
+from benchmarks.contract.facts.datasets import DATASETS
+from benchmarks.tasks.images import augment
 
 INFO = DATASETS["cifar100"]
 sizes = st.tuples(st.integers(3, 40), st.integers(3, 40))

@@ -11,7 +11,7 @@ from scipy import ndimage, stats
 
 from benchmarks.contract.errors import UserError
 from benchmarks.plan.trials import Plan, Request
-from benchmarks.tasks import constellations
+from benchmarks.tasks.images import constellations
 from benchmarks.tasks.task import load_data
 from benchmarks.training.train import train
 

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import DATASETS
 from benchmarks.contract.trial import Trial
 from benchmarks.tasks import archive as archives
-from benchmarks.tasks import cifar
-from benchmarks.tasks.images import hold_out, labels_of_test, reader_of, resize
+from benchmarks.tasks.images import cifar
+from benchmarks.tasks.images.common import hold_out, labels_of_test, reader_of, resize
 from benchmarks.tasks.task import batches, load_data
 
 DRAWN = [name for name, info in DATASETS.items() if info.procedural and info.task == "images"]

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.contract.datasets import info_of
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import info_of
 from benchmarks.plan.trials import Plan, Request
-from benchmarks.tasks import data_plugins
+from benchmarks.tasks.images import data_plugins
 from benchmarks.tasks.own import find_own
 from benchmarks.tasks.task import load_data
 from benchmarks.training.train import train

@@ -14,7 +14,7 @@ from scipy import stats
 
 from benchmarks.contract.errors import UserError
 from benchmarks.plan.trials import Plan, Request
-from benchmarks.tasks import mosaics
+from benchmarks.tasks.images import mosaics
 from benchmarks.tasks.task import load_data
 from benchmarks.training.train import train
 

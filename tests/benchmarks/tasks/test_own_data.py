@@ -15,7 +15,8 @@ from own_images import TWO, make_folder
 from PIL import Image
 
 from benchmarks.contract.choices.profiles import PROFILES, profile_of
-from benchmarks.contract.datasets import (
+from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import (
     DATASETS,
     DatasetInfo,
     add_found,
@@ -25,11 +26,11 @@ from benchmarks.contract.datasets import (
     is_own,
     take_over,
 )
-from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
 from benchmarks.plan.trials import Plan, Request
-from benchmarks.tasks import own, stream
-from benchmarks.tasks.folder import Folder
+from benchmarks.tasks import own
+from benchmarks.tasks.images import stream
+from benchmarks.tasks.images.folder import Folder
 from benchmarks.tasks.own import cache_of, divide, find_own
 from benchmarks.tasks.task import load_data
 from benchmarks.training.train import train

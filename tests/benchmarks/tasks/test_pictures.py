@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from torchvision.transforms import v2 as transforms
 
-from benchmarks.tasks.pictures import as_pixels, fitted, open_picture, read_picture, to_rgb
+from benchmarks.tasks.images.pictures import as_pixels, fitted, open_picture, read_picture, to_rgb
 
 
 def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:

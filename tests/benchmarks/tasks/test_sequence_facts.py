@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from benchmarks.contract.choices.profiles import profile_of
-from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.metrics import METRICS
+from benchmarks.contract.facts.datasets import DATASETS
+from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks.sequences import source_of
 from benchmarks.tasks.task import load_data

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.cli.listing import dataset_lines
-from benchmarks.contract.datasets import DATASETS, TASKS, DatasetInfo, TaskInfo, fixed_of
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import DATASETS, TASKS, DatasetInfo, TaskInfo, fixed_of
 from benchmarks.contract.trial import Trial
 from benchmarks.sweep import progress
 from benchmarks.tasks import task as task_module
-from benchmarks.tasks.images import ImageClassification
+from benchmarks.tasks.images.common import ImageClassification
 from benchmarks.tasks.task import Batch, Data, batches, build_net, load_data, task_of
 from benchmarks.timing.cost import measure_cost
 from benchmarks.training.train import learning_rate, train, training_step_bytes

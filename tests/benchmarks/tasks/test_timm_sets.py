@@ -16,8 +16,8 @@ import torch
 from own_images import make_folder
 from PIL import Image
 
-from benchmarks.contract import datasets
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts import datasets
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks.own import find_own
 from benchmarks.tasks.task import load_data

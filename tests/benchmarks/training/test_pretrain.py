@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from benchmarks.cli import main as cli
-from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import OutOfTime, UserError
+from benchmarks.contract.facts.datasets import DATASETS
 from benchmarks.contract.record import load_records
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.memory import peak_bytes

@@ -14,10 +14,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from benchmarks.contract.datasets import DATASETS
+from benchmarks.contract.facts.datasets import DATASETS
 from benchmarks.machine.device import cuda_graph
-from benchmarks.tasks import augment as augment_module
-from benchmarks.tasks.augment import Augment
+from benchmarks.tasks.images import augment as augment_module
+from benchmarks.tasks.images.augment import Augment
 from benchmarks.tasks.task import Data
 from benchmarks.training import step as step_module
 from benchmarks.training.step import EvaluationPass, TrainingStep, compiled_blocks, compiling_pays

@@ -11,11 +11,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmarks.contract.datasets import DATASETS
-from benchmarks.contract.devices import DEVICES
 from benchmarks.contract.errors import Diverged, OutOfTime, UserError
+from benchmarks.contract.facts.datasets import DATASETS
+from benchmarks.contract.facts.devices import DEVICES
 from benchmarks.contract.trial import Trial
-from benchmarks.tasks.augment import Augment
+from benchmarks.tasks.images.augment import Augment
 from benchmarks.tasks.task import Data, build_net, load_data, task_of
 from benchmarks.training import train as train_module
 from benchmarks.training.train import evaluation_pass, learning_rate, make_optimizer, train

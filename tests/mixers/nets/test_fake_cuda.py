@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmarks.contract.datasets import DATASETS
-from benchmarks.tasks import augment
-from benchmarks.tasks.augment import Augment
+from benchmarks.contract.facts.datasets import DATASETS
+from benchmarks.tasks.images import augment
+from benchmarks.tasks.images.augment import Augment
 from mixers import MixerNet, Spectracles, create_mixer, list_mixers
 from mixers.base import Mixer
 from mixers.transforms.planes import PlaneTransform

@@ -29,7 +29,7 @@ from benchmarks.report.stats.paired import (
 from benchmarks.report.stats.predictions import labels_of_test
 from benchmarks.report.tables.differences import accuracy_intervals, paired_table
 from benchmarks.report.tables.write import people, table_files
-from benchmarks.tasks import constellations
+from benchmarks.tasks.images import constellations
 
 PUBLISHED = Path(__file__).parents[4] / "results" / "published"
 _LABELS = labels_of_test("constellations")

@@ -7,7 +7,7 @@ from report_files import make_groups
 from synthetic import make_trial, save, save_accuracy
 
 from benchmarks.report.page.answers import answers, main_rows
-from benchmarks.report.tables.leader import leader, leader_text
+from benchmarks.report.stats.leader import leader, leader_text
 
 FIVE = {"conv1x1": 20.0, "dct": 40.0, "hadamard": 42.0, "pool": 44.0, "attention": 60.0}
 NOISE = (0.1, -0.2, 0.15, -0.05)

@@ -9,7 +9,7 @@ import pytest
 from report_files import only, read, summary
 from synthetic import make_trial, save, save_accuracy
 
-from benchmarks.contract.metrics import METRICS
+from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.contract.record import Record
 from benchmarks.report.build import write_report
 from benchmarks.report.frame import results_frame

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.contract.text_tasks import METRIC_TITLES, TEXT_TASKS
+from benchmarks.contract.facts.text_tasks import METRIC_TITLES, TEXT_TASKS
 from benchmarks.report.text.literature import (
     CARD_TASKS,
     FNET_CARD,

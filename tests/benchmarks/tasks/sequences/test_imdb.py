@@ -16,7 +16,7 @@ import torchvision
 from benchmarks.contract.errors import UserError
 from benchmarks.tasks import archive
 from benchmarks.tasks.sequences import imdb
-from benchmarks.tasks.sequences.text import tokens_of
+from benchmarks.tasks.sequences.parts.text import tokens_of
 
 DOCUMENTS = 12  # of a split of the small set
 Reviews = dict[str, list[tuple[int, int, bytes]]]

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.contract.errors import UserError
-from benchmarks.tasks.sequences import kept, pathfinder
-from benchmarks.tasks.sequences.pathfinder_images import LOOKS, Look, Picture, pictures, render, stamps_of
+from benchmarks.tasks.sequences import pathfinder
+from benchmarks.tasks.sequences.parts import kept
+from benchmarks.tasks.sequences.parts.pathfinder_images import LOOKS, Look, Picture, pictures, render, stamps_of
 
 SIZES, PADDLES = (32, 64, 128), (6, 9, 14)
 PADDLES_OF = {"pathfinder": 14, "pathfinder_middle": 9, "pathfinder_easy": 6}

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.contract.datasets import CIFAR100_CLASSES
 from benchmarks.contract.errors import UserError
-from benchmarks.tasks import cifar
-from benchmarks.tasks.images import resize
+from benchmarks.contract.facts.datasets import CIFAR100_CLASSES
+from benchmarks.tasks.images import cifar
+from benchmarks.tasks.images.common import resize
 from benchmarks.tasks.sequences import pixels, pixels100
 
 

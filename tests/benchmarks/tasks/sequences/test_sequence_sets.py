@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.tasks.sequences import drawn
+from benchmarks.tasks.sequences.parts import drawn
 
 NAMES = ["copy", "first", "match", "recall", "reverse", "sort", "two_hop"]
 NO_DATA = Path("nowhere")

@@ -11,7 +11,7 @@ from torch import nn
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.flops import flops_and_unknown
 from benchmarks.studies.profile.measure import _ranges_in
-from benchmarks.tasks.sequences.towers import TwoTowers
+from benchmarks.tasks.sequences.parts.towers import TwoTowers
 from benchmarks.tasks.task import Batch
 from benchmarks.timing import cost
 from benchmarks.training.step import compiled_blocks

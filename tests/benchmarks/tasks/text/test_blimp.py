@@ -13,7 +13,7 @@ import torch
 from benchmarks.contract.errors import UserError
 from benchmarks.tasks.text import blimp
 from benchmarks.tasks.text.blimp import Pair, accuracies, fitting, pseudo_log_likelihood, read, sentences
-from benchmarks.tasks.text.tokens import CLS, MASK, PAD, SEP
+from benchmarks.tasks.text.corpus.tokens import CLS, MASK, PAD, SEP
 
 VOCABULARY = 261
 LENGTH = 12

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.text_tasks import TEXT_TASKS
-from benchmarks.tasks.text import glue
-from benchmarks.tasks.text import rows as module
-from benchmarks.tasks.text.baselines import baselines
-from benchmarks.tasks.text.glue import LAYOUTS, read
-from benchmarks.tasks.text.rows import Rows, encode, hold_out
-from benchmarks.tasks.text.tokens import CLS, PAD, SEP
+from benchmarks.contract.facts.text_tasks import TEXT_TASKS
+from benchmarks.tasks.text.corpus.tokens import CLS, PAD, SEP
+from benchmarks.tasks.text.tasks import glue
+from benchmarks.tasks.text.tasks import rows as module
+from benchmarks.tasks.text.tasks.baselines import baselines
+from benchmarks.tasks.text.tasks.glue import LAYOUTS, read
+from benchmarks.tasks.text.tasks.rows import Rows, encode, hold_out
 
 MNLI_COLUMNS = "index promptID pairID genre sentence1_binary_parse sentence2_binary_parse sentence1_parse"
 HEADERS = {

@@ -8,11 +8,11 @@ import scipy.optimize
 import scipy.sparse
 import scipy.special
 
-from benchmarks.contract.text_tasks import TEXT_TASKS
-from benchmarks.tasks.text import baselines as module
-from benchmarks.tasks.text.baselines import Bags, baselines, words
-from benchmarks.tasks.text.glue import read
-from benchmarks.tasks.text.rows import Rows
+from benchmarks.contract.facts.text_tasks import TEXT_TASKS
+from benchmarks.tasks.text.tasks import baselines as module
+from benchmarks.tasks.text.tasks.baselines import Bags, baselines, words
+from benchmarks.tasks.text.tasks.glue import read
+from benchmarks.tasks.text.tasks.rows import Rows
 
 FILLERS = ("red", "green", "blue", "grey", "pink")
 

@@ -10,9 +10,9 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.contract.text_tasks import METRIC_TITLES, TEXT_TASKS
-from benchmarks.tasks.text import scores
-from benchmarks.tasks.text.scores import METRICS, fnet_score, interval
+from benchmarks.contract.facts.text_tasks import METRIC_TITLES, TEXT_TASKS
+from benchmarks.tasks.text.tasks import scores
+from benchmarks.tasks.text.tasks.scores import METRICS, fnet_score, interval
 
 CLASSES = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=40)
 NUMBERS = st.lists(st.tuples(st.integers(0, 6), st.integers(-3, 3)), min_size=3, max_size=40)

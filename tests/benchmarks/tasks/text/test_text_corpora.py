@@ -13,8 +13,8 @@ import pytest
 from text_files import document, write_text
 
 from benchmarks.contract.errors import UserError
-from benchmarks.tasks.text import corpora, shakespeare
-from benchmarks.tasks.text.corpora import open_corpus, part_of
+from benchmarks.tasks.text.corpus import corpora, shakespeare
+from benchmarks.tasks.text.corpus.corpora import open_corpus, part_of
 
 
 def test_documents_of_a_file_stand_between_blank_lines(tmp_path):

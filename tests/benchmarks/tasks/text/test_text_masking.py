@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.tasks.text import masking
+from benchmarks.tasks.text.corpus.tokens import CLS, MASK, PAD, SEP, SPECIAL
 from benchmarks.tasks.text.masking import IGNORED, ORDERS, Pretraining, most_masked, pretraining_batch
-from benchmarks.tasks.text.tokens import CLS, MASK, PAD, SEP, SPECIAL
 
 VOCABULARY = 261
 

@@ -13,12 +13,12 @@ import torch
 from text_files import document, write_text
 
 from benchmarks.contract.errors import UserError
-from benchmarks.tasks.text import levels, packing
-from benchmarks.tasks.text.corpora import PARTS, Corpus, open_corpus, part_of
+from benchmarks.tasks.text.corpus import levels, packing
+from benchmarks.tasks.text.corpus.corpora import PARTS, Corpus, open_corpus, part_of
+from benchmarks.tasks.text.corpus.packing import packed
+from benchmarks.tasks.text.corpus.tokenization import Bytes, tokenizer_for
+from benchmarks.tasks.text.corpus.tokens import PAD, SPECIAL
 from benchmarks.tasks.text.masking import pretraining_batch
-from benchmarks.tasks.text.packing import packed
-from benchmarks.tasks.text.tokenization import Bytes, tokenizer_for
-from benchmarks.tasks.text.tokens import PAD, SPECIAL
 
 LENGTH = 32
 WIDTH = LENGTH - packing.BESIDE

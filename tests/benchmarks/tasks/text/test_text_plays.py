@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from benchmarks.contract.errors import UserError
-from benchmarks.tasks.sequences.bags import predictors
-from benchmarks.tasks.text import plays, shakespeare
-from benchmarks.tasks.text.corpora import open_corpus
-from benchmarks.tasks.text.tokenization import Bytes
-from benchmarks.tasks.text.tokens import CLS, PAD, SEP, SPECIAL
+from benchmarks.tasks.sequences.parts.bags import predictors
+from benchmarks.tasks.text.corpus import shakespeare
+from benchmarks.tasks.text.corpus.corpora import open_corpus
+from benchmarks.tasks.text.corpus.tokenization import Bytes
+from benchmarks.tasks.text.corpus.tokens import CLS, PAD, SEP, SPECIAL
+from benchmarks.tasks.text.tasks import plays
 
 SPLITS = ("train", "val", "test")
 PLAY = """A PLAY

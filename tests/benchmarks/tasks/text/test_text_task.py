@@ -12,8 +12,8 @@ import torch
 
 from benchmarks.cli import main as cli
 from benchmarks.contract.choices.profiles import profile_of
-from benchmarks.contract.datasets import DATASETS, labels_file, vocabulary_of
 from benchmarks.contract.errors import OutOfTime, UserError
+from benchmarks.contract.facts.datasets import DATASETS, labels_file, vocabulary_of
 from benchmarks.contract.record import load_records
 from benchmarks.contract.trial import Trial
 from benchmarks.finished.validate import validate
@@ -22,8 +22,8 @@ from benchmarks.plan.grid import Grid
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.tasks.task import load_data, task_of
 from benchmarks.tasks.text import passages
+from benchmarks.tasks.text.corpus.tokens import CLS, MASK, PAD, SEP
 from benchmarks.tasks.text.masking import IGNORED, most_masked
-from benchmarks.tasks.text.tokens import CLS, MASK, PAD, SEP
 from benchmarks.training.step import compiled_blocks
 from benchmarks.training.train import train
 from mixers import UnsupportedSize

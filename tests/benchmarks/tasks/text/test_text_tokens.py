@@ -10,11 +10,11 @@ import pytest
 import torch
 from text_files import write_text
 
-from benchmarks.contract.datasets import vocabulary_of
 from benchmarks.contract.errors import UserError
-from benchmarks.tasks.text.corpora import open_corpus
-from benchmarks.tasks.text.tokenization import Bytes, tokenizer_for
-from benchmarks.tasks.text.tokens import CLS, NAMES, PAD, SEP, SPECIAL, UNK, types_of
+from benchmarks.contract.facts.datasets import vocabulary_of
+from benchmarks.tasks.text.corpus.corpora import open_corpus
+from benchmarks.tasks.text.corpus.tokenization import Bytes, tokenizer_for
+from benchmarks.tasks.text.corpus.tokens import CLS, NAMES, PAD, SEP, SPECIAL, UNK, types_of
 
 
 def test_types_change_behind_the_first_separator_and_stay():
@@ -109,7 +109,7 @@ def test_many_texts_are_byte_pairs_of_each(pairs):
 
 def test_byte_pairs_are_kept_and_read_again(pairs, monkeypatch):
     tokenizer, corpus, cache = pairs
-    monkeypatch.setattr("benchmarks.tasks.text.tokenization._train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("benchmarks.tasks.text.corpus.tokenization._train", lambda *_: pytest.fail("trained again"))
     assert tokenizer_for("bpe-300", corpus, cache).hash == tokenizer.hash
     with pytest.raises(pytest.fail.Exception):
         tokenizer_for("bpe-301", corpus, cache)
@@ -117,8 +117,8 @@ def test_byte_pairs_are_kept_and_read_again(pairs, monkeypatch):
 
 def test_another_process_trains_the_same_byte_pairs(pairs, tmp_path):
     code = "import sys; from pathlib import Path\n"
-    code += "from benchmarks.tasks.text.corpora import open_corpus\n"
-    code += "from benchmarks.tasks.text.tokenization import tokenizer_for\n"
+    code += "from benchmarks.tasks.text.corpus.corpora import open_corpus\n"
+    code += "from benchmarks.tasks.text.corpus.tokenization import tokenizer_for\n"
     code += "print(tokenizer_for('bpe-300', open_corpus(sys.argv[1], Path()), Path(sys.argv[2])).hash)"
     command = [sys.executable, "-c", code, pairs[1].source, str(tmp_path)]
     found = subprocess.run(command, check=True, capture_output=True, text=True)

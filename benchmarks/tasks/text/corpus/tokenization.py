@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.contract import called
-from benchmarks.contract.datasets import BYTES, vocabulary_of
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import BYTES, vocabulary_of
 from benchmarks.contract.record import atomic_write
 from benchmarks.tasks.cache import mark_cache_folder
-from benchmarks.tasks.text.corpora import Corpus
-from benchmarks.tasks.text.tokens import NAMES, SPECIAL, UNK
+from benchmarks.tasks.text.corpus.corpora import Corpus
+from benchmarks.tasks.text.corpus.tokens import NAMES, SPECIAL, UNK
 
 MOST_LETTERS = 1_000  # of the alphabet, and no more than a quarter of the vocabulary
 TRAINED_ON = 2**27  # letters

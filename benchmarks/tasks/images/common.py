@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.contract.datasets import DatasetInfo, info_of, is_own
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import DatasetInfo, info_of, is_own
 from benchmarks.contract.trial import Trial
-from benchmarks.tasks.augment import Augment
-from benchmarks.tasks.cifar import Split
+from benchmarks.tasks.images.augment import Augment
+from benchmarks.tasks.images.cifar import Split
 from benchmarks.tasks.task import HOLD_OUT_SEED, Batch, Data, register_task
 from mixers import MixerNet
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.words import counted
-from benchmarks.tasks.text.tokens import CLS, PAD, SEP
+from benchmarks.tasks.text.corpus.tokens import CLS, PAD, SEP
 
 HELD_OUT_SHARE, MOST_HELD_OUT = 0.1, 2_000
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.tasks.sequences.drawn import Examples as Split
+from benchmarks.tasks.sequences.parts.drawn import Examples as Split
 
 CHUNK = 2048  # sequences counted at a time
 RIDGE = 100.0  # on standardised features; the accuracy hardly depends on it

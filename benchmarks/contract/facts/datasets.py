@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, nearest
-from benchmarks.contract.text_tasks import TEST, TEXT_TASKS, TRAIN
+from benchmarks.contract.facts.text_tasks import TEST, TEXT_TASKS, TRAIN
 
 
 @dataclass(frozen=True, kw_only=True)

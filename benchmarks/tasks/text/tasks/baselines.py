@@ -20,9 +20,9 @@ import scipy.optimize
 import scipy.sparse
 from numpy.typing import NDArray
 
-from benchmarks.contract.text_tasks import TEXT_TASKS, TextTask
-from benchmarks.tasks.text.rows import Rows
-from benchmarks.tasks.text.scores import scores
+from benchmarks.contract.facts.text_tasks import TEXT_TASKS, TextTask
+from benchmarks.tasks.text.tasks.rows import Rows
+from benchmarks.tasks.text.tasks.scores import scores
 
 Array = NDArray[Any]
 Scores = dict[str, float | None]

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.contract.datasets import DatasetInfo
+from benchmarks.contract.facts.datasets import DatasetInfo
 
 PAD_FRACTION = 1 / 8  # of the side, before the random crop: 4 px at 32
 RAND_OPS = 2  # RandAugment's n

@@ -32,9 +32,9 @@ from torch import Tensor
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
 from benchmarks.tasks.cache import BLOCK_BYTES, META, mark_cache_folder
-from benchmarks.tasks.text.corpora import PARTS, Corpus
-from benchmarks.tasks.text.tokenization import Tokenizer
-from benchmarks.tasks.text.tokens import PAD
+from benchmarks.tasks.text.corpus.corpora import PARTS, Corpus
+from benchmarks.tasks.text.corpus.tokenization import Tokenizer
+from benchmarks.tasks.text.corpus.tokens import PAD
 
 VERSION = 1  # raised by whoever changes what becomes of a document
 BESIDE = 3  # tokens of an example that are not of a segment

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.contract.devices import DEVICES
+from benchmarks.contract.facts.devices import DEVICES
 from benchmarks.machine.memory import free_bytes
 from benchmarks.tasks.task import Data
 

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-from benchmarks.contract.text_tasks import TEXT_TASKS
+from benchmarks.contract.facts.text_tasks import TEXT_TASKS
 
 Array = NDArray[Any]
 Metric = Callable[[Array, Array], Array]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from benchmarks.contract.datasets import DATASETS
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.datasets import DATASETS
 from benchmarks.contract.trial import Trial
 from benchmarks.tasks.sequences import source_of
 

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.tasks.text import shakespeare
-from benchmarks.tasks.text.packing import LEAST_SHARE
-from benchmarks.tasks.text.tokenization import Tokenizer
-from benchmarks.tasks.text.tokens import CLS, PAD, SEP
+from benchmarks.tasks.text.corpus import shakespeare
+from benchmarks.tasks.text.corpus.packing import LEAST_SHARE
+from benchmarks.tasks.text.corpus.tokenization import Tokenizer
+from benchmarks.tasks.text.corpus.tokens import CLS, PAD, SEP
 
 CLASSES = ("othello", "lear")
 BESIDE = 2  # CLS and SEP

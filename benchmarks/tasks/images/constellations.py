@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.contract.datasets import info_of
+from benchmarks.contract.facts.datasets import info_of
 
 NUM_CLASSES = 10
 DOTS = 5

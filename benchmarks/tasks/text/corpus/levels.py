@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.tasks.text.corpus.packing import Packed, Segments
+from benchmarks.tasks.text.corpus.tokens import SPECIAL
 from benchmarks.tasks.text.masking import MASKED, REPLACED
-from benchmarks.tasks.text.packing import Packed, Segments
-from benchmarks.tasks.text.tokens import SPECIAL
 
 CHUNK = 2**16  # segments counted at a time
 

@@ -30,7 +30,7 @@ from benchmarks.contract.errors import UserError, printable
 from benchmarks.contract.record import cores, write_json
 from benchmarks.contract.trial import FACTS
 from benchmarks.tasks.cache import CACHE_TAG
-from benchmarks.tasks.pictures import Pixels, read_picture
+from benchmarks.tasks.images.pictures import Pixels, read_picture
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
 SPLITS = {  # by the name of the folder, in whatever letters

@@ -29,7 +29,7 @@ from PIL import Image
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import FACTS
 from benchmarks.tasks.archive import CONNECT_TIMEOUT_S
-from benchmarks.tasks.pictures import Pixels, fitted, read_picture, to_rgb
+from benchmarks.tasks.images.pictures import Pixels, fitted, read_picture, to_rgb
 
 PACKAGES = {  # kind -> modules, and what installs them
     "hfds": (("datasets",), "datasets"),

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, printable
-from benchmarks.tasks.text import shakespeare
+from benchmarks.tasks.text.corpus import shakespeare
 
 SHAKESPEARE, WIKIPEDIA, HUB = "shakespeare", "wikipedia", "hfds:"
 TASKED = ("lear", "othello")  # the plays that `plays` asks about; no net is pre-trained on them

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from benchmarks.contract.errors import UserError, nearest
 from benchmarks.contract.trial import FACTS
 from benchmarks.tasks.cache import digest_of
-from benchmarks.tasks.folder import place_of
-from benchmarks.tasks.pictures import Pixels, as_pixels
+from benchmarks.tasks.images.folder import place_of
+from benchmarks.tasks.images.pictures import Pixels, as_pixels
 from mixers.registry import line_in, module_of_file
 
 ENTRY_POINT_GROUP = "token_mixers_data"

@@ -23,7 +23,7 @@ import math
 import torch
 from torch import Tensor
 
-from benchmarks.contract.datasets import info_of
+from benchmarks.contract.facts.datasets import info_of
 
 CELLS = 4  # a side
 WEAVES, COLOURS = 3, 7

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, nearest, printable
-from benchmarks.contract.text_tasks import TEST, TEST2, TEXT_TASKS, TRAIN, TextTask
+from benchmarks.contract.facts.text_tasks import TEST, TEST2, TEXT_TASKS, TRAIN, TextTask
 from benchmarks.contract.words import counted
-from benchmarks.tasks.sequences.text import file_bytes, file_text
-from benchmarks.tasks.text.rows import Rows
+from benchmarks.tasks.sequences.parts.text import file_bytes, file_text
+from benchmarks.tasks.text.tasks.rows import Rows
 
 HUB = "nyu-mll/glue"
 GLUE_PAGE = "https://gluebenchmark.com/tasks"

@@ -1,0 +1,1 @@
+"""What is known of data sets, tasks, metrics, kinds of trial and devices, as data."""
