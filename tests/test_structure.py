@@ -92,14 +92,21 @@ def test_imports_run_one_way():
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    graphlib.TopologicalSorter(modules()).prepare()  # raises where there is one
+    circle: list[str] = []
+    try:
+        graphlib.TopologicalSorter(modules()).prepare()
+    except graphlib.CycleError as error:
+        circle = error.args[1]
+    assert not circle
 
 
 def test_the_contract_knows_no_torch():
-    code = "import sys, pkgutil, benchmarks.contract as c, importlib\n"
-    code += "for m in pkgutil.iter_modules(c.__path__): importlib.import_module(f'benchmarks.contract.{m.name}')\n"
-    code += "assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    code = "import sys, pkgutil, importlib, benchmarks.contract as c\n"
+    code += "names = [m.name for m in pkgutil.walk_packages(c.__path__, 'benchmarks.contract.')]\n"
+    code += "for name in names: importlib.import_module(name)\n"
+    code += "print('benchmarks.contract.facts.datasets' in names, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.stdout == "True False\n", done.stderr
 
 
 def test_every_metric_stands_in_the_results_readme_as_it_is_described():

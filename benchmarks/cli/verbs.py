@@ -57,10 +57,9 @@ TRAINED = fields_of(["accuracy"])
 NOT_OF_TEXT = (*(name for name in SIZES if name not in TASKS["text"].sizes), "padded_length", "pretrained")
 
 
-def _sweep(text: str, name: str, *takes: str) -> Verb:
+def _sweep(text: str, name: str, *takes: str, refuses: tuple[str, ...] = ()) -> Verb:
     """A verb that measures a list of trials; one file of CONFIG serves them all."""
-    # which weights a line of text starts from, and how far it pads, is no choice that a file may leave unsaid
-    leaves = (field for field in FLAGGED if name != "text" or field not in ("pretrained", "padded_length"))
+    leaves = (field for field in FLAGGED if field not in refuses)
     return Verb(text=text, place=f"verbs_sweeps:{name}", takes=(*WHAT, *RUN, *takes), leaves=(*leaves, *TRAINING_RUNS))
 
 
@@ -134,6 +133,10 @@ VERBS = {
     "text": _sweep(
         "FNet's experiment: encoders pre-trained on text and fine-tuned on tasks; resumes.",
         *("text", *(name for name in TRAINED if name not in NOT_OF_TEXT), "scratch", *TRAINING_RUNS),
+        refuses=(
+            "padded_length",
+            "pretrained",
+        ),  # left unsaid, a line would start from other weights than the file names
     ),
     "transforms": _own(
         "What makes a transform mix well: fixed matrices trained alike, yours too (--matrix file.npy); resumes.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from benchmarks.studies.files import paths_of
 
 if TYPE_CHECKING:
     from benchmarks.report.page.sections import Section
+
+log = logging.getLogger(__name__)
 
 STUDIES = ("atlas", "crossovers", "gpu_check", "peers", "profile", "spectracles", "speed", "transforms")
 ON_THE_PAGE = ("atlas", "transforms")  # with a `section` of `index.html`, in this order
@@ -34,9 +37,19 @@ def write_pages(results: Path) -> tuple[list[Path], dict[str, UserError]]:
 
 
 def sections(results: Path, without: Collection[str] = ()) -> list[Section]:
-    """What studies have to say on the page of a results folder, but for some of them."""
-    names = [name for name in ON_THE_PAGE if name not in without]
-    return [section for name in names for section in _part(name, "section").sections(Path(results))]
+    """What studies have to say on the page of a results folder; one whose record cannot be read is left out, and named.
+
+    Args:
+        results: the folder.
+        without: studies that are left out and were named already.
+    """
+    found: list[Section] = []
+    for name in ON_THE_PAGE:
+        try:
+            found += [] if name in without else _part(name, "section").sections(Path(results))
+        except UserError as error:
+            log.warning("left out of the page: %s", error)
+    return found
 
 
 def checked(results: Path) -> Iterator[tuple[Path, str | None]]:

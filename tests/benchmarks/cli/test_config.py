@@ -90,6 +90,9 @@ def test_one_file_serves_the_verbs_that_plan_trials_and_no_other(tmp_path, capsy
     for verb, says in (("report", "report has no use for --dim"), ("atlas", "atlas has no use for --workers")):
         with pytest.raises(UserError, match=says):
             read(path, verb)
+    for word in ("padded_length = 64", 'pretrained = "0123456789abcdef"'):
+        with pytest.raises(UserError, match=f"text has no use for --{word.partition(' ')[0].replace('_', '-')}"):
+            read(Path(write(tmp_path / "text.toml", word)), "text")
     for word in ("complex = true", 'search = "nets"', "sittings = 3"):
         with pytest.raises(UserError, match=f"train has no use for --{word.partition(' ')[0]}"):
             read(Path(write(tmp_path / "other.toml", word)))

@@ -150,3 +150,10 @@ def test_one_study_that_cannot_be_read_keeps_nothing_else_from_being_written(tmp
     told = capsys.readouterr()
     assert "profile.json is not a readable record" in told.err and len(told.err.splitlines()) == 1
     assert (tmp_path / "index.html").is_file() and (tmp_path / "peers.md").is_file()
+
+
+def test_a_sweep_ends_with_its_page_beside_a_study_that_cannot_be_read(tmp_path, caplog):
+    path = copy_of("transforms/transforms/study.json", tmp_path)
+    path.write_text(path.read_text()[:-200])
+    assert pages.sections(tmp_path) == []
+    assert "left out of the page" in caplog.text and path.name in caplog.text

@@ -18,7 +18,7 @@ from benchmarks.tasks.own import find_own
 from benchmarks.tasks.task import load_data
 from benchmarks.training.train import train
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 SMALL = dict(mixer="conv1x1", profile="quick", device="cpu", dim=8, depth=1, epochs=2, threads=1, seed=(0,))
 BLOBS = """
 import numpy as np
