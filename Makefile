@@ -11,7 +11,7 @@ override VARIABLES := MIXER DATASET DATA_DIR IMAGE_SIZE PATCH_SIZE DIM DEPTH EPO
 override OURS := $(VARIABLES) ARGS PYTHON
 override MAKES_OWN := VENV V SHELL MAKE MAKEFLAGS GNUMAKEFLAGS MAKEFILES
 override VERBS := bench-all train tune latency cost report claims compare evaluate status validate list speed profile crossovers bench-peers atlas \
-  gpu-check spectracles text transforms
+  gpu-check spectracles text blimp transforms
 override OTHERS := help test test-all lint format
 override given = $(findstring command line,$(origin $(1)))
 override quote = '$(subst ','\'',$(1))'
@@ -88,6 +88,7 @@ atlas: $(READY) ## what each mixer does: maps of one token's influence, before a
 gpu-check: $(READY_dev) $(READY) ## the first minutes on a GPU: make gpu-check BUDGET=5m
 spectracles: $(READY) ## the first source's own net, its published log run again in both layouts
 text: $(READY_text) $(READY) ## FNet's experiment: encoders pre-trained on text, then tasks: make text TEXT=wikipedia
+blimp: $(READY_text) $(READY) ## grammar: of two sentences, does a pre-trained net find the right one likelier?
 transforms: $(READY) ## what makes a transform mix well, yours too: make transforms MATRIX=mine.npy
 $(VERBS): override export TOKEN_MIXERS_CALLED := make
 $(VERBS):

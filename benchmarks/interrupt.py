@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 EXIT_CODE = 130
-RESUMING = ("bench-all", "train", "tune", "latency", "cost", "atlas", "spectracles", "transforms")
+RESUMING = ("bench-all", "train", "tune", "latency", "cost", "atlas", "spectracles", "text", "blimp", "transforms")
 SECOND_S = 0.5  # one key press may reach a process twice: of the terminal, and of a program around it
 
 

@@ -138,6 +138,10 @@ VERBS = {
             "pretrained",
         ),  # left unsaid, a line would start from other weights than the file names
     ),
+    "blimp": _own(
+        "Grammar: of two sentences, does each pre-trained net in --results find the right one likelier? Resumes.",
+        *("verbs_studies:blimp", "mixer", "data_dir", "text", "device", "threads", "results", "budget"),
+    ),
     "transforms": _own(
         "What makes a transform mix well: fixed matrices trained alike, yours too (--matrix file.npy); resumes.",
         *("verbs_studies:transforms", "matrix", "design", "dataset", "dim", "depth", "epochs", "train_images"),

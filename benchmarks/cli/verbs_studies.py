@@ -58,6 +58,36 @@ def spectracles(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def blimp(options: argparse.Namespace) -> int:
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from benchmarks.contract.record import cores
+    from benchmarks.machine.device import resolve_device
+    from benchmarks.studies.blimp.measure import measure_blimp
+    from benchmarks.studies.blimp.report import write_pages
+
+    measuring.log_to_stdout()
+    device = resolve_device(options.device)
+    with logging_redirect_tqdm([measuring.log]):
+        outcome = measure_blimp(
+            options.results,
+            options.data_dir,
+            device,
+            options.threads or cores(),
+            options.text,
+            options.mixer,
+            measuring.until(options),
+            on_record=lambda record: write_pages(options.results),
+        )
+    measuring.leave_config(options)
+    for line in outcome.failed:
+        print(printable(f"not asked: {line}"))
+    if outcome.left:
+        print(f"left for want of time: {'; '.join(outcome.left)}; the same command goes on from here")
+    say_where(write_pages(options.results))
+    return 1 if outcome.failed else 0
+
+
 def transforms(options: argparse.Namespace) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm
 

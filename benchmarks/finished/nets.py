@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, nearest
-from benchmarks.contract.facts.datasets import DatasetInfo, facts_of, info_of
+from benchmarks.contract.facts.datasets import PRETRAIN, DatasetInfo, facts_of, info_of, vocabulary_of
 from benchmarks.contract.record import Record, load_records
 from benchmarks.contract.trial import FIELDS, RECIPE_VERSION, Trial, normal_size
 from benchmarks.plan.plugins import source_of, version_of
 from benchmarks.tasks.task import task_for
+from benchmarks.tasks.text.corpus.tokens import types_of
 from benchmarks.training.train import memory_format_of
 from benchmarks.training.weights import read_metadata
 from mixers import MixerError
@@ -40,6 +41,7 @@ TO_TYPE = (
     "patch_size",
     "length",
     "padded_length",
+    "tokenizer",
     "dim",
     "depth",
     "epochs",
@@ -96,7 +98,7 @@ class TrainedNet(nn.Module):
         Raises:
             UserError: they are of another shape or type, or not in the vocabulary; 0 is padding.
         """
-        towers, length, vocabulary = self.info.towers, self.trial.length or 1, self.info.vocabulary or 1
+        towers, length, vocabulary = self.info.towers, self.trial.length or 1, self.vocabulary
         wanted = (length,) if towers == 1 else (towers, length)
         if not isinstance(tokens, Tensor) or tokens.is_floating_point() or tuple(tokens.shape[1:]) != wanted:
             given = f"{tokens.dtype} {tuple(tokens.shape)}" if isinstance(tokens, Tensor) else type(tokens).__name__
@@ -106,15 +108,32 @@ class TrainedNet(nn.Module):
             raise UserError(f"tokens are {int(tokens.min())} to {int(tokens.max())}; allowed: 0 to {vocabulary - 1}")
         return self._prepare(tokens)
 
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are."""
+        return vocabulary_of(self.trial.tokenizer) if self.trial.tokenizer else self.info.vocabulary or 1
+
     def forward(self, images: Tensor) -> Tensor:
         """Images, uint8 (B, 3, H, W) or float on [0, 1] -> logits, float32 (B, classes), in the trial's precision.
 
-        Of a sequence tokens (B, N), to logits (B, classes), or (B, N, classes) where each token has a class.
+        Of a sequence or a text tokens (B, N), to logits (B, classes), or (B, N, classes) where each token has a class;
+        of a pre-trained net, (B, N, vocabulary) of what may stand at each place.
         """
-        inputs = self.checked(images) if self.info.task == "sequences" else self.normalise(images)
+        inputs = self.normalise(images) if self.info.task == "images" else self.checked(images)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.trial.precision == "bfloat16"):
-            output = self.net(inputs).float()
+            output = (filled_in(self.net, inputs) if self.info.name == PRETRAIN else self.net(inputs)).float()
         return output[:, : images.shape[-1]] if self.info.per_token else output  # none of what was filled up
+
+
+def filled_in(net: Any, tokens: Tensor, at: Tensor | None = None) -> Tensor:
+    """What a pre-trained net says may stand at some places of (B, N) tokens: logits (B, K, vocabulary).
+
+    Args:
+        net: of the task `pretrain`.
+        tokens: int64.
+        at: the places, int64 (B, K); None for all of them.
+    """
+    return net.encoder.predict(net.encoder(tokens, types_of(tokens), at))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,6 +284,7 @@ def _name(one: Candidate) -> str:
 
 def _train_command(trial: Trial, results: Path) -> str:
     given = {name: getattr(trial, name) for name in TO_TYPE if getattr(trial, name) is not None}
+    given |= {} if trial.corpus is None else {"text": trial.corpus}
     return called.command("train", mixer=trial.mixer, **given, results=results)
 
 

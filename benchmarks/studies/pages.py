@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STUDIES = ("atlas", "crossovers", "gpu_check", "peers", "profile", "spectracles", "speed", "transforms")
+STUDIES = ("atlas", "blimp", "crossovers", "gpu_check", "peers", "profile", "spectracles", "speed", "transforms")
 ON_THE_PAGE = ("atlas", "transforms")  # with a `section` of `index.html`, in this order
 
 
