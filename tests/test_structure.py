@@ -29,7 +29,8 @@ LAYERS: Sequence[Sequence[str]] = (
     ["benchmarks.report"], ["benchmarks.report.stats"], ["benchmarks.report.tables"], ["benchmarks.report.claims"],
     ["benchmarks.report.plots"], ["benchmarks.report.text"], ["benchmarks.report.compare"], ["benchmarks.report.page"],
     ["benchmarks.report.load", "benchmarks.report.build", "benchmarks.report.ranking"],
-    ["benchmarks.finished"], ["benchmarks.studies"], ["benchmarks.finished.validate"], ["benchmarks.cli"], ["benchmarks.__main__"],
+    ["benchmarks.finished"], ["benchmarks.studies"], ["benchmarks.finished.validate"], ["benchmarks.cli"],
+    ["benchmarks.__main__"],
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from benchmarks.contract.choices import tuning
 from benchmarks.contract.choices.chosen_nets import ChosenNets
 from benchmarks.contract.choices.profiles import USUAL_NET, Net
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.facts.datasets import main_metric
+from benchmarks.contract.facts.datasets import main_metric, task_name
 from benchmarks.contract.facts.devices import DEVICES
 from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.fields import MATCH, NET, RECIPE
@@ -43,6 +43,7 @@ class Plan(Resolved):
         super().__init__(request, like)
         self.sweep: list[Record] = self._read_sweep() if like is None else like.sweep
         self._tuned_at: dict[int | str | None, dict[str, tuning.Choice]] = {}
+        self._gains: dict[int | str | None, dict[str, float | None]] = {}
         self.chosen_nets = ChosenNets(self.sweep)
 
     def _read_sweep(self) -> list[Record]:
@@ -60,7 +61,13 @@ class Plan(Resolved):
         return self._tuned_at[at]
 
     def _tuning_records(self, sweep: list[Record], size: int | str, but: dict[str, Any] | None = None) -> list[Record]:
-        """Those of a sweep over nets and recipes like the ones asked for; what was chosen for others says little.
+        """Those of a sweep over nets and recipes like the ones asked for, each mixer's with its gain."""
+        return [
+            r for r in self._of_any_gain(sweep, size, but) if r.trial.gain == self._gain(parse(r.trial.mixer), size)
+        ]
+
+    def _of_any_gain(self, sweep: list[Record], size: int | str, but: dict[str, Any] | None = None) -> list[Record]:
+        """Those of nets and recipes like the ones asked for; what was chosen for others says little.
 
         Args:
             sweep: the records.
@@ -76,12 +83,16 @@ class Plan(Resolved):
         alike |= {"norm": self.usual[0], "positions": self.usual[1]}
         if not self.net_is_given:
             del alike["norm"], alike["positions"]
+        # what was chosen for a net of one seed serves those that were pre-trained alike with others
+        starts = tuning.pretrained_alike(
+            self.request.results, alike.pop("pretrained"), (r.trial.pretrained for r in sweep)
+        )
         versions = {mixer.recorded: version_of(mixer) for mixer in self.mixers}
         return [
             r
             for r in sweep
             if r.trial.mixer_version == versions.get(r.trial.mixer, r.trial.mixer_version)
-            and r.trial.gain == self._gain(parse(r.trial.mixer))
+            and r.trial.pretrained in starts
             and all(getattr(r.trial, name) == value for name, value in alike.items())
         ]
 
@@ -129,7 +140,7 @@ class Plan(Resolved):
         asked = [one for step in steps for one in step if one is not None]
         return [
             self._trial(
-                "tuning", mixer, size, net, seed=seed, lr=lr, weight_decay=decay, gain=self._gain(mixer), **recipe
+                "tuning", mixer, size, net, seed=seed, lr=lr, weight_decay=decay, gain=self._gain(mixer, size), **recipe
             )
             for seed in seeds
             for mixer, (lr, decay), net in asked
@@ -159,12 +170,23 @@ class Plan(Resolved):
         return {
             "lr": first(self.request.lr, here and here.lr, self.profile.lr_of.get(mixer.name), self.profile.lr),
             "weight_decay": first(self.request.weight_decay, here and here.weight_decay, self.profile.weight_decay),
-            "gain": self._gain(mixer),
+            "gain": self._gain(mixer, size),
         }
 
-    def _gain(self, mixer: MixerSpec) -> float:
-        of_profile = map(self.profile.gain_of.get, (mixer.text, mixer.name))
-        return first(self.request.gain, *of_profile, 1.0)
+    def _gain(self, mixer: MixerSpec, size: int | str) -> float:
+        """What was asked for, else what a sweep over gains chose, else the profile's choice."""
+        if self.request.gain is not None or task_name(self.dataset) != "text":
+            return first(self.request.gain, tuning.USUAL_GAIN)
+        sizes = dict.fromkeys((size, getattr(self.profile, self.extent)))
+        tried = (self._gains_at(at).get(written) for at in sizes for written in (mixer.recorded, mixer.name))
+        return first(*tried, *map(self.profile.gain_of.get, (mixer.text, mixer.name)), tuning.USUAL_GAIN)
+
+    def _gains_at(self, size: int | str) -> dict[str, float | None]:
+        """What a sweep over gains chose at a size, by the mixer as written."""
+        if size not in self._gains:
+            records = self._of_any_gain(self.sweep, size)
+            self._gains[size] = {name: tuning.chosen_gain(records, name) for name in {r.trial.mixer for r in records}}
+        return self._gains[size]
 
     def _own_net(self, trial: Trial) -> Net:
         """What was asked for, else what was chosen for the mixer in this setting, else the usual norm and positions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import re
@@ -34,6 +35,7 @@ LATER |= dict.fromkeys(SIZES)  # those of another task
 CSV_NAMES = {name: f"{name}_px" for name, facts in FACTS.items() if facts.unit == " px"}
 GROUP = ["dataset", "profile", "machine"]  # records that differ in one of these never meet
 OWN_NAME_LENGTH = 40  # in the name of a folder
+Rate = tuple[float, float]  # learning rate and weight decay
 
 
 def results_frame(folder: Path | str) -> pd.DataFrame:
@@ -50,15 +52,35 @@ def results_frame(folder: Path | str) -> pd.DataFrame:
 
 
 def _pretrained_on(records: Sequence[Record]) -> list[str | None]:
-    """What nets saw before, in words and not by the record of it, so that those of different mixers are alike."""
-    known = {record.id: record.trial for record in records if record.trial.dataset == PRETRAIN}
+    """What nets saw before, in words and not by the record of it, so that those of different mixers are alike.
+
+    Rates are chosen for each mixer, so they are said only where one mixer has several: of all but its best.
+    """
+    known = {record.id: record for record in records if record.trial.dataset == PRETRAIN}
+    rates: dict[Trial, dict[Rate, list[float]]] = {}  # by all else but the seed; of each rate what is held out
+    for record in known.values():
+        found = rates.setdefault(_but_for_rate(record.trial), {}).setdefault(_rate_of(record.trial), [])
+        found.append(number(record.metrics.get("val_top1_percent")))
     words = {}
-    for name, trial in known.items():
+    for name, record in known.items():
+        trial, rate = record.trial, _rate_of(record.trial)
+        several = rates[_but_for_rate(trial)]
         seen = (trial.epochs or 0) * (trial.train_images or 0) * (trial.length or 0)
         words[name] = f"{seen / 1e6:.3g} M tokens of {trial.corpus}" + (
             f", order {trial.order}" if trial.order != ADDED["order"] else ""
         )
+        # the rate with most seeds, of those the best
+        if rate != max(several, key=lambda r: (len(several[r]), np.nan_to_num(np.mean(several[r])), r)):
+            words[name] += f", learning rate {rate[0]:g}, weight decay {rate[1]:g}"
     return [r.trial.pretrained and words.get(r.trial.pretrained, r.trial.pretrained) for r in records]
+
+
+def _but_for_rate(trial: Trial) -> Trial:
+    return dataclasses.replace(trial, seed=0, lr=None, weight_decay=None)
+
+
+def _rate_of(trial: Trial) -> Rate:
+    return trial.lr or 0.0, trial.weight_decay or 0.0
 
 
 def records_frame(records: Sequence[Record]) -> pd.DataFrame:

@@ -13,6 +13,9 @@ OTHER_NETS, each of which differs from the usual net in one of the two. Each is 
 only where it is better by `CLEARLY_BETTER`; where several are, the one that is better most, alone: no run combines two.
 A mixer of NET_CHOSEN_BY takes the choice of one of its family. Until its three runs are there, a mixer has the usual
 net.
+
+On text what mixers give back has a gain, chosen before the rate: runs that differ in it alone are compared at the
+points that all gains were tried at; the usual gain is left only for one that is better by more than `GAIN_TIE`.
 """
 
 from __future__ import annotations
@@ -22,14 +25,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.contract.choices.profiles import NET_CHOSEN_BY, USUAL_NET, Net, Profile
+from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import Record, load_records
-from benchmarks.contract.trial import base_name
+from benchmarks.contract.trial import Trial, base_name
 
 SweepPoint = tuple[float, float]  # learning rate and weight decay
 SweepPoints = Mapping[SweepPoint, Sequence[float | None]]  # held-out top-1 in percent, a seed each; None: it failed
 Nets = Mapping[Net, Sequence[float | None]]  # the same by norm and positions, at one point
 
 OTHER_NETS: tuple[Net, ...] = (("token", "none"), ("image", "learned"), ("image", "sine"))
+USUAL_GAIN = 1.0
+GAIN_TIE = 0.3  # points of held-out accuracy of masked tokens: results/experiments.md
 CLEARLY_BETTER = 1.0  # points of held-out top-1, about twice the standard deviation over seeds in the published runs
 
 
@@ -87,6 +93,44 @@ def points_by_mixer(records: Iterable[Record], net: Net = USUAL_NET) -> dict[str
         if _net_of(r) == net:
             by_mixer.setdefault(r.trial.mixer, {}).setdefault(_point_of(r), []).append(_held_out(r))
     return by_mixer
+
+
+def chosen_gain(records: Iterable[Record], mixer: str) -> float | None:
+    """The gain that did best for a mixer; None where no two were tried at one point, or nothing could be trained."""
+    by_gain: dict[float, list[Record]] = {}
+    for r in records:
+        if r.trial.mixer == mixer:
+            by_gain.setdefault(r.trial.gain, []).append(r)
+    tried = {gain: points_by_mixer(several).get(mixer, {}) for gain, several in by_gain.items()}
+    if len(tried) < 2:
+        return None
+    shared = set.intersection(*(set(points) for points in tried.values()))
+    scores = {
+        g: max((_or_worst(mean_of(points[p])) for p in shared), default=_or_worst(None)) for g, points in tried.items()
+    }
+    best = max(scores, key=lambda gain: (scores[gain], -gain))
+    if scores[best] == _or_worst(None):
+        return None
+    return USUAL_GAIN if scores[best] - scores.get(USUAL_GAIN, _or_worst(None)) <= GAIN_TIE else best
+
+
+def pretrained_alike(results: Path, pretrained: str | None, others: Iterable[str | None]) -> set[str | None]:
+    """A pre-training record, and those of `others` that differ from it in the seed alone, by their ids."""
+    mine = _pretraining(results, pretrained)
+    found = {pretrained}
+    for other in set(others) - found:
+        trial = _pretraining(results, other)
+        if mine is not None and trial is not None and dataclasses.replace(trial, seed=mine.seed) == mine:
+            found.add(other)
+    return found
+
+
+def _pretraining(results: Path, name: str | None) -> Trial | None:
+    path = results / "records" / f"accuracy-{name}.json"
+    try:
+        return Record.load(path).trial if name is not None and path.is_file() else None
+    except UserError:
+        return None
 
 
 def nets_at(records: Iterable[Record], mixer: str, point: SweepPoint) -> dict[Net, list[float | None]]:

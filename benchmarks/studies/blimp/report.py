@@ -56,10 +56,11 @@ def parts_of(records: Sequence[BlimpRecord]) -> list[list[Row]]:
     frame["place"] = range(len(records))
     found = []
     for part in comparisons(frame, ALIKE).values():
-        rows = []
-        for (label, family), group in part.groupby(["label", "family"], sort=True):
-            rows.append({"label": label, "family": family} | _row([records[place] for place in group["place"]]))
-        found.append(sorted(rows, key=lambda row: (-row["overall"], row["label"])))
+        rows: list[Row] = []
+        for label, group in part.groupby("label", sort=True):
+            runs = [records[place] for place in group["place"]]
+            rows.append({"label": str(label), "family": str(group["family"].iloc[0])} | _row(runs))
+        found.append(sorted(rows, key=lambda row: (-float(row["overall"]), str(row["label"]))))
     return found
 
 
@@ -102,14 +103,15 @@ def _mean(values: Any) -> float:
 
 
 def words_of(rows: Sequence[Row]) -> str:
-    """ "quick profile, length 64 tokens, dim 128, depth 2, bytes of wikipedia; 2,412 of 3,350 pairs fit"."""
+    """ "quick profile, length 64 tokens, dim 128, depth 2, bytes of wikipedia; 3,350 pairs of 67 paradigms"."""
     row = rows[0]
     setting: Mapping[str, Any] = row["setting"]
-    fit = "" if row["pairs"] == row["asked"] else f"; {row['pairs']:,} of {row['asked']:,} pairs fit into the net"
+    pairs = f"{row['pairs']:,} pairs of {len(row['paradigms'])} paradigms"
+    if row["pairs"] < row["asked"]:
+        pairs = f"{row['pairs']:,} of {row['asked']:,} pairs fit into the net, of {len(row['paradigms'])} paradigms"
     words = [f"{setting['profile']} profile", *setting_words(setting), f"{setting['tokenizer']} of {setting['corpus']}"]
-    pairs = f"; {row['pairs']:,} pairs of {len(row['paradigms'])} paradigms" if not fit else fit
     asked_on = listing([machine for one in rows for machine in one["machines"].split(", ")])
-    return clean(f"{', '.join(words)}{pairs}; asked on {asked_on}")
+    return clean(f"{', '.join(words)}; {pairs}; asked on {asked_on}")
 
 
 def table(parts: Sequence[Sequence[Row]]) -> pd.DataFrame:
