@@ -15,7 +15,7 @@ A mixer of NET_CHOSEN_BY takes the choice of one of its family. Until its three 
 net.
 
 On text what mixers give back has a gain, chosen before the rate: runs that differ in it alone are compared at the
-points that all gains were tried at; the usual gain is left only for one that is better by more than `GAIN_TIE`.
+points that most gains were tried at; the usual gain is left only for one that is better by more than `GAIN_TIE`.
 """
 
 from __future__ import annotations
@@ -96,22 +96,25 @@ def points_by_mixer(records: Iterable[Record], net: Net = USUAL_NET) -> dict[str
 
 
 def chosen_gain(records: Iterable[Record], mixer: str) -> float | None:
-    """The gain that did best for a mixer; None where no two were tried at one point, or nothing could be trained."""
-    by_gain: dict[float, list[Record]] = {}
+    """The gain that did best for a mixer; None where no two were tried at one point, or nothing could be trained.
+
+    Args:
+        records: of one setting, of whatever gains.
+        mixer: as written.
+    """
+    tried: dict[SweepPoint, dict[float, list[float | None]]] = {}
     for r in records:
         if r.trial.mixer == mixer:
-            by_gain.setdefault(r.trial.gain, []).append(r)
-    tried = {gain: points_by_mixer(several).get(mixer, {}) for gain, several in by_gain.items()}
-    if len(tried) < 2:
+            tried.setdefault(_point_of(r), {}).setdefault(r.trial.gain, []).append(_held_out(r))
+    most = max(map(len, tried.values()), default=0)
+    scores: dict[float, float] = {}
+    for gains in tried.values():
+        for gain, values in gains.items() if len(gains) == most else ():
+            scores[gain] = max(scores.get(gain, _or_worst(None)), _or_worst(mean_of(values)))
+    best = max(scores, key=lambda gain: (scores[gain], -gain), default=USUAL_GAIN)
+    if most < 2 or scores[best] == _or_worst(None):
         return None
-    shared = set.intersection(*(set(points) for points in tried.values()))
-    scores = {
-        g: max((_or_worst(mean_of(points[p])) for p in shared), default=_or_worst(None)) for g, points in tried.items()
-    }
-    best = max(scores, key=lambda gain: (scores[gain], -gain))
-    if scores[best] == _or_worst(None):
-        return None
-    return USUAL_GAIN if scores[best] - scores.get(USUAL_GAIN, _or_worst(None)) <= GAIN_TIE else best
+    return best if scores[best] - scores.get(USUAL_GAIN, _or_worst(None)) > GAIN_TIE else USUAL_GAIN
 
 
 def pretrained_alike(results: Path, pretrained: str | None, others: Iterable[str | None]) -> set[str | None]:

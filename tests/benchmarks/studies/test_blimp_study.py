@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.benchmarks.tasks.text.test_blimp import row, write
 from text_files import write_text
 
 from benchmarks import load_net
@@ -25,6 +24,7 @@ from benchmarks.studies.blimp.report import parts_of, people
 from benchmarks.tasks.text import blimp
 from benchmarks.tasks.text.corpus.tokenization import Bytes
 from mixers import MixerError
+from tests.benchmarks.tasks.text.test_blimp import row, write
 
 TERMS = {"a": "s-selection", "b": "binding", "c": "binding"}
 NET = ["--dataset", "pretrain", "--dim", "8", "--depth", "1", "--epochs", "1", "--train-images", "100", "--device"]
