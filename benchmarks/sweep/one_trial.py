@@ -148,7 +148,7 @@ def steps_to_come(trials: Sequence[Trial]) -> dict[Trial, int]:
     for trial in trials:
         if not KINDS[trial.kind].trains:
             continue
-        images = training_images(trial.dataset, trial.train_images)
+        images = training_images(trial.dataset, trial.train_images, trial.length, trial.tokenizer)
         steps = (trial.epochs or 0) * -(-images // (trial.batch_size or 1))
         shape = tuple(getattr(trial, name) for name in COMPILED_ALIKE)
         shapes[trial] = shape

@@ -266,7 +266,7 @@ def estimate_seconds(trial: Trial) -> float:
     if trial.kind == "cost":
         return 1.0
     assert trial.batch_size is not None
-    images = (trial.epochs or 0) * training_images(trial.dataset, trial.train_images)
+    images = (trial.epochs or 0) * training_images(trial.dataset, trial.train_images, trial.length, trial.tokenizer)
     per_image = per_image_s(trial)
     if not per_image or (trial.epochs and not images):
         return 0.0

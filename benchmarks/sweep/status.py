@@ -52,7 +52,8 @@ class Begun:
         """About how long it still takes at its latest speed; None where nothing tells."""
         if self.epoch is None or self.epochs is None or not self.images_per_s:
             return None
-        images = training_images(self.trial.dataset, self.trial.train_images)
+        trial = self.trial
+        images = training_images(trial.dataset, trial.train_images, trial.length, trial.tokenizer)
         if not images:
             return None
         return (self.epochs - self.epoch) * images / self.images_per_s

@@ -446,7 +446,21 @@ def is_procedural(dataset: str) -> bool:
     return info is not None and info.procedural
 
 
-def training_images(dataset: str, asked: int | None) -> int:
-    """How many images an epoch has, `asked` being what the trial says; 0 where nothing tells."""
+LETTERS = {"plays": 165_937}  # that are trained on, where how many passages these are follows from their length
+LETTERS_A_PAIR = 3.6  # in one token of byte-pairs, about
+
+
+def training_images(dataset: str, asked: int | None, length: int | None = None, tokenizer: str | None = None) -> int:
+    """How many images, sequences or passages an epoch has, about; 0 where nothing tells.
+
+    Args:
+        dataset: what is trained on.
+        asked: what the trial says.
+        length: tokens of a passage.
+        tokenizer: what makes them of text.
+    """
     info = facts_of(dataset)
-    return asked or (info and info.train_images) or 0
+    known = asked or (info and info.train_images)
+    if known or dataset not in LETTERS or not length:
+        return known or 0
+    return round(LETTERS[dataset] / (1 if tokenizer == BYTES else LETTERS_A_PAIR) / length)

