@@ -47,7 +47,10 @@ def main() -> None:
     for name, template in places():
         path = ROOT / name
         text = path.read_text(encoding="utf-8")
-        (found,) = pattern(template).finditer(text)
+        found = pattern(template).search(text)
+        if not found:
+            print(f"{name} has no such words any more: {template}")
+            continue
         for number, asked in reversed([*enumerate(fields(template), 1)]):
             new, (start, end) = figure(asked), found.span(number)
             if plain(text[start:end]) != plain(new):

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ("results/README.md", "results/published/README.md", "results/experiments.md")
-PAGES = ["README.md", "CONTRIBUTING.md", *RESULTS, *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+FOLDERS = ("", "docs/", "results/")
+PAGES = [f"{folder}{path.name}" for folder in FOLDERS for path in sorted((ROOT / folder).glob("*.md"))]
+PAGES += ["results/published/README.md"]
 MADE = {"results/published/index.html"}  # by `make site`
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 
