@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the mixers of this tree, whatever is installed
 
 from published import ROOT, figure
 
@@ -30,6 +33,7 @@ def places() -> list[tuple[str, str]]:
 def pattern(template: str) -> re.Pattern[str]:
     """What finds a template in a file, however its lines are broken, with a group for each figure."""
     parts = FIELD.split(template)
+    assert parts[0].strip() and parts[-1].strip(), f"words are missing around {template}"
     parts[::2] = [r"\s+".join(map(re.escape, re.split(r"\s+", text))) for text in parts[::2]]
     parts[1::2] = [r"(\S(?:.*?\S)??)"] * (len(parts) // 2)
     return re.compile("".join(parts), re.DOTALL)

@@ -177,6 +177,11 @@ def time(mixer: str, setting: str = "main") -> str:
 
 
 @named
+def label(mixer: str, setting: str) -> str:
+    return row(mixer, setting)["label"]
+
+
+@named
 def diff(mixer: str, reference: str = "attention", setting: str = "main") -> str:
     names = ("difference_points", "difference_points_low", "difference_points_high")
     middle, low, high = (signed(difference(mixer, reference, setting)[name]) for name in names)
