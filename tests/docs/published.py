@@ -509,7 +509,7 @@ def together() -> str:
 
 @named
 def disk() -> str:
-    return str(len(_reliability("kills")["full_disk"]["cases"]))
+    return str(sum(case["exit_code"] != 0 for case in _reliability("kills")["full_disk"]["cases"]))
 
 
 @named

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mixers import list_mixers
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("", "docs/", "results/")
 PAGES = [f"{folder}{path.name}" for folder in FOLDERS for path in sorted((ROOT / folder).glob("*.md"))]
@@ -61,3 +63,8 @@ def test_the_page_of_commands_has_the_verbs_of_make_help():
     verbs = re.search(r"VERBS := ((?:.*\\\n)*.*)", text_of("Makefile"))[1].replace("\\\n", "").split()  # type: ignore[index]
     rows = re.findall(r"^\| `([\w-]+)` \|.*\| `make ([\w-]+)", text_of("docs/commands.md"), re.MULTILINE)
     assert [verb for verb, _ in rows] == verbs and all(verb == example for verb, example in rows)
+
+
+def test_the_page_of_mixers_has_every_registered_one():
+    first = "\n".join(re.findall(r"^\|([^|]*)\|", text_of("docs/mixers.md"), re.MULTILINE))
+    assert set(list_mixers()) <= set(re.findall(r"`(\w+)`", first))
