@@ -262,8 +262,8 @@ def _accuracy(mixer: str, setting: str = "main") -> str:
 
 
 def _mark(mixer: str) -> str:
-    assert row(mixer)["n"] in (3, 8)
-    return f"`{mixer}`" + (" *" if row(mixer)["n"] == 3 else "")
+    n = row(mixer)["n"]
+    return f"`{mixer}`" + {8: "", 3: " *"}.get(n, f" ({n:.0f} seeds)")
 
 
 def _thousand(mixer: str) -> str:

@@ -65,6 +65,12 @@ def test_the_page_of_commands_has_the_verbs_of_make_help():
     assert [verb for verb, _ in rows] == verbs and all(verb == example for verb, example in rows)
 
 
+@pytest.mark.parametrize("name", [name for name in PAGES if name == "README.md" or name.startswith("docs/")])
+def test_every_variable_that_is_named_is_one_of_make(name):
+    known = re.search(r"VARIABLES := ((?:.*\\\n)*.*)", text_of("Makefile"))[1].split()  # type: ignore[index]
+    assert set(re.findall(r"\b([A-Z][A-Z0-9_]+)=", text_of(name))) <= {*known, "ARGS", "PYTHON", "VARIABLE"}
+
+
 def test_the_page_of_mixers_has_every_registered_one():
     first = "\n".join(re.findall(r"^\|([^|]*)\|", text_of("docs/mixers.md"), re.MULTILINE))
     assert set(list_mixers()) <= set(re.findall(r"`(\w+)`", first))
