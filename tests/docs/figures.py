@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the mixers of this tree, whatever is installed
 
+import measured  # noqa: F401 - its figures are known once it is imported
 from published import ROOT, figure
 
 FIELD = re.compile(r"\{([^{}]+)\}")
