@@ -27,8 +27,8 @@ NOTE = (
     "mean over paradigms, in brackets its 95 % t-interval over paradigms, each a mean over the encoder's seeds; it "
     "does not cover other seeds. A phenomenon is the mean of its paradigms. The likelihood of a sentence is the sum "
     "over its tokens of the log-probability of each where it alone is masked (Salazar et al., 2020), which favours the "
-    "shorter one: a net without grammar need not stand at 50. The pairs are of Warstadt et al. (2020). Masked: share of "
-    "masked test tokens that are right."
+    "shorter one: a net without grammar need not stand at 50. The pairs are of Warstadt et al. (2020). Masked: share "
+    "of masked test tokens that are right."
 )
 # pre-trained alike, and asked the same pairs; of two mixers' versions each has its own label
 ALIKE = [*TRAINED_ALIKE, "dataset", "profile", "source", "asked", "pairs"]
