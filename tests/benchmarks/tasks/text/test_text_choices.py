@@ -122,3 +122,13 @@ def test_words_of_pretraining_tell_rates_apart_where_one_encoder_has_several(tmp
         ("dct", 1e-3): usual,
         ("attention", 1e-3): usual,
     }
+
+
+def test_the_published_search_on_a_gpu_chooses_what_was_chosen_by_hand():
+    """results/experiments.md, "Text on a GPU"."""
+    records = tuning_records(Path(__file__).parents[4] / "results" / "published" / "text-h200", "pretrain", "full")
+    chosen = {mixer: chosen_gain(records, mixer) for mixer in {record.trial.mixer for record in records}}
+    assert {mixer for mixer, gain in chosen.items() if gain == 90} == {"dct", "hadamard", "hartley"}
+    of_8 = {"attention", "linear_fnet", "hybrid_top", "fft_complex", "fft_pairs"}
+    assert {mixer for mixer, gain in chosen.items() if gain == 8} == of_8
+    assert chosen["random_fnet"] == 1 and chosen["fft_real"] is None
