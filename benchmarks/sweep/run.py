@@ -160,37 +160,40 @@ class Runner:
             if self.own_process:
                 start_server()
             load_data(trained[0], self.data_dir, "cpu")  # fail before the plan
-        progress = Progress(trials, todo, self.workers, ahead=not self.budget.bounded)
         results = [Result(record, False) for record in found.values()]
-        groups = [list(same) for _, same in groupby(todo, key=process_of)]
-        self.left = []
-        self._begun = False
+        self.left, self._begun = [], False
         self._cancel.clear()
-        waiting = False
         try:
-            while groups:
-                busy: list[list[Trial]] = []
-                for trains, stage in groupby(groups, key=lambda group: KINDS[group[0].kind].trains):
-                    outcome, held = self._run_stage(list(stage), trains, before, progress)
-                    results += outcome
-                    busy += held
-                groups = busy
-                if busy and not self.budget.fits(LOOK_AGAIN_S):
-                    self.left += [trial for group in busy for trial in group]
-                    break
-                if busy:
-                    if not waiting:
-                        log.info("waiting for %d trials that another run is measuring", sum(map(len, busy)))
-                    waiting = True
-                    time.sleep(LOOK_AGAIN_S)
-            if not self._begun:
-                results += self._begin_what_is_too_long(before, progress)
+            with Progress(trials, todo, self.workers, not self.budget.bounded, self.checkpoints) as progress:
+                results += self._run_all(todo, before, progress)
         finally:
             self._end_own_process()
         self.left.sort(key=trials.index)
         if self.sittings and (line := missing_line([result.record for result in results], self.sittings)):
             log.info("%s", line)
         return results
+
+    def _run_all(self, todo: list[Trial], before: dict[Trial, Record | None], progress: Progress) -> list[Result]:
+        """Stage by stage, and again those that another run was at."""
+        results: list[Result] = []
+        groups = [list(same) for _, same in groupby(todo, key=process_of)]
+        waiting = False
+        while groups:
+            busy: list[list[Trial]] = []
+            for trains, stage in groupby(groups, key=lambda group: KINDS[group[0].kind].trains):
+                outcome, held = self._run_stage(list(stage), trains, before, progress)
+                results += outcome
+                busy += held
+            groups = busy
+            if busy and not self.budget.fits(LOOK_AGAIN_S):
+                self.left += [trial for group in busy for trial in group]
+                break
+            if busy:
+                if not waiting:
+                    log.info("waiting for %d trials that another run is measuring", sum(map(len, busy)))
+                waiting = True
+                time.sleep(LOOK_AGAIN_S)
+        return results if self._begun else results + self._begin_what_is_too_long(before, progress)
 
     def _mind(self, before: dict[Trial, Record | None]) -> None:
         """Says which records are of other code, or, where these are measured again, drops the epochs of that code."""
