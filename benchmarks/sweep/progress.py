@@ -211,7 +211,7 @@ class Progress:
         return self.timed.share(trial) if KINDS[trial.kind].timed else self._shares.get(trial, 0.0)
 
     def _look_at(self, trial: Trial) -> str:
-        """What runs now in words, such as "attention, seed 1, epoch 4 of 10"; how much of it is done is kept."""
+        """What runs now in words, such as "attention, seed 1, epoch 4/10"; how much of it is done is kept."""
         kind = "" if trial.kind == "accuracy" else f"{trial.kind} "
         what = printable(", ".join([kind + trial.mixer, *trial.named(self._told[trial.kind])]))
         if self._checkpoints is None or not trial.epochs:
@@ -219,7 +219,8 @@ class Progress:
         epoch, words = 0, what
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # not there yet, or no more
             begun = read_heartbeat(heartbeat_path(self._checkpoints, name_of(trial)))
-            epoch, words = begun.epoch or 0, f"{what}, {begun.progress}"
+            epoch = begun.epoch or 0
+            words = f"{what}, epoch {epoch}/{begun.epochs}"
         share = epoch / trial.epochs
         if expected := self._expected.get(trial, 0.0) and self.expected_s(trial):  # within an epoch the clock tells
             spent = (time.monotonic() - self._running[trial]) / expected

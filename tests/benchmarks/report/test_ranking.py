@@ -53,7 +53,7 @@ def test_ten_mixers_are_shown_those_on_the_front_first_of_all_and_it_is_said_whe
     assert lines[1].split()[:2] == ["mixer", "top-1,"]
     assert lines[12] == f"and {len(summary) - 10} more mixers in tables/constellations-quick/summary.md"
     rows = rows_of(lines)
-    assert len(rows) == MOST_ROWS and "attention" in rows and FASTEST in rows and "conv1x1" not in rows
+    assert len(rows) == MOST_ROWS and [*rows][:: MOST_ROWS - 1] == ["attention", FASTEST]
     for mixer, line in rows.items():
         row = summary.loc[mixer]
         mean, low, high = (f"{row[f'test_top1_percent_{end}']:.1f}" for end in ("mean", "low", "high"))

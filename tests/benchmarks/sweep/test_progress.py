@@ -153,7 +153,7 @@ def test_one_bar_says_how_much_of_the_whole_is_done_and_what_runs_now(terminal, 
             assert sweep.share == pytest.approx(1.4 / 5, abs=0.01)
             line = terminal.shown()[-1]
             # half of what was expected for those that are left: (0.6 + 1) / 2 workers and two that have the machine
-            assert "2 of 6, about 2 min left: attention, seed 0, epoch 4 of 10" in line and line.startswith("28%|")
+            assert "2 of 6, about 2 min left: attention, seed 0, epoch 4/10" in line and line.startswith("28%|")
         sweep.finish(second, record_of(second, test_top1_percent=50.0), 30.0)
         sweep.finish(third, None)
         sweep.start_together(timed)
