@@ -6,7 +6,7 @@ Left out, as in the closed forms: element-wise operations, activations, norms, l
 random numbers, and what moves data or looks at it. An operator that is neither is named as unknown, and the count is
 then a lower bound. What leaves PyTorch for NumPy is named too; a kernel that is no registered operator is not seen.
 
-fvcore, which reads a traced graph, is the second opinion: see `flops_fvcore.py`.
+fvcore, which reads a traced graph, is the second opinion, in the tests.
 """
 
 from __future__ import annotations
@@ -66,11 +66,6 @@ LEFT_OUT = {
     """,
 }
 NOT_COUNTED = frozenset(name for names in LEFT_OUT.values() for name in names.split())
-
-
-def count_flops(net: nn.Module, inputs: Tensor) -> int:
-    """Counted FLOPs of one forward pass, per item of the batch `inputs`."""
-    return flops_and_unknown(net, inputs)[0]
 
 
 def flops_and_unknown(net: nn.Module, inputs: Tensor) -> tuple[int, list[str]]:

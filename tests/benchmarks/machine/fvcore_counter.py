@@ -1,4 +1,4 @@
-"""A second opinion on the FLOPs that `flops.py` counts: fvcore over a traced graph, with handlers of its own.
+"""A second opinion on counted FLOPs: fvcore over a traced graph, with handlers of its own.
 
 Its own count is one per multiply-add and none for FFTs and attention; handlers bring it to this suite's conventions. An
 operator without a handler counts as nothing, which is why no record rests on this alone; tests hold the two together.
