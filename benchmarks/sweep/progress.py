@@ -119,11 +119,10 @@ class Progress:
 
     def left_s(self) -> float:
         """About how long all that is left will take."""
-        timed, trained = [], []
-        for trial in self.left:
-            (timed if KINDS[trial.kind].timed else trained).append(trial)
-        left_s = sum(self.expected_s(trial) * (1 - self._share(trial)) for trial in trained) / self.workers
-        return left_s + (self.timed.left_s() if self.timed.begun else sum(map(self.expected_s, timed)))
+        timed = [trial for trial in self.left if KINDS[trial.kind].timed]
+        trained = self.left.difference(timed)
+        left_s = math.fsum(self.expected_s(trial) * (1 - self._share(trial)) for trial in trained) / self.workers
+        return left_s + (self.timed.left_s() if self.timed.begun else math.fsum(map(self.expected_s, timed)))
 
     def start(self, trial: Trial) -> None:
         with self._lock:
@@ -201,9 +200,9 @@ class Progress:
     def share(self) -> float:
         """How much of what there was to do is done, by the time it was expected to take; by trials where none was."""
         expected = [self._expected.get(trial, 0.0) for trial in self._todo]
-        weights = expected if self._ahead and sum(expected) else [1.0] * len(self._todo)
-        done = sum(weight * self._share(trial) for weight, trial in zip(weights, self._todo, strict=True))
-        return done / (sum(weights) or 1.0)
+        weights = expected if self._ahead and any(expected) else [1.0] * len(self._todo)
+        done = math.fsum(weight * self._share(trial) for weight, trial in zip(weights, self._todo, strict=True))
+        return done / (math.fsum(weights) or 1.0)
 
     def _share(self, trial: Trial) -> float:
         if trial not in self.left:

@@ -2,8 +2,7 @@
 
 FNet's own tables were not at hand. What is here of them was read in a long analysis of the paper, and single figures
 were compared with leaderboards, other papers and the model card of google/fnet-base, which repeats FNet-Base's row.
-What nothing confirms is left out: GLUE of Linear-Large; pre-training and speed of Linear, Random and FF-only; speed of
-BERT-Large.
+What nothing confirms is left out: GLUE of Linear-Large; pre-training of Linear, Random and FF-only.
 """
 
 from __future__ import annotations
@@ -72,28 +71,6 @@ class PretrainRow(Row):
     order_accuracy: float
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class HybridRow(Row):
-    """FNet with some layers of attention; accuracy from 0 to 1, milliseconds a batch of training."""
-
-    attention_layers: int
-    layout: str | None
-    mlm_accuracy: float
-    train_ms: float
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SpeedRow(Row):
-    """Milliseconds a batch of sequences of 512 tokens, GFLOP of one, millions of weights; None: not known."""
-
-    train_gpu_ms: float
-    train_tpu_ms: float
-    infer_gpu_ms: float
-    gflops: float
-    infer_tpu_ms: float | None = None
-    parameters_m: float | None = None
-
-
 PAPER = "Lee-Thorp et al., FNet: Mixing Tokens with Fourier Transforms (NAACL 2022)"
 ARXIV = "https://arxiv.org/abs/2105.03824"
 MEAN_OF_BOTH = ("f1", "accuracy")
@@ -108,15 +85,6 @@ FNET_GLUE = Source(
 )
 FNET_PRETRAINING = Source(
     title=f"{PAPER}, Table 5", url=ARXIV, certainty=SECOND_HAND, made="C4, 512 tokens, a million steps; order by swap"
-)
-FNET_HYBRIDS = Source(
-    title=f"{PAPER}, Table 9", url=ARXIV, certainty=SECOND_HAND, made="Base models; the steps trained are not known"
-)
-FNET_SPEED = Source(
-    title=f"{PAPER}, Table 3",
-    url=ARXIV,
-    certainty=SECOND_HAND,
-    made="8 V100 with a batch of 64, 4 x 4 TPU v3 with a batch of 256; inference on one",
 )
 FNET_CARD = Source(
     title="Model card of google/fnet-base",
