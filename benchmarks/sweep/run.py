@@ -10,7 +10,6 @@ import dataclasses
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -40,7 +39,6 @@ from benchmarks.sweep.one_trial import (
     steps_to_come,
 )
 from benchmarks.sweep.process import (
-    Cancelled,
     Crashed,
     Heartbeat,
     OwnProcess,
@@ -50,6 +48,7 @@ from benchmarks.sweep.process import (
     start_server,
 )
 from benchmarks.sweep.progress import Progress, process_of
+from benchmarks.sweep.side_by_side import side_by_side
 from benchmarks.tasks.task import load_data
 from benchmarks.timing.latency import TIMEOUT_S, Item, Timing, measure_latency
 from benchmarks.timing.latency_metrics import can_grow, is_due, missing_line, with_sitting
@@ -60,7 +59,6 @@ from mixers.registry import places_of
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 0.5  # at trials that another run is measuring
-ENDING_S = 5.0  # of the processes of an interrupted run
 LATENCY_HEARTBEAT_S = 60.0  # writing more often would disturb what is timed
 CHANGED = "changed"  # of `retry`: what was measured by other code than today's
 
@@ -215,51 +213,21 @@ class Runner:
         self, groups: list[list[Trial]], trains: bool, before: dict[Trial, Record | None], progress: Progress
     ) -> tuple[list[Result], list[list[Trial]]]:
         """Measures groups, training runs side by side; returns the results, and the groups that another run is at."""
-        todo, results, busy = deque(groups), [], []
+        results: list[Result] = []
+        busy: list[list[Trial]] = []
         neighbours = min(self.workers, len(groups)) - 1 if trains else 0
-        errors: list[BaseException] = []
 
-        def work() -> None:
-            while todo and not self._cancel.is_set():
-                try:
-                    group = todo.popleft()
-                except IndexError:
-                    return
-                if not self._fits(group, progress):
-                    self._leave(group, progress)
-                    continue
-                outcome = self._measure_group(group, before, progress, neighbours)
-                if outcome is None:
-                    busy.append(group)
-                else:
-                    results.extend(outcome)
+        def measure_one(group: list[Trial]) -> None:
+            if not self._fits(group, progress):
+                self._leave(group, progress)
+                return
+            outcome = self._measure_group(group, before, progress, neighbours)
+            if outcome is None:
+                busy.append(group)
+            else:
+                results.extend(outcome)
 
-        def work_aside() -> None:
-            try:
-                work()
-            except BaseException as error:
-                errors.append(error)
-                self._cancel.set()
-            finally:
-                self._end_own_process()
-
-        if not neighbours:
-            work()
-            return results, busy
-        threads = [threading.Thread(target=work_aside, daemon=True) for _ in range(neighbours + 1)]
-        try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(LOOK_AGAIN_S)  # not longer: an interrupt has to come through
-        except BaseException:
-            self._cancel.set()
-            for thread in threads:
-                thread.join(ENDING_S)
-            raise
-        if errors:
-            raise next((error for error in errors if not isinstance(error, Cancelled)), errors[0])
+        side_by_side(groups, measure_one, neighbours + 1, self._cancel, self._end_own_process)
         return results, busy
 
     def _fits(self, group: list[Trial], progress: Progress) -> bool:
