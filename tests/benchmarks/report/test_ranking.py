@@ -6,11 +6,14 @@ import itertools
 import random
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from synthetic import MIXERS, make_trial, save, save_accuracy, save_latency
 
+from benchmarks.report.baselines import ABOVE, AT
 from benchmarks.report.build import Report, make_report
 from benchmarks.report.ranking import MOST_ROWS, groups_of, ranking
+from benchmarks.report.stats.leader import contenders, front
 
 FASTEST = "random"  # and the least accurate here
 MORE = ("hartley", "fft_imag", "fft_pairs", "linear", "linear_separable", "gmlp", "mlp_mixer")
@@ -113,3 +116,19 @@ def test_without_a_finished_run_there_is_no_table_and_without_times_no_column_of
     lines = ranking(group)
     assert lines[1].split() == ["mixer", "top-1,", "95", "%", "interval"]
     assert rows_of(lines)["attention"].split()[:2] == ["attention", "50.0"] and "*" not in "".join(lines)
+
+
+def test_what_is_trusted_may_lead_and_be_on_the_front():
+    names = ["label", "test_top1_percent_mean", "n", "n_failed", "standing", "ms"]
+    rows = [
+        ("good", 50.0, 3, 0, ABOVE, 2.0),
+        ("cheap", 40.0, 3, 1, None, 1.0),
+        ("survivor", 90.0, 3, 2, ABOVE, 1.0),
+        ("stuck", 80.0, 3, 0, AT, 1.0),
+        ("lucky", 70.0, 1, 0, ABOVE, 1.0),
+        ("without a time", 60.0, 3, 0, ABOVE, None),
+        ("never", None, 0, 3, None, 0.5),
+    ]
+    table = pd.DataFrame(rows, columns=names)
+    assert [row["label"] for row in contenders(table)] == ["good", "cheap", "without a time"]
+    assert front(table, "ms") == ["cheap", "good"]
