@@ -18,7 +18,7 @@ from benchmarks.report.plots.labels import label_ends, label_points
 from benchmarks.report.plots.style import FLOOR_COLOUR, NARROW, WIDE, mixer_style, short
 from benchmarks.report.stats.intervals import bars
 from benchmarks.report.stats.paired import Runs
-from benchmarks.report.stats.text_lines import Line, Part, records_of
+from benchmarks.report.stats.text_lines import Encoders, Line, records_of
 from benchmarks.report.text.rows import Row, curves_of, levels_of, pretraining_rows, task_rows, tokens_seen
 from benchmarks.report.text.tables import pretraining_words, title_of
 from benchmarks.report.wording import listing, span_of
@@ -142,7 +142,7 @@ def _at(grid: Any, x: pd.Series, y: pd.Series) -> Any:
     return np.interp(grid, x.to_numpy(float), y.to_numpy(float), left=np.nan)
 
 
-def share_plot(line: Line, part: Part, folder: Path, name: str) -> list[Path]:
+def share_plot(line: Line, part: Encoders, folder: Path, name: str) -> list[Path]:
     """Scores as a share of attention's, by task; nothing without attention and another encoder."""
     rows = [row for row in task_rows(part) if row["share_of_attention_percent"] is not None]
     weak = [task.name for task in part.tasks if task not in part.counted]
