@@ -27,10 +27,10 @@ WRONG_MARKER_COST = 20.0  # against a point of distance: another marker is as ne
 
 
 @functools.cache
-def text_size(text: str, size: float) -> tuple[float, float]:
+def text_size(text: str, size: float, weight: str = "normal") -> tuple[float, float]:
     """Width and height of a text in points, lines of equal height whatever their letters."""
     figure = _scratch()
-    drawn = figure.text(0, 0, text, fontsize=size)
+    drawn = figure.text(0, 0, text, fontsize=size, weight=weight)
     box = drawn.get_window_extent(renderer(figure))
     drawn.remove()
     lines = text.count("\n") + 1
