@@ -31,9 +31,9 @@ def heat_map(found: Abilities, folder: Path) -> list[Path]:
     """Mixers by tasks: the colour how far from the highest baseline to all right, the text the accuracy."""
     shares = np.array([[share(row) for row in found.cells(label)] for label in found.labels])
     told = (
-        f"Test top-1 in percent, mean over n = {span_of(found.rows['n'], 'seed')}, {found.title}. Blue: from the highest "
-        f"baseline that looks at one thing alone (white) to all right. {MARKS[SOLVED]} solved; {MARKS[AT]} its 95 % "
-        "interval does not lie above that baseline; empty: not trained. Names have their family's colour."
+        f"Test top-1 in percent, mean over n = {span_of(found.rows['n'], 'seed')}, {found.title}. Blue: from the "
+        f"highest baseline that looks at one thing alone (white) to all right. {MARKS[SOLVED]} solved; "
+        f"{MARKS[AT]} its 95 % interval does not lie above that baseline; empty: not trained. Names have their family's colour."
     )
     names = max(text_size(short(label), 7)[0] for label in [*found.labels, LAST]) / 72 + 0.1
     width = min(WIDE, max(NARROW, names + 0.1 + 0.95 * len(found.tasks)))
@@ -74,7 +74,7 @@ def _extent(found: Abilities) -> tuple[float, float, float, float]:
     return -0.5, len(found.tasks) - 0.5, len(found.labels) - 0.5, -0.5
 
 
-def _write(axes: Any, x: int, y: int, text: str, shade: float, size: float = 7) -> None:
+def _write(axes: Any, x: float, y: float, text: str, shade: float, size: float = 7) -> None:
     colour = "white" if shade > 0.75 else "#222222"
     axes.text(x, y, text, ha="center", va="center", fontsize=size, color=colour, linespacing=0.95)
 

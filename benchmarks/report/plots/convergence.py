@@ -62,16 +62,15 @@ def _message(group: Long) -> str:
     early, last = group.checkpoints[0], group.last
     first, end = (min(group.mixers, key=lambda m: (-group.mean(m, epoch), m)) for epoch in (early, last))
     if early == last or first == end:
-        return f"{name(end)} has the highest mean after {span_of([last], 'epoch')}" + (
+        return f"{name(end)} has the highest mean accuracy after {span_of([last], 'epoch')}" + (
             f", and had after {early}" if early != last else ""
         )
-    return f"{name(first)} has the highest mean after {span_of([early], 'epoch')}, {name(end)} after {last}"
+    return f"{name(first)} has the highest mean accuracy after {span_of([early], 'epoch')}, {name(end)} after {last}"
 
 
 def _caption(group: Long, frame: pd.DataFrame) -> str:
     first = frame.iloc[0]
     seeds = span_of([len(of_seeds) for of_seeds in group.curves.values()], "seed")
     where = f"{first['dataset']}, {first['profile']} profile, {first['machine']}, {group.words}; n = {seeds}"
-    return clean(
-        f"{where}. Mean over seeds, less the mean over the mixers; one schedule of the rate over all epochs. Colours: families."
-    )
+    how = "Mean over seeds, less the mean over the mixers; one schedule of the rate over all epochs. Colours: families."
+    return clean(f"{where}. {how}")

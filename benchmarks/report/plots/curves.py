@@ -30,7 +30,7 @@ def learning_curves(rows: pd.DataFrame, frame: pd.DataFrame, folder: Path, plot:
     missing = {r["label"]: str(r["status"]) for _, r in rows.iterrows() if r["status"] != "ok"}
     told = " Colours: families." + of_seeds(ready, " Lines: mean over seeds; bands: lowest to highest seed.")
     told = told.replace("One seed has no bar.", "One seed has no band.")
-    told += grey_words(len(shown), len(curves)) + plots_baselines.told(ready)
+    told += grey_words(len(shown), len(curves)) + plots_baselines.told(ready[ready["label"].isin(shown)])
     texts = [short(label) for label in shown]
     figure, (axes,) = make_figure(
         NARROW,
@@ -95,7 +95,6 @@ def message(curves: Curves, known: list[str]) -> str:
         if any(mean.get(epoch, -1.0) > means[first][epoch] for mean in means.values()):
             break
         since = int(epoch)
+    text = highest(ends)
     when = f"from epoch {since} on" if since < last else f"after {span_of([last], 'epoch')}"
-    return (
-        f"{highest(ends)} on held-out examples {when if highest(ends).startswith(name(first) + ' has') else ''}".strip()
-    )
+    return f"{text} on held-out examples" + (f" {when}" if text.startswith(f"{name(first)} has ") else "")

@@ -106,7 +106,7 @@ class Top:
     """What stands above a figure's panels: its message, and the colours of the families in it."""
 
     def __init__(self, title: str, families: Iterable[str], width: float) -> None:
-        self.titles = wrap(title, (width - 2 * SIDE) * 72, TITLE_SIZE, "bold")
+        self.titles = balanced(title, (width - 2 * SIDE) * 72)
         self.keys = key_rows(in_order(families), width - 2 * SIDE)
         self.inches = len(self.titles) * TITLE_LINE + len(self.keys) * KEY_LINE + 0.06
 
@@ -118,6 +118,17 @@ class Top:
         for key in self.keys:
             _draw_key(figure, key, y - 0.6 * KEY_LINE)
             y -= KEY_LINE
+
+
+def balanced(title: str, width: float) -> list[str]:
+    """A title in as few lines as it takes, none of them much shorter than the others."""
+    lines = wrap(title, width, TITLE_SIZE, "bold")
+    while True:
+        width -= 6
+        narrower = wrap(title, width, TITLE_SIZE, "bold")
+        if len(narrower) > len(lines) or width < 72:
+            return lines
+        lines = narrower
 
 
 def key_rows(families: Sequence[str], width: float) -> list[list[tuple[float, str]]]:
@@ -159,7 +170,7 @@ def wrap(text: str, width: float, size: float = CAPTION_SIZE, weight: str = "nor
     space = text_size("x x", size, weight)[0] - text_size("xx", size, weight)[0]
     lines: list[list[str]] = []
     left = 0.0
-    for word in text.split():
+    for word in filter(None, text.split(" ")):  # a space that does not break stays
         needed = text_size(word, size, weight)[0]  # of words alone, which captions share, where lines are all new
         if lines and space + needed <= left:
             lines[-1].append(word)

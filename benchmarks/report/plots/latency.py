@@ -19,7 +19,7 @@ from benchmarks.report.choose import once_a_size, scaling_row, sweeps, timed_in
 from benchmarks.report.families import mixer_family
 from benchmarks.report.frame import plain
 from benchmarks.report.notes import caption, holes
-from benchmarks.report.plots.figures import log_axis, make_figure, save_figure, show_number, size_axis
+from benchmarks.report.plots.figures import family_words, log_axis, make_figure, save_figure, show_number, size_axis
 from benchmarks.report.plots.ratio import ratio_plot
 from benchmarks.report.plots.style import (
     CAPTION_SIZE,
@@ -104,7 +104,8 @@ def latency_plot(
         rows,
         folder,
         plot,
-        title=message(lines, rows, "takes {} times as long as"),
+        extremes=extremes_of(lines),
+        title=message(lines, rows, columns[column], "takes {} times as long as"),
         notes=[caption(timed, timed, how) + told, *holes(missing_sizes(rows))],
         words={label: end_label(label, scaling, rows, column) for label in lines},
         ylabel=worded("ms per image", extent_of(rows)),
@@ -113,21 +114,33 @@ def latency_plot(
     )
 
 
-def message(lines: Mapping[str, Line], rows: pd.DataFrame, verb: str) -> str:
-    """The highest beside the lowest at the largest size that two mixers have; the net without mixing is neither."""
-    extent = extent_of(rows)
+def extremes_of(lines: Mapping[str, Line]) -> tuple[int, str, str] | None:
+    """A size, and the highest and the lowest there: the largest of the sizes that most mixers have.
+
+    The net without mixing is neither, and no other form of a mixer that is there itself.
+    """
     at: dict[float, dict[str, float]] = {}
     for label, line in lines.items():
-        for size, value in line if label != NO_MIXING else ():
+        is_form = "(" in label and base_name(label) in lines
+        for size, value in line if label != NO_MIXING and not is_form else ():
             at.setdefault(size, {})[label] = value
-    shared = [size for size, found in at.items() if len(found) > 1]
-    if not shared:
-        return f"Mixers by {extent.axis.partition(' (')[0]}"
-    found = at[max(shared)]
-    high, low = (pick(sorted(found), key=lambda label: found[label]) for pick in (max, min))
-    times = found[high] / found[low]
-    where = extent.at.format(int(max(shared)))
-    where = where[:1].upper() + where[1:]
+    most = max((len(found) for found in at.values()), default=0)
+    if most < 2:
+        return None
+    size = max(size for size, found in at.items() if len(found) == most)
+    high, low = (pick(sorted(at[size]), key=lambda label: at[size][label]) for pick in (max, min))
+    return int(size), high, low
+
+
+def message(lines: Mapping[str, Line], rows: pd.DataFrame, subject: str, verb: str) -> str:
+    """The highest beside the lowest."""
+    extent, found = extent_of(rows), extremes_of(lines)
+    subject = subject[:1].upper() + subject[1:]
+    if found is None:
+        return f"{subject}, by {extent.axis.partition(' (')[0]}"
+    size, high, low = found
+    times = dict(lines[high])[size] / dict(lines[low])[size]
+    where = f"{subject}: {extent.at.format(size)}"
     if times < 1.2:
         return f"{where} all mixers lie within {100 * (times - 1):.0f} % of each other"
     return f"{where} {name(high)} {verb.format(significant(times, 2))} {name(low)}"
@@ -139,6 +152,7 @@ def family_panels(
     folder: Path,
     plot: str,
     *,
+    extremes: tuple[int, str, str] | None,
     title: str,
     notes: Sequence[str],
     words: Mapping[str, str],
@@ -153,6 +167,7 @@ def family_panels(
         rows: behind them.
         folder: where the files go.
         plot: name of the files.
+        extremes: what the title is about, and so is named.
         title: of the figure.
         notes: below it.
         words: what a line is called, by mixer.
@@ -163,7 +178,10 @@ def family_panels(
     lines = {label: line for label, line in lines.items() if not (alone and label == NO_MIXING)} or dict(lines)
     families: dict[str, list[str]] = {}
     for family in in_order(map(mixer_family, lines)):
-        families[family] = named_first([label for label in lines if mixer_family(label) == family])
+        mine = [label for label in lines if mixer_family(label) == family]
+        families[family] = sorted(named_first(mine), key=lambda label: label not in (extremes or ())[1:])
+    if len(families) > 1:  # dotted in every other panel
+        families = {family: mine for family, mine in families.items() if mine != [NO_MIXING]}
     references = {ATTENTION: DASHED} | ({} if alone else {NO_MIXING: DOTTED})
     references = {label: style for label, style in references.items() if label in lines}
     told = reference_words(references, floor if floor[1] else ("", []), alone and NO_MIXING in set(rows["label"]))
@@ -172,18 +190,18 @@ def family_panels(
     columns = min(COLUMNS, len(families))
     figure, axes = make_figure(
         WIDE if columns > 1 else NARROW,
-        1.75,
+        1.5,
         [notes[0] + told, *notes[1:]],
         title=title,
-        families=families,
-        left=(0.55, *(0.14 for _ in range(columns - 1))),
-        right=(*(0.0 for _ in range(columns - 1)), 0.1),
+        left=(0.66, *(0.34 for _ in range(columns - 1))),
+        right=(*(0.0 for _ in range(columns - 1)), 0.24),
         rows=math.ceil(len(families) / columns),
         apart=0.34,
-        ticks=0.12,
+        ticks=0.12 if extent_of(rows).each_token else 0.0,
         heads=1,
     )
     values = [y for line in [*lines.values(), floor[1]] for _, y in line]
+    top = max(values) * (max(values) / min(values)) ** 0.24  # room for names
     sizes = sorted({int(x) for line in lines.values() for x, _ in line})
     for i, panel in enumerate(axes):
         if i >= len(families):
@@ -192,8 +210,10 @@ def family_panels(
         family = list(families)[i]
         draw_family(panel, families[family], lines, references, words, floor[1])
         size_axis(panel, sizes, tokens_of(rows), extent_of(rows))
-        log_axis(panel.yaxis, min(values), max(values), show_number)
-        panel.set_title(family, loc="left", color=family_colour(family), fontsize=TICK_SIZE, weight="bold", pad=3)
+        log_axis(panel.yaxis, min(values), top, show_number)
+        panel.set_title(
+            family_words(family), loc="left", color=family_colour(family), fontsize=TICK_SIZE, weight="bold", pad=3
+        )
         panel.set_ylabel(ylabel if i % columns == 0 else "")
         panel.tick_params(axis="y", labelleft=i % columns == 0)
         if i + columns < len(families):
@@ -239,8 +259,10 @@ def draw_family(
         axes.plot(*zip(*lines[label], strict=True), **GREY)
     for label in labels[:NAMED]:
         axes.plot(*zip(*lines[label], strict=True), **mixer_style(label) | {"markersize": 4}, label=words[label])
-    axes.legend(loc="upper left", fontsize=CAPTION_SIZE, frameon=False, handlelength=1.8, borderpad=0, labelspacing=0.25,
-                borderaxespad=0.2, handletextpad=0.5)  # fmt: skip
+    axes.legend(
+        loc="upper left", fontsize=CAPTION_SIZE, frameon=False, handlelength=1.8, borderpad=0, labelspacing=0.25,
+        borderaxespad=0.2, handletextpad=0.5,
+    )  # fmt: skip
 
 
 def tokens_of(rows: pd.DataFrame) -> dict[int, int]:
@@ -290,7 +312,8 @@ def memory_plot(rows: pd.DataFrame, timed: pd.DataFrame, folder: Path, plot: str
         known,
         folder,
         plot,
-        title=message(lines, known, "takes {} times the memory of"),
+        extremes=extremes_of(lines),
+        title=message(lines, known, "training step", "takes {} times the memory of"),
         notes=[caption(timed, timed, extra), *holes(missing_sizes(rows))],
         words={label: short(label).replace("\n", " ") for label in lines},
         ylabel=worded("peak memory (MB per image)", extent) if each else "peak memory (MB)",

@@ -19,7 +19,7 @@ from benchmarks.report.choose import finished, rows_by
 from benchmarks.report.frame import plain, square_ones
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots import baselines as plots_baselines
-from benchmarks.report.plots.figures import HEAD, label_room, make_figure, save_figure, size_axis, wrap
+from benchmarks.report.plots.figures import label_room, make_figure, save_figure, size_axis, wrap
 from benchmarks.report.plots.labels import label_ends, text_size
 from benchmarks.report.plots.style import (
     CAPTION_SIZE,
@@ -33,7 +33,7 @@ from benchmarks.report.plots.style import (
     mixer_style,
     short,
 )
-from benchmarks.report.plots.words import TOP1, differences, grey_words, name, of_seeds, setting_word, sure
+from benchmarks.report.plots.words import TOP1, differences, grey_words, name, setting_word
 from benchmarks.report.sizes import IMAGES, Extent, extent_of
 from benchmarks.report.stats.intervals import bars
 from benchmarks.report.stats.leader import NO_MIXING
@@ -133,7 +133,8 @@ def size_notes(
     rates = sorted(set(usable["lr"]))
     told += f" Learning rate {rates[0]:g} for all." if len(rates) == 1 else ""
     told += " Colours: families."
-    told += " Bars: 95 % t-interval over seeds; one seed has none." if (usable["n"] > 1).any() else ""
+    told += " Bars: 95 % t-interval over seeds" if (usable["n"] > 1).any() else ""
+    told += "; one seed has none." if (usable["n"] > 1).any() and (usable["n"] == 1).any() else "."
     told += " Points of one size stand side by side." + grey_words(shown, every)
     return [caption(frame, usable) + told + plots_baselines.told_by_size(usable), *holes(missing)]
 
@@ -148,10 +149,10 @@ def size_message(usable: pd.DataFrame, of: Extent) -> str:
         return neutral
     best = {size: max(sorted(whole), key=lambda label: means[size][label]) for size in sizes}
     if len(set(best.values())) == 1:
-        return f"{name(best[sizes[0]])} has the highest mean at every {of.axis.partition(' (')[0]}"
+        return f"{name(best[sizes[0]])} has the highest mean accuracy at every {of.axis.partition(' (')[0]}"
     if len(sizes) > 4:
         return neutral
-    return "Highest mean: " + ", ".join(f"{name(best[size])} {of.at.format(size)}" for size in sizes)
+    return "Highest mean accuracy: " + ", ".join(f"{name(best[size])} {of.at.format(size)}" for size in sizes)
 
 
 def by_setting(settings: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folder: Path, plot: str) -> list[Path]:
@@ -223,7 +224,7 @@ def reach(rows: pd.DataFrame) -> tuple[float, float]:
     return min(lows), max(highs)
 
 
-def head_of(rows: pd.DataFrame, main: Mapping[str, Any], panels: Sequence[pd.DataFrame]) -> str:
+def head_of(rows: pd.DataFrame, main: Mapping[Any, Any], panels: Sequence[pd.DataFrame]) -> str:
     """In what a panel differs from the main setting; of that itself what it has in place of it."""
     row = rows.iloc[0].to_dict()
     words = differences(row, main)
@@ -235,16 +236,16 @@ def head_of(rows: pd.DataFrame, main: Mapping[str, Any], panels: Sequence[pd.Dat
 
 def n_words(rows: pd.DataFrame) -> str:
     """ "n = 3-8"."""
-    return f"n = {span(min(rows['n']), max(rows['n']))}"
+    return f"n = {span(min(rows['n']), max(rows['n']))}".replace(" ", "\u00a0")
 
 
 def setting_message(panels: Sequence[pd.DataFrame]) -> str:
-    """Who has the highest mean in how many settings."""
+    """Who has the highest mean accuracy in how many settings."""
     first = Counter(str(rows.sort_values([TOP1, "label"], ascending=[False, True]).iloc[0]["label"]) for rows in panels)
     (top, often), *rest = sorted(first.items(), key=lambda pair: (-pair[1], pair[0]))
-    text = f"{name(top)} has the highest mean in {often} of {len(panels)} settings"
+    text = f"{name(top)} has the highest mean accuracy in {often} of {len(panels)} settings"
     if not rest:
-        return f"{name(top)} has the highest mean in all {len(panels)} settings"
+        return f"{name(top)} has the highest mean accuracy in all {len(panels)} settings"
     return text + ", " + ", ".join(f"{name(label)} in {n}" for label, n in rest[:2])
 
 

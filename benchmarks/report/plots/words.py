@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.report.alike import TRAINED_ALIKE, row_as_compared
-from benchmarks.report.baselines import at_baseline, highest_words
+from benchmarks.report.baselines import at_baseline, highest_words, own_interval
 from benchmarks.report.choose import finished, withheld
 from benchmarks.report.frame import plain
 from benchmarks.report.notes import ABLATIONS, field_words
@@ -16,6 +17,7 @@ from benchmarks.report.plots.style import cut
 from benchmarks.report.stats.paired import FEWEST_SEEDS
 from benchmarks.report.wording import clean, listing, span_of
 
+MOST_NAMES = 9
 TOP1 = "test_top1_percent_mean"
 
 
@@ -31,27 +33,35 @@ def sure(rows: pd.DataFrame) -> pd.DataFrame:
     """
     known = finished(rows)
     kept = [plain(r[TOP1]) is not None and not withheld(r) and not at_baseline(r) for r in known.to_dict("records")]
-    known = known[kept]
+    known = known[np.array(kept, dtype=bool)]
     most = known["n"].max() if len(known) else 0
-    return known[[n >= min(most, FEWEST_SEEDS) for n in known["n"]]]
+    return known[known["n"].map(lambda n: n >= min(most, FEWEST_SEEDS)).astype(bool)]
 
 
-def stuck(rows: pd.DataFrame) -> str:
-    """ "No mixer has left its baseline (bag of tokens, 62.3 %)", or nothing where one has."""
+def against_baseline(rows: pd.DataFrame) -> str:
+    """ "3 of 29 mixers lie above the highest baseline (bag of tokens, 62.3 %)"; nothing without baselines.
+
+    Of single runs without an interval it names the highest.
+    """
     known = finished(rows).to_dict("records")
-    if not known or not all(map(at_baseline, known)):
+    if not known or not highest_words(known[0]):
         return ""
-    return f"No mixer has left its baseline ({highest_words(known[0])})"
+    if any(own_interval(row) is None for row in known):  # whether it is above cannot be said
+        scores = {row["label"]: float(row[TOP1]) for row in known}
+        return f"{highest(scores)}: {max(scores.values()):.1f} %; the highest baseline is {highest_words(known[0])}"
+    above = sum(not at_baseline(row) for row in known)
+    who = f"{above or 'None'} of {len(known)} mixers {'lies' if above == 1 else 'lie'}"
+    return f"{who} above the highest baseline ({highest_words(known[0])})"
 
 
 def highest(scores: Mapping[str, float]) -> str:
-    """ "dct has the highest mean", or of several whose means read alike "dct and 3 others have the highest mean"."""
+    """ "dct has the highest mean accuracy"; of several whose means read alike "4 mixers share" it."""
     top = max(scores.values())
     first = sorted(label for label, score in scores.items() if f"{score:.1f}" == f"{top:.1f}")
     if len(first) == 1:
-        return f"{name(first[0])} has the highest mean"
-    others = name(first[1]) if len(first) == 2 else f"{len(first) - 1} others"
-    return f"{name(first[0])} and {others} have the highest mean"
+        return f"{name(first[0])} has the highest mean accuracy"
+    who = f"{name(first[0])} and {name(first[1])}" if len(first) == 2 else f"{len(first)} mixers"
+    return f"{who} share the highest mean accuracy"
 
 
 def of_seeds(rows: pd.DataFrame, words: str) -> str:
@@ -62,9 +72,14 @@ def of_seeds(rows: pd.DataFrame, words: str) -> str:
     if len(several) == 1:
         return words
     usual = max(several.index, key=lambda n: (len(several[n]), n))
-    apart = "; ".join(f"{n} of {listing(sorted(several[n]))}" for n in several.index if n != usual)
+    apart = "; ".join(f"{n} of {some(sorted(several[n]))}" for n in several.index if n != usual)
     alone = " One seed has no bar." if 1 in several.index else ""
     return f"{words} Seeds: {apart}; {usual} of {'the other' if len(several[usual]) == 1 else 'all others'}.{alone}"
+
+
+def some(labels: Sequence[str]) -> str:
+    """Names, or of many their number."""
+    return listing(labels) if len(labels) <= MOST_NAMES else f"{len(labels)} mixers"
 
 
 def grey_words(shown: int, every: int) -> str:
@@ -96,7 +111,3 @@ def setting_word(field: str, row: Mapping[Any, Any]) -> str:
     if field == "coordinates":
         return f"coordinates {'on' if value else 'off'}"
     return clean(field_words(field, value).replace("_", " "))
-
-
-def plural(labels: Sequence[str]) -> str:
-    return f"{len(labels)} mixers" if len(labels) != 1 else name(labels[0])

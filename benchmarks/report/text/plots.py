@@ -58,8 +58,8 @@ def speed_plot(line: Line, several: Sequence[Runs], rows: Sequence[Row], folder:
         return []
     left = [str(row["label"]) for row in rows if not row[column]]
     told = (
-        f"Masked accuracy of the test passages against speed ({SPEEDS[column]}). Colours: families. Bars: 95 % over seeds "
-        "and test rows. "
+        f"Masked accuracy of the test passages against speed ({SPEEDS[column]}). Colours: families. "
+        "Bars: 95 % over seeds and test rows. "
     )
     told += _words(line, several) + (f" Not timed: {listing(left)}." if left else "")
     levels = _levels(rows)
@@ -95,12 +95,13 @@ def speed_plot(line: Line, several: Sequence[Runs], rows: Sequence[Row], folder:
 def speed_message(rows: Sequence[Row], column: str) -> str:
     """Who is the most accurate, beside the fastest."""
     first = min(rows, key=lambda row: (-row["score_mean"], row["label"]))
-    fast = min(rows, key=lambda row: (-row[column], row["label"]))
     if len(rows) < 2:
         return "Masked accuracy against speed"
+    floor = max(_levels(rows).values(), default=0.0)
+    fast = min([row for row in rows if row["score_mean"] > floor] or rows, key=lambda row: (-row[column], row["label"]))
     text = f"{highest({str(row['label']): row['score_mean'] for row in rows})}, {first['score_mean']:.1f} %"
     if fast is first:
-        return f"{text}, and is the fastest"
+        return f"{text}, and is the fastest above all baselines"
     times = significant(fast[column] / first[column], 2)
     return f"{text}; {name_of(fast['label'])} is {times} times as fast with {fast['score_mean']:.1f} %"
 
@@ -116,8 +117,8 @@ def curve_plot(line: Line, several: Sequence[Runs], rows: Sequence[Row], folder:
     if not panels:
         return []
     told = (
-        "Masked accuracy on held-out passages against tokens seen, and against seconds of training on a machine that may "
-        "have had other work. Colours: families. Lines: mean over seeds; bands: lowest to highest seed. "
+        "Masked accuracy on held-out passages against tokens seen, and against seconds of training on a machine that "
+        "may have had other work. Colours: families. Lines: mean over seeds; bands: lowest to highest seed. "
     )
     levels = _levels(rows)
     last = {label: float(mean[-1]) for label, (_, mean, _, _) in next(iter(panels.values())).items()}
@@ -166,12 +167,12 @@ def curve_message(panels: Mapping[bool, Curves]) -> str:
         firsts.append(min(scores, key=lambda label: (-scores[label], label)))
     if any(len(curves) < 2 for curves in panels.values()):
         return "Masked accuracy over training"
-    if len(set(firsts)) == 1:
-        alike = "tokens and of as many seconds" if len(firsts) > 1 else "tokens"
-        return f"{name_of(firsts[0])} has the highest mean after equally many {alike}".replace(
-            " of as many", " as many"
-        )
-    return f"{name_of(firsts[0])} has the highest mean after as many tokens, {name_of(firsts[1])} after as many seconds"
+    text = f"{name_of(firsts[0])} has the highest mean accuracy after equal tokens"
+    if len(firsts) == 1:
+        return text
+    return (
+        f"{text} and after equal time" if firsts[0] == firsts[1] else f"{text}, {name_of(firsts[1])} after equal time"
+    )
 
 
 def curves_by_label(line: Line, several: Sequence[Runs], seconds: bool) -> Curves:
@@ -206,7 +207,8 @@ def share_plot(line: Line, part: Part, folder: Path, name: str) -> list[Path]:
     labels = [label for label in part.labels if any(row["label"] == label for row in shown)]
     if not shown:
         return []
-    told = f"Scores as a share of {ATTENTION}'s. Colours: families. Bars: 95 % over seeds and test rows. {_sentence(line.title)}. "
+    told = f"Scores as a share of {ATTENTION}'s. Colours: families. Bars: 95 % over seeds and test rows. "
+    told += f"{_sentence(line.title)}. "
     told += "From scratch." if part.scratch else f"Pre-trained on {part.setting['pretrained']}."
     out = listing([title_of(name) for name in weak])
     told += f" Left out, since no encoder lies above a constant answer there: {out}." if weak else ""
