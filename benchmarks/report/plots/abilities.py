@@ -32,8 +32,8 @@ def heat_map(found: Abilities, folder: Path) -> list[Path]:
     shares = np.array([[share(row) for row in found.cells(label)] for label in found.labels])
     told = (
         f"Test top-1 in percent, mean over n = {span_of(found.rows['n'], 'seed')}, {found.title}. Blue: from the "
-        f"highest baseline that looks at one thing alone (white) to all right. {MARKS[SOLVED]} solved; "
-        f"{MARKS[AT]} its 95 % interval does not lie above that baseline; empty: not trained. Names have their family's colour."
+        f"highest baseline that looks at one thing alone (white) to all right. {MARKS[SOLVED]} solved; {MARKS[AT]} its "
+        "95 % interval does not lie above that baseline; empty: not trained. Names in their family's colour."
     )
     names = max(text_size(short(label), 7)[0] for label in [*found.labels, LAST]) / 72 + 0.1
     width = min(WIDE, max(NARROW, names + 0.1 + 0.95 * len(found.tasks)))

@@ -25,7 +25,7 @@ from benchmarks.report.plots.figures import (
     show_number,
 )
 from benchmarks.report.plots.labels import label_ends, label_points
-from benchmarks.report.plots.style import FLOOR_COLOUR, NARROW, WIDE, mixer_style, short
+from benchmarks.report.plots.style import FLOOR_COLOUR, MOST_COLOURED, NARROW, WIDE, mixer_style, short
 from benchmarks.report.plots.words import TOP1, against_baseline, highest, name, of_seeds, sure
 from benchmarks.report.sizes import extent_of, worded
 from benchmarks.report.stats.intervals import bars, pareto_front
@@ -147,8 +147,9 @@ def draw_points(axes: Axes, points: Points, rows: pd.DataFrame) -> Points:
 def name_points(
     axes: Axes, points: Points, rows: pd.DataFrame, ink: Points, more: tuple[str, tuple[float, float]] | None = None
 ) -> None:
-    """Labels, and one `more`; what has not left its baseline is named in the caption."""
-    named = [not plots_baselines.without_name(row) for row in rows.to_dict("records")]
+    """Labels, and one `more`; of many the caption alone names what has not left its baseline."""
+    few = len(rows) <= MOST_COLOURED
+    named = [few or not plots_baselines.without_name(row) for row in rows.to_dict("records")]
     labels = list(itertools.compress(rows["label"], named))
     ink = [*ink, *(point for point, shown in zip(points, named, strict=True) if not shown)]
     texts, colours = list(map(short, labels)), [mixer_style(label)["color"] for label in labels]

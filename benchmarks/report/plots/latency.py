@@ -20,6 +20,7 @@ from benchmarks.report.families import mixer_family
 from benchmarks.report.frame import plain
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots.figures import family_words, log_axis, make_figure, save_figure, show_number, size_axis
+from benchmarks.report.plots.labels import text_size
 from benchmarks.report.plots.ratio import ratio_plot
 from benchmarks.report.plots.style import (
     CAPTION_SIZE,
@@ -188,20 +189,21 @@ def family_panels(
     grey = [label for labels in families.values() for label in labels[NAMED:]]
     told += f" Grey: {listing(grey)}." if grey else ""
     columns = min(COLUMNS, len(families))
+    values = [y for line in [*lines.values(), floor[1]] for _, y in line]
+    top = max(values) * (max(values) / min(values)) ** 0.24  # room for names
+    ticks = text_size(show_number(10 ** math.floor(math.log10(top))), TICK_SIZE)[0] / 72
     figure, axes = make_figure(
         WIDE if columns > 1 else NARROW,
         1.5,
         [notes[0] + told, *notes[1:]],
         title=title,
-        left=(0.66, *(0.34 for _ in range(columns - 1))),
+        left=(0.3 + ticks, *(0.34 for _ in range(columns - 1))),
         right=(*(0.0 for _ in range(columns - 1)), 0.24),
         rows=math.ceil(len(families) / columns),
         apart=0.34,
         ticks=0.12 if extent_of(rows).each_token else 0.0,
         heads=1,
     )
-    values = [y for line in [*lines.values(), floor[1]] for _, y in line]
-    top = max(values) * (max(values) / min(values)) ** 0.24  # room for names
     sizes = sorted({int(x) for line in lines.values() for x, _ in line})
     for i, panel in enumerate(axes):
         if i >= len(families):

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.contract.facts.metrics import METRICS
+from benchmarks.report.alike import TRAINED_ALIKE
 from benchmarks.report.choose import finished, rows_by
 from benchmarks.report.frame import plain, square_ones
 from benchmarks.report.notes import caption, holes
@@ -229,8 +230,9 @@ def head_of(rows: pd.DataFrame, main: Mapping[Any, Any], panels: Sequence[pd.Dat
     row = rows.iloc[0].to_dict()
     words = differences(row, main)
     if not words:
-        fields = [f for f in SPOKEN if len({str(plain(one.iloc[0].get(f))) for one in panels}) > 1]
-        words = ", ".join(setting_word(f, row) for f in fields if plain(row.get(f)) is not None) or "as most are"
+        fields = [f for f in row if f in TRAINED_ALIKE and len({str(plain(one.iloc[0][f])) for one in panels}) > 1]
+        fields = [f for f in fields if f in SPOKEN] or fields
+        words = ", ".join(setting_word(str(f), row) for f in fields if plain(row[f]) is not None)
     return f"{words} ({n_words(rows)})"
 
 
@@ -245,7 +247,7 @@ def setting_message(panels: Sequence[pd.DataFrame]) -> str:
     (top, often), *rest = sorted(first.items(), key=lambda pair: (-pair[1], pair[0]))
     text = f"{name(top)} has the highest mean accuracy in {often} of {len(panels)} settings"
     if not rest:
-        return f"{name(top)} has the highest mean accuracy in all {len(panels)} settings"
+        return f"{name(top)} has the highest mean accuracy in {'both' if often == 2 else f'all {often}'} settings"
     return text + ", " + ", ".join(f"{name(label)} in {n}" for label, n in rest[:2])
 
 
