@@ -43,7 +43,7 @@ def text_plots(line: Line, folder: Path) -> list[Path]:
                 continue
             rows = pretraining_rows(line, several)
             paths += speed_plot(line, several, rows, folder, f"accuracy-vs-speed{ending}")
-            paths += curve_plot(line, several, rows, folder, f"accuracy-over-training{ending}")
+            paths += curve_plot(line, several, rows, folder, f"accuracy-vs-tokens{ending}")
         for place, part in enumerate(line.parts):
             paths += share_plot(line, part, folder, "tasks-vs-attention" + (f"-{place + 1}" if place else ""))
     return paths

@@ -15,7 +15,6 @@ from report_files import only, read
 from synthetic import PLOTTERS, make_trial, save, save_accuracy, save_latency
 
 from benchmarks.report.build import write_report
-from benchmarks.report.plots.accuracy import side_by_side
 from benchmarks.report.plots.figures import plot_style
 from benchmarks.report.plots.labels import label_points
 from mixers.registry import list_mixers
@@ -25,11 +24,11 @@ def test_every_plot_is_there(figures):
     names = {name.partition("/")[2] for name in figures if name.startswith("constellations-quick/")}
     assert names >= {
         "accuracy-vs-flops", "accuracy-vs-latency", "accuracy-vs-params", "learning-curves", "accuracy-by-image-size",
-        "latency-vs-image-size", "latency-vs-image-size-training", "memory-vs-image-size", "accuracy-vs-flops-32px",
+        "accuracy-by-setting", "latency-vs-image-size", "latency-vs-image-size-training", "memory-vs-image-size",
     }  # fmt: skip
-    # one mixer with accuracy alone: no costs, no sizes
-    others = {name for name in figures if name.startswith("cifar100")}
-    assert others == {"cifar100-quick/accuracy-vs-params", "cifar100-quick/learning-curves"}
+    assert not {name for name in names if name.startswith("accuracy-vs") and "32px" in name}
+    # one mixer with accuracy alone: nothing to compare, no costs, no sizes
+    assert {name for name in figures if name.startswith("cifar100")} == {"cifar100-quick/learning-curves"}
 
 
 def test_bars_across_are_times_relative_to_attention_within_rounds(results, figures):
@@ -78,11 +77,10 @@ def test_labels_overlap_nowhere_with_many_alike(tmp_path, monkeypatch):
         save(tmp_path, make_trial("cost", mixer), {"params": 100_000 + 500 * i, "flops": 10**7 + i})
         for size in (16, 32, 48, 64, 96, 128, 192):
             save_latency(tmp_path, mixer, size)
-    drawn = {}
-    for module in PLOTTERS:
-        monkeypatch.setattr(f"{module}.save_figure", lambda figure, _, name: drawn.update({name: figure}) or [])
+    drawn: dict[str, Figure] = {}
+    keep_figures(monkeypatch, drawn)
     write_report(tmp_path)
-    assert len(drawn) == 6
+    assert len(drawn) == 5
     for name, figure in drawn.items():
         assert_texts_clear(name, figure)
 
@@ -105,9 +103,7 @@ def test_a_label_without_a_line_is_nearer_to_its_own_point_than_to_another():
 
 def test_accuracy_by_patch_size_has_a_line_for_every_mixer(tmp_path, monkeypatch):
     drawn: dict[str, Figure] = {}
-    monkeypatch.setattr(
-        "benchmarks.report.plots.accuracy.save_figure", lambda figure, place, name: drawn.update({name: figure}) or []
-    )
+    keep_figures(monkeypatch, drawn)
     for mixer, gain in (("conv1x1", 0), ("dct", 5), ("attention", 9)):
         for patch in (1, 2, 4):
             for seed in range(2):
@@ -128,9 +124,7 @@ def test_accuracy_by_patch_size_has_a_line_for_every_mixer(tmp_path, monkeypatch
 @pytest.mark.filterwarnings("error")
 def test_accuracy_by_image_size_leaves_out_who_has_one_size_alone(tmp_path, monkeypatch):
     drawn: dict[str, Figure] = {}
-    monkeypatch.setattr(
-        "benchmarks.report.plots.accuracy.save_figure", lambda figure, place, name: drawn.update({name: figure}) or []
-    )
+    keep_figures(monkeypatch, drawn)
     several = list_mixers()[:14]
     for mixer in (*several, "hybrid_top"):
         for size in (16, 32) if mixer in several else (32,):
@@ -143,13 +137,9 @@ def test_accuracy_by_image_size_leaves_out_who_has_one_size_alone(tmp_path, monk
     assert all(low < x < high for line in lines for x in line.get_xdata())
 
 
-def test_mixers_of_one_cost_stand_side_by_side_and_the_best_stays():
-    points = [(100.0, 30.0), (200.0, 35.0), (100.0, 31.0), (100.0, 29.0)]
-    moved = side_by_side(points)
-    assert moved[1:3] == points[1:3] and [y for _, y in moved] == [y for _, y in points]
-    xs = [moved[i][0] for i in (3, 2, 0)]
-    assert xs == sorted(xs) and xs[2] / xs[1] == pytest.approx(xs[1] / xs[0]) == pytest.approx(2**0.015)
-    assert side_by_side(points[:2]) == points[:2]
+def keep_figures(monkeypatch, drawn: dict[str, Figure]) -> None:
+    for module in PLOTTERS:
+        monkeypatch.setattr(f"{module}.save_figure", lambda figure, _, name: drawn.update({name: figure}) or [])
 
 
 def assert_texts_clear(name: str, figure: Figure) -> None:
