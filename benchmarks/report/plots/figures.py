@@ -86,8 +86,8 @@ def make_figure(
     above = TOP + top.inches
     total = above + rows * (head + height) + (rows - 1) * apart + below
     figure.set_size_inches(width, total)
-    for i, line in enumerate(reversed(lines)):
-        _write(figure, SIDE, 0.05 + i * CAPTION_LINE, line, va="bottom")
+    for i, line in enumerate(lines):
+        _write(figure, SIDE, 0.05 + (len(lines) - 1 - i) * CAPTION_LINE, line, va="bottom")
     top.draw(figure)
     left = left or [LEFT] * len(right)
     shares = shares or [1.0] * len(right)

@@ -190,7 +190,7 @@ def by_setting(settings: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folder
         apart=0.2,
         heads=max(map(len, heads)),
     )
-    across = 1.08 * max(max(high - low for low, high in map(reach, panels)), 1.0)  # points, of all panels alike
+    across = 1.08 * max(1.0, *(high - low for low, high in map(reach, panels)))  # points, of all panels alike
     for i, panel in enumerate(axes):
         if i >= len(panels):
             panel.remove()

@@ -128,7 +128,9 @@ def _map(figure: Figure, record: AtlasRecord, state: str, box: tuple[float, floa
         spine.set_linewidth(0.4)
         spine.set_color("#888888")
     numbers = [record.numbers[state][key] for key in ("reach", "evenness")]
-    text = "\u2009|\u2009".join("–" if value is None else f"{value:.{2 if value >= 0.0995 else 3}f}" for value in numbers)
+    text = "\u2009|\u2009".join(
+        "–" if value is None else f"{value:.{2 if value >= 0.0995 else 3}f}" for value in numbers
+    )
     _text(figure, box[0] + box[2] / 2, box[1] - 0.02, text, SMALL, ha="center", va="top")
 
 

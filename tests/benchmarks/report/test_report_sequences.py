@@ -140,7 +140,11 @@ def test_a_net_at_its_baseline_is_ranked_behind_the_others_and_never_best(report
 
 def test_baselines_are_labelled_lines_in_every_plot_of_accuracy(report):
     names = [name for name in FIGURES if name.startswith("listops-quick/") and "latency-vs" not in name]
-    assert {name.partition("/")[2] for name in names} >= {"accuracy-vs-latency", "accuracy-vs-params", "learning-curves"}
+    assert {name.partition("/")[2] for name in names} >= {
+        "accuracy-vs-latency",
+        "accuracy-vs-params",
+        "learning-curves",
+    }
     for name in names:
         text = words_of(FIGURES[name])
         assert "root operator alone" in text and "exact to depth 2" in text and "Dashed" in text

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 from report_files import only, read
 from synthetic import PLOTTERS, make_trial, save, save_accuracy, save_latency
@@ -17,6 +17,7 @@ from synthetic import PLOTTERS, make_trial, save, save_accuracy, save_latency
 from benchmarks.report.build import write_report
 from benchmarks.report.plots.figures import plot_style
 from benchmarks.report.plots.labels import label_points
+from benchmarks.report.plots.style import GREY, front_runners
 from mixers.registry import list_mixers
 
 
@@ -80,7 +81,7 @@ def test_labels_overlap_nowhere_with_many_alike(tmp_path, monkeypatch):
     drawn: dict[str, Figure] = {}
     keep_figures(monkeypatch, drawn)
     write_report(tmp_path)
-    assert len(drawn) == 5
+    assert len(drawn) == 6
     for name, figure in drawn.items():
         assert_texts_clear(name, figure)
 
@@ -131,10 +132,94 @@ def test_accuracy_by_image_size_leaves_out_who_has_one_size_alone(tmp_path, monk
             save_accuracy(tmp_path, mixer, 30.0 + size / 16, 0, image_size=size)
     write_report(tmp_path)
     (axes,) = drawn["accuracy-by-image-size"].axes
-    lines = [container.lines[0] for container in axes.containers]
-    assert len(lines) == len(several) and all(len(line.get_xdata()) == 2 for line in lines)
+    coloured = [container.lines[0] for container in axes.containers]
+    lines = [*coloured, *(line for line in axes.get_lines() if line.get_color() == GREY["color"])]
+    assert len(coloured) >= 3 and len(lines) == len(several) and all(len(line.get_xdata()) == 2 for line in lines)
     low, high = axes.get_xlim()
     assert all(low < x < high for line in lines for x in line.get_xdata())
+
+
+def title_of(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.texts if text.get_weight() == "bold")
+
+
+def words_of(figure: Figure) -> str:
+    return " ".join(" ".join(text.get_text() for text in figure.findobj(Text)).split())
+
+
+def test_a_title_says_what_the_records_say(tmp_path, monkeypatch):
+    drawn: dict[str, Figure] = {}
+    keep_figures(monkeypatch, drawn)
+    for place, mixer in enumerate(("dct", "attention", "hadamard", "conv1x1", "random")):
+        for seed in range(3):
+            save_accuracy(tmp_path, mixer, (50.0, 60.0, 40.0, 30.0, 35.0)[place] + seed, seed)
+        save(
+            tmp_path, make_trial("cost", mixer), {"params": 1000 if place != 1 else 2000, "flops": 10**6 * (place + 1)}
+        )
+    save_accuracy(tmp_path, "linear", 99.0, 0)  # one lucky run among means of three
+    save(tmp_path, make_trial("cost", "linear"), {"params": 3000, "flops": 10**7})
+    write_report(tmp_path)
+    flops = drawn["accuracy-vs-flops"]
+    assert title_of(flops) == (
+        "attention has the highest mean accuracy: 61.0 % with 2.00 M FLOPs per image; "
+        "random costs 2.5 times as much for 36.0 %"
+    )
+    assert "Seeds: 1 of linear; 3 of all others. One seed has no bar." in words_of(flops)
+    assert title_of(drawn["accuracy-vs-params"]) == "4 mixers with 1,000 parameters each reach from 31.0 to 51.0 %"
+    assert title_of(drawn["learning-curves"]).startswith("attention has the highest mean accuracy on held-out examples")
+    strip, axis = drawn["accuracy-vs-params"].axes
+    assert [tick.get_text() for tick in strip.get_xticklabels()] == ["dct", "hadamard", "random", "conv1x1"]
+    markers = [line.get_xdata()[0] for line in axis.get_lines() if line.get_marker() in ("X", "h")]
+    assert markers == [2000.0, 3000.0]  # where they are
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_front_takes_two_points_and_more_than_one_run(tmp_path, monkeypatch, seeds):
+    drawn: dict[str, Figure] = {}
+    keep_figures(monkeypatch, drawn)
+    for place, mixer in enumerate(("dct", "attention")):
+        for seed in range(seeds):
+            save_accuracy(tmp_path, mixer, 50.0 + 10 * place + seed, seed)
+        save(tmp_path, make_trial("cost", mixer), {"params": 1000 + place, "flops": 10**6 * (place + 1)})
+    write_report(tmp_path)
+    assert ("Pareto" in words_of(drawn["accuracy-vs-flops"])) == (seeds > 1)
+
+
+def test_settings_are_panels_of_one_figure_on_one_scale(figures, tmp_path, monkeypatch):
+    drawn: dict[str, Figure] = {}
+    keep_figures(monkeypatch, drawn)
+    for change in ({}, {"dim": 64}, {"norm": "token"}):
+        for mixer, top1 in (("dct", 50.0), ("attention", 60.0 if change else 45.0)):
+            for seed in range(1 if "norm" in change else 2):
+                save_accuracy(tmp_path, mixer, top1 + seed, seed, **change)
+    write_report(tmp_path)
+    figure = drawn["accuracy-by-setting"]
+    assert title_of(figure) == "attention has the highest mean accuracy in 2 of 3 settings, dct in 1"
+    heads = [axes.get_title(loc="left").replace("\u00a0", " ").replace("\n", " ") for axes in figure.axes]
+    assert heads == ["dim 48 (n = 2)", "dim 64 (n = 2)", "norm per token (n = 1)"]
+    assert len({round(high - low, 6) for low, high in (axes.get_xlim() for axes in figure.axes)}) == 1
+    assert_texts_clear("accuracy-by-setting", figure)
+    assert not {name for name in drawn if "dim-64" in name}
+
+
+def test_latency_has_a_panel_a_family_and_the_identity_does_not_stretch_it(figures):
+    figure = figures["constellations-quick/latency-vs-image-size"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "spectral (Fourier)", "separable (rows, then columns)", "dense (one matrix)", "attention",
+    ]  # fmt: skip
+    assert "conv1x1 does nothing and is left out" in words_of(figure)
+    named = [text.get_text().split(" ")[0] for axes in figure.axes for text in axes.get_legend().get_texts()]
+    assert sorted(named) == sorted(["fft_complex", "fft_real", "dct", "hadamard", "random", "attention", "attention"])
+    limits = {axes.get_ylim() for axes in figure.axes}
+    assert len(limits) == 1 and title_of(figure).startswith("Mixer alone, forward: at 48 px attention takes ")
+
+
+def test_of_many_curves_the_front_runners_and_the_references_have_a_colour():
+    others = ["dct", "hadamard", "linear", "random", "gmlp", "pool", "shift", "hartley", "afno"]
+    scores = {label: float(-place) for place, label in enumerate([*others, "attention", "conv1x1", "file:Mine"])}
+    assert front_runners(scores) == ["dct", "hadamard", "linear", "attention", "conv1x1", "file:Mine"]
+    few = dict(list(scores.items())[:8])
+    assert front_runners(few) == sorted(few, key=lambda label: -few[label])
 
 
 def keep_figures(monkeypatch, drawn: dict[str, Figure]) -> None:
@@ -147,9 +232,8 @@ def assert_texts_clear(name: str, figure: Figure) -> None:
     with plot_style():
         figure.canvas.draw()
         renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-        texts = [
-            t for t in figure.findobj(lambda o: hasattr(o, "get_text")) if t.get_text().strip() and t.get_visible()
-        ]
+        found = {id(t): t for t in figure.findobj(lambda o: hasattr(o, "get_text"))}  # a legend's own come twice
+        texts = [t for t in found.values() if t.get_text().strip() and t.get_visible()]
         for axes in figure.axes:  # matplotlib keeps ticks beyond the limits, and does not draw them
             for axis in (axes.xaxis, axes.yaxis):
                 shown = {id(t.label1) for t in axis._update_ticks()}
@@ -186,7 +270,5 @@ def _text_box(text, renderer):
     # an annotation's own extent includes its line
     if isinstance(text, Annotation):
         text.update_positions(renderer)
-        from matplotlib.text import Text
-
         return Text.get_window_extent(text, renderer)
     return text.get_window_extent(renderer)
