@@ -198,7 +198,7 @@ def family_panels(
         1.5,
         [notes[0] + told, *notes[1:]],
         title=title,
-        left=(0.3 + ticks, *(0.34 for _ in range(columns - 1))),
+        left=(0.34 + ticks, *(0.34 for _ in range(columns - 1))),
         right=(*(0.0 for _ in range(columns - 1)), 0.24),
         rows=math.ceil(len(families) / columns),
         apart=0.34,

@@ -232,8 +232,7 @@ def assert_texts_clear(name: str, figure: Figure) -> None:
     with plot_style():
         figure.canvas.draw()
         renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-        found = {id(t): t for t in figure.findobj(lambda o: hasattr(o, "get_text"))}  # a legend's own come twice
-        texts = [t for t in found.values() if t.get_text().strip() and t.get_visible()]
+        texts = [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
         for axes in figure.axes:  # matplotlib keeps ticks beyond the limits, and does not draw them
             for axis in (axes.xaxis, axes.yaxis):
                 shown = {id(t.label1) for t in axis._update_ticks()}
