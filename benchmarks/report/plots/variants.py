@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.report.alike import TRAINED_ALIKE
-from benchmarks.report.choose import finished, rows_by
+from benchmarks.report.choose import rows_by
 from benchmarks.report.frame import plain, square_ones
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots import baselines as plots_baselines
@@ -34,7 +34,7 @@ from benchmarks.report.plots.style import (
     mixer_style,
     short,
 )
-from benchmarks.report.plots.words import TOP1, differences, grey_words, name, setting_word
+from benchmarks.report.plots.words import TOP1, differences, grey_words, name, scored, setting_word
 from benchmarks.report.sizes import IMAGES, Extent, extent_of
 from benchmarks.report.stats.intervals import bars
 from benchmarks.report.stats.leader import NO_MIXING
@@ -59,15 +59,16 @@ def by_size(summary: pd.DataFrame, frame: pd.DataFrame, folder: Path) -> list[Pa
         (extent, rows_by(square_ones(summary), extent.field, "patch_size")),
         (PATCHES, rows_by(summary, "patch_size")),
     ):
-        if found:
-            rows = max((rows for _, rows in found), key=lambda rows: len(several_sizes(rows, of)))
+        sweeps = [rows for _, rows in found if several_sizes(rows, of)[of.field].nunique() > 1]
+        if sweeps:
+            rows = max(sweeps, key=lambda rows: len(several_sizes(rows, of)))
             paths += draw_by_size(rows, of, frame, folder, f"accuracy-by-{of.word}")
     return paths
 
 
 def several_sizes(rows: pd.DataFrame, of: Extent) -> pd.DataFrame:
     """Finished rows of the mixers that were measured at two sizes or more; of all where none was."""
-    usable = finished(rows)
+    usable = scored(rows)
     several = usable.groupby("label")[of.field].transform("nunique") > 1
     return usable[several] if several.any() else usable
 
@@ -158,11 +159,11 @@ def size_message(usable: pd.DataFrame, of: Extent) -> str:
 
 def by_setting(settings: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folder: Path, plot: str) -> list[Path]:
     """A panel for every setting that two mixers or more were trained in; nothing where there is one alone."""
-    found = [known for rows in settings.values() if finished(known := rows)["label"].nunique() > 1]
+    found = [known for rows in settings.values() if (known := scored(rows))["label"].nunique() > 1]
     if len(found) < 2:
         return []
     main, left = found[0].iloc[0].to_dict(), len(found) - MOST_PANELS
-    panels = [finished(rows) for rows in found[:MOST_PANELS]]
+    panels = found[:MOST_PANELS]
     others = {label for rows in panels[1:] for label in rows["label"]}
     panels[0] = panels[0][panels[0]["label"].isin(others)]
     panels = [rows for rows in panels if len(rows)]

@@ -26,13 +26,19 @@ def name(label: str) -> str:
     return cut(clean(label))
 
 
+def scored(rows: pd.DataFrame) -> pd.DataFrame:
+    """The finished rows with a top-1 accuracy: a task that asks for a number has none."""
+    known = finished(rows)
+    return known[known[TOP1].map(lambda mean: plain(mean) is not None).astype(bool)]
+
+
 def sure(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows that a title may call the highest.
 
     That is no row of which too many runs failed, none at its baseline, and no lucky run among means of several.
     """
-    known = finished(rows)
-    kept = [plain(r[TOP1]) is not None and not withheld(r) and not at_baseline(r) for r in known.to_dict("records")]
+    known = scored(rows)
+    kept = [not withheld(row) and not at_baseline(row) for row in known.to_dict("records")]
     known = known[np.array(kept, dtype=bool)]
     most = known["n"].max() if len(known) else 0
     return known[known["n"].map(lambda n: n >= min(most, FEWEST_SEEDS)).astype(bool)]
@@ -43,7 +49,7 @@ def against_baseline(rows: pd.DataFrame) -> str:
 
     Of single runs without an interval it names the highest.
     """
-    known = finished(rows).to_dict("records")
+    known = scored(rows).to_dict("records")
     if not known or not highest_words(known[0]):
         return ""
     if any(own_interval(row) is None for row in known):  # whether it is above cannot be said
