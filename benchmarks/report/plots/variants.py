@@ -176,7 +176,8 @@ def by_setting(settings: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folder
         " Bars: 95 % t-interval over seeds." if any((p["n"] > 1).any() for p in panels) else ""
     )
     told += f" Dotted: {NO_MIXING}, which mixes nothing." if NO_MIXING in labels else ""
-    told += " All panels have one scale, each its own beginning; n, where it differs, stands above."
+    told += " All panels have one scale, each its own beginning; n stands above each"
+    told += "; one seed has no bar." if any((rows["n"] == 1).any() for rows in panels) else "."
     told += f" {left} more settings are in summary.csv." if left > 0 else ""
     rows = math.ceil(len(panels) / columns)
     figure, axes = make_figure(
