@@ -80,7 +80,7 @@ evaluate: $(READY) ## a trained net on images of your own: make evaluate NET=dct
 status: $(READY) ## what is done, running, failed, and how long the rest takes
 validate: $(READY) ## whether records that somebody sends are what they say: make validate RESULTS=DIR
 list: $(READY) ## the mixers, with family, complexity, paper and year, and the data sets
-speed: $(READY) ## ratios quoted in the README: transforms against naive forms, training against timm's loop
+speed: $(READY) ## transforms against naive forms, training against timm's loop, as ratios
 profile: $(READY) ## where the time of a training step goes, and a trace of it: make profile MIXER=dct,attention
 crossovers: $(READY) ## which method of a mixer is fastest from how many tokens on
 bench-peers: $(READY_peers) $(READY) ## ratios: each mixer beside the best public implementation, forward and backward

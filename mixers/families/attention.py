@@ -43,12 +43,13 @@ class SelfAttention(Mixer):
 
     memory_format = torch.channels_last
     takes_padding = True
+    head_widths: tuple[int, ...] = (32, 24, 16, 8)  # of a head by default: the first that divides dim
     positions: Tensor | None
 
     def __init__(self, name: str, dim: int, size: tuple[int, int], heads: int | None, positions: str) -> None:
         super().__init__(dim, size)
         if heads is None:
-            heads = dim // next((width for width in (32, 24, 16, 8) if dim % width == 0), dim)
+            heads = dim // next((width for width in self.head_widths if dim % width == 0), dim)
         heads = divisor(name, dim, heads, "heads")
         if positions not in POSITIONS:
             raise MixerError(f"{name} has no positions {positions!r}; allowed: {', '.join(POSITIONS)}")
@@ -106,13 +107,13 @@ class Attention(SelfAttention):
     whose fused operators have no forward mode (`torch.func.jvp`) and no second derivative; backend="plain" has both.
 
     Differs from the paper in that the output projection is the block's own 1x1 convolution, and in that the positions
-    are added at every layer instead of below the first. Heads are 64 wide in the paper and 32 here, for nets far less
+    are added at every layer instead of below the first. Heads are 64 wide in the paper and 16 here, for nets far less
     wide than its 512 channels; at dim 64, `heads` of 4, 2 and 1 make them 16, 32 and 64 wide.
 
     Args:
         dim: channels.
         size: (H, W) of the grid.
-        heads: number of heads; by default heads are 32 wide, or the widest of 24, 16, 8 that divides dim.
+        heads: number of heads; by default heads are 16 wide, or the wider of 24, 8 that divides dim.
         backend: of PyTorch's operator. "plain" forms the N x N weights in memory, as was usual in 2021; "flash",
             "efficient" and "cudnn" do not; "torch" is what PyTorch chooses; "auto" the fastest by crossovers.json, and
             never "cudnn", whose gradients are not always finite.
@@ -121,6 +122,9 @@ class Attention(SelfAttention):
     Raises:
         MixerError: heads does not divide dim, or backend or positions is unknown.
     """
+
+    version = 2  # 1 had heads 32 wide
+    head_widths = (16, 24, 8)
 
     def __init__(
         self,
@@ -215,7 +219,7 @@ class LinearAttention(SelfAttention):
     Args:
         dim: channels.
         size: (H, W) of the grid.
-        heads: number of heads, as for `attention`.
+        heads: number of heads; by default heads are 32 wide, or the widest of 24, 16, 8 that divides dim.
         positions: as for `attention`.
 
     Raises:
@@ -276,7 +280,7 @@ class Performer(SelfAttention):
     Args:
         dim: channels.
         size: (H, W) of the grid.
-        heads: number of heads, as for `attention`.
+        heads: number of heads; by default heads are 32 wide, or the widest of 24, 16, 8 that divides dim.
         features: m, directions for each head; by default d ln d.
         seed: of the generator that draws the directions, which all heads share.
         positions: as for `attention`.

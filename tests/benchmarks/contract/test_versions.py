@@ -48,12 +48,12 @@ def repaired(monkeypatch) -> None:
 
 
 def test_a_raised_version_makes_new_trials_of_that_mixer_alone(tmp_path, monkeypatch) -> None:
-    request = Request(mixer="dct,fft_real,2xdct+2xattention,hybrid_top", profile="quick", depth=4, results=tmp_path)
+    request = Request(mixer="dct,fft_real,2xdct+2xhadamard,hybrid_top", profile="quick", depth=4, results=tmp_path)
     before = Plan(request).accuracy()
     monkeypatch.setattr(mixer_entry("dct").cls, "version", 3)
     after = Plan(request).accuracy()
     new = {t.mixer: t.mixer_version for t, old in zip(after, before, strict=True) if t.id() != old.id()}
-    assert new == {"dct": 3, "2xdct+2xattention": 3}
+    assert new == {"dct": 3, "2xdct+2xhadamard": 3}
 
 
 def test_a_repaired_mixer_is_tuned_anew(tmp_path, repaired) -> None:

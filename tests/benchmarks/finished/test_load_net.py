@@ -192,7 +192,7 @@ def test_a_run_that_failed_has_no_net(copy):
 
 def test_a_mixer_that_computes_something_else_by_now_is_refused(results, monkeypatch):
     monkeypatch.setattr(registry.mixer_entry("attention").cls, "version", 99)
-    with pytest.raises(UserError, match=r"is of version 1 of its mixer .*here is version 99"):
+    with pytest.raises(UserError, match=r"is of version 2 of its mixer .*here is version 99"):
         load_net(results, "attention")
 
 

@@ -61,7 +61,7 @@ def test_the_committed_table_is_what_the_published_times_say() -> None:
     assert table_of(times) == published["cpu"]["methods"] == committed["cpu"]["float32"]["methods"]
     assert published["cpu"]["measured_on"] == committed["cpu"]["float32"]["measured_on"]
     assert set(committed["cuda"]) == {"float32", "bfloat16"}
-    assert committed["cuda"]["float32"]["measured_on"] is None  # and the README says so
+    assert committed["cuda"]["float32"]["measured_on"] is None  # and docs/gpu.md says so
 
 
 def test_what_a_gpu_was_measured_with_is_in_the_committed_table() -> None:

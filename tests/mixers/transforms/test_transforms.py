@@ -330,10 +330,14 @@ def test_attention_backends_agree(size: tuple[int, int], seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dim", "heads", "width"), [(64, 2, 32), (48, 2, 24), (16, 1, 16), (40, 5, 8), (192, 6, 32), (7, 1, 7)]
+    ("name", "dim", "heads", "width"),
+    [
+        *[("attention", *of) for of in [(64, 4, 16), (48, 3, 16), (72, 3, 24), (40, 5, 8), (192, 12, 16), (7, 1, 7)]],
+        *[("performer", *of) for of in [(64, 2, 32), (48, 2, 24), (16, 1, 16), (40, 5, 8), (192, 6, 32), (7, 1, 7)]],
+    ],
 )
-def test_attention_chooses_heads_that_divide(dim: int, heads: int, width: int) -> None:
-    mixer = create_mixer("attention", dim, (2, 2))
+def test_attention_chooses_heads_that_divide(name: str, dim: int, heads: int, width: int) -> None:
+    mixer = create_mixer(name, dim, (2, 2))
     assert mixer.heads == heads == dim // width
 
 

@@ -1,0 +1,112 @@
+"""Every number in README and docs is that of a published record, or is named here as no measurement."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from figures import fields, pattern, places, plain
+from published import FIXED, ROOT, cifar, difference, figure, read, row, table
+
+PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+# files without a measurement: what they name are settings, of the suite or of others, formulas and examples
+NO_MEASUREMENT = {
+    "docs/after.md", "docs/commands.md", "docs/long-range-arena.md", "docs/mixers.md", "docs/python.md",
+    "docs/sequences.md", "docs/tasks.md", "docs/upgrading.md",
+}  # fmt: skip
+NUMBER = re.compile(r"(?<![\w.+-])[-+±]?\d+(?:[.,]\d+)*(?:e-?\d+)?(?![\w-]*[a-zA-Z])")
+COUNTED = "px|tokens?|epochs?|images"
+SETTINGS = [
+    rf"\d[\d,]*(?:(?:,| to| and| or) \d[\d,]*)* (?:{COUNTED})\b",
+    r"patch(?:es)?(?: of)? \d+(?:(?:,| x| and) \d+)*",
+    r"(?:dim|depth|batch|seed) \d+",
+    r"CIFAR-\d+|Python 3\.\d+|torch >= [\d.]+|\b\d-D\b",
+    r"95 %|attention = 1",  # of every interval, of every ratio to it
+    r"\((?:[A-Z][\w. ]+, )?(?:19|20)\d\d\)",
+]
+# numbers of one page that are no measurements
+NAMED: dict[str, tuple[str, ...]] = {
+    "README.md": (r"in 64 patches", r"upgrading from 0\.1"),
+    "docs/data.md": (
+        r"rounded to 8", r"\(3 bytes a pixel", r"take 246 MB",
+        r"64 or 256\)", r"within 5 to 50", r"full: 20 to 300", r"\(n, [13], H, W\)",
+        r"whole numbers from 0",
+    ),
+    "docs/methods.md": (r"it chose 3e-3 for", r"2e-2 for", r"8e-3 for all", r"weight decay of 0\.2 in place of 0\.05"),
+    "docs/performance.md": (r"other ratios above 1\.05", r"medians of 7 turns"),
+    "docs/results.md": (
+        r"patches of 4 x 4", r"where chance is 1 %", r"of 112 runs", r"with 140 to 145 thousand",
+        r"72, 64; three seeds",
+    ),
+    "docs/text.md": (
+        r"84 M tokens", r"15 % of a passage: 80 % of these become a mask, 10 % any token, 10 % stay",
+        r"1, 8 and 90 on held-out text", r"and 1 for all others", r"40 plays and poems, 4\.8 million letters",
+        r"815 test sentences",
+    ),
+}  # fmt: skip
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def without(text: str, *expressions: str) -> str:
+    """The text with blanks in place of what the expressions find."""
+    for expression in expressions:
+        text = re.sub(expression, lambda found: blank(found[0]), text, flags=re.MULTILINE | re.DOTALL)
+    return text
+
+
+def blank(text: str) -> str:
+    return re.sub(r"[^\n]", " ", text)
+
+
+@pytest.mark.parametrize(("name", "template"), places())
+def test_a_figure_is_that_of_its_record(name, template):
+    found = list(pattern(template).finditer(text_of(name)))
+    assert len(found) == 1, f"{name} has not once: {template}"
+    expected = [plain(figure(asked)) for asked in fields(template)]
+    assert [plain(group) for group in found[0].groups()] == expected, "python tests/docs/figures.py writes them"
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in NO_MEASUREMENT])
+def test_no_number_is_without_a_record(name):
+    text = text_of(name)
+    for template in [words for place, words in places() if place == name]:
+        for found in pattern(template).finditer(text):
+            for start, end in map(found.span, range(1, found.re.groups + 1)):
+                text = text[:start] + blank(text[start:end]) + text[end:]
+    text = without(text, r"^```.*?^```", r"^    [^ ].*?$", r"`[^`\n]*`", r"\]\([^)]*\)")
+    own = [words.replace(" ", r"\s+") for words in NAMED.get(name, ())]
+    assert all(re.search(words, text) for words in own), "it names words that are gone"
+    text = without(text, *own, *(words.replace(" ", r"\s+") for words in SETTINGS))
+    left = [f"{line}: {found}" for line, words in enumerate(text.splitlines(), 1) for found in NUMBER.findall(words)]
+    assert not left, "numbers that tests/docs/figures.txt does not have, and that are not named as no measurement"
+
+
+def says(name: str, words: str) -> bool:
+    return words in plain(text_of(name))
+
+
+def test_words_that_carry_a_finding_are_so():
+    means = "test_top1_percent_mean"
+    assert says("docs/results.md", "Attention is above every fixed transform.")
+    assert all(difference(mixer, "attention")["verdict"] == "lower" for mixer in FIXED)
+    assert says("docs/results.md", "Every net is best at patch 2.")
+    by_patch = {size: cifar("summary", f"patch{size}").set_index("label")[means] for size in (1, 2, 4, 8)}
+    assert all((by_patch[2] >= by_patch[size][by_patch[2].index]).all() for size in (1, 4, 8))
+    assert says("docs/results.md", "no fixed transform gets past what a bag of tokens gets right")
+    recall = table("sequences-cpu/tables/sequences-quick/abilities.csv").query("dataset == 'recall'").set_index("label")
+    assert all(recall.loc[mixer, "standing"] == "at its baseline" for mixer in FIXED)
+    assert says("docs/results.md", "Attention's lead is smaller then.")
+    leads = [difference("fft_real", "attention", setting)["difference_points"] for setting in ("main", "params")]
+    assert leads[0] < leads[1] < 0
+    assert says("docs/performance.md", "The only other ratios above 1.05 are those of `fft_real` at 16 px")
+    peers = [one for one in read("peers-cpu/peers.json")["comparisons"] if one["ratio"] >= 1.055]
+    assert {(one["what"], one["image_size"]) for one in peers if one["what"] != "shift"} == {("fft_real", "16")}
+    assert says("README.md", "no clear difference")
+    assert difference("fft_complex", "fft_real")["verdict"] == "too few to tell"
+    assert says("README.md", "`conv_mixer` is the fast one")
+    rows, fast = cifar("summary"), row("conv_mixer")
+    faster = rows["net_forward_ms_per_image"] < fast["net_forward_ms_per_image"]
+    assert (rows[faster][means] < fast[means]).all()
