@@ -27,6 +27,7 @@ class _State:
     orderly = False  # whether somebody waits for a KeyboardInterrupt
     asked_at: float | None = None
     said = False
+    so_far = ""
 
 
 def watch() -> None:
@@ -72,13 +73,19 @@ def asked() -> bool:
     return _State.asked_at is not None
 
 
+def note(so_far: str) -> None:
+    """What the one line will say that is done, such as "3 of 12 measured"."""
+    _State.so_far = so_far
+
+
 def say(verb: str) -> int:
     """Prints the one line, once; returns the exit code."""
     if not _State.said:
         _State.said = True
         then = "goes on from here" if verb in RESUMING else "begins anew"
         start = "\n" if sys.stderr.isatty() else ""  # the terminal shows ^C
-        text = f"{start}token-mixers: interrupted; the same command {then}\n"
+        so_far = f", {_State.so_far}" if _State.so_far else ""
+        text = f"{start}token-mixers: interrupted{so_far}; the same command {then}\n"
         with contextlib.suppress(Exception):
             sys.stdout.flush()
         with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,11 +87,13 @@ def say_rows(statuses: Sequence[str], left: Sequence[str], written: Sequence[Pat
 
 
 def say_where(written: Sequence[Path]) -> None:
-    """Prints the folders that files went to and, last, the page among them."""
+    """Prints where files went and, last, the page among them."""
     pages = [path for path in written if path.name == "index.html"]
-    for folder in sorted({path.parent for path in written if path not in pages}):
-        there = sum(path.parent == folder for path in written if path not in pages)
-        print(f"{counted(there, 'file')} in {folder}")
+    others = [path for path in written if path not in pages]
+    if others:
+        root = Path(os.path.commonpath([path.parent for path in written]))
+        rooms = dict.fromkeys(root.joinpath(*path.parent.relative_to(root).parts[:1]) for path in sorted(others))
+        print(f"{counted(len(others), 'file')} in {', '.join(map(str, rooms))}")
     for page in pages:
         print(f"the page: {page}")
 

@@ -170,7 +170,7 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def duration(text: str) -> float:
+def seconds_of(text: str) -> float:
     """Seconds from 540, "540s", "9m", "1h30m" or "1.5h"."""
     units = r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?"
     plain = text.strip().lower()
@@ -256,7 +256,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "timeout": _option(RUN, "seconds after which a training run is ended (none)", type=_seconds),
     "budget": _option(
-        RUN, "time that the whole command may take: 540 | 9m | 1h30m; what is left is said", type=duration
+        RUN, "time that the whole command may take: 540 | 9m | 1h30m; what is left is said", type=seconds_of
     ),
     "workers": _option(RUN, "training runs side by side on this machine (1)", type=_workers),
     "ray": _option(RUN, "training runs on a Ray cluster: auto, or its address"),

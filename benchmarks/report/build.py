@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.contract.facts.datasets import DATASETS, TIMM_KINDS
+from benchmarks.contract.facts.datasets import DATASETS, PRETRAIN, TIMM_KINDS
 from benchmarks.contract.trial import FACTS
 from benchmarks.machine.collector import without_collector
+from benchmarks.report.choose import best_of_settings
 from benchmarks.report.claims.settled import write_settled
 from benchmarks.report.claims.verdicts import judge_groups, write_verdicts
 from benchmarks.report.frame import results_frame, slug, split_groups
@@ -20,10 +21,13 @@ from benchmarks.report.page.sections import Section
 from benchmarks.report.page.text import text_content
 from benchmarks.report.page.write import Group, write_page
 from benchmarks.report.plots.abilities import heat_map
-from benchmarks.report.plots.accuracy import accuracy_plots
+from benchmarks.report.plots.accuracy import tradeoffs
 from benchmarks.report.plots.convergence import convergence_plots
+from benchmarks.report.plots.curves import learning_curves
 from benchmarks.report.plots.figures import plot_style
 from benchmarks.report.plots.latency import latency_plots
+from benchmarks.report.plots.params import against_params
+from benchmarks.report.plots.variants import by_setting, by_size
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.text_lines import FOLDER as TEXT_FOLDER
 from benchmarks.report.stats.text_lines import find_lines
@@ -114,9 +118,19 @@ def make_report(results: Path, sections: Sequence[Section] = ()) -> Report:
 
 
 def make_plots(tables: dict[str, pd.DataFrame], frame: pd.DataFrame, folder: Path) -> list[Path]:
-    """Writes every plot of a group for which there are records, as PNG and SVG; returns their paths."""
+    """Writes every plot of a group for which there are records, as PNG and SVG; returns their paths.
+
+    The comparison with most mixers has plots of its own; all settings stand together in `accuracy-by-setting`.
+    """
+    summary = tables["summary"]
+    settings = best_of_settings(summary)
     with plot_style():
-        paths = accuracy_plots(tables["summary"], frame, folder)
+        paths: list[Path] = []
+        for main in list(settings.values())[:1]:
+            paths += tradeoffs(main, frame, folder) + against_params(main, frame, folder, "accuracy-vs-params")
+            if frame["dataset"].iloc[0] != PRETRAIN:  # drawn over tokens and minutes, with the text
+                paths += learning_curves(main, frame, folder, "learning-curves")
+            paths += by_size(summary, frame, folder) + by_setting(settings, frame, folder, "accuracy-by-setting")
         return paths + latency_plots(tables["latency"], tables["scaling"], frame, folder)
 
 

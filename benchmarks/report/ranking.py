@@ -1,4 +1,4 @@
-"""The trained mixers in a few lines for a terminal, from the very tables and answers of the page."""
+"""The trained mixers in a few lines for a terminal, by the rows, the intervals and the rules of the page."""
 
 from __future__ import annotations
 
@@ -7,70 +7,78 @@ from collections.abc import Sequence
 import pandas as pd
 
 from benchmarks.contract import called
-from benchmarks.report.baselines import baselines_of
-from benchmarks.report.choose import by_main_metric, ranked
+from benchmarks.report.baselines import ABOVE, baselines_of
+from benchmarks.report.choose import best_learning_rates, by_main_metric, finished, main_comparison, ranked
 from benchmarks.report.frame import plain
-from benchmarks.report.page.answers import answers, main_rows
-from benchmarks.report.page.headlines import beside, mean_with_interval
+from benchmarks.report.page.headlines import mean_with_interval
 from benchmarks.report.page.write import Group
 from benchmarks.report.sizes import extent_of, size_words, worded
-from benchmarks.report.stats.leader import what_settles
-from benchmarks.report.wording import NOTHING, signed, significant, span_of
+from benchmarks.report.stats.leader import contenders, front, leader, leader_text, what_settles
+from benchmarks.report.wording import NOTHING, clean, failed_words, metric, signed, significant, span_of
 
-MOST_ROWS = 12
+MOST_ROWS = 10
 TOP1 = "top-1 (%)"  # as `by_main_metric` calls it
+TIME, MEMORY = "net_forward_ms_per_image", "peak_memory_bytes"
 
 
 def ranking(group: Group) -> list[str]:
-    """Mixers by test accuracy with interval, seeds and cost, best first, and what that says; [] without any.
+    """A table of at most MOST_ROWS mixers by test accuracy with interval, time and memory, best first; [] without any.
 
-    Of a task that asks for a number, such as STS-B, by its correlation. Those that have not left their baseline come
-    behind the others, and those of which too many runs failed last, as in the page.
+    Of a task that asks for a number, such as STS-B, by its correlation. Those on the front of accuracy against time are
+    marked, and where not all have room they have it before others. Those that have not left their baseline come behind
+    the others, and those of which too many runs failed last, as on the page.
     """
-    rows, score = by_main_metric(main_rows(group.tables["summary"]))
-    if rows.empty:
+    rows, score = by_main_metric(group.tables["summary"])
+    if finished(rows).empty:
         return []
-    is_top1, shown = score == TOP1, score.removesuffix(" (%)")
-    rows = ranked(rows)
-    cells: list[tuple[str, ...]] = [
-        (
-            "mixer",
-            f"test {shown}, 95 % interval",
-            "seeds",
-            "MFLOPs",
-            worded("ms per image", extent_of(rows)),
-        )
-    ]
-    cells[0] += ("against its baselines",) if "standing" in rows else ()
-    for _, row in rows.head(MOST_ROWS).iterrows():
-        flops, ms = plain(row["flops"]), plain(row["net_forward_ms_per_image"])
-        cells.append(
-            (
-                str(row["label"]),
-                (mean_with_interval(row) if is_top1 else correlation_text(row)) + beside(row),
-                str(row["n"]),
-                NOTHING if flops is None else f"{flops / 1e6:.2f}",
-                NOTHING if ms is None else significant(ms),
-                *([plain(row["standing"]) or ""] if "standing" in rows else []),
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    if len(rows) > MOST_ROWS:
-        lines.append(f"and {len(rows) - MOST_ROWS} more, in the page")
-    lines += baseline_lines(rows)
-    first = rows.iloc[0]
-    setting = f"{first['dataset']}, {size_words(first, ' px')}"
+    rows = ranked(best_learning_rates(main_comparison(rows))).reset_index(drop=True)
+    best = front(rows, TIME)
+    order = rows.assign(_other=~rows["label"].isin(best)).sort_values("_other", kind="stable")
+    shown = order.head(MOST_ROWS).sort_index()
+    first, seeds = rows.iloc[0], rows["n"][rows["n"] > 0]
+    columns = {
+        "": ["*" if label in best else "" for label in shown["label"]],
+        "mixer": [clean(label) for label in shown["label"]],
+        f"{score.removesuffix(' (%)')}, 95 % interval": [score_text(row, score == TOP1) for _, row in shown.iterrows()],
+        "seeds": [str(n) for n in shown["n"]] if seeds.nunique() > 1 else [],
+        worded("ms/image", extent_of(rows)): [significant(plain(value)) for value in shown[TIME]],
+        "peak MB": [metric(MEMORY, plain(value)) for value in shown[MEMORY]],
+        " ": [remark(row) for _, row in shown.iterrows()],
+    }
+    columns = {name: cells for name, cells in columns.items() if {*cells} - {"", NOTHING}}
+    setting = f"{first['dataset']}, {size_words(first)}"
     setting += ", pre-trained on its own sequences" if plain(first["pretrain"]) == "own" else ""
-    if not is_top1:  # which is best rests on accuracies
-        return [f"{setting}; {span_of([int(n) for n in rows['n']], 'seed')}:", *lines]
-    best = answers(group.sample, dict(group.tables), group.frame, group.verdicts)[0]
-    answer = best.lines[0].replace(what_settles(called.MAKE), what_settles(called.way()))
-    return [f"{setting}; {span_of([int(n) for n in rows['n']], 'seed')}:", *lines, f"{best.question} {answer}"]
+    lines = [f"{setting}; {span_of(seeds, 'seed')}:", *aligned(columns)]
+    if len(rows) > len(shown):
+        lines.append(f"and {len(rows) - len(shown)} more mixers in tables/{group.name}/summary.md")
+    lines += ["* none is both faster and as accurate"] if best else []
+    if found := baselines_of(rows):
+        lines.append(
+            "without a net: " + ", ".join(f"{label} {value:.1f} %" for label, value in reversed(found.items()))
+        )
+    leads = leader(group.sample, contenders(rows)) if score == TOP1 else None  # which is best rests on accuracies
+    if leads is not None:
+        words = leader_text(leads).replace(what_settles(called.MAKE), what_settles(called.way()))
+        lines.append(f"the most accurate: {words}")
+    return lines
 
 
-def correlation_text(row: pd.Series) -> str:
-    """ "55.2 [50.1, 60.3]", in points of 100."""
+def aligned(columns: dict[str, list[str]]) -> list[str]:
+    """A table as lines, what is told in words or with an interval to the left, bare numbers to the right."""
+    texts = []
+    for name, cells in columns.items():
+        width = max(map(len, [name, *cells]))
+        right = all(cell == NOTHING or cell.replace(",", "").replace(".", "").isdigit() for cell in cells)
+        texts.append([cell.rjust(width) if right else cell.ljust(width) for cell in (name, *cells)])
+    return ["  ".join(line).rstrip() for line in zip(*texts, strict=True)]
+
+
+def score_text(row: pd.Series, is_top1: bool) -> str:
+    """ "55.2 [50.1, 60.3]", or why there is none."""
+    if row["status"] != "ok":
+        return str(row["status"])
+    if is_top1:
+        return mean_with_interval(row, unit="")
     mean, low, high = (plain(row[f"test_top1_percent_{end}"]) for end in ("mean", "low", "high"))
     if mean is None:
         return NOTHING
@@ -78,12 +86,13 @@ def correlation_text(row: pd.Series) -> str:
     return texts[0] + (f" [{texts[1]}, {texts[2]}]" if len(texts) > 1 else "")
 
 
-def baseline_lines(rows: pd.DataFrame) -> list[str]:
-    """What predictors reach that are no net, the highest first; [] where there are none."""
-    found = baselines_of(rows)
-    if not found:
-        return []
-    return ["without a net: " + ", ".join(f"{label} {value:.1f} %" for label, value in reversed(found.items()))]
+def remark(row: pd.Series) -> str:
+    """Why a row is not ranked like others, in words; nothing of most."""
+    failed = failed_words(row["n"], row["n_failed"])
+    standing = plain(row.get("standing"))
+    withheld = "withheld: " if row["_withheld"] and row["n"] else ""
+    words = [withheld + failed, "" if standing in (None, ABOVE) else standing]
+    return "; ".join(filter(None, words))
 
 
 def groups_of(groups: Sequence[Group], ids: set[str]) -> list[Group]:

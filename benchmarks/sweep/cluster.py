@@ -18,8 +18,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.facts.datasets import handed_on, take_over
@@ -28,7 +26,9 @@ from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.record import SETTINGS
 from benchmarks.contract.trial import Trial, varied
 from benchmarks.machine.device import set_math_mode
-from benchmarks.sweep.one_trial import Measured
+from benchmarks.sweep.bar import Bar
+from benchmarks.sweep.one_trial import Measured, name_of
+from benchmarks.sweep.process import heartbeat_path
 from benchmarks.sweep.progress import outcome_line
 from benchmarks.sweep.run import Result, Runner
 from mixers.registry import mixer_entry, places_of
@@ -114,17 +114,21 @@ def _train_all(ray: Any, runner: Runner, trials: list[Trial]) -> list[Result]:
             options.remote(*arguments, sorted(runner.retry), runner.timeout_s, runner.log_kinds, str(token), stale)
         ] = trial
     log.info("on the cluster: %d training runs, %d already measured", len(todo), len(results))
-    bar = tqdm(total=len(todo), unit="trial", disable=None, leave=False, dynamic_ncols=True)
+    bar = Bar()
     try:
         while pending:
             ready, _ = ray.wait(list(pending), num_returns=1, timeout=LOOK_EVERY_S)
-            beating = [p.name for p in runner.checkpoints.glob("*.heartbeat.json")]
-            bar.set_postfix(running=len(beating))
+            beating = [
+                trial for trial in pending.values() if heartbeat_path(runner.checkpoints, name_of(trial)).exists()
+            ]
+            running = "; ".join(trial.describe(more).removeprefix("accuracy ") for trial in beating)
+            bar.show(
+                1 - len(pending) / len(todo), f"{len(results)} of {len(trials)}, {len(beating)} running: {running}"
+            )
             for reference in ready:
                 trial = pending.pop(reference)
                 result = _result(ray, runner, reference, trial)
                 results.append(result)
-                bar.update()
                 log.info(
                     "[%d/%d] %s: %s", *(len(results), len(trials), trial.describe(more), outcome_line(result.record))
                 )

@@ -101,7 +101,7 @@ def measure(call: Call) -> Measured:
                 on_epoch,
                 steps_to_come=call.steps_to_come,
                 until=call.until,
-                bar=call.workers == 1,  # several would write over each other
+                bar=False,  # the sweep has one
             )
             book.finish(trial, outcome.metrics)
             if outcome.predictions is not None:

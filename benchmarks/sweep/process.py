@@ -64,22 +64,6 @@ class Cancelled(RuntimeError):
     """The caller did not want the answer any more; the process was ended."""
 
 
-def in_own_process(function: Callable[..., Any], *arguments: Any, timeout_s: float | None = None) -> Any:
-    """What `function(*arguments)` returns, called in a process of its own; its log lines reach this one's handlers.
-
-    Args:
-        function: importable by name, and its arguments and result can be pickled.
-        timeout_s: after this long the process is killed.
-
-    Raises:
-        UserError: as the function raised it.
-        Crashed: the process ended by a signal, an exit, or an exception that the function let pass.
-        TimedOut: it took longer than `timeout_s`.
-    """
-    with OwnProcess() as process:
-        return process.call(function, *arguments, timeout_s=timeout_s)
-
-
 class OwnProcess:
     """A process that is called, as often as is wanted; it starts with the first call, and anew after one that failed.
 
@@ -104,12 +88,17 @@ class OwnProcess:
         timeout_s: float | None = None,
         cancel: threading.Event | None = None,
     ) -> Any:
-        """As `in_own_process`.
+        """What `function(*arguments)` returns, called in the process; its log lines reach this one's handlers.
 
         Args:
+            function: importable by name, and its arguments and result can be pickled.
+            timeout_s: after this long the process is killed.
             cancel: once it is set, the process is killed.
 
         Raises:
+            UserError: as the function raised it.
+            Crashed: the process ended by a signal, an exit, or an exception that the function let pass.
+            TimedOut: it took longer than `timeout_s`.
             Cancelled: `cancel` was set before the answer came.
         """
         end = math.inf if timeout_s is None else time.monotonic() + timeout_s

@@ -1,10 +1,9 @@
-"""What a sweep says while it runs: the plan, one line a trial, and how long it may still take."""
+"""What a sweep says while it runs: the plan, a line a trial, and at the foot of a terminal one bar for the whole."""
 
 from __future__ import annotations
 
 import collections
 import contextlib
-import dataclasses
 import functools
 import logging
 import math
@@ -12,73 +11,103 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
-from tqdm import tqdm
-
+from benchmarks import interrupt
 from benchmarks.contract.errors import printable
-from benchmarks.contract.facts.datasets import TASKS, fixed_of, main_metric, task_name, training_images
+from benchmarks.contract.facts.datasets import TASKS, main_metric, task_name
 from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.contract.record import Record
-from benchmarks.contract.trial import Trial, varied
-from benchmarks.machine.device import set_math_mode
-from benchmarks.machine.memory import FREE_SHARE, free_bytes
-from benchmarks.sweep.status import duration
-from benchmarks.tasks.task import task_of
+from benchmarks.contract.trial import FACTS, Trial, varied
+from benchmarks.sweep.bar import Bar
+from benchmarks.sweep.estimate import PROCESS_START_S, compile_s, estimate_seconds, item_seconds, per_image_s, rounds_s
+from benchmarks.sweep.one_trial import name_of
+from benchmarks.sweep.process import heartbeat_path
+from benchmarks.sweep.status import duration, read_heartbeat
 from benchmarks.timing.latency import Item
-from benchmarks.timing.latency_metrics import METRIC_OF
 from benchmarks.timing.match import far_off
-from benchmarks.training.train import autocast, training_step_bytes
-from benchmarks.training.training_step import training_step
-from mixers import MixerError
 
 log = logging.getLogger(__name__)
 
-PROBE_BATCH = 64
-PROBE_ENOUGH_S = 0.2
-LATENCY_ITEM_S = 0.05  # an item that is not slower than this takes about this long
-PROCESS_START_S = 6.0  # of a latency process
-# before anything was measured on a GPU: numbers of the residual stream that a training step gets through, by the count
-# of its kernels and their memory traffic
-GPU_NUMBERS_PER_S = 6e9
-GPU_START_S = 8.0
-GPU_PROCESS_S, TOGETHER = 20.0, 8  # of a latency process, with its kernels compiled; and the nets in one
+LOOK_S = 1.0  # how often the bar moves while nets are trained
+SHOW_EVERY_S = 0.5  # and while something is timed
+LINE_EVERY_S = 60.0  # where no terminal shows the bar
 SURE_SHARE = 0.1  # of a latency sweep: after that much of it, what it took counts as much as what was expected
-LINE_EVERY_S = 60.0  # where no terminal shows a bar
 
 
 class Progress:
     """Estimates, and corrects its estimate by what the finished trials really took; several threads may report to it.
+
+    A terminal shows one bar: how much of the whole is done, how long the rest may take, and what runs now. Elsewhere
+    there is a line when a trial begins too.
 
     Args:
         trials: all.
         todo: those without a record.
         workers: trials that are measured side by side.
         ahead: whether to estimate all of them before the first begins; else each when it is asked for.
+        checkpoints: where the heartbeats of what runs lie.
     """
 
-    def __init__(self, trials: list[Trial], todo: list[Trial], workers: int = 1, ahead: bool = True) -> None:
+    def __init__(
+        self,
+        trials: list[Trial],
+        todo: list[Trial],
+        workers: int = 1,
+        ahead: bool = True,
+        checkpoints: Path | None = None,
+    ) -> None:
         self.total = len(trials)
         self.done = len(trials) - len(todo)
         self.workers = workers
         self.begun = self.done
         self.more = varied(trials)
+        self.left = set(todo)
+        self._trials, self._todo, self._ahead, self._checkpoints = trials, todo, ahead, checkpoints
         self._lock = threading.RLock()
         self._expected: dict[Trial, float] = {}
-        self._spent: dict[
-            str, tuple[float, float]
-        ] = {}  # by kind: what finished trials took, and what was expected of them
-        counts = collections.Counter(trial.kind for trial in trials)
+        # by kind: what finished trials took, and what was expected of them
+        self._spent: dict[str, tuple[float, float]] = {}
+        self._running: dict[Trial, float] = {}  # what is trained now, and since when
+        self._shares: dict[Trial, float] = {}  # and how much of it is done
+        self._told = {kind: told_apart([t for t in trials if t.kind == kind]) for kind in {t.kind for t in trials}}
+        self._trains, self._closed = threading.Event(), threading.Event()
+        self._bar = Bar()
+        timed = [trial for trial in todo if KINDS[trial.kind].timed]
+        self.timed = LatencyProgress(timed, probe=ahead, show=self._show if self._bar.is_shown else None)
+
+    def __enter__(self) -> Self:
+        counts = collections.Counter(trial.kind for trial in self._trials)
         log.info("plan: %s", ", ".join(f"{n} {kind}" for kind, n in counts.items()))
         if self.done:
             log.info("%d of %d already measured", self.done, self.total)
-        self.left = set(todo)
-        self.timed = LatencyProgress([trial for trial in todo if KINDS[trial.kind].timed], probe=ahead)
-        if todo and ahead:
-            for trial in tqdm(todo, "estimating the time", leave=False, disable=None, dynamic_ncols=True):
-                self.expected_s(trial)
-            log.info("to measure: %d, about %s", len(todo), duration(self.left_s()))
+        try:
+            self._estimate_all()
+        except BaseException:
+            self._bar.close()
+            raise
+        if self._bar.is_shown:
+            threading.Thread(target=self._watch, daemon=True).start()
+            if self.total > 1:
+                TRAINING.addFilter(no_epochs)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        TRAINING.removeFilter(no_epochs)
+        self._closed.set()
+        self._trains.set()
+        with self._lock:
+            self._bar.close()
+
+    def _estimate_all(self) -> None:
+        if not (self._todo and self._ahead):
+            return
+        for place, trial in enumerate(self._todo):
+            self._bar.show(place / len(self._todo), "estimating the time")
+            self.expected_s(trial)
+        log.info("to measure: %d, about %s", len(self._todo), duration(self.left_s()))
 
     def expected_s(self, trial: Trial) -> float:
         """About how long a trial will take, by what the first ones of its kind took."""
@@ -90,13 +119,20 @@ class Progress:
 
     def left_s(self) -> float:
         """About how long all that is left will take."""
-        trained = sum(self.expected_s(trial) for trial in self.left if not KINDS[trial.kind].timed)
-        return trained / self.workers + sum(self.expected_s(trial) for trial in self.left if KINDS[trial.kind].timed)
+        timed = [trial for trial in self.left if KINDS[trial.kind].timed]
+        trained = self.left.difference(timed)
+        left_s = math.fsum(self.expected_s(trial) * (1 - self._share(trial)) for trial in trained) / self.workers
+        return left_s + (self.timed.left_s() if self.timed.begun else math.fsum(map(self.expected_s, timed)))
 
     def start(self, trial: Trial) -> None:
         with self._lock:
             self.begun += 1
-            log.info("[%d/%d] %s", self.begun, self.total, trial.describe(self.more))
+            if not self._bar.is_shown:
+                log.info("[%d/%d] %s", self.begun, self.total, trial.describe(self.more))
+            if not KINDS[trial.kind].timed:
+                self._running[trial] = time.monotonic()
+                self._trains.set()
+                self._show()
 
     def start_together(self, trials: list[Trial]) -> None:
         """The same for trials that are measured in one process, in one line."""
@@ -109,7 +145,8 @@ class Progress:
             shared = [name for name in self.more if len({getattr(trial, name) for trial in trials}) == 1]
             sizes = dict.fromkeys([first_one.extent_in_words(), f"{first_one.tokens} tokens"])
             where = ", ".join([*sizes, *first_one.named(shared)])
-            log.info("[%d-%d/%d] %s, %s: %s", first, self.begun, self.total, first_one.kind, where, names)
+            if not self._bar.is_shown:
+                log.info("[%d-%d/%d] %s, %s: %s", first, self.begun, self.total, first_one.kind, where, names)
 
     def finish(self, trial: Trial, record: Record | None, seconds: float | None = None) -> None:
         """Reports one finished trial and what is left.
@@ -121,20 +158,95 @@ class Progress:
         """
         with self._lock:
             self.left.discard(trial)
+            self._running.pop(trial, None)
+            if not self._running:
+                self._trains.clear()
             if record is None:
                 return
+            self.done += 1
+            interrupt.note(f"{self.done} of {self.total} measured")
             if seconds is not None and record.status == "ok":
                 before = self._spent.get(trial.kind, (0.0, 0.0))
                 expected = self._expected.get(trial, 0.0)
                 self._spent[trial.kind] = (before[0] + seconds, before[1] + expected) if expected else before
             if self.total == 1:
                 return  # said at the end, with where it lies
-            left = f"; about {duration(self.left_s())} left" if self.left <= self._expected.keys() else ""
+            left = "" if self._bar.is_shown else self._left_words("; ")
             log.info("  %s: %s%s", trial.describe(self.more), outcome_line(record), left)
+            self._show()
+
+    def _left_words(self, before: str) -> str:
+        return f"{before}about {duration(self.left_s())} left" if self.left <= self._expected.keys() else ""
+
+    def _watch(self) -> None:
+        """Moves the bar while nets are trained; what is timed is left alone."""
+        while not self._closed.wait(LOOK_S):
+            self._trains.wait()
+            with self._lock:
+                if self._running:
+                    self._show()
+
+    def _show(self, timed: str = "") -> None:
+        """Brings the bar up to date; `timed` says what is timed now."""
+        if not self._bar.is_shown or self._closed.is_set():
+            return
+        with self._lock:
+            running = [timed] if timed else [self._look_at(trial) for trial in self._running]
+            counted = f"{self.done} of {self.total}" if self.total > 1 else ""
+            words = ", ".join(filter(None, [counted, self._left_words("")]))
+            self._bar.show(self.share, ": ".join(filter(None, [words, "; ".join(running)])))
+
+    @property
+    def share(self) -> float:
+        """How much of what there was to do is done, by the time it was expected to take; by trials where none was."""
+        expected = [self._expected.get(trial, 0.0) for trial in self._todo]
+        weights = expected if self._ahead and any(expected) else [1.0] * len(self._todo)
+        done = math.fsum(weight * self._share(trial) for weight, trial in zip(weights, self._todo, strict=True))
+        return done / (math.fsum(weights) or 1.0)
+
+    def _share(self, trial: Trial) -> float:
+        if trial not in self.left:
+            return 1.0
+        return self.timed.share(trial) if KINDS[trial.kind].timed else self._shares.get(trial, 0.0)
+
+    def _look_at(self, trial: Trial) -> str:
+        """What runs now in words, such as "attention, seed 1, epoch 4/10"; how much of it is done is kept."""
+        kind = "" if trial.kind == "accuracy" else f"{trial.kind} "
+        what = printable(", ".join([kind + trial.mixer, *trial.named(self._told[trial.kind])]))
+        if self._checkpoints is None or not trial.epochs:
+            return what
+        epoch, words = 0, what
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # not there yet, or no more
+            begun = read_heartbeat(heartbeat_path(self._checkpoints, name_of(trial)))
+            epoch = begun.epoch or 0
+            words = f"{what}, epoch {epoch}/{begun.epochs}"
+        share = epoch / trial.epochs
+        if expected := self._expected.get(trial, 0.0) and self.expected_s(trial):  # within an epoch the clock tells
+            spent = (time.monotonic() - self._running[trial]) / expected
+            share = max(share, min(spent, (epoch + 0.9) / trial.epochs, 0.99))
+        self._shares[trial] = max(self._shares.get(trial, 0.0), share)
+        return words
+
+
+def told_apart(trials: list[Trial]) -> list[str]:
+    """The fields in which trials of one kind and mixer differ."""
+    values: dict[str, set[Any]] = collections.defaultdict(set)
+    for name in (name for name, facts in FACTS.items() if facts.listed):
+        values[name] |= {(trial.mixer, getattr(trial, name)) for trial in trials}
+    mixers = len({trial.mixer for trial in trials})
+    return [name for name, found in values.items() if len(found) > mixers]
+
+
+TRAINING = logging.getLogger("benchmarks.training.train")
+
+
+def no_epochs(record: logging.LogRecord) -> bool:
+    """Keeps the lines on single epochs out, where the bar says them."""
+    return record.levelno > logging.INFO
 
 
 class LatencyProgress:
-    """One bar over all latency trials of a sweep, which moves with every item and says how long the rest takes.
+    """How far all latency trials of a sweep are, and how long the rest takes, told with every item.
 
     It counts expected seconds, not items: an item at 64 pixels takes as long as dozens at 8. How long the rest takes is
     what is expected of it times how wrong the expectation was so far; SURE_SHARE of the whole must be measured before
@@ -144,11 +256,13 @@ class LatencyProgress:
     Args:
         trials: that are to be timed, in all processes.
         probe: whether a training step of each net is timed to tell; else its size does.
+        show: told now and then what is timed; without it there is a line in the log, more seldom.
     """
 
-    def __init__(self, trials: list[Trial], probe: bool = True) -> None:
+    def __init__(self, trials: list[Trial], probe: bool = True, show: Callable[[str], None] | None = None) -> None:
         self._trials = trials
         self._probe = probe
+        self._show = show
         self._lock = threading.Lock()
         self._processes = len({process_of(trial) for trial in trials})  # that have not started
         self._starts_s: list[float] = []
@@ -164,21 +278,32 @@ class LatencyProgress:
 
     @functools.cached_property
     def _expected(self) -> dict[Trial, float]:
-        return {t: _rounds_s(t, items) + _compile_s(t) for t, items in self._items.items()}
+        return {t: rounds_s(t, items) + compile_s(t) for t, items in self._items.items()}
 
     @functools.cached_property
     def _total(self) -> float:
         return sum(self._expected.values())
 
+    @property
+    def begun(self) -> bool:
+        return math.isfinite(self._said_at)
+
+    def share(self, trial: Trial) -> float:
+        """How much of one trial is done."""
+        return self._done.get(trial, 0.0) / self._expected[trial] if self._done else 0.0
+
+    def left_s(self) -> float:
+        """About how long all of them still take, once the first has begun."""
+        return max(0.0, self._left_s - (time.monotonic() - self._left_at))
+
     @contextlib.contextmanager
     def process(self, trials: list[Trial]) -> Iterator[Callable[[Item], None]]:
-        """Shows the bar while a process times `trials`; yields what to call with every item that is done."""
+        """While a process times `trials`; yields what to call with every item that is done."""
         what = f"latency, {trials[0].extent_in_words()}"
-        bar = tqdm(total=self._total, bar_format="{desc} {percentage:3.0f}%|{bar}|", disable=None, leave=False)
         began = time.monotonic()
         self._said_at = max(self._said_at, began - LINE_EVERY_S / 2)
         self._estimate(began)
-        self._show(bar, what, began)
+        self._tell(what, began)
 
         def on_item(item: Item) -> None:
             with self._lock:
@@ -189,7 +314,7 @@ class LatencyProgress:
                     self._starts_s.append(at - began)
                 self._count(trials[item.trial], item)
                 self._estimate(at)
-                self._show(bar, what, at)
+                self._tell(what, at)
 
         try:
             yield on_item
@@ -203,12 +328,11 @@ class LatencyProgress:
                 self._begun_at = None
                 self._done |= {trial: self._expected[trial] for trial in trials}
                 self._estimate(at)
-                bar.close()
 
     def _count(self, trial: Trial, item: Item) -> None:
         expected = self._items[trial].get((item.target, item.mode), 0.0)
         turns = (item.round >= 0) + (item.round == 0)  # the first with the first calls
-        done = self._done.setdefault(trial, _compile_s(trial)) + turns * expected
+        done = self._done.setdefault(trial, compile_s(trial)) + turns * expected
         self._done[trial] = min(self._expected[trial], done)
 
     def _estimate(self, at: float) -> None:
@@ -218,15 +342,15 @@ class LatencyProgress:
         wrong = (spent_s + sure) / (done + sure)
         self._left_s, self._left_at = max(0.0, self._total - done) * wrong + self._processes * start_s, at
 
-    def _show(self, bar: tqdm, what: str, at: float) -> None:
-        done = sum(self._done.values())
-        left = f"about {duration(max(0.0, self._left_s - (at - self._left_at)))} left"
-        if not bar.disable:
-            bar.n = min(done, self._total)
-            bar.set_description_str(f"{what}, {left}")
-        elif at - self._said_at >= LINE_EVERY_S:
-            self._said_at = at
-            log.info("  %s: %.0f %% of all, %s", what, 100 * min(1.0, done / self._total), left)
+    def _tell(self, what: str, at: float) -> None:
+        if at - self._said_at < (SHOW_EVERY_S if self._show else LINE_EVERY_S):
+            return
+        self._said_at = at
+        if self._show:
+            self._show(what)
+            return
+        percent = 100 * min(1.0, sum(self._done.values()) / self._total)
+        log.info("  %s: %.0f %% of all, about %s left", what, percent, duration(self.left_s()))
 
 
 def process_of(trial: Trial) -> Any:
@@ -255,98 +379,3 @@ def outcome_line(record: Record) -> str:
         return f"{counts}; {far}" if far else counts
     examples = f"{TASKS[task_name(record.trial.dataset)].noun}s"
     return f"{metrics['forward_ms']:.2f} ms forward for {metrics['latency_batch_size']} {examples}"
-
-
-def estimate_seconds(trial: Trial) -> float:
-    """About how long a trial will take; 0 where that cannot be told.
-
-    On a CPU from one timed training step of its net. On a GPU from the size of its net alone: building and warming up
-    hundreds of nets there would take longer than many of them do.
-    """
-    if trial.kind == "cost":
-        return 1.0
-    assert trial.batch_size is not None
-    images = (trial.epochs or 0) * training_images(trial.dataset, trial.train_images, trial.length, trial.tokenizer)
-    per_image = per_image_s(trial)
-    if not per_image or (trial.epochs and not images):
-        return 0.0
-    if trial.kind == "latency":
-        return _latency_s(trial, item_seconds(trial, per_image))
-    if trial.device != "cpu":
-        return GPU_START_S + images * per_image
-    return images * per_image * 1.1 + 2
-
-
-def per_image_s(trial: Trial, probe: bool = True) -> float:
-    """Seconds of a training step per image; 0 where that cannot be told."""
-    if trial.device != "cpu" or not probe:
-        return trial.tokens * trial.dim * trial.depth / GPU_NUMBERS_PER_S
-    net = Trial(
-        kind="cost",
-        mixer=trial.mixer,
-        dataset=trial.dataset,
-        image_size=trial.image_size,
-        patch_size=trial.patch_size,
-        length=trial.length,
-        padded_length=trial.padded_length,
-        dim=trial.dim,
-        depth=trial.depth,
-        precision=trial.precision,
-        threads=trial.threads,
-        corpus=trial.corpus,
-        tokenizer=trial.tokenizer,
-        **fixed_of(trial.dataset),
-    )
-    try:
-        if training_step_bytes(dataclasses.replace(net, batch_size=1)) > FREE_SHARE * free_bytes("cpu"):
-            return 0.0
-        return step_seconds_per_image(net)
-    except (MixerError, RuntimeError):
-        return 0.0
-
-
-def item_seconds(trial: Trial, per_image: float) -> dict[tuple[str, str], float]:
-    """About how long one turn of each item takes; `per_image` is a training step's seconds per image."""
-    assert trial.batch_size is not None
-    step = per_image * trial.batch_size
-    calls = {
-        ("net", "forward_backward"): step,
-        ("net", "forward"): step / 3,
-        ("mixer", "forward_backward"): step / trial.depth / 2,
-        ("mixer", "forward"): step / trial.depth / 6,
-    }
-    return {item: max(call, LATENCY_ITEM_S) for item, call in calls.items()}
-
-
-def _latency_s(trial: Trial, items: dict[tuple[str, str], float]) -> float:
-    """One latency trial, its share of the start of its process included."""
-    start = PROCESS_START_S / len(METRIC_OF) / 2 if trial.device == "cpu" else GPU_PROCESS_S / TOGETHER
-    return start + _compile_s(trial) + _rounds_s(trial, items)
-
-
-def _rounds_s(trial: Trial, items: dict[tuple[str, str], float]) -> float:
-    """Its rounds, and the first calls, which are not timed."""
-    return sum(items.values()) * ((trial.rounds or 1) + 1)
-
-
-def _compile_s(trial: Trial) -> float:
-    return 60.0 if trial.compiled else 0.0
-
-
-@functools.cache
-def step_seconds_per_image(trial: Trial) -> float:
-    """Seconds of forward and backward per image, on a small batch of at most PROBE_BATCH images."""
-    set_math_mode(trial.threads)
-    task = task_of(trial)
-    net = task.net(trial).to(trial.device)
-    batch = max(1, min(PROBE_BATCH, 2**12 // trial.tokens))
-    inputs, targets = task.example(trial, batch, trial.device)
-    context = functools.partial(autocast, trial)
-    best = math.inf
-    for _ in range(3):
-        started = time.perf_counter()
-        training_step(net, task.loss, inputs, targets, None, context).item()  # which waits for the device
-        best = min(best, time.perf_counter() - started)
-        if best > PROBE_ENOUGH_S:  # a long step is estimated well enough by its first run
-            break
-    return best / batch

@@ -10,7 +10,6 @@ import dataclasses
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -40,7 +39,6 @@ from benchmarks.sweep.one_trial import (
     steps_to_come,
 )
 from benchmarks.sweep.process import (
-    Cancelled,
     Crashed,
     Heartbeat,
     OwnProcess,
@@ -50,6 +48,7 @@ from benchmarks.sweep.process import (
     start_server,
 )
 from benchmarks.sweep.progress import Progress, process_of
+from benchmarks.sweep.side_by_side import side_by_side
 from benchmarks.tasks.task import load_data
 from benchmarks.timing.latency import TIMEOUT_S, Item, Timing, measure_latency
 from benchmarks.timing.latency_metrics import can_grow, is_due, missing_line, with_sitting
@@ -60,7 +59,6 @@ from mixers.registry import places_of
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 0.5  # at trials that another run is measuring
-ENDING_S = 5.0  # of the processes of an interrupted run
 LATENCY_HEARTBEAT_S = 60.0  # writing more often would disturb what is timed
 CHANGED = "changed"  # of `retry`: what was measured by other code than today's
 
@@ -160,37 +158,40 @@ class Runner:
             if self.own_process:
                 start_server()
             load_data(trained[0], self.data_dir, "cpu")  # fail before the plan
-        progress = Progress(trials, todo, self.workers, ahead=not self.budget.bounded)
         results = [Result(record, False) for record in found.values()]
-        groups = [list(same) for _, same in groupby(todo, key=process_of)]
-        self.left = []
-        self._begun = False
+        self.left, self._begun = [], False
         self._cancel.clear()
-        waiting = False
         try:
-            while groups:
-                busy: list[list[Trial]] = []
-                for trains, stage in groupby(groups, key=lambda group: KINDS[group[0].kind].trains):
-                    outcome, held = self._run_stage(list(stage), trains, before, progress)
-                    results += outcome
-                    busy += held
-                groups = busy
-                if busy and not self.budget.fits(LOOK_AGAIN_S):
-                    self.left += [trial for group in busy for trial in group]
-                    break
-                if busy:
-                    if not waiting:
-                        log.info("waiting for %d trials that another run is measuring", sum(map(len, busy)))
-                    waiting = True
-                    time.sleep(LOOK_AGAIN_S)
-            if not self._begun:
-                results += self._begin_what_is_too_long(before, progress)
+            with Progress(trials, todo, self.workers, not self.budget.bounded, self.checkpoints) as progress:
+                results += self._run_all(todo, before, progress)
         finally:
             self._end_own_process()
         self.left.sort(key=trials.index)
         if self.sittings and (line := missing_line([result.record for result in results], self.sittings)):
             log.info("%s", line)
         return results
+
+    def _run_all(self, todo: list[Trial], before: dict[Trial, Record | None], progress: Progress) -> list[Result]:
+        """Stage by stage, and again those that another run was at."""
+        results: list[Result] = []
+        groups = [list(same) for _, same in groupby(todo, key=process_of)]
+        waiting = False
+        while groups:
+            busy: list[list[Trial]] = []
+            for trains, stage in groupby(groups, key=lambda group: KINDS[group[0].kind].trains):
+                outcome, held = self._run_stage(list(stage), trains, before, progress)
+                results += outcome
+                busy += held
+            groups = busy
+            if busy and not self.budget.fits(LOOK_AGAIN_S):
+                self.left += [trial for group in busy for trial in group]
+                break
+            if busy:
+                if not waiting:
+                    log.info("waiting for %d trials that another run is measuring", sum(map(len, busy)))
+                waiting = True
+                time.sleep(LOOK_AGAIN_S)
+        return results if self._begun else results + self._begin_what_is_too_long(before, progress)
 
     def _mind(self, before: dict[Trial, Record | None]) -> None:
         """Says which records are of other code, or, where these are measured again, drops the epochs of that code."""
@@ -212,51 +213,21 @@ class Runner:
         self, groups: list[list[Trial]], trains: bool, before: dict[Trial, Record | None], progress: Progress
     ) -> tuple[list[Result], list[list[Trial]]]:
         """Measures groups, training runs side by side; returns the results, and the groups that another run is at."""
-        todo, results, busy = deque(groups), [], []
+        results: list[Result] = []
+        busy: list[list[Trial]] = []
         neighbours = min(self.workers, len(groups)) - 1 if trains else 0
-        errors: list[BaseException] = []
 
-        def work() -> None:
-            while todo and not self._cancel.is_set():
-                try:
-                    group = todo.popleft()
-                except IndexError:
-                    return
-                if not self._fits(group, progress):
-                    self._leave(group, progress)
-                    continue
-                outcome = self._measure_group(group, before, progress, neighbours)
-                if outcome is None:
-                    busy.append(group)
-                else:
-                    results.extend(outcome)
+        def measure_one(group: list[Trial]) -> None:
+            if not self._fits(group, progress):
+                self._leave(group, progress)
+                return
+            outcome = self._measure_group(group, before, progress, neighbours)
+            if outcome is None:
+                busy.append(group)
+            else:
+                results.extend(outcome)
 
-        def work_aside() -> None:
-            try:
-                work()
-            except BaseException as error:
-                errors.append(error)
-                self._cancel.set()
-            finally:
-                self._end_own_process()
-
-        if not neighbours:
-            work()
-            return results, busy
-        threads = [threading.Thread(target=work_aside, daemon=True) for _ in range(neighbours + 1)]
-        try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(LOOK_AGAIN_S)  # not longer: an interrupt has to come through
-        except BaseException:
-            self._cancel.set()
-            for thread in threads:
-                thread.join(ENDING_S)
-            raise
-        if errors:
-            raise next((error for error in errors if not isinstance(error, Cancelled)), errors[0])
+        side_by_side(groups, measure_one, neighbours + 1, self._cancel, self._end_own_process)
         return results, busy
 
     def _fits(self, group: list[Trial], progress: Progress) -> bool:

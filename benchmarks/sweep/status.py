@@ -140,7 +140,7 @@ def read_status(results: Path, at: datetime.datetime | None = None) -> Status:
         if name in measured:
             continue
         try:
-            running.append(_read_heartbeat(path, at))
+            running.append(read_heartbeat(path, at))
             beating.add(name)
         except FileNotFoundError:
             continue  # its trial has just ended
@@ -172,7 +172,9 @@ def data_of(trial: Trial) -> Data:
     return trial.dataset, trial.dataset_source or ""
 
 
-def _read_heartbeat(path: Path, at: datetime.datetime) -> Begun:
+def read_heartbeat(path: Path, at: datetime.datetime | None = None) -> Begun:
+    """What a heartbeat says at a time, by default now; a broken one raises what reading JSON and facts of it raises."""
+    at = at or datetime.datetime.now(datetime.UTC)
     content = json.loads(path.read_text(encoding="utf-8"))
     trial = Trial.from_dict(content["trial"])
     epoch, epochs, speed = content["epoch"], content["epochs"], content["images_per_s"]

@@ -23,7 +23,9 @@ MIXERS = {
     "conv1x1": (17.5, 1.0, 0.4),
 }
 ROUNDS = 5
-PLOTTERS = ("benchmarks.report.plots.accuracy", "benchmarks.report.plots.latency")  # that save figures
+PLOTTERS = [  # modules that save figures
+    f"benchmarks.report.plots.{name}" for name in ("accuracy", "params", "curves", "variants", "latency", "ratio")
+]
 
 
 def save(

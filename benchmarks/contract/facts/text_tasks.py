@@ -11,14 +11,6 @@ from collections.abc import Mapping
 
 TRAIN, TEST, TEST2 = "train", "test", "test2"
 
-METRIC_TITLES: dict[str, str] = {
-    "accuracy": "accuracy (%)",
-    "matthews": "Matthews correlation (x 100)",
-    "f1": "F1 of class 1 (x 100)",
-    "spearman": "Spearman correlation (x 100)",
-    "pearson": "Pearson correlation (x 100)",
-}
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextTask:

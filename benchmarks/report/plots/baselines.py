@@ -8,7 +8,15 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from benchmarks.report.baselines import COLUMNS, at_baseline, at_baseline_words, highest_words, known_columns
+from benchmarks.report.baselines import (
+    COLUMNS,
+    at_baseline,
+    at_baseline_words,
+    highest,
+    highest_words,
+    known_columns,
+    own_interval,
+)
 from benchmarks.report.plots.style import FLOOR_COLOUR
 from benchmarks.report.wording import listing
 
@@ -58,6 +66,16 @@ def labels_of(rows: pd.DataFrame) -> list[str]:
 def paleness(row: Mapping[Any, Any] | pd.Series) -> dict[str, Any]:
     """Keywords of a mixer that has not left its baseline."""
     return {"alpha": PALE} if at_baseline(row) else {}
+
+
+def without_name(row: Mapping[Any, Any]) -> bool:
+    """Whether a point has no label beside it: it lies where its caption says, at its baseline."""
+    floor = highest(row)
+    return (
+        at_baseline(row)
+        and floor is not None
+        and (own_interval(row) is not None or row["test_top1_percent_mean"] <= floor[1])
+    )
 
 
 def paleness_of_all(rows: pd.DataFrame) -> dict[str, Any]:

@@ -23,14 +23,15 @@ MARKER = 3.0  # points around an end that its leader leaves free
 END_GAP = 15.0  # points between the axes and the labels at their right
 # against a point of distance: a square point of another label or a marker, a dot of a line, a point beyond the axes
 LABEL_COST, MARKER_COST, INK_COST, OUTSIDE_COST = 40.0, 8.0, 10.0, 400.0
+CROSSED_COST = 8.0  # a point of a label's line under another label
 WRONG_MARKER_COST = 20.0  # against a point of distance: another marker is as near as the label's own
 
 
 @functools.cache
-def text_size(text: str, size: float) -> tuple[float, float]:
+def text_size(text: str, size: float, weight: str = "normal") -> tuple[float, float]:
     """Width and height of a text in points, lines of equal height whatever their letters."""
     figure = _scratch()
-    drawn = figure.text(0, 0, text, fontsize=size)
+    drawn = figure.text(0, 0, text, fontsize=size, weight=weight)
     box = drawn.get_window_extent(renderer(figure))
     drawn.remove()
     lines = text.count("\n") + 1
@@ -83,7 +84,8 @@ def label_points(
     sizes = [text_size(text, size) for text in texts]
     choices = [candidates(centre, extent) for centre, extent in zip(centres, sizes, strict=True)]
     fixed = [base_costs(boxes, centres, own, dots, inside) for own, boxes in enumerate(choices)]
-    chosen = arrange(choices, fixed)
+    lines = [leaders(boxes, centre) for boxes, centre in zip(choices, centres, strict=True)]
+    chosen = arrange(choices, fixed, lines)
     for (x, y), text, colour, boxes, pick in zip(points, texts, colours, choices, chosen, strict=True):
         left, bottom, right, top = boxes[pick][:4]
         centre = place((x, y)) * scale
@@ -152,7 +154,33 @@ def overlaps(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray
     return np.asarray(np.clip(width, 0, None) * np.clip(height, 0, None))
 
 
-def arrange(choices: list[NDArray[np.float64]], fixed: list[NDArray[np.float64]], passes: int = 8) -> list[int]:
+def leaders(boxes: NDArray[np.float64], centre: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points along each far box's line to what it names, (n, 8, 2); of near boxes, which have none, not a number."""
+    middles = np.stack([boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]], axis=1) / 2
+    steps = np.linspace(0.15, 1, 8)[None, :, None]
+    points = centre + (middles[:, None, :] - centre) * steps
+    inside = (
+        (points[..., 0] > boxes[:, None, 0]) & (points[..., 0] < boxes[:, None, 2])
+        & (points[..., 1] > boxes[:, None, 1]) & (points[..., 1] < boxes[:, None, 3])
+    )  # fmt: skip
+    return np.asarray(np.where(((boxes[:, 4] < FAR)[:, None] | inside)[..., None], np.nan, points))
+
+
+def covered(points: NDArray[np.float64], boxes: NDArray[np.float64], each_box: bool = False) -> NDArray[np.float64]:
+    """How many boxes lie over each point, or how many points under each box."""
+    under = (
+        (points[:, None, 0] > boxes[None, :, 0]) & (points[:, None, 0] < boxes[None, :, 2])
+        & (points[:, None, 1] > boxes[None, :, 1]) & (points[:, None, 1] < boxes[None, :, 3])
+    )  # fmt: skip
+    return np.asarray(under.sum(axis=0 if each_box else 1), dtype=float)
+
+
+def arrange(
+    choices: list[NDArray[np.float64]],
+    fixed: list[NDArray[np.float64]],
+    lines: list[NDArray[np.float64]],
+    passes: int = 8,
+) -> list[int]:
     """Picks one box a label: the cheapest each, then each again given all others, until nothing moves."""
     order = sorted(range(len(choices)), key=lambda i: (-float(fixed[i].min()), i))  # the hardest to place first
     chosen: dict[int, int] = {}
@@ -160,10 +188,13 @@ def arrange(choices: list[NDArray[np.float64]], fixed: list[NDArray[np.float64]]
         before = dict(chosen)
         for i in order:
             cost = fixed[i].copy()
-            taken = [choices[j][chosen[j]] for j in chosen if j != i]
+            taken = [j for j in chosen if j != i]
             if taken:
-                roomy = np.array(taken)[:, :4] + np.array([-1.0, -0.5, 1.0, 0.5])
+                roomy = np.array([choices[j][chosen[j]][:4] for j in taken]) + np.array([-1.0, -0.5, 1.0, 0.5])
                 cost += LABEL_COST * overlaps(choices[i], roomy).sum(axis=1)
+                cost += CROSSED_COST * covered(lines[i].reshape(-1, 2), roomy).reshape(len(cost), -1).sum(axis=1)
+                theirs = np.concatenate([lines[j][chosen[j]] for j in taken])
+                cost += CROSSED_COST * covered(theirs, choices[i], each_box=True)
             chosen[i] = int(cost.argmin())
         if chosen == before:
             break

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from benchmarks.contract.trial import base_name
-from benchmarks.report.families import mixer_family
+from benchmarks.report.alike import ATTENTION
+from benchmarks.report.families import PLUGIN, mixer_family
+from benchmarks.report.stats.leader import NO_MIXING
 from benchmarks.report.wording import clean
 
 # Okabe and Ito's colours, told apart by the colour-blind; their yellow is left out, for it vanishes on white
@@ -20,6 +23,16 @@ FAMILY_COLOURS = {
     "local": "#7A7A7A",
     "hybrid": "#8C6D31",
     "plug-in": "#000000",
+}
+FAMILY_WORDS = {  # behind a family's name in a legend
+    "spectral": "Fourier",
+    "separable": "rows, then columns",
+    "dense": "one matrix",
+    "mlp": "learned layers",
+    "filters": "learned in frequency",
+    "local": "neighbours or none",
+    "hybrid": "several mixers",
+    "plug-in": "your own",
 }
 FALLBACK_COLOURS = ("#000000", "#5B3A8E", "#7B3F00", "#3D5A5A")
 # marker and line of every mixer of this library; within a family no two are alike, so the plots can be read in grey
@@ -48,8 +61,8 @@ MIXER_STYLES: dict[str, tuple[str, str]] = {
     "linear_attention": ("p", "-."),
     "conv1x1": ("P", "-"),
     "ff_only": ("o", ":"),
-    "conv_mixer": ("8", "--"),
-    "pool": ("H", "-."),
+    "conv_mixer": ("s", "--"),
+    "pool": ("D", "-."),
     "shift": (">", ":"),
     "global_filter": ("o", "-"),
     "afno": ("p", "--"),
@@ -57,7 +70,10 @@ MIXER_STYLES: dict[str, tuple[str, str]] = {
 FALLBACK_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "h", "d", "p", "8", "H")
 FALLBACK_LINES = ("-", "--", "-.", ":")
 VARIANT_LINE = (0, (4, 1, 1, 1, 1, 1))  # a mixer with options: its own colour and marker, hollow, and this line
-TICK_SIZE, CAPTION_SIZE = 7, 6.5
+TICK_SIZE, CAPTION_SIZE, TITLE_SIZE = 7, 6.5, 8.5
+GREY: dict[str, Any] = {  # of a line that is there for the company
+    "color": "#BBBBBB", "linewidth": 0.6, "linestyle": "-", "marker": "none", "zorder": 1,
+}  # fmt: skip
 FLOOR_COLOUR = "#444444"
 
 RC: dict[str, Any] = {
@@ -91,8 +107,9 @@ RC: dict[str, Any] = {
     "figure.dpi": 200,
     "savefig.dpi": 200,
 }
-NARROW, WIDE = 3.5, 7.0  # inches: one and two columns of a paper
+NARROW, WIDE = 3.3, 6.9  # inches: one and two columns of a paper
 LONGEST_LABEL = 24
+MOST_COLOURED, FRONT = 8, 3  # lines of one panel; of more the first few and the references alone have a colour
 
 
 def mixer_style(label: str) -> dict[str, Any]:
@@ -118,6 +135,25 @@ def family_colour(family: str) -> str:
     """A family's colour; one that is not in the table gets one of a few others by its name."""
     fallback = FALLBACK_COLOURS[hashlib.sha256(family.encode()).digest()[0] % len(FALLBACK_COLOURS)]
     return FAMILY_COLOURS.get(family, fallback)
+
+
+def in_order(families: Iterable[str]) -> list[str]:
+    """Families as every legend has them, each once."""
+    known = list(FAMILY_COLOURS)
+    return sorted(set(families), key=lambda family: (known.index(family) if family in known else len(known), family))
+
+
+def front_runners(scores: Mapping[str, float]) -> list[str]:
+    """The lines that get a colour and a name, highest first; where they are many, the others are grey.
+
+    Those are the highest, attention, the net without mixing, and what is not of this library.
+    """
+    ordered = sorted(scores, key=lambda label: (-scores[label], label))
+    if len(ordered) <= MOST_COLOURED:
+        return ordered
+    own = [label for label in ordered if mixer_family(label) == PLUGIN]
+    shown = {*ordered[:FRONT], *own[:FRONT], ATTENTION, NO_MIXING}
+    return [label for label in ordered if label in shown]
 
 
 def short(label: str, after: str = "") -> str:

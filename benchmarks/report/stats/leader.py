@@ -9,8 +9,10 @@ import pandas as pd
 
 from benchmarks.contract import called
 from benchmarks.report.baselines import at_baseline
+from benchmarks.report.choose import withheld
 from benchmarks.report.frame import plain
-from benchmarks.report.stats.paired import Sample, compared_with
+from benchmarks.report.stats.intervals import pareto_front
+from benchmarks.report.stats.paired import FEWEST_SEEDS, Sample, compared_with
 from benchmarks.report.wording import clean, listing, span_of
 
 NO_MIXING = "conv1x1"
@@ -33,6 +35,24 @@ class Leader:
     outcome: str
     level: tuple[str, ...]  # those not clearly below it, most accurate first
     n: int  # the fewest seeds of a comparison
+
+
+def contenders(rows: pd.DataFrame) -> list[pd.Series]:
+    """Rows of the summary that can lead: accurate, trusted, above their baselines, and of no fewer seeds than it takes.
+
+    One lucky run is no winner among many.
+    """
+    ready = [row for _, row in rows.iterrows() if plain(row["test_top1_percent_mean"]) is not None]
+    ready = [row for row in ready if not withheld(row) and not at_baseline(row)]
+    most = max((row["n"] for row in ready), default=0)
+    return [row for row in ready if row["n"] >= min(most, FEWEST_SEEDS)]
+
+
+def front(rows: pd.DataFrame, cost: str) -> list[str]:
+    """Labels of the contenders that no other beats in both accuracy and a cost, a column, the cheapest first."""
+    ready = [row for row in contenders(rows) if (plain(row[cost]) or 0) > 0]
+    points = [(float(row[cost]), float(row["test_top1_percent_mean"])) for row in ready]
+    return [str(ready[i]["label"]) for i in pareto_front(points)]
 
 
 def leader(sample: Sample, rows: Sequence[pd.Series]) -> Leader | None:

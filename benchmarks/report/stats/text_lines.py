@@ -86,7 +86,7 @@ class Task:
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class Encoders:
     """Encoders that were pre-trained alike, or not at all, and what they reach on tasks.
 
     Attributes:
@@ -143,7 +143,7 @@ class Line:
         return [] if self.pretraining is None else self.pretraining.sample.settings()
 
     @functools.cached_property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[Encoders]:
         """The tasks by what nets saw before, most encoders and tasks first, those from scratch last."""
         found: dict[tuple[Any, ...], list[Task]] = {}
         settings: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -161,7 +161,7 @@ class Line:
                     runs = {str(one.setting["label"]): one for one in several}
                     found.setdefault(key, []).append(Task(name, metric, evidence, sample, runs))
                     settings[key] = setting
-        parts = [Part(settings[key], sorted(tasks, key=lambda task: not task.left)) for key, tasks in found.items()]
+        parts = [Encoders(settings[key], sorted(tasks, key=lambda task: not task.left)) for key, tasks in found.items()]
         return sorted(parts, key=lambda part: (part.scratch, -sum(len(task.runs) for task in part.tasks)))
 
 

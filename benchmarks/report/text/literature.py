@@ -2,8 +2,7 @@
 
 FNet's own tables were not at hand. What is here of them was read in a long analysis of the paper, and single figures
 were compared with leaderboards, other papers and the model card of google/fnet-base, which repeats FNet-Base's row.
-What nothing confirms is left out: GLUE of Linear-Large; pre-training and speed of Linear, Random and FF-only; speed of
-BERT-Large.
+What nothing confirms is left out: GLUE of Linear-Large; pre-training of Linear, Random and FF-only.
 """
 
 from __future__ import annotations
@@ -72,28 +71,6 @@ class PretrainRow(Row):
     order_accuracy: float
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class HybridRow(Row):
-    """FNet with some layers of attention; accuracy from 0 to 1, milliseconds a batch of training."""
-
-    attention_layers: int
-    layout: str | None
-    mlm_accuracy: float
-    train_ms: float
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SpeedRow(Row):
-    """Milliseconds a batch of sequences of 512 tokens, GFLOP of one, millions of weights; None: not known."""
-
-    train_gpu_ms: float
-    train_tpu_ms: float
-    infer_gpu_ms: float
-    gflops: float
-    infer_tpu_ms: float | None = None
-    parameters_m: float | None = None
-
-
 PAPER = "Lee-Thorp et al., FNet: Mixing Tokens with Fourier Transforms (NAACL 2022)"
 ARXIV = "https://arxiv.org/abs/2105.03824"
 MEAN_OF_BOTH = ("f1", "accuracy")
@@ -108,15 +85,6 @@ FNET_GLUE = Source(
 )
 FNET_PRETRAINING = Source(
     title=f"{PAPER}, Table 5", url=ARXIV, certainty=SECOND_HAND, made="C4, 512 tokens, a million steps; order by swap"
-)
-FNET_HYBRIDS = Source(
-    title=f"{PAPER}, Table 9", url=ARXIV, certainty=SECOND_HAND, made="Base models; the steps trained are not known"
-)
-FNET_SPEED = Source(
-    title=f"{PAPER}, Table 3",
-    url=ARXIV,
-    certainty=SECOND_HAND,
-    made="8 V100 with a batch of 64, 4 x 4 TPU v3 with a batch of 256; inference on one",
 )
 FNET_CARD = Source(
     title="Model card of google/fnet-base",
@@ -194,42 +162,4 @@ PRETRAINING: tuple[PretrainRow, ...] = (
     _pretrain("FNet-Hybrid-Base", "hybrid_top", 2.13, 1.79, 0.34, 0.63, 0.84),
     _pretrain("BERT-Large", "attention", 1.49, 1.23, 0.25, 0.72, 0.88),
     _pretrain("FNet-Large", "fft_real", 2.11, 1.75, 0.36, 0.63, 0.82),
-)
-
-
-def _hybrid(layers: int, layout: str | None, mlm_accuracy: float, train_ms: float) -> HybridRow:
-    model = "FNet" if layout is None else f"FNet with {layers} attention layers, {layout}"
-    ours = "fft_real" if layout is None else f"hybrid_{layout.lower()}" if layers == 2 else None
-    return HybridRow(
-        model=model,
-        ours=ours,
-        source=FNET_HYBRIDS,
-        attention_layers=layers,
-        layout=layout,
-        mlm_accuracy=mlm_accuracy,
-        train_ms=train_ms,
-    )
-
-
-HYBRIDS: tuple[HybridRow, ...] = (
-    _hybrid(0, None, 0.486, 173),
-    _hybrid(2, "BOTTOM", 0.497, 193),
-    _hybrid(2, "MIDDLE", 0.499, 196),
-    _hybrid(2, "MIXED", 0.509, 194),
-    _hybrid(2, "TOP", 0.526, 193),
-    _hybrid(4, "TOP", 0.539, 214),
-    _hybrid(6, "TOP", 0.546, 235),
-)
-
-
-def _speed(model: str, ours: str, *figures: float, **more: float) -> SpeedRow:
-    names = ("train_gpu_ms", "train_tpu_ms", "infer_gpu_ms", "gflops")
-    return SpeedRow(model=model, ours=ours, source=FNET_SPEED, **dict(zip(names, figures, strict=True)), **more)
-
-
-SPEED: tuple[SpeedRow, ...] = (
-    _speed("BERT-Base", "attention", 305, 213, 82, 98, parameters_m=112),
-    _speed("FNet-Base", "fft_real", 169, 128, 46, 62, infer_tpu_ms=23, parameters_m=83),
-    _speed("FNet-Hybrid-Base", "hybrid_top", 198, 149, 51, 68),
-    _speed("FNet-Large", "fft_real", 511, 275, 149, 217, parameters_m=238),
 )

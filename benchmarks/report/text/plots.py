@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,19 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.report.alike import ATTENTION
+from benchmarks.report.families import mixer_family
 from benchmarks.report.plots.baselines import LINE
 from benchmarks.report.plots.figures import label_room, log_axis, make_figure, plot_style, save_figure, show_count
 from benchmarks.report.plots.labels import label_ends, label_points
-from benchmarks.report.plots.style import FLOOR_COLOUR, NARROW, WIDE, mixer_style, short
+from benchmarks.report.plots.style import FLOOR_COLOUR, GREY, NARROW, WIDE, front_runners, mixer_style, short
+from benchmarks.report.plots.words import grey_words, highest
+from benchmarks.report.plots.words import name as name_of
 from benchmarks.report.stats.intervals import bars
 from benchmarks.report.stats.paired import Runs
-from benchmarks.report.stats.text_lines import Line, Part, records_of
+from benchmarks.report.stats.text_lines import Encoders, Line, records_of
 from benchmarks.report.text.rows import Row, curves_of, levels_of, pretraining_rows, task_rows, tokens_seen
 from benchmarks.report.text.tables import pretraining_words, title_of
-from benchmarks.report.wording import listing, span_of
+from benchmarks.report.wording import listing, significant, span_of
 
 SPEEDS = {  # column, and what a caption says of it
     "timed_tokens_per_s": "forward and backward in the latency sweep",
@@ -40,8 +43,7 @@ def text_plots(line: Line, folder: Path) -> list[Path]:
                 continue
             rows = pretraining_rows(line, several)
             paths += speed_plot(line, several, rows, folder, f"accuracy-vs-speed{ending}")
-            paths += curve_plot(line, several, rows, folder, f"accuracy-vs-tokens{ending}", seconds=False)
-            paths += curve_plot(line, several, rows, folder, f"accuracy-vs-seconds{ending}", seconds=True)
+            paths += curve_plot(line, several, rows, folder, f"accuracy-vs-tokens{ending}")
         for place, part in enumerate(line.parts):
             paths += share_plot(line, part, folder, "tasks-vs-attention" + (f"-{place + 1}" if place else ""))
     return paths
@@ -56,12 +58,16 @@ def speed_plot(line: Line, several: Sequence[Runs], rows: Sequence[Row], folder:
         return []
     left = [str(row["label"]) for row in rows if not row[column]]
     told = (
-        f"Masked accuracy of the test passages against speed ({SPEEDS[column]}); bars: 95 % over seeds and test rows. "
+        f"Masked accuracy of the test passages against speed ({SPEEDS[column]}). Colours: families. "
+        "Bars: 95 % over seeds and test rows. "
     )
     told += _words(line, several) + (f" Not timed: {listing(left)}." if left else "")
     levels = _levels(rows)
     room = label_room(list(levels)) if levels else 0.08
-    figure, (axes,) = make_figure(WIDE, 2.9, [told], right=[room])
+    figure, (axes,) = make_figure(
+        WIDE, 2.9, [told], title=speed_message(ready, column), families=_families(row["label"] for row in ready),
+        right=[room],
+    )  # fmt: skip
     points = [(float(row[column]), float(row["score_mean"])) for row in ready]
     log_axis(axes.xaxis, min(x for x, _ in points), max(x for x, _ in points), show_count, space=0.1)
     ink = []
@@ -86,37 +92,87 @@ def speed_plot(line: Line, several: Sequence[Runs], rows: Sequence[Row], folder:
     return save_figure(figure, folder, name)
 
 
-def curve_plot(
-    line: Line, several: Sequence[Runs], rows: Sequence[Row], folder: Path, name: str, seconds: bool
-) -> list[Path]:
-    """Held-out masked accuracy over training: the mean over seeds, and the band between the lowest and the highest."""
-    curves = curves_by_label(line, several, seconds)
-    if not curves:
+def speed_message(rows: Sequence[Row], column: str) -> str:
+    """Who is the most accurate, beside the fastest."""
+    first = min(rows, key=lambda row: (-row["score_mean"], row["label"]))
+    if len(rows) < 2:
+        return "Masked accuracy against speed"
+    floor = max(_levels(rows).values(), default=0.0)
+    fast = min([row for row in rows if row["score_mean"] > floor] or rows, key=lambda row: (-row[column], row["label"]))
+    text = f"{highest({str(row['label']): row['score_mean'] for row in rows})}, {first['score_mean']:.1f} %"
+    if fast is first:
+        return f"{text}, and is the fastest above all baselines"
+    times = significant(fast[column] / first[column], 2)
+    return f"{text}; {name_of(fast['label'])} is {times} times as fast with {fast['score_mean']:.1f} %"
+
+
+def _families(labels: Iterable[str]) -> list[str]:
+    return [mixer_family(str(label)) for label in labels]
+
+
+def curve_plot(line: Line, several: Sequence[Runs], rows: Sequence[Row], folder: Path, name: str) -> list[Path]:
+    """Held-out masked accuracy over training, by tokens seen and by seconds: front runners, references, others grey."""
+    panels = {seconds: curves_by_label(line, several, seconds) for seconds in (False, True)}
+    panels = {seconds: curves for seconds, curves in panels.items() if curves}
+    if not panels:
         return []
-    of = "seconds of training, on a machine that may have had other work" if seconds else "tokens seen"
-    told = f"Masked accuracy on held-out passages against {of}. Lines: mean over seeds; bands: lowest to highest seed. "
-    levels = _levels(rows)
-    texts = [short(label) for label in curves]
-    figure, (axes,) = make_figure(
-        WIDE, max(2.9, 0.115 * len(curves)), [told + _words(line, several)], right=[label_room([*texts, *levels])]
+    told = (
+        "Masked accuracy on held-out passages against tokens seen, and against seconds of training on a machine that "
+        "may have had other work. Colours: families. Lines: mean over seeds; bands: lowest to highest seed. "
     )
-    ends = []
-    for label, (x, mean, low, high) in curves.items():
-        style = mixer_style(label)
-        axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
-        axes.plot(x, mean, **style, markevery=max(1, len(x) // 6))
-        ends.append((float(x[-1]), float(mean[-1])))
-    axes.margins(x=0.03)
-    axes.set_xlim(0, axes.get_xlim()[1])
-    extra = _draw_levels(axes, levels)
-    axes.set_ylim(axes.get_ylim())
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_major_formatter(lambda value, _: show_count(value) if value else "0")
-    axes.set_xlabel("seconds of training" if seconds else "tokens seen", labelpad=2)
-    axes.set_ylabel("held-out masked accuracy (%)")
-    colours = [mixer_style(label)["color"] for label in curves]
-    label_ends(axes, [*ends, *extra], [*texts, *levels], [*colours, *[FLOOR_COLOUR] * len(extra)])
+    levels = _levels(rows)
+    last = {label: float(mean[-1]) for label, (_, mean, _, _) in next(iter(panels.values())).items()}
+    shown = front_runners(last)
+    texts = [short(label) for label in shown]
+    notes = [told + _words(line, several) + grey_words(len(shown), len(last))]
+    room = label_room([*texts, *levels])
+    figure, axes = make_figure(
+        WIDE if len(panels) > 1 else NARROW, 2.6, notes, title=curve_message(panels), families=_families(shown),
+        left=(0.55, 0.3)[: len(panels)], right=(0.0, room)[-len(panels) :],
+    )  # fmt: skip
+    for panel, (seconds, curves) in zip(axes, panels.items(), strict=True):
+        for label, (x, mean, low, high) in curves.items():
+            if label not in shown:
+                panel.plot(x, mean, **GREY)
+                continue
+            style = mixer_style(label)
+            panel.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
+            panel.plot(x, mean, **style, markevery=max(1, len(x) // 6))
+        panel.margins(x=0.03)
+        panel.set_xlim(0, panel.get_xlim()[1])
+        extra = _draw_levels(panel, levels)
+        panel.xaxis.set_major_locator(MaxNLocator(5))
+        panel.xaxis.set_major_formatter(lambda value, _: show_count(value) if value else "0")
+        panel.set_xlabel("seconds of training" if seconds else "tokens seen", labelpad=2)
+    heights = [panel.get_ylim() for panel in axes]
+    for panel in axes:
+        panel.set_ylim(min(low for low, _ in heights), max(high for _, high in heights))
+    for panel in axes[1:]:
+        panel.tick_params(axis="y", labelleft=False)
+    axes[0].set_ylabel("held-out masked accuracy (%)")
+    curves = list(panels.values())[-1]
+    named = [label for label in shown if label in curves]
+    ends = [(float(curves[label][0][-1]), float(curves[label][1][-1])) for label in named]
+    colours = [mixer_style(label)["color"] for label in named]
+    label_ends(axes[-1], [*ends, *extra], [*map(short, named), *levels], [*colours, *[FLOOR_COLOUR] * len(extra)])
     return save_figure(figure, folder, name)
+
+
+def curve_message(panels: Mapping[bool, Curves]) -> str:
+    """Who is highest after as many tokens, and who after as many seconds as all have had."""
+    firsts = []
+    for curves in panels.values():
+        end = min(float(x[-1]) for x, *_ in curves.values())
+        scores = {label: float(np.interp(end, x, mean)) for label, (x, mean, _, _) in curves.items()}
+        firsts.append(min(scores, key=lambda label: (-scores[label], label)))
+    if any(len(curves) < 2 for curves in panels.values()):
+        return "Masked accuracy over training"
+    text = f"{name_of(firsts[0])} has the highest mean accuracy after equal tokens"
+    if len(firsts) == 1:
+        return text
+    return (
+        f"{text} and after equal time" if firsts[0] == firsts[1] else f"{text}, {name_of(firsts[1])} after equal time"
+    )
 
 
 def curves_by_label(line: Line, several: Sequence[Runs], seconds: bool) -> Curves:
@@ -142,7 +198,7 @@ def _at(grid: Any, x: pd.Series, y: pd.Series) -> Any:
     return np.interp(grid, x.to_numpy(float), y.to_numpy(float), left=np.nan)
 
 
-def share_plot(line: Line, part: Part, folder: Path, name: str) -> list[Path]:
+def share_plot(line: Line, part: Encoders, folder: Path, name: str) -> list[Path]:
     """Scores as a share of attention's, by task; nothing without attention and another encoder."""
     rows = [row for row in task_rows(part) if row["share_of_attention_percent"] is not None]
     weak = [task.name for task in part.tasks if task not in part.counted]
@@ -151,13 +207,16 @@ def share_plot(line: Line, part: Part, folder: Path, name: str) -> list[Path]:
     labels = [label for label in part.labels if any(row["label"] == label for row in shown)]
     if not shown:
         return []
-    told = f"Scores as a share of {ATTENTION}'s; bars: 95 % over seeds and test rows. {_sentence(line.title)}. "
+    told = f"Scores as a share of {ATTENTION}'s. Colours: families. Bars: 95 % over seeds and test rows. "
+    told += f"{_sentence(line.title)}. "
     told += "From scratch." if part.scratch else f"Pre-trained on {part.setting['pretrained']}."
     out = listing([title_of(name) for name in weak])
     told += f" Left out, since no encoder lies above a constant answer there: {out}." if weak else ""
     texts = [short(label) for label in labels]
-    figure, (axes,) = make_figure(max(NARROW, min(WIDE, 1.6 + 0.9 * len(tasks) + 0.4)), 2.9, [told],
-                                  right=[label_room([*texts, ATTENTION])])  # fmt: skip
+    figure, (axes,) = make_figure(
+        max(NARROW, min(WIDE, 1.6 + 0.9 * len(tasks) + 0.4)), 2.9, [told], title=share_message(shown, labels, tasks),
+        families=_families(labels), right=[label_room([*texts, ATTENTION])],
+    )  # fmt: skip
     ends = []
     step = 0.6 / max(1, len(labels) - 1)
     for place, label in enumerate(labels):
@@ -177,6 +236,13 @@ def share_plot(line: Line, part: Part, folder: Path, name: str) -> list[Path]:
     colours = [mixer_style(label)["color"] for label in labels]
     label_ends(axes, [*ends, (axes.get_xlim()[1], 100.0)], [*texts, ATTENTION], [*colours, FLOOR_COLOUR])
     return save_figure(figure, folder, name)
+
+
+def share_message(rows: Sequence[Mapping[str, Any]], labels: Sequence[str], tasks: Sequence[str]) -> str:
+    """What the nearest to attention reaches of its scores on the first of the tasks."""
+    mine = {row["label"]: row["share_of_attention_percent"] for row in rows if row["dataset"] == tasks[0]}
+    first = min((label for label in labels if label in mine), key=lambda label: (-mine[label], label))
+    return f"{title_of(tasks[0])}: {name_of(first)} reaches {mine[first]:.0f} % of {ATTENTION}'s score"
 
 
 def _sides(row: Mapping[str, Any]) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from benchmarks.report.frame import plain
 from benchmarks.report.stats.intervals import mean_interval, middle
 from benchmarks.report.stats.paired import Runs, Sample, mean_top1
 from benchmarks.report.stats.scores import TITLES, TOP1
-from benchmarks.report.stats.text_lines import Line, Part, own_interval, records_of, setting_of
+from benchmarks.report.stats.text_lines import Encoders, Line, own_interval, records_of, setting_of
 
 Row = dict[str, Any]
 LEVELS = {"frequencies": "token frequencies", "own_place": "own place alone"}  # of masked text, by who is no net
@@ -109,7 +109,7 @@ def curves_of(records: pd.DataFrame) -> list[pd.DataFrame]:
     return found
 
 
-def task_rows(part: Part) -> list[Row]:
+def task_rows(part: Encoders) -> list[Row]:
     """One row an encoder and task, and one for its mean over tasks."""
     rows = []
     for task in [*part.tasks, *([part.mean] if part.mean else [])]:

@@ -16,7 +16,7 @@ from benchmarks.report.notes import setting_words
 from benchmarks.report.stats.intervals import middle
 from benchmarks.report.stats.paired import Runs
 from benchmarks.report.stats.scores import SHORT, TITLES, TOP1
-from benchmarks.report.stats.text_lines import Line, Part, Span, Task, span_of_task
+from benchmarks.report.stats.text_lines import Encoders, Line, Span, Task, span_of_task
 from benchmarks.report.text.published import Beside, of_pretraining, of_tasks, sources
 from benchmarks.report.text.rows import Row, levels_of, minutes_rows, pretraining_rows, task_rows, tokens_seen
 from benchmarks.report.wording import NOTHING, clean, count, listing, mean_text, percent, signed, significant
@@ -135,7 +135,7 @@ def tasks_table(line: Line) -> TextTable:
     return TextTable("tasks", "Tasks", TASKS_NOTE, sections, table, sources(published) if first else ())
 
 
-def sentences(part: Part) -> list[str]:
+def sentences(part: Encoders) -> list[str]:
     """Which tasks tell encoders apart, and which cannot, from the numbers."""
     ranked, cannot = [], []
     for task in part.tasks:
@@ -176,7 +176,7 @@ def pretraining_words(runs: Runs) -> str:
     return clean(", ".join([*net_words(s), f"{count(tokens_seen(runs))} tokens of {s['corpus']}"]))
 
 
-def part_words(part: Part) -> str:
+def part_words(part: Encoders) -> str:
     s = part.setting
     before = "from scratch, not pre-trained" if part.scratch else f"pre-trained on {s['pretrained']}"
     return clean(", ".join([before, *net_words(s)]))
@@ -233,7 +233,7 @@ def _minutes(row: Row) -> list[str]:
     return [clean(row["label"]), row["family"], cell, count(row["tokens_seen"]), _share(row)]
 
 
-def _task_body(part: Part, rows: Sequence[Row]) -> list[list[str]]:
+def _task_body(part: Encoders, rows: Sequence[Row]) -> list[list[str]]:
     cells = {(row["label"], row["dataset"]): row for row in rows}
     family = {row["label"]: row["family"] for row in cells.values()}
     body = []
@@ -245,7 +245,7 @@ def _task_body(part: Part, rows: Sequence[Row]) -> list[list[str]]:
     return body
 
 
-def _floors(part: Part) -> list[list[str]]:
+def _floors(part: Encoders) -> list[list[str]]:
     """What predictors reach that are no net, in the headline where records have that, else in accuracy."""
     body = [["constant answer", "no net", *(percent(task.floor) for task in part.tasks), NOTHING, NOTHING]]
     for who, label, _ in BASELINES:

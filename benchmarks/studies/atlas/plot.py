@@ -17,16 +17,16 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 
 from benchmarks.report.families import mixer_family
-from benchmarks.report.plots.figures import plot_style, save_figure, wrap
+from benchmarks.report.plots.figures import Top, plot_style, save_figure, wrap
 from benchmarks.report.plots.style import CAPTION_SIZE, WIDE, family_colour, short
 from benchmarks.report.wording import clean
 from benchmarks.studies.atlas.record import STATES, AtlasRecord
 
 LOWEST = 1e-3  # of a map's largest influence; what is below has the lightest colour
 COLOURS = "magma_r"  # even in lightness, told apart by the colour-blind; dark is much
-SMALL = 5.5
+SMALL = 6
 HOLE_COLOUR = "#8A2B00"
-MARGIN, LABEL, MAP, GAP, BETWEEN, UNDER = 0.06, 1.00, 0.52, 0.07, 0.26, 0.15  # inches
+MARGIN, LABEL, MAP, GAP, BETWEEN, UNDER = 0.06, 0.94, 0.53, 0.07, 0.20, 0.16  # inches
 HEAD, BAR = 0.42, 0.42  # above the rows; the colour bar below them
 ONE_COLUMN = 4  # so many mixers stand below each other, more in two columns
 
@@ -47,25 +47,38 @@ def atlas_figure(page: Sequence[AtlasRecord], caption: str) -> Figure:
     tallest = max(record.trial.grid[0] / record.trial.grid[1] for record in page)
     map_height = MAP * min(tallest, 2.0)
     line = CAPTION_SIZE * 1.3 / 72
-    height = HEAD + rows * (map_height + UNDER) + BAR + len(notes) * line + 2 * MARGIN
+    top_lines = Top(message(page), (mixer_family(record.trial.mixer) for record in page), width)
+    head = HEAD + top_lines.inches
+    height = head + rows * (map_height + UNDER) + BAR + len(notes) * line + 2 * MARGIN
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
+    top_lines.draw(figure)
     for position, record in enumerate(page):
         column, row = divmod(position, rows)
         left = MARGIN + column * (group + BETWEEN)
-        top = height - HEAD - row * (map_height + UNDER)
+        top = height - head - row * (map_height + UNDER)
         if row == 0:
-            _heads(figure, left, height)
+            _heads(figure, left, height - top_lines.inches)
         _mixer(figure, record, left, top, map_height)
     _colour_bar(figure, notes, line)
     return figure
+
+
+def message(page: Sequence[AtlasRecord]) -> str:
+    """In how many nets training made a token reach further."""
+    reach = [[r.numbers.get(f"net_{state}", {}).get("reach") for state in ("untrained", "trained")] for r in page]
+    known = [(before, after) for before, after in reach if before is not None and after is not None]
+    if not known:
+        return "What a token reaches, one layer and the whole net"
+    wider = sum(after > before for before, after in known)
+    return f"Training made a token reach further through the whole net in {wider} of {len(known)} mixers"
 
 
 def _heads(figure: Figure, left: float, height: float) -> None:
     """Titles of the four columns of maps."""
     for index, (scope, weights) in enumerate(state.split("_") for state in STATES):
         x = left + LABEL + index * (MAP + GAP)
-        _text(figure, x + MAP / 2, height - HEAD + 0.04, weights, SMALL + 0.5, ha="center", va="bottom")
+        _text(figure, x + MAP / 2, height - HEAD + 0.04, weights, SMALL, ha="center", va="bottom")
         if index % 2 == 0:
             words = {"layer": "one layer", "net": "whole net"}[scope]
             middle = x + MAP + GAP / 2
@@ -82,7 +95,7 @@ def _mixer(figure: Figure, record: AtlasRecord, left: float, top: float, map_hei
     lines = label.get_text().count("\n") + 1
     if record.val_top1_percent is not None:
         below = top - lines * 7 * 1.2 / 72 - 0.03
-        _text(figure, left, below, f"{record.val_top1_percent:.1f} %", SMALL + 0.5, va="top")
+        _text(figure, left, below, f"{record.val_top1_percent:.1f} %", SMALL, va="top")
     for index, state in enumerate(STATES):
         x = left + LABEL + index * (MAP + GAP)
         if state in record.maps:
@@ -115,7 +128,9 @@ def _map(figure: Figure, record: AtlasRecord, state: str, box: tuple[float, floa
         spine.set_linewidth(0.4)
         spine.set_color("#888888")
     numbers = [record.numbers[state][key] for key in ("reach", "evenness")]
-    text = " | ".join("–" if value is None else f"{value:.{2 if value >= 0.0995 else 3}f}" for value in numbers)
+    text = "\u2009|\u2009".join(
+        "–" if value is None else f"{value:.{2 if value >= 0.0995 else 3}f}" for value in numbers
+    )
     _text(figure, box[0] + box[2] / 2, box[1] - 0.02, text, SMALL, ha="center", va="top")
 
 

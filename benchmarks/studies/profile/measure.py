@@ -122,7 +122,7 @@ def profile_step(trial: Trial, data: Data, steps: int) -> tuple[StepProfile, byt
         step()
     plain_ms = [_milliseconds(trial, step) for _ in range(steps)]
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it writes lines of its own on starting and stopping
-    with _ranges_in(net):
+    with ranges_in(net):
         step()
         with profile(activities=activities) as profiler:
             if on_gpu:  # the tracer of kernels starts with the first one, before the steps that count
@@ -221,7 +221,7 @@ def _stepper(trial: Trial, net: MixerNet, data: Data) -> Callable[[], None]:
 
 
 @contextlib.contextmanager
-def _ranges_in(net: MixerNet) -> Iterator[None]:
+def ranges_in(net: MixerNet) -> Iterator[None]:
     """Ranges around every mixer, norm and the stem of the net."""
     blocks = [block for block in net.blocks if isinstance(block, Block)]
     inside: dict[nn.Module, str] = {block.mixer: "mixer" for block in blocks}

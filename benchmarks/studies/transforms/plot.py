@@ -42,8 +42,7 @@ def draw(
         return []
     predictor = BEFORE_A_CHOICE if study.choice is None else study.choice.predictor
     with plot_style():
-        figure, (axes,) = make_figure(WIDE, HEIGHT, [caption + _legend_words(study, shown)], title=True)
-        axes.set_title(heading, loc="left", fontsize=9, weight="bold")
+        figure, (axes,) = make_figure(WIDE, HEIGHT, [caption + _legend_words(study, shown)], title=heading)
         ink = [] if study.choice is None else _line(axes, study.choice, [_x(m, predictor) for m in shown])
         points = []
         for member in shown:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
-from synthetic import save_accuracy, save_latency
+from synthetic import PLOTTERS, save_accuracy, save_latency
 
 from benchmarks.cli import main as cli
 from benchmarks.contract.record import Record
@@ -46,7 +46,8 @@ def test_no_table_plot_page_or_ranking_shows_more(tmp_path, monkeypatch):
         drawn.append(figure)
         return []
 
-    monkeypatch.setattr("benchmarks.report.plots.accuracy.save_figure", keep)
+    for module in PLOTTERS:
+        monkeypatch.setattr(f"{module}.save_figure", keep)
     made = make_report(tmp_path)
     assert any("[79.6, 100.0]" in line or ", 100.0]" in line for group in made.groups for line in ranking(group))
     (table,) = tmp_path.glob("tables/*/summary.md")

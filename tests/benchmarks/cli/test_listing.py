@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from benchmarks.cli import listing
 from benchmarks.cli import main as cli
 from benchmarks.contract.facts.datasets import DATASETS
-from mixers.registry import list_mixers
+from mixers.registry import list_mixers, mixer_entry
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -26,9 +27,9 @@ def test_mixers_stand_first_and_every_data_set_with_its_facts_after_them(capsys)
     lines = printed(capsys, "list")
     start = next(place for place, line in enumerate(lines) if line.startswith("data set"))
     mixers, datasets = lines[: start - 1], lines[start:]
-    assert [line.split()[0] for line in mixers[1 : 1 + len(list_mixers())]] == list_mixers()
-    assert mixers[-1].startswith("a mixer for each block: ")
-    named = [line.split()[0] for line in datasets if line and not line.startswith(("data set", "your own"))]
+    assert sorted(line.split()[0] for line in mixers if re.match("  [a-z]", line)) == sorted(list_mixers())
+    assert mixers[-1].startswith("one for each block: ")
+    named = [line.split()[0] for line in datasets if line and not line.startswith(("data set", "your own", " "))]
     assert sorted(named) == sorted(DATASETS)
     assert "folder:PATH" in lines[-1] and "file.py:MyData" in lines[-1]
     (line,) = [line for line in datasets if line.startswith("cifar100 ")]
@@ -37,9 +38,32 @@ def test_mixers_stand_first_and_every_data_set_with_its_facts_after_them(capsys)
     assert line.split()[1:3] == ["10", "any"] and line.endswith("drawn by a program")
 
 
+def test_mixers_stand_under_their_family_and_every_line_fits(capsys):
+    lines = printed(capsys, "list")
+    assert max(map(len, lines)) <= 100
+    found: dict[str, str] = {}
+    family = ""
+    for line in lines[1 : lines.index("")]:
+        if re.fullmatch("[a-z-]+", line):
+            family = line
+        elif re.match("  [a-z]", line):
+            found[line.split()[0]] = family
+    assert found == {name: mixer_entry(name).family for name in list_mixers()}
+    assert len(set(found.values())) == len([line for line in lines if line in found.values()])
+    place = next(place for place, line in enumerate(lines) if line.startswith("  dct "))
+    column = lines[0].index("paper")
+    words = " ".join(line[column:] for line in lines[place : place + 2])
+    assert words == "DCT (Ahmed, Natarajan and Rao); tried as a token mixer in FNet (arXiv:2105.03824)"
+    assert lines[place + 1][:column].strip() == ""
+
+
 def test_what_is_named_is_shown_alone(capsys):
     lines = printed(capsys, "list", "--mixer", "fft*")
-    assert lines[1].startswith("fft_") and not any(line.startswith("data set") for line in lines)
+    assert (
+        lines[1] == "spectral"
+        and lines[2].startswith("  fft_")
+        and not any(line.startswith("data set") for line in lines)
+    )
     names = [line.split()[0] for line in printed(capsys, "list", "--dataset", "ma*,mo*,constellations") if line]
     assert names == ["data", "constellations", "mosaics", "data", "match", "your"]
     assert cli.main(["list", "--dataset", "cifar"]) == 2

@@ -20,7 +20,8 @@ from benchmarks.report.build import write_report
 from benchmarks.tasks import archive
 from benchmarks.tasks.images import cifar
 from benchmarks.tasks.task import build_net
-from benchmarks.training.train import UnreadableCheckpoint, _resume, make_optimizer
+from benchmarks.training.checkpoint import UnreadableCheckpoint, resume
+from benchmarks.training.train import make_optimizer
 
 ROOT = Path(__file__).resolve().parents[3]
 TRIAL = Trial(
@@ -46,7 +47,7 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_runs_nothing(tmp_path):
     torch.save({"trial": TRIAL.to_dict(), "results_version": "0.1", "net": Bomb(mark)}, path)
     net = build_net(TRIAL)
     with pytest.raises(UnreadableCheckpoint, match="UnpicklingError"):
-        _resume(TRIAL, path, net, make_optimizer(net, TRIAL))
+        resume(TRIAL, path, net, make_optimizer(net, TRIAL))
     assert not mark.exists()
 
 
@@ -60,7 +61,7 @@ def test_a_checkpoint_with_a_flipped_bit_in_a_tensor_is_refused(tmp_path):
     torch.load(path, weights_only=True)  # PyTorch itself takes it
     net = build_net(TRIAL)
     with pytest.raises(UnreadableCheckpoint, match="wrong checksum"):
-        _resume(TRIAL, path, net, make_optimizer(net, TRIAL))
+        resume(TRIAL, path, net, make_optimizer(net, TRIAL))
 
 
 def test_a_data_set_with_code_in_it_runs_nothing(tmp_path):

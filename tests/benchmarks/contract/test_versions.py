@@ -65,7 +65,7 @@ def test_a_repaired_mixer_is_tuned_anew(tmp_path, repaired) -> None:
             own = dataclasses.replace(trial, mixer_version=version)
             save(tmp_path, own, {"val_top1_percent": value}, [{"epoch": 1}])
     plan = Plan(request)
-    points = points_by_mixer(plan._tuning_records(plan.sweep, plan.sizes[0]))["dct"]
+    points = points_by_mixer(plan.tuning_records(plan.sweep, plan.sizes[0]))["dct"]
     assert {value for values in points.values() for value in values} == {50.0}
 
 

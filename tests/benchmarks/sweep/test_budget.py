@@ -22,7 +22,7 @@ import pytest
 import torch
 
 from benchmarks import sources
-from benchmarks.cli.flags import duration
+from benchmarks.cli.flags import seconds_of
 from benchmarks.contract import schema
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import load_records
@@ -58,13 +58,13 @@ REQUEST = Request(
     ],
 )
 def test_a_time_is_written_as_people_write_it(text, seconds) -> None:
-    assert duration(text) == seconds
+    assert seconds_of(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["1h30", "1m30", "", "0", "-3", "9 minutes", "m", "1e3", "nan", "5m1h", "99999999"])
 def test_what_is_no_time_is_refused_with_an_example(text) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="such as 540, 9m or 1h30m"):
-        duration(text)
+        seconds_of(text)
 
 
 def test_a_budget_counts_from_the_start_of_the_process_and_keeps_time_for_the_report() -> None:

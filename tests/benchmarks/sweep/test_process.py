@@ -11,8 +11,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -21,7 +23,7 @@ from benchmarks.contract.errors import UserError
 from benchmarks.contract.record import load_records
 from benchmarks.contract.trial import Trial
 from benchmarks.plan.trials import Plan, Request
-from benchmarks.sweep.process import Crashed, Heartbeat, TimedOut, heartbeat_path, in_own_process
+from benchmarks.sweep.process import Crashed, Heartbeat, OwnProcess, TimedOut, heartbeat_path
 from benchmarks.sweep.run import Runner
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,6 +60,11 @@ def talk(times: int) -> str:
     for number in range(times):
         logging.getLogger("benchmarks.training.train").warning("line %d", number)
     return os.environ["TOLD"]
+
+
+def in_own_process(function: Callable[..., Any], *arguments: Any, timeout_s: float | None = None) -> Any:
+    with OwnProcess() as process:
+        return process.call(function, *arguments, timeout_s=timeout_s)
 
 
 def write_pid_and_wait(path: Path) -> None:

@@ -15,7 +15,7 @@ from benchmarks.cli.listing import dataset_lines
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.facts.datasets import DATASETS, TASKS, DatasetInfo, TaskInfo, fixed_of
 from benchmarks.contract.trial import Trial
-from benchmarks.sweep import progress
+from benchmarks.sweep import estimate
 from benchmarks.tasks import task as task_module
 from benchmarks.tasks.images.common import ImageClassification
 from benchmarks.tasks.task import Batch, Data, batches, build_net, load_data, task_of
@@ -140,7 +140,7 @@ def test_a_task_of_token_ids_trains_through_the_same_loop(majority, tmp_path):
 def test_a_task_is_known_everywhere_by_its_row(majority):
     assert fixed_of("majority")["norm"] == "token"
     lines = list(dataset_lines("majority"))
-    assert lines[0].split()[3:5] == ["length", "(tokens)"] and lines[1].startswith("majority")
+    assert lines[0].split()[3:4] == ["tokens"] and lines[1].startswith("majority")
     with pytest.raises(UserError, match="--length is missing; majority is a data set of majority, which needs"):
         dataclasses.replace(majority, length=None)
 
@@ -155,7 +155,7 @@ def test_cost_memory_and_the_probe_take_its_step_too(majority):
     assert metrics["train_peak_bytes"] > 16 * metrics["params"]  # gradients and both moments of AdamW
     ids = 8 * cost.batch_size * LENGTH
     assert training_step_bytes(cost) > 8 * metrics["params"] + ids
-    assert progress.step_seconds_per_image(cost) > 0
+    assert estimate.step_seconds_per_image(cost) > 0
 
 
 def test_training_is_the_recipe_written_out_bit_for_bit(tmp_path):

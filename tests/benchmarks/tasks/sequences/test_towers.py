@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmarks.contract.trial import Trial
 from benchmarks.machine.flops import flops_and_unknown
-from benchmarks.studies.profile.measure import _ranges_in
+from benchmarks.studies.profile.measure import ranges_in
 from benchmarks.tasks.sequences.parts.towers import TwoTowers
 from benchmarks.tasks.task import Batch
 from benchmarks.timing import cost
@@ -62,7 +62,7 @@ def test_it_says_what_measurement_asks_of_a_net():
     assert net.mixers == net.tower.mixers and len(net.mixers) == len(net.blocks) == 2
     assert memory_format_of(net) == net.tower.memory_format
     assert method_of(net, TRIAL) == net.tower.method_on("cpu")
-    with _ranges_in(net):  # type: ignore[arg-type]
+    with ranges_in(net):  # type: ignore[arg-type]
         net(documents())
 
 

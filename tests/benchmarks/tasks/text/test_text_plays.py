@@ -12,7 +12,7 @@ import torch
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.facts.datasets import training_images
 from benchmarks.plan.trials import Plan, Request
-from benchmarks.sweep.progress import estimate_seconds
+from benchmarks.sweep.estimate import estimate_seconds
 from benchmarks.tasks.sequences.parts.bags import predictors
 from benchmarks.tasks.text.corpus import shakespeare
 from benchmarks.tasks.text.corpus.corpora import open_corpus

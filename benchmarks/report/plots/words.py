@@ -1,0 +1,119 @@
+"""What the titles and captions of plots say, worked out from the rows that are drawn: true of anybody's records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.report.alike import TRAINED_ALIKE, row_as_compared
+from benchmarks.report.baselines import at_baseline, highest_words, own_interval
+from benchmarks.report.choose import finished, withheld
+from benchmarks.report.frame import plain
+from benchmarks.report.notes import ABLATIONS, field_words
+from benchmarks.report.plots.style import cut
+from benchmarks.report.stats.paired import FEWEST_SEEDS
+from benchmarks.report.wording import clean, listing, span_of
+
+MOST_NAMES = 9
+TOP1 = "test_top1_percent_mean"
+
+
+def name(label: str) -> str:
+    """A mixer's name in a title."""
+    return cut(clean(label))
+
+
+def scored(rows: pd.DataFrame) -> pd.DataFrame:
+    """The finished rows with a top-1 accuracy: a task that asks for a number has none."""
+    known = finished(rows)
+    return known[known[TOP1].map(lambda mean: plain(mean) is not None).astype(bool)]
+
+
+def sure(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that a title may call the highest.
+
+    That is no row of which too many runs failed, none at its baseline, and no lucky run among means of several.
+    """
+    known = scored(rows)
+    kept = [not withheld(row) and not at_baseline(row) for row in known.to_dict("records")]
+    known = known[np.array(kept, dtype=bool)]
+    most = known["n"].max() if len(known) else 0
+    return known[known["n"].map(lambda n: n >= min(most, FEWEST_SEEDS)).astype(bool)]
+
+
+def against_baseline(rows: pd.DataFrame) -> str:
+    """ "3 of 29 mixers lie above the highest baseline (bag of tokens, 62.3 %)"; nothing without baselines.
+
+    Of single runs without an interval it names the highest.
+    """
+    known = scored(rows).to_dict("records")
+    if not known or not highest_words(known[0]):
+        return ""
+    if any(own_interval(row) is None for row in known):  # whether it is above cannot be said
+        scores = {row["label"]: float(row[TOP1]) for row in known}
+        return f"{highest(scores)}: {max(scores.values()):.1f} %; the highest baseline is {highest_words(known[0])}"
+    above = sum(not at_baseline(row) for row in known)
+    who = f"{above or 'None'} of {len(known)} mixers {'lies' if above == 1 else 'lie'}"
+    return f"{who} above the highest baseline ({highest_words(known[0])})"
+
+
+def highest(scores: Mapping[str, float]) -> str:
+    """ "dct has the highest mean accuracy"; of several whose means read alike "4 mixers share" it."""
+    top = max(scores.values())
+    first = sorted(label for label, score in scores.items() if f"{score:.1f}" == f"{top:.1f}")
+    if len(first) == 1:
+        return f"{name(first[0])} has the highest mean accuracy"
+    who = f"{name(first[0])} and {name(first[1])}" if len(first) == 2 else f"{len(first)} mixers"
+    return f"{who} share the highest mean accuracy"
+
+
+def of_seeds(rows: pd.DataFrame, words: str) -> str:
+    """What a caption says of the spread over seeds, where there are several, and who has more or fewer of them."""
+    if not (rows["n"] > 1).any():
+        return ""
+    several = rows.groupby(rows["n"].map(int))["label"].unique()
+    if len(several) == 1:
+        return words
+    usual = max(several.index, key=lambda n: (len(several[n]), n))
+    apart = "; ".join(f"{n} of {some(sorted(several[n]))}" for n in several.index if n != usual)
+    alone = " One seed has no bar." if 1 in several.index else ""
+    return f"{words} Seeds: {apart}; {usual} of {'the other' if len(several[usual]) == 1 else 'all others'}.{alone}"
+
+
+def some(labels: Sequence[str]) -> str:
+    """Names, or of many their number."""
+    return listing(labels) if len(labels) <= MOST_NAMES else f"{len(labels)} mixers"
+
+
+def grey_words(shown: int, every: int) -> str:
+    """What a caption says of the lines without a colour."""
+    left = every - shown
+    return f" Grey: the other {f'{left} mixers' if left > 1 else 'mixer'}." if left else ""
+
+
+def differences(row: Mapping[Any, Any], main: Mapping[Any, Any]) -> str:
+    """In what a setting differs from another: "16 px, dim 32, norm per token"."""
+    row, main = row_as_compared(row), row_as_compared(main)
+    fields = [f for f in TRAINED_ALIKE if f in row and plain(row[f]) != plain(main[f])]
+    if row["match"] != "width" and "dim" in fields:
+        fields.remove("dim")
+    return ", ".join(setting_word(field, row) for field in fields)
+
+
+def setting_word(field: str, row: Mapping[Any, Any]) -> str:
+    value = plain(row[field])
+    told = next((text for other, usual, text in ABLATIONS if (other, usual) == (field, value)), None)
+    if told is not None:
+        return told
+    if field == "epochs":
+        return span_of([value], "epoch")
+    if field == "match":
+        return f"equal {value}"
+    if field == "image_size":
+        return f"{value} px"
+    if field == "coordinates":
+        return f"coordinates {'on' if value else 'off'}"
+    return clean(field_words(field, value).replace("_", " "))
