@@ -103,6 +103,7 @@ PROFILES: dict[tuple[str, str], Profile] = {
         lr_of={
             "attention": 3e-3,
             "fft_real_2d": 2e-2,
+            "gmlp": 3e-3,
             "hybrid_top": 3e-3,
             "linear": 3e-3,
             "linear_attention": 3e-3,
