@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.report.claims.catalogue_text import TEXT_CLAIMS
 from benchmarks.report.claims.verdicts import Verdict
-from benchmarks.report.page.sections import embedded
+from benchmarks.report.page.sections import address
 from benchmarks.report.page.tables import Cell, Table, claims_table, sort_key
 from benchmarks.report.stats.text_lines import Line
 from benchmarks.report.text.published import PUBLISHED
@@ -18,12 +18,13 @@ CHART = "accuracy-vs-tokens"
 FAMILY = 1  # the column
 
 
-def text_content(results: Path, key: str, line: Line, verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """All that the template shows of one line of text; `key` begins the ids of its elements.
+def text_content(results: Path, page: Path, key: str, line: Line, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """All that the template shows of one line of text.
 
     Args:
         results: the folder, whose plots are written.
-        key: of the section.
+        page: where the page will lie.
+        key: begins the ids of its tables.
         line: its records.
         verdicts: on all claims, from all records of the folder.
     """
@@ -33,7 +34,7 @@ def text_content(results: Path, key: str, line: Line, verdicts: Sequence[Verdict
     return {
         "id": key,
         "title": line.title,
-        "picture": embedded(picture) if picture.is_file() else None,
+        "picture": address(picture, page) if picture.is_file() else None,
         "tables": [_shown(f"{key}-{table.name}", table) for table in text_tables(line)],
         "claims": claims_table(f"{key}-claims", line.title, mine),
     }
