@@ -37,9 +37,7 @@ def site(options: argparse.Namespace) -> int:
 
     if options.repository and not re.match(r"https?://[^\s\"'<>]+$", options.repository):
         wanted = called.option("repository", "https://github.com/me/token-mixers")
-        raise UserError(
-            f"{options.repository!r} is no address; allowed: one that begins with https://, such as {wanted}"
-        )
+        raise UserError(f"{options.repository!r} is no address; allowed: one that begins with https://: {wanted}")
     say_where([write_site(options.results, sections(options.results), options.repository or "")])
     return 0
 

@@ -137,6 +137,8 @@ def gather(results: Path, frame: pd.DataFrame) -> Gathered:
 def write_site(results: Path, sections: Sequence[Section] = (), repository: str = "") -> Path:
     """Writes one page of all results folders within a folder, `index.html` there; nothing else is touched.
 
+    A folder counts that has a report: records without one are on their way to something.
+
     Args:
         results: the folder of results folders.
         sections: what studies have to say.
@@ -145,15 +147,16 @@ def write_site(results: Path, sections: Sequence[Section] = (), repository: str 
     Raises:
         UserError: no folder in it holds records, or a file among them is none.
     """
-    folders = sorted(path.parent for path in Path(results).glob("*/records") if any(path.glob("*.json")))
+    folders = sorted(path.parent for path in Path(results).glob("*/claims.md") if (path.parent / "records").is_dir())
     if not folders:
-        wanted = called.command("report", results=results)
-        raise UserError(f"no folder in {results} holds records; for the records of {results} itself: {wanted}")
+        wanted = called.command("report", results=Path(results) / "...")
+        raise UserError(f"no folder in {results} has a report; what makes one of a folder's records: {wanted}")
     with without_collector():
         found = [gather(folder, results_frame(folder)) for folder in folders]
         groups = [dataclasses.replace(g, name=f"{one.results.name}/{g.name}") for one in found for g in one.groups]
         abilities = [ability for one in found for ability in one.abilities]
         texts = [text for one in found for text in one.texts(Path(results), one.results.name)]
+        texts.sort(key=lambda text: text["title"])
         return write_page(Path(results), groups, abilities, texts, sections, repository or _way_to_code(Path(results)))
 
 

@@ -5,7 +5,6 @@ The page's script only looks up what is decided here.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ import pandas as pd
 
 from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.ratios import few_sittings
-from benchmarks.report.alike import ATTENTION, USUAL, row_as_compared
+from benchmarks.report.alike import ATTENTION, SWEPT_ALIKE, USUAL, comparisons, row_as_compared
 from benchmarks.report.baselines import baselines_of, highest_words
 from benchmarks.report.choose import (
     best_of_settings,
@@ -61,14 +60,16 @@ def settings(sample: Sample, frame: pd.DataFrame, summary: pd.DataFrame) -> list
     summary, score = by_main_metric(summary)
     of_numbers = not score.startswith("top-1")
     found = []
-    for suffix, best in best_of_settings(summary).items():
+    parts = best_of_settings(summary)
+    titles = setting_titles([best.iloc[0] for best in parts.values()])
+    for title, (suffix, best) in zip(titles, parts.items(), strict=True):
         ready = finished(best).reset_index(drop=True)
         missing = {r["label"]: str(r["status"]) for _, r in best.iterrows() if r["status"] != "ok"}
         baselines = baselines_of(ready) if len(ready) else {}
         found.append(
             {
                 "key": suffix,
-                "title": setting_title(best.iloc[0]),
+                "title": title,
                 "caption": " ".join([caption(frame, ready if len(ready) else best), *holes(missing)]),
                 "score": f"test {score}",
                 **({"undecided": f"Which has the highest {score} is not judged here."} if of_numbers else {}),
@@ -79,20 +80,25 @@ def settings(sample: Sample, frame: pd.DataFrame, summary: pd.DataFrame) -> list
                 **({"highest": highest_words(ready.iloc[0])} if baselines else {}),
             }
         )
-    titles = Counter(one["title"] for one in found)
-    return [one | {"title": f"{one['title']} ({one['key']})"} if titles[one["title"]] > 1 else one for one in found]
+    return found
 
 
-def setting_title(row: Mapping[Any, Any] | pd.Series) -> str:
-    """ "32 px, patch 4, 64 tokens, dim 64, 5 epochs, norm token", what is usual left out."""
-    row = row_as_compared(row)
+def setting_titles(rows: Sequence[Mapping[Any, Any] | pd.Series]) -> list[str]:
+    """ "32 px, patch 4, 64 tokens, dim 64, 5 epochs, norm token", of a row of each setting; what all share left out."""
+    rows = [row_as_compared(row) for row in rows]
+    told = [name for name in (*USUAL, "residual") if name not in ("match", "compiled")]
+    told = [name for name in told if len({str(plain(row.get(name))) for row in rows}) > 1]
+    return [_title(row, told) for row in rows]
+
+
+def _title(row: Mapping[Any, Any], told: Sequence[str]) -> str:
     sequences = row_extent(row) is SEQUENCES
     words = [size_words(row), *([] if sequences else [f"{row['tokens']:,} tokens"])]
     words += [f"dim {row['dim']}" if row["match"] == "width" else f"equal {row['match']}"]
     words += [span_of([row["epochs"]], "epoch")]
-    told = {name: plain(row.get(name)) for name in (*USUAL, "residual") if name not in ("match", "compiled")}
-    usual = USUAL | {"residual": None}
-    words += [f"{name.replace('_', ' ')} {value}" for name, value in told.items() if value not in (None, usual[name])]
+    values = {name: plain(row.get(name)) for name in told}
+    shown = {name: value for name, value in values.items() if value is not None and value != USUAL.get(name)}
+    words += [f"no {name}" if value is False else f"{name.replace('_', ' ')} {value}" for name, value in shown.items()]
     return ", ".join(words)
 
 
@@ -179,10 +185,20 @@ def steps(sample: Sample, rows: pd.DataFrame, ready: Sequence[pd.Series], column
     return found
 
 
-def timed_sizes(frame: pd.DataFrame, latency: pd.DataFrame) -> list[dict[str, Any]]:
-    """The sizes of the sweeps as pictures of their own, of time and memory alone: nothing was trained there."""
+def timed_sizes(frame: pd.DataFrame, latency: pd.DataFrame, untrained: bool) -> list[dict[str, Any]]:
+    """The sizes of the sweeps as pictures of their own, of time and memory alone: nothing was trained there.
+
+    Args:
+        frame: records of one data set, profile and machine.
+        latency: made of the frame.
+        untrained: whether nothing was trained at all, so that what was timed at a single size counts too.
+    """
     found, records, extent = [], preferred_latencies(frame), extent_of(latency)
-    for suffix, rows in sweeps(latency).items():
+    ready = finished(latency).reset_index(drop=True) if len(latency) else latency
+    parts = sweeps(latency) or dict(
+        list(comparisons(ready, SWEPT_ALIKE).items())[:1] if untrained and len(ready) else ()
+    )
+    for suffix, rows in parts.items():
         for _, mine in once_a_size(rows).groupby("tokens", sort=True):
             known = sorted(mine.to_dict("records"), key=lambda row: (row[LATENCY], row["label"]))
             best = known[0]
@@ -218,13 +234,12 @@ def timed_point(row: Mapping[Any, Any]) -> dict[str, Any]:
         f"{significant(row['net_forward_backward_ms_per_image'])} ms forward + backward",
         f"{metric(MEMORY, row[MEMORY])} MB peak, batch of {row['batch_size']}",
     ]
-    size = row[extent.field]
     return look(row["label"]) | {
         "family": row["family"],
         "values": {key: _scaled(row[key], METRICS[name].scale) for key, name, *_ in COSTS if key in row},
         "intervals": {},
         "numbers": [worded(text, extent) for text in numbers],
-        "command": latency_command(row, [size]),
+        "command": latency_command(row, [row[extent.field]]),
     }
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from benchmarks.report.alike import TRAINED_ALIKE, as_compared, comparisons, held_equal, row_as_compared, same_rows
 from benchmarks.report.baselines import NOTE, baselines_of
 from benchmarks.report.choose import best_of_settings, by_main_metric, ranked
+from benchmarks.report.claims.parts import UNDECIDED
 from benchmarks.report.claims.verdicts import Verdict, effect_text
 from benchmarks.report.commands import train_command
 from benchmarks.report.frame import plain
@@ -283,11 +284,13 @@ def trained_beside_attention(key: str, found: Sequence[Headline]) -> Table | Non
 
 def claims_table(key: str, group: str, verdicts: Sequence[Verdict] | None) -> Table | None:
     """What was claimed, by whom and on what, and what the records of this group say of it."""
-    if not verdicts:
+    measured = [verdict for verdict in verdicts or () if verdict.n]
+    if not measured:
         return None
+    measured.sort(key=lambda verdict: verdict.outcome == UNDECIDED)
     header = ["claim", "verdict", "effect (95 % interval)", "holds if", "why; measured on", "claimed by; made on"]
     rows = []
-    for v in verdicts:
+    for v in measured:
         effect = effect_text(v, v.unit)
         compared = f"{v.compared}: {effect}, {v.n_text}" if v.compared and effect != NOTHING else effect
         setting = v.setting.removeprefix(f"{group}, ")
@@ -302,7 +305,7 @@ def claims_table(key: str, group: str, verdicts: Sequence[Verdict] | None) -> Ta
         rows.append([Cell(clean(text)) for text in texts])
     words = (
         "Claims of the source texts, each judged from these records alone. Where a claim needs several comparisons, "
-        "shown is the one that decides; claims.md has them all."
+        "shown is the one that decides; claims.md has them all, and the claims that were not measured."
     )
     return Table(key, words, header, rows, len(header))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ class Group:
     @property
     def shows(self) -> bool:
         """Whether there is anything to look at."""
-        return any(len(self.tables[name]) for name in ("summary", "latency", "cost"))
+        return any(len(self.tables[name]) for name in ("summary", "latency"))
 
 
 def write_page(
@@ -93,6 +94,8 @@ def write_page(
     )
     groups = sorted((group for group in groups if group.shows), key=lambda group: -len(group.sample.runs))
     shown = [group_content(group) for group in groups]
+    titles = Counter(one["title"] for one in shown)
+    shown = [one | ({"title": f"{one['title']}: {one['name']}"} if titles[one["title"]] > 1 else {}) for one in shown]
     can = [abilities_content(f"abilities{i}", found) for i, found in enumerate(abilities)]
     tables = {table.id: table.data() for table in _standing(can, texts, sections)}
     data = {"groups": shown, "tables": tables, "mixers": mixers_of(groups), "repository": repository}
@@ -164,7 +167,7 @@ def group_content(group: Group) -> dict[str, Any]:
         "caption": caption("summary", frame),
         "words": {"axis": extent.axis, "noun": extent.noun, "sequences": extent is SEQUENCES},
         "settings": settings(group.sample, frame, tables["summary"]),
-        "timed": timed_sizes(frame, tables["latency"]),
+        "timed": timed_sizes(frame, tables["latency"], tables["summary"].empty),
         "sweeps": latency_sweeps(frame, tables["latency"]),
         "patches": patch_charts(frame, tables["summary"]),
         "answers": {a.question: list(a.lines) for a in answers(group.sample, tables, frame, group.verdicts)},
