@@ -346,11 +346,11 @@ def overtaking(tables: dict[str, pd.DataFrame], rows: pd.DataFrame) -> list[str]
             }
             words = "; ".join(f"{words} {text}" for words, text in texts.items())
             if len(set(texts.values())) == 1:
-                words = f"{next(iter(texts.values()))}, forward, in a training step, and the mixer alone"
+                words = f"{next(iter(texts.values()))} (forward, in a training step, and the mixer alone)"
             by_text.setdefault(words, []).append(clean(label))
     if not by_text:
         return ["Not measured: no FFT mixer was timed at several image sizes."]
-    lines = [f"{listing(names)}, with single pixels as tokens: {words}." for words, names in by_text.items()]
+    lines = [f"{listing(names)}, with single pixels as tokens: faster {words}." for words, names in by_text.items()]
     for label in labels:
         trained = row_of(rows, label)
         ratio = trained_ratio(tables["latency"], trained, "net_forward")

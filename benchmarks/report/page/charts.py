@@ -31,6 +31,7 @@ TIME_LABELS = {
     "mixer_forward_backward": "mixer alone, forward + backward (ms per image)",
 }
 TOP1 = "test_top1_percent_mean"
+LATENCY = "net_forward_ms_per_image"
 
 
 def look(label: str) -> dict[str, Any]:

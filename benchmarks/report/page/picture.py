@@ -26,7 +26,7 @@ from benchmarks.report.commands import latency_command, train_command
 from benchmarks.report.frame import plain
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.page.answers import clearly_faster, contenders
-from benchmarks.report.page.charts import curves, look, seeds_of, significant_value
+from benchmarks.report.page.charts import LATENCY, TOP1, curves, look, seeds_of, significant_value
 from benchmarks.report.page.headlines import mean_with_interval
 from benchmarks.report.plots.accuracy import time_interval
 from benchmarks.report.sizes import SEQUENCES, extent_of, row_extent, size_words, worded
@@ -34,8 +34,6 @@ from benchmarks.report.stats.leader import leader
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.wording import clean, failed_words, metric, percent_within, ranged, significant, span_of
 
-TOP1 = "test_top1_percent_mean"
-LATENCY = "net_forward_ms_per_image"
 MEMORY = "peak_memory_bytes"
 COSTS = (  # column of the summary, metric, what the chooser calls it, unit of a budget
     (LATENCY, "forward_ms", "latency, forward", "ms per image"),
@@ -195,9 +193,8 @@ def timed_sizes(frame: pd.DataFrame, latency: pd.DataFrame, untrained: bool) -> 
     """
     found, records, extent = [], preferred_latencies(frame), extent_of(latency)
     ready = finished(latency).reset_index(drop=True) if len(latency) else latency
-    parts = sweeps(latency) or dict(
-        list(comparisons(ready, SWEPT_ALIKE).items())[:1] if untrained and len(ready) else ()
-    )
+    alone = list(comparisons(ready, SWEPT_ALIKE).items())[:1] if untrained and len(ready) else []
+    parts = sweeps(latency) or dict(alone)
     for suffix, rows in parts.items():
         for _, mine in once_a_size(rows).groupby("tokens", sort=True):
             known = sorted(mine.to_dict("records"), key=lambda row: (row[LATENCY], row["label"]))

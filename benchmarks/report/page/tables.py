@@ -12,23 +12,32 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.report.alike import TRAINED_ALIKE, as_compared, comparisons, held_equal, row_as_compared, same_rows
+from benchmarks.report.alike import (
+    ATTENTION,
+    TRAINED_ALIKE,
+    as_compared,
+    comparisons,
+    held_equal,
+    row_as_compared,
+    same_rows,
+)
 from benchmarks.report.baselines import NOTE, baselines_of
 from benchmarks.report.choose import best_of_settings, by_main_metric, ranked
 from benchmarks.report.claims.parts import UNDECIDED
 from benchmarks.report.claims.verdicts import Verdict, effect_text
 from benchmarks.report.commands import train_command
 from benchmarks.report.frame import plain
-from benchmarks.report.page.charts import seeds_of
+from benchmarks.report.page.charts import LATENCY, seeds_of
 from benchmarks.report.page.headlines import PASSES, Headline, mean_with_interval
 from benchmarks.report.plots.style import family_colour
-from benchmarks.report.sizes import extent_of, worded
+from benchmarks.report.sizes import Extent, extent_of, worded
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.tables.view import SETTING, TEXT, Column, View, status_text
 from benchmarks.report.tables.views import view_of
 from benchmarks.report.wording import NOTHING, clean, count, listing, metric, percent, short, significant
 
 BASELINE = "no net"  # in place of a family
+FASTEST = 5
 MIXER = "mixer"  # the header of its column
 MOST_ROWS = 300  # of a table on the page, and files have them all
 
@@ -43,6 +52,7 @@ class Cell:
     colour: str | None = None
     records: str | None = None  # the files that a row is made of
     share: float | None = None  # of a heat map, 0 to 1
+    more: Sequence[str] | None = None  # what the text unfolds to
 
     def data(self) -> Any:
         """The text alone, or with its order, or all that there is."""
@@ -282,27 +292,52 @@ def trained_beside_attention(key: str, found: Sequence[Headline]) -> Table | Non
     return Table(key, words, header, rows, 1) if rows else None
 
 
+def fastest_table(key: str, sizes: Sequence[Mapping[str, Any]], extent: Extent) -> Table | None:
+    """The fastest nets at every size that was timed.
+
+    Args:
+        key: of the table.
+        sizes: of `picture.timed_sizes`.
+        extent: of the group.
+    """
+    rows = []
+    for one in sizes:
+        points, level = one["points"], one["level"]
+        times = [(p["label"], significant(p["values"][LATENCY])) for p in points]
+        rival = next((ms for label, ms in times if label == ATTENTION), NOTHING)
+        beside = f"not told: {one['doubt']}" if one["doubt"] else listing(level) or "nothing"
+        first = ", ".join(f"{label} {ms}" for label, ms in times[:FASTEST])
+        rows.append([Cell(one["title"]), Cell(first), Cell(rival, sort_key(rival)), Cell(beside)])
+    words = worded(
+        f"The {FASTEST} fastest nets at each size, whole net, forward, in ms per image. Nothing was trained at these "
+        "sizes, so that no accuracy is known there; choose one above to see every net.",
+        extent,
+    )
+    header = ["size", "fastest", ATTENTION, "no clear difference to the first"]
+    return Table(key, words, header, rows, 2) if rows else None
+
+
 def claims_table(key: str, group: str, verdicts: Sequence[Verdict] | None) -> Table | None:
     """What was claimed, by whom and on what, and what the records of this group say of it."""
     measured = [verdict for verdict in verdicts or () if verdict.n]
     if not measured:
         return None
     measured.sort(key=lambda verdict: verdict.outcome == UNDECIDED)
-    header = ["claim", "verdict", "effect (95 % interval)", "holds if", "why; measured on", "claimed by; made on"]
+    header = ["claim", "verdict", "effect (95 % interval)", "why, and who says so"]
     rows = []
     for v in measured:
         effect = effect_text(v, v.unit)
         compared = f"{v.compared}: {effect}, {v.n_text}" if v.compared and effect != NOTHING else effect
         setting = v.setting.removeprefix(f"{group}, ")
-        texts = [
-            v.claim.text,
-            v.outcome,
-            compared,
-            v.claim.threshold,
-            f"{v.reason}; {setting}" if setting else v.reason,
-            f"{v.claim.source}; {v.claim.made_on}",
-        ]
-        rows.append([Cell(clean(text)) for text in texts])
+        told = {
+            "holds if": v.claim.threshold,
+            "why": v.reason,
+            "measured on": setting,
+            "claimed by": v.claim.source,
+            "made on": v.claim.made_on,
+        }
+        more = [f"{name}: {clean(text)}" for name, text in told.items() if text]
+        rows.append([*(Cell(clean(text)) for text in (v.claim.text, v.outcome, compared)), Cell("details", more=more)])
     words = (
         "Claims of the source texts, each judged from these records alone. Where a claim needs several comparisons, "
         "shown is the one that decides; claims.md has them all, and the claims that were not measured."

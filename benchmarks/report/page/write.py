@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from benchmarks.report.page.tables import (
     claims_table,
     crossings_table,
     differences_table,
+    fastest_table,
     pooled_table,
     provenance_table,
     ranked_table,
@@ -94,8 +94,9 @@ def write_page(
     )
     groups = sorted((group for group in groups if group.shows), key=lambda group: -len(group.sample.runs))
     shown = [group_content(group) for group in groups]
-    titles = Counter(one["title"] for one in shown)
-    shown = [one | ({"title": f"{one['title']}: {one['name']}"} if titles[one["title"]] > 1 else {}) for one in shown]
+    for i, one in enumerate(shown):  # of several that are called alike the largest has the plain name
+        if any(one["title"] == other["title"] for other in shown[:i]):
+            one["title"] += f": {one['name'].split('/')[0]}"
     can = [abilities_content(f"abilities{i}", found) for i, found in enumerate(abilities)]
     tables = {table.id: table.data() for table in _standing(can, texts, sections)}
     data = {"groups": shown, "tables": tables, "mixers": mixers_of(groups), "repository": repository}
@@ -143,10 +144,12 @@ def group_content(group: Group) -> dict[str, Any]:
     title = f"{first['dataset']}, {first['profile']} profile, {first['machine']}"
     found = headlines(group.sample, tables)
     long = group.long or {"tables": [], "settled": None}
+    timed = timed_sizes(frame, tables["latency"], tables["summary"].empty)
     parts = {
         "ranked": ranked_table("ranked", tables["summary"], tables["tuning"], group.sample),
         "tuning": view_table("tuning", "tuning", tables["tuning"]),
         "failures": view_table("failures", "failures", tables["failures"]),
+        "fastest": fastest_table("fastest", timed, extent),
         "crossings": crossings_table("crossings", found),
         "beside": trained_beside_attention("beside", found),
         "scaling": view_table("scaling", "scaling", tables["scaling"]),
@@ -167,7 +170,7 @@ def group_content(group: Group) -> dict[str, Any]:
         "caption": caption("summary", frame),
         "words": {"axis": extent.axis, "noun": extent.noun, "sequences": extent is SEQUENCES},
         "settings": settings(group.sample, frame, tables["summary"]),
-        "timed": timed_sizes(frame, tables["latency"], tables["summary"].empty),
+        "timed": timed,
         "sweeps": latency_sweeps(frame, tables["latency"]),
         "patches": patch_charts(frame, tables["summary"]),
         "answers": {a.question: list(a.lines) for a in answers(group.sample, tables, frame, group.verdicts)},

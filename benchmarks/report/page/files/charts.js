@@ -39,7 +39,7 @@
       margin: { l: 62, r: 14, t: 12, b: 46 }, modebar: { bgcolor: "rgba(0,0,0,0)", color: soft, activecolor: ink }, hovermode: "closest",
       hoverlabel: { align: "left", bgcolor: paper, bordercolor: grid, font: { color: ink, size: 12 } },
       dragmode: window.matchMedia("(pointer: coarse)").matches ? false : "zoom",
-      legend: narrow() ? { orientation: "h", y: -0.24, font: { size: 11 } } : { font: { size: 11 }, itemwidth: 30 },
+      legend: narrow() ? { orientation: "h", y: -0.24, font: { size: 11 } } : { font: { size: 10 }, itemwidth: 30 },
       xaxis: axis(xaxis), yaxis: axis(yaxis), ...rest,
     };
   };

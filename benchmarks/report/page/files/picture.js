@@ -130,7 +130,7 @@
       traces.push({ x: [...line.x, lx ? 10 ** far : far], y: [...line.y, line.y.at(-1)], mode: "lines", hoverinfo: "skip",
         line: { shape: "hv", color: soft, width: 1.5, dash: "dot" }, name: "best by budget" });
     }
-    const error = (key, value) => ({ type: "data", symmetric: false, color: soft, thickness: 1, width: 2,
+    const error = (key, value) => ({ type: "data", symmetric: false, color: page.isDark() ? "rgba(157,167,177,.45)" : "rgba(110,119,129,.45)", thickness: 1, width: 2,
       array: order.map((p) => key(p) ? key(p)[1] - value(p) : 0), arrayminus: order.map((p) => key(p) ? value(p) - key(p)[0] : 0) });
     if (points.length) traces.push({
       x: order.map((p) => p.values[c.key]), y: order.map(up), mode: "markers+text", type: "scatter", name: "mixers", cliponaxis: false,

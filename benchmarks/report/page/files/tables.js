@@ -58,7 +58,8 @@ page.make = (tag, properties = {}, ...children) => {
       td.style.setProperty("--share", `${Math.round(cell.share * 62)}%`);
     }
     const word = cell.text.split(":")[0];
-    if (cell.command) td.append(make("details", { className: "again" }, make("summary", { textContent: cell.text })));
+    if (cell.more) td.append(make("details", {}, make("summary", { textContent: cell.text }), ...cell.more.map((textContent) => make("p", { textContent }))));
+    else if (cell.command) td.append(make("details", { className: "again" }, make("summary", { textContent: cell.text })));
     else if (VERDICTS.includes(word) && header !== "family") {
       td.append(make("span", { className: `verdict ${word}`, textContent: word }), cell.text.slice(word.length));
     } else td.append(cell.text);
@@ -118,7 +119,7 @@ page.make = (tag, properties = {}, ...children) => {
     box.setAttribute("aria-labelledby", caption.id);
     const bar = make("div", { className: "bar" });
     place.replaceChildren(bar, box, caption);
-    const long = table.rows.length > FIRST + 2;
+    const long = table.rows.length > FIRST;
     const api = page.tables[id] = new DataTable(node, {
       paging: long, pageLength: FIRST, info: false, autoWidth: false, order: [],
       layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null },
