@@ -13,7 +13,7 @@ import pandas as pd
 from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.ratios import few_sittings
 from benchmarks.report.alike import ATTENTION, SWEPT_ALIKE, USUAL, comparisons, row_as_compared
-from benchmarks.report.baselines import baselines_of, highest_words
+from benchmarks.report.baselines import baselines_of, highest_words, own_interval
 from benchmarks.report.choose import (
     best_of_settings,
     by_main_metric,
@@ -24,7 +24,7 @@ from benchmarks.report.choose import (
 )
 from benchmarks.report.commands import latency_command, train_command
 from benchmarks.report.frame import plain
-from benchmarks.report.notes import caption, holes
+from benchmarks.report.notes import STATUS_WORDS, caption, holes
 from benchmarks.report.page.answers import clearly_faster, contenders
 from benchmarks.report.page.charts import LATENCY, TOP1, curves, look, seeds_of, significant_value
 from benchmarks.report.page.headlines import mean_with_interval
@@ -71,6 +71,7 @@ def settings(sample: Sample, frame: pd.DataFrame, summary: pd.DataFrame) -> list
                 "caption": " ".join([caption(frame, ready if len(ready) else best), *holes(missing)]),
                 "score": f"test {score}",
                 **({"undecided": f"Which has the highest {score} is not judged here."} if of_numbers else {}),
+                "missing": [f"{clean(label)} ({STATUS_WORDS.get(why, why)})" for label, why in sorted(missing.items())],
                 "points": [point(row) for row in ready.to_dict("records")],
                 "costs": costs(sample, ready, of_numbers),
                 "curves": curves(frame, ready),
@@ -154,7 +155,8 @@ def costs(sample: Sample, rows: pd.DataFrame, of_numbers: bool) -> list[dict[str
                 "unit": worded(unit, extent),
                 "steps": [] if of_numbers else steps(sample, rows, field.ready, column),
                 "failed": _labels(field.failed),
-                "stuck": _labels(field.stuck),
+                "stuck": _labels([row for row in field.stuck if own_interval(row) is not None]),
+                "unjudged": _labels([row for row in field.stuck if own_interval(row) is None]),
                 "few": [f"{clean(row['label'])} ({span_of([row['n']], 'seed')})" for row in field.few],
                 "doubt": f"Times are of {few}: another may order them otherwise." if few else "",
             }
@@ -201,13 +203,14 @@ def timed_sizes(frame: pd.DataFrame, latency: pd.DataFrame, untrained: bool) -> 
             best = known[0]
             level = [i for i, row in enumerate(known[1:], 1) if not clearly_faster(best, row, records)]  # type: ignore[arg-type]
             few = few_sittings(min(row["sittings"] for row in known))
-            words = size_words(best)
-            tokens = "" if row_extent(best) is SEQUENCES else f", {best['tokens']:,} tokens"
+            tokens, words = f"{best['tokens']:,} tokens", size_words(best)
+            sized = tokens if row_extent(best) is SEQUENCES else f"{tokens} ({words})"
             found.append(
                 {
                     "key": "-".join(filter(None, ["timed", suffix, str(best["tokens"])])),
-                    "title": f"{words}{tokens}" + (f" ({suffix})" if suffix else ""),
-                    "caption": f"Time and memory of nets that were not trained at this size: {words}{tokens}. "
+                    "title": sized + (f", {suffix}" if suffix else ""),
+                    "tokens": sized,
+                    "caption": f"Time and memory of nets that were not trained at this size: {sized}. "
                     + f"{clean(best['machine']) if 'machine' in best else clean(frame.iloc[0]['machine'])}.",
                     "points": [timed_point(row) for row in known],
                     "costs": [

@@ -101,6 +101,9 @@ def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame, sample: 
         "training step (ms/image)": ("net_forward_backward_ms_per_image", significant),
         "peak memory (MB)": ("peak_memory_bytes", lambda value: metric("peak_memory_bytes", value)),
     }
+    numbers = {
+        name: (column, show) for name, (column, show) in numbers.items() if summary[column].map(plain).notna().any()
+    }
     chosen = tuning[tuning["choice"].notna()] if len(tuning) else tuning
     in_tuning = [name for name in TRAINED_ALIKE if name not in ("net", "budget")]
     rows: list[list[Cell]] = []
@@ -300,20 +303,22 @@ def fastest_table(key: str, sizes: Sequence[Mapping[str, Any]], extent: Extent) 
         sizes: of `picture.timed_sizes`.
         extent: of the group.
     """
-    rows = []
+    rows, doubts = [], {one["doubt"] for one in sizes if one["doubt"]}
     for one in sizes:
         points, level = one["points"], one["level"]
         times = [(p["label"], significant(p["values"][LATENCY])) for p in points]
         rival = next((ms for label, ms in times if label == ATTENTION), NOTHING)
-        beside = f"not told: {one['doubt']}" if one["doubt"] else listing(level) or "nothing"
         first = ", ".join(f"{label} {ms}" for label, ms in times[:FASTEST])
-        rows.append([Cell(one["title"]), Cell(first), Cell(rival, sort_key(rival)), Cell(beside)])
+        beside = [] if len(doubts) == 1 else [Cell(NOTHING if one["doubt"] else listing(level) or "none")]
+        rows.append([Cell(one["tokens"], sort_key(one["tokens"])), Cell(first), Cell(rival, sort_key(rival)), *beside])
     words = worded(
         f"The {FASTEST} fastest nets at each size, whole net, forward, in ms per image. Nothing was trained at these "
-        "sizes, so that no accuracy is known there; choose one above to see every net.",
+        "sizes, so that no accuracy is known there; choose a size above to see every net.",
         extent,
     )
-    header = ["size", "fastest", ATTENTION, "no clear difference to the first"]
+    words += f" All were {doubts.pop()}." if len(doubts) == 1 else ""
+    header = ["tokens", "fastest", ATTENTION]
+    header += ["no clear difference to the first"] if rows and len(rows[0]) > len(header) else []
     return Table(key, words, header, rows, 2) if rows else None
 
 
@@ -323,7 +328,7 @@ def claims_table(key: str, group: str, verdicts: Sequence[Verdict] | None) -> Ta
     if not measured:
         return None
     measured.sort(key=lambda verdict: verdict.outcome == UNDECIDED)
-    header = ["claim", "verdict", "effect (95 % interval)", "why, and who says so"]
+    header = ["claim", "verdict", "effect (95 % interval)", "why, by whom"]
     rows = []
     for v in measured:
         effect = effect_text(v, v.unit)

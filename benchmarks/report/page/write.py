@@ -46,7 +46,7 @@ from benchmarks.report.sizes import SEQUENCES, extent_of
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.tables.abilities import Abilities, by_task, cell_text, in_short, note, task_words
 from benchmarks.report.tables.write import caption
-from benchmarks.report.wording import clean
+from benchmarks.report.wording import clean, listing
 
 FILES = Path(__file__).parent / "files"
 SCRIPTS = ("vendor/plotly-basic.min.js", "vendor/dataTables.min.js", "tables.js", "picture.js", "charts.js", "page.js")
@@ -204,6 +204,7 @@ def abilities_content(key: str, found: Abilities) -> dict[str, Any]:
         "title": found.title,
         "in_short": " ".join(in_short(found)),
         "by_task": by_task(found),
+        "tasks": listing([found.name(task) for task in found.tasks]),
         "table": Table(f"{key}-table", note(), header, rows, 1),
     }
 

@@ -14,6 +14,7 @@
     return lines.map(page.plainText).join("<br>");
   };
   const { plainText, broken } = page;
+  const FEW = 12; // lines whose names fit below a narrow chart
   const narrow = () => window.innerWidth < 620;
   page.printing = false;
   page.isDark = () => !page.printing && root.dataset.theme === "dark";
@@ -130,7 +131,7 @@
         hovertemplate: `<b>${plainText(c.label)}</b>: %{y:.1f} % after epoch %{x}, mean of ${Object.keys(c.seeds).length} seeds<extra></extra>` });
     }
     const baselines = setting.baselines ?? [], range = page.span([...values, ...baselines.map(([, v]) => v)], false, 0.07);
-    page.draw("curves", traces, { ...page.baselineMarks(baselines, range),
+    page.draw("curves", traces, { showlegend: !narrow() || curves.length <= FEW, ...page.baselineMarks(baselines, range),
       xaxis: { title: { text: "epoch" }, ...(Math.max(...curves.flatMap((c) => c.x)) < 15 ? { dtick: 1 } : {}) },
       yaxis: { title: { text: "held-out accuracy (%)" }, range } });
     byId("curves-caption").textContent = `${setting.caption} Thick: mean over seeds; thin: each seed. Click a name to hide or show it.`;
@@ -167,12 +168,13 @@
     if (ratio) traces.push({ x: [tick[0], tick.at(-1)], y: [1, 1], mode: "lines", name: "attention", hoverinfo: "skip", line: { color: soft, width: 1.5, dash: "dot" } });
     const values = traces.flatMap((t) => t.y);
     page.draw("sizes", traces, {
-      xaxis: { type: "log", title: { text: words.sequences ? words.axis : `${words.axis}, tokens below` }, tickvals: tick,
-        ticktext: tick.map((s) => (words.sequences ? s.toLocaleString("en") : `${s}<br>${sweep.sizes[s]}`)) },
+      showlegend: !narrow() || traces.length <= FEW,
+      xaxis: { type: "log", title: { text: words.sequences || narrow() ? words.axis : `${words.axis}, tokens below` }, tickvals: tick, tickangle: 0,
+        ticktext: tick.map((s, i) => (narrow() && i % 2 ? "" : words.sequences || narrow() ? s.toLocaleString("en") : `${s}<br>${sweep.sizes[s]}`)) },
       yaxis: { type: "log", title: { text: quantity.label }, ...page.numberTicks(values.length ? values : [1], true) },
       margin: { l: 62, r: 14, t: 12, b: 62 },
     });
-    byId("sizes-caption").textContent = sweep.caption + (ratio ? " Below the dotted line a mixer is cheaper than attention." : "");
+    byId("sizes-caption").textContent = (narrow() && traces.length > FEW ? "Touch a line to see whose it is. " : "") + sweep.caption + (ratio ? " Below the dotted line a mixer is cheaper than attention." : "");
   };
   page.drawPatches = () => {
     const found = page.group.patches[patchMenu.value];

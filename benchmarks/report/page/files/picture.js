@@ -26,9 +26,11 @@
   const within = () => (state.budget === null ? "Of all mixers" : `Within ${number(state.budget)} ${cost().unit}`);
   const aside = (setting, c) => {
     const lines = [], some = (labels) => labels.filter((text) => affordable(setting, text.split(" (")[0]));
-    const [failed, stuck, few] = [c.failed, c.stuck, c.few].map(some);
+    const [failed, stuck, unjudged, few] = [c.failed, c.stuck, c.unjudged, c.few].map(some);
+    if (setting.missing.length) lines.push(`Without a result: ${listed(setting.missing)}.`);
     if (failed.length) lines.push(`Left out, since too many of their runs failed: ${listed(failed)}.`);
     if (stuck.length) lines.push(`Not above their baseline${setting.highest ? ` (${setting.highest})` : ""}: ${listed(stuck)}.`);
+    if (unjudged.length) lines.push(`One seed and no predictions give no interval to hold against the baseline${setting.highest ? ` (${setting.highest})` : ""}: ${listed(unjudged)}.`);
     if (few.length) lines.push(`Not counted, with fewer seeds than a verdict takes: ${listed(few)}.`);
     if (c.doubt) lines.push(c.doubt);
     return lines;
@@ -38,7 +40,7 @@
     const price = (i) => `${number(points[i].values[c.key])} ${c.unit}`;
     if (setting.undecided) return { words: [setting.undecided] };
     if (!c.steps.length) {
-      const why = c.stuck.length ? "None: no net has left its baseline." : c.failed.length ? "Withheld: too many runs failed." : "No accuracy to compare.";
+      const why = c.unjudged.length ? "Too few runs to tell." : c.stuck.length ? "None: no net has left its baseline." : c.failed.length ? "Withheld: too many runs failed." : "No accuracy to compare.";
       return { head: why, words: aside(setting, { ...c, doubt: "" }) };
     }
     const step = c.steps.filter(([at]) => state.budget === null || at <= state.budget * (1 + 1e-9)).at(-1);
@@ -50,10 +52,10 @@
       words: [`The highest mean is that of ${named(lit)}, ${numbers}`, `No clear difference to ${names} (${seeds}). More seeds or longer training would tell.`, ...aside(setting, c)],
     };
     const told = {
-      clear: "Clearly more accurate than every other mixer within the budget.",
+      clear: `Clearly more accurate than every other mixer ${state.budget === null ? "here" : "within it"}.`,
       likely: "Likely the most accurate: every 95 % interval of a difference leaves out 0, but not all stand correction for their number.",
       shared: `No clear difference to ${names} (${seeds}).`,
-      alone: "The only one within the budget.",
+      alone: `The only one ${state.budget === null ? "here" : "within it"}.`,
     };
     return { lit, level, head: `${within()}: `, name: named(lit), words: [numbers, told[outcome], ...aside(setting, c)] };
   };
@@ -107,7 +109,7 @@
     byId("unit").textContent = c?.unit ?? "";
     for (const input of [slider, exact]) input.disabled = !points.length;
     const xs = points.map((p) => p.values[c.key]), ys = points.map(up);
-    const isLog = (values) => Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) > 1.5;
+    const isLog = (values) => Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) > 3;
     const [lx, ly] = [points.length > 0 && isLog(xs), upKey !== null && isLog(ys)];
     const ends = points.flatMap((p) => (upKey ? [up(p)] : p.between ?? [p.y]));
     const baselines = upKey ? [] : setting?.baselines ?? [];
@@ -124,6 +126,7 @@
     };
     const order = [...points].sort((a, b) => rank(a) - rank(b));
     const ranks = order.map(rank), texts = page.placed(order.map((p) => ({ label: p.label, px: at(p.values[c.key], lx, rx) * width, py: (1 - at(up(p), ly, ry)) * height })), width, height);
+    const stuck = new Set(setting?.costs.flatMap((k) => [...(k.stuck ?? []), ...(k.unjudged ?? [])]));
     const line = upKey || !c ? { x: [] } : front(setting, c), traces = [];
     if (line.x.length) {
       const far = rx[1] - (rx[1] - rx[0]) * 0.01;
@@ -137,7 +140,7 @@
       text: texts.map(([text]) => page.plainText(text)), textposition: texts.map(([, where]) => where),
       textfont: { size: ranks.map((r) => (r === 0 ? 14 : 12)), color: ranks.map((r) => (r === 3 ? soft : ink)) },
       marker: { size: ranks.map((r) => [17, 13, 10, 8][r]), color: order.map((p) => page.colour(p.colour)), symbol: order.map((p) => p.symbol),
-        opacity: ranks.map((r, i) => (r === 3 ? 0.3 : setting.costs.some((k) => k.stuck?.includes(order[i].label)) ? 0.4 : 1)),
+        opacity: ranks.map((r, i) => (r === 3 ? 0.3 : stuck.has(order[i].label) ? 0.4 : 1)),
         line: { width: ranks.map((r) => [3, 2, 0, 0][r]), color: ink } },
       error_y: upKey ? undefined : error((p) => p.between, up), error_x: order.some((p) => p.intervals[c.key]) ? error((p) => p.intervals[c.key], (p) => p.values[c.key]) : undefined,
       hovertext: order.map((p) => `<b>${page.plainText(p.label)}</b> (${page.plainText(p.family)})<br>${p.numbers.map((n) => page.broken(n, 58)).join("<br>")}<br><br>${page.broken(p.command, 58)}`),
@@ -150,7 +153,7 @@
     const { shapes, annotations } = page.baselineMarks(baselines, ry);
     page.draw("picture", traces, {
       showlegend: false, shapes: [...shapes, ...limit], annotations, margin: { l: 62, r: 14, t: 12, b: 46 },
-      xaxis: { title: { text: c ? `${c.label} (${c.unit})` : "" }, type: lx ? "log" : "linear", range: rx, ...page.numberTicks(xs.length ? xs : [1], lx) },
+      xaxis: { title: { text: !c ? "" : c.label === c.unit ? c.label : `${c.label} (${c.unit})` }, type: lx ? "log" : "linear", range: rx, ...page.numberTicks(xs.length ? xs : [1], lx) },
       yaxis: { title: { text: upTitle }, type: ly ? "log" : "linear", range: ry, ...(ly ? page.numberTicks(ys, true) : {}) },
     });
     const absent = c ? setting.points.filter((p) => !points.includes(p)).map((p) => p.label) : [];

@@ -124,7 +124,7 @@ page.make = (tag, properties = {}, ...children) => {
       paging: long, pageLength: FIRST, info: false, autoWidth: false, order: [],
       layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null },
     });
-    if (table.rows.length > 3) {
+    if (long) {
       const search = make("input", { type: "search", id: `${id}-search` });
       search.addEventListener("input", () => { api.search(search.value).draw(); if (id === "ranked") page.keep({ find: search.value }); });
       bar.append(make("label", {}, "search ", search));
