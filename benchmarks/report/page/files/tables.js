@@ -112,10 +112,10 @@ page.make = (tag, properties = {}, ...children) => {
 
   // ---- a table in its place
   const build = (place, table, id) => {
-    const node = dom(table), caption = make("p", { className: "caption", id: `${id}-caption`, textContent: table.caption });
-    node.id = id;
+    const node = dom(table), caption = make("p", { className: "caption", id: `table-${id}-caption`, textContent: table.caption });
+    node.id = `table-${id}`;
     node.setAttribute("aria-labelledby", caption.id);
-    const box = make("div", { className: "box", role: "region", tabIndex: 0 }, node);
+    const box = make("div", { className: "box", role: "group", tabIndex: 0 }, node);
     box.setAttribute("aria-labelledby", caption.id);
     const bar = make("div", { className: "bar" });
     place.replaceChildren(bar, box, caption);
