@@ -356,7 +356,7 @@ def overtaking(tables: dict[str, pd.DataFrame], rows: pd.DataFrame) -> list[str]
         ratio = trained_ratio(tables["latency"], trained, "net_forward")
         if trained is not None and ratio != NOTHING:
             lines.append(
-                f"In the trained net, {trained['tokens']:,} tokens: {clean(label)} takes {ratio} of attention's time."
+                f"In the trained net, {trained['tokens']:,} tokens, {clean(label)}, time over attention's: {ratio}"
             )
     return lines
 

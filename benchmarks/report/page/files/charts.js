@@ -193,6 +193,7 @@
       yaxis: { title: { text: "test top-1 accuracy (%)" } } });
     byId("patch-sizes-caption").textContent = `${found.caption} conv1x1 has no mixing layer: nothing but the norm's mean and deviation passes between its tokens. What another line has over it is the mixing layer's, parameters included.${found.lines.some((l) => l.n.some((n) => n > 1)) ? " Bars: 95 % interval over seeds." : ""}`;
   };
-  page.redraw = () => { page.drawPicture(); page.drawCurves(); page.drawSizes(); page.drawPatches(); };
+  page.drawOthers = () => { page.drawCurves(); page.drawSizes(); page.drawPatches(); };
+  page.redraw = () => { page.drawPicture(); page.drawOthers(); };
   byId("learning").addEventListener("toggle", () => page.drawCurves());
 })();

@@ -43,7 +43,7 @@
     page.keep({}, link.hash.slice(1));
     goTo(link.hash.slice(1));
   });
-  window.addEventListener("hashchange", () => { const at = read(); showGroup(); if (at) goTo(at); });
+  window.addEventListener("hashchange", () => showGroup(read()));
 
   // ---- a group, a setting of it
   const answers = () => {
@@ -55,7 +55,8 @@
       if (lines.length > 1) place.append(make("details", {}, make("summary", { textContent: "In numbers" }), make("ul", {}, ...lines.slice(1).map((textContent) => make("li", { textContent })))));
     }
   };
-  const showGroup = () => {
+  let waitingRest;
+  const showGroup = (at) => {
     page.group = data.groups.find((g) => g.name === state.task);
     if (!page.group) return;
     byId("task").value = state.task;
@@ -68,24 +69,29 @@
     answers();
     page.fillCharts();
     page.fillSizes();
-    page.fillTables();
-    showSetting();
+    showSetting(page.drawPicture);
+    clearTimeout(waitingRest);
+    delete root.dataset.whole;
+    waitingRest = setTimeout(() => { // the picture is there before all else
+      page.fillTables();
+      page.drawOthers();
+      if (at) goTo(at);
+      root.dataset.whole = "yes";
+    }, 0);
   };
-  const showSetting = () => {
+  const showSetting = (redraw = page.redraw) => {
     page.fillCosts();
     for (const name of ["ranked", "paired"]) page.rows(name, "setting", page.trainedSize());
     page.rows("ranked", "family", state.family);
     for (const button of document.querySelectorAll("[data-family][aria-pressed]")) button.setAttribute("aria-pressed", String(button.dataset.family === state.family));
-    page.redraw();
+    redraw();
   };
   page.show = (changes) => { page.keep(changes); showSetting(); page.keep({}); };
   byId("choose").addEventListener("submit", (event) => event.preventDefault());
   byId("task").addEventListener("change", () => { page.keep({ task: byId("task").value, size: "", budget: null, find: "" }); showGroup(); page.keep({}); });
   for (const button of document.querySelectorAll("button[data-family]"))
     button.addEventListener("click", () => page.show({ family: state.family === button.dataset.family ? "" : button.dataset.family }));
-  const at = read();
-  showGroup();
-  if (at) goTo(at);
+  showGroup(read());
 
   // ---- the window, the printer
   let waiting;
