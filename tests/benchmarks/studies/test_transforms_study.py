@@ -277,6 +277,15 @@ def test_the_page_has_a_section_where_the_study_is_there(finished, tmp_path):
     assert "Not measured yet: <code>make transforms</code>" in text
 
 
+def test_a_study_of_before_a_field_came_still_has_its_runs():
+    home = Path(__file__).parents[3] / "results" / "published" / "transforms"
+    study = find_study(home)
+    assert (
+        study is not None and "schedule" not in json.loads((home / "transforms" / "study.json").read_text())["setting"]
+    )
+    assert sum(len(one.records) for one in trained_of(study, home).values()) >= 5
+
+
 def test_a_study_that_is_none_is_one_line(tmp_path):
     (tmp_path / "transforms").mkdir()
     for content in ("[]", "{}", json.dumps({"schema_version": 1, "members": [{"name": 1}]})):
