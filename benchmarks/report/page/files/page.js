@@ -101,10 +101,12 @@
     root.dataset.screenTheme = root.dataset.theme;
     root.dataset.theme = "light";
     page.redraw();
+    page.unfold(true);
     document.querySelectorAll(".plot").forEach((p) => { if (p.data) Plotly.relayout(p, { width: 680, height: 380 }); });
   });
   window.addEventListener("afterprint", () => {
     page.printing = false;
+    page.unfold(false);
     setTheme(root.dataset.screenTheme);
     document.querySelectorAll(".plot").forEach((p) => { if (p.data) Plotly.relayout(p, { width: null, height: null, autosize: true }); });
   });

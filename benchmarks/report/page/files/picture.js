@@ -95,9 +95,14 @@
   };
 
   // ---- drawing
-  const front = (setting, c) => {
+  // the most accurate by budget, with a gap where that cannot be told
+  const front = (setting, c, end) => {
     const x = [], y = [];
-    for (const [at, lit, outcome] of c.steps ?? []) if (outcome !== "open") { x.push(at); y.push(setting.points[lit].y); }
+    (c.steps ?? []).forEach(([at, lit, outcome], i) => {
+      const told = outcome !== "open", next = c.steps[i + 1];
+      x.push(at, next?.[0] ?? end);
+      y.push(...(told ? Array(2).fill(setting.points[lit].y) : [null, null]));
+    });
     return { x, y };
   };
   page.drawPicture = () => {
@@ -127,12 +132,10 @@
     const order = [...points].sort((a, b) => rank(a) - rank(b));
     const ranks = order.map(rank), texts = page.placed(order.map((p) => ({ label: p.label, px: at(p.values[c.key], lx, rx) * width, py: (1 - at(up(p), ly, ry)) * height })), width, height);
     const stuck = new Set(setting?.costs.flatMap((k) => [...(k.stuck ?? []), ...(k.unjudged ?? [])]));
-    const line = upKey || !c ? { x: [] } : front(setting, c), traces = [];
-    if (line.x.length) {
-      const far = rx[1] - (rx[1] - rx[0]) * 0.01;
-      traces.push({ x: [...line.x, lx ? 10 ** far : far], y: [...line.y, line.y.at(-1)], mode: "lines", hoverinfo: "skip",
-        line: { shape: "hv", color: soft, width: 1.5, dash: "dot" }, name: "best by budget" });
-    }
+    const far = rx[1] - (rx[1] - rx[0]) * 0.01;
+    const line = upKey || !c ? { x: [] } : front(setting, c, lx ? 10 ** far : far), traces = [];
+    if (line.x.length) traces.push({ ...line, mode: "lines", hoverinfo: "skip", connectgaps: false,
+      line: { color: soft, width: 1.5, dash: "dot" }, name: "best by budget" });
     const error = (key, value) => ({ type: "data", symmetric: false, color: page.isDark() ? "rgba(157,167,177,.45)" : "rgba(110,119,129,.45)", thickness: 1, width: 2,
       array: order.map((p) => key(p) ? key(p)[1] - value(p) : 0), arrayminus: order.map((p) => key(p) ? value(p) - key(p)[0] : 0) });
     if (points.length) traces.push({

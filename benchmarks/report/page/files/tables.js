@@ -10,6 +10,7 @@ page.make = (tag, properties = {}, ...children) => {
 
 (() => {
   const { byId, make } = page;
+  const LONG = 36; // letters of a cell of numbers, from which it is a sentence
   const FIRST = 10; // rows of a long table, until it is unfolded
 
   // ---- a command: shown, and copied
@@ -83,7 +84,7 @@ page.make = (tag, properties = {}, ...children) => {
         if (values?.length) tr.dataset[name] = values[i];
       row.forEach((value, j) => {
         const td = cellOf(value, table.header[j]);
-        if (j >= table.left) td.classList.add("number");
+        if (j >= table.left) td.classList.add(td.textContent.length > LONG ? "long" : "number");
         tr.append(td);
       });
       body.append(tr);
@@ -159,6 +160,8 @@ page.make = (tag, properties = {}, ...children) => {
     if (id === "ranked" && page.state.family) page.rows(id, "family", page.state.family);
     if (id === "ranked" && page.state.find) { byId(`${id}-search`).value = page.state.find; api.search(page.state.find).draw(); }
   };
+  // on paper a table is whole
+  page.unfold = (all) => Object.values(page.tables).forEach((api) => { if (api.init().paging) api.page.len(all ? -1 : FIRST).draw(); });
   page.rows = (id, name, wanted) => {
     const api = page.tables[id];
     if (!api) return;
