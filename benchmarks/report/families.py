@@ -47,7 +47,9 @@ def registered_mixers() -> dict[str, Registered]:
                 if isinstance(call, ast.Call) and getattr(call.func, "id", "") == DECORATOR:
                     name = ast.literal_eval(call.args[0])
                     facts = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
-                    title, url = re.fullmatch(r"(.*?)(?: \((https?://[^)]+)\))?", facts["paper"]).groups("")
+                    address = re.search(r" \((https?://[^)]+)\)", facts["paper"])
+                    url = address[1] if address else ""
+                    title = facts["paper"].replace(f" ({url})", "")
                     place = path.relative_to(ROOT).as_posix()
                     found[name] = Registered(facts["family"], title, url, facts["year"], place, node.lineno)
     return found

@@ -28,7 +28,7 @@ from benchmarks.report.claims.verdicts import Verdict, effect_text
 from benchmarks.report.commands import train_command
 from benchmarks.report.frame import plain
 from benchmarks.report.page.charts import LATENCY, seeds_of
-from benchmarks.report.page.headlines import PASSES, Headline, mean_with_interval
+from benchmarks.report.page.headlines import PASSES, Headline, crossing_text, mean_with_interval
 from benchmarks.report.plots.style import family_colour
 from benchmarks.report.sizes import Extent, extent_of, worded
 from benchmarks.report.stats.paired import Sample
@@ -217,7 +217,7 @@ def shown(key: str, caption: str, view: View, columns: Sequence[Column], familie
 
 def cell_of(column: Column, row: Mapping[Any, Any]) -> Cell:
     """Numbers and settings sort as numbers; a mixer has its family's colour."""
-    text = clean(column.show(row))
+    text = crossing_text(clean(column.show(row))) if "overtakes" in column.header else clean(column.show(row))
     if column.kind == TEXT:
         return Cell(text, colour=family_colour(row["family"]) if column.header == MIXER else None)
     return Cell(text, sort_key(text))

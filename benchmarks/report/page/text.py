@@ -38,7 +38,7 @@ def text_content(results: Path, page: Path, key: str, line: Line, verdicts: Sequ
     mine = [v for v in verdicts if v.claim.id in ids and (not v.setting or f", {line.title}," in v.setting)]
     return {
         "id": key,
-        "title": line.title,
+        "title": _sentence(line.title),
         "picture": address(picture, page) if picture.is_file() else None,
         "lead": _lead(line, tables, mine),
         "tables": [_shown(f"{key}-{table.name}", table) for table in tables],
@@ -56,7 +56,7 @@ def _lead(line: Line, tables: Sequence[TextTable], verdicts: Sequence[Verdict]) 
         seeds = min(len(runs.top1) for runs in line.settings[0])
         doubt = f"{span_of([seeds], 'seed')}; a verdict takes {FEWEST_SEEDS}" if seeds < FEWEST_SEEDS else ""
         lines = [f"Masked words found again: {', '.join(told)}" + (f" ({doubt})." if doubt else ".")] if told else []
-    return [*lines, claims_held(verdicts)[0]] if verdicts else lines
+    return [*lines, claims_held(verdicts)[0].replace("claims:", "claims on text:")] if verdicts else lines
 
 
 def _shown(key: str, table: TextTable) -> dict[str, Any]:

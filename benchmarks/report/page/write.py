@@ -201,7 +201,7 @@ def abilities_content(key: str, found: Abilities) -> dict[str, Any]:
     header = ["mixer", *map(task_words, found.tasks)]
     return {
         "id": key,
-        "title": found.title,
+        "title": found.title[:1].upper() + found.title[1:],
         "in_short": " ".join(in_short(found)),
         "by_task": by_task(found),
         "tasks": listing([found.name(task) for task in found.tasks]),

@@ -115,7 +115,8 @@ def test_families_are_those_of_the_registry():
     assert {e.name: e.family for e in own} == {name: facts.family for name, facts in found.items()}
     for entry in own:
         facts = found[entry.name]
-        assert entry.paper == facts.paper + (f" ({facts.url})" if facts.url else "") and entry.year == facts.year
+        assert entry.paper.replace(f" ({facts.url})", "") == facts.paper and "://" not in facts.paper
+        assert entry.year == facts.year and facts.url in entry.paper
         line = (ROOT / facts.file).read_text(encoding="utf-8").splitlines()[facts.line - 1]
         assert line.startswith(f"class {entry.cls.__name__}(")
     assert mixer_family("attention(backend=plain)") == "attention"

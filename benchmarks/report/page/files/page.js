@@ -52,7 +52,7 @@
       place.replaceChildren();
       if (!lines.length) continue;
       place.append(make("p", { className: "lead" }, make("span", { className: "soft", textContent: `${place.dataset.answer} ` }), lines[0]));
-      if (lines.length > 1) place.append(make("details", {}, make("summary", { textContent: "In numbers" }), make("ul", {}, ...lines.slice(1).map((textContent) => make("li", { textContent })))));
+      if (lines.length > 1) place.append(make("details", {}, make("summary", { textContent: "In detail" }), make("ul", {}, ...lines.slice(1).map((textContent) => make("li", { textContent })))));
     }
   };
   let waitingRest;

@@ -43,6 +43,21 @@ page.make = (tag, properties = {}, ...children) => {
   };
 
   // ---- cells
+  // a row's command, paper, source and records unfold below it, as wide as the table is seen
+  const againButton = (cell) => {
+    const button = make("button", { type: "button", className: "small", textContent: cell.text, ariaExpanded: "false" });
+    button.addEventListener("click", () => {
+      const tr = button.closest("tr"), label = tr.cells[1].innerText, row = page.tables.ranked.row(tr);
+      if (row.child.isShown()) row.child.hide();
+      else {
+        const again = make("div", { className: "again" }, page.command(cell.command, `the command of ${label}`), ...page.links(label));
+        if (cell.records) again.append(make("p", { className: "soft", textContent: `records: ${cell.records}` }));
+        row.child(again).show();
+      }
+      button.ariaExpanded = String(row.child.isShown());
+    });
+    return button;
+  };
   const VERDICTS = ["supported", "contradicted", "undecided", "yes", "no", "open"];
   const cellOf = (value, header) => {
     const cell = typeof value === "string" ? { text: value } : Array.isArray(value) ? { text: value[0], order: value[1] } : value;
@@ -60,18 +75,10 @@ page.make = (tag, properties = {}, ...children) => {
     }
     const word = cell.text.split(":")[0];
     if (cell.more) td.append(make("details", {}, make("summary", { textContent: cell.text }), ...cell.more.map((textContent) => make("p", { textContent }))));
-    else if (cell.command) td.append(make("details", { className: "again" }, make("summary", { textContent: cell.text })));
+    else if (cell.command) td.append(againButton(cell));
     else if (VERDICTS.includes(word) && header !== "family") {
       td.append(make("span", { className: `verdict ${word}`, textContent: word }), cell.text.slice(word.length));
     } else td.append(cell.text);
-    if (cell.command) {
-      td.firstChild.addEventListener("toggle", (event) => {
-        if (event.target.childElementCount > 1) return;
-        const label = td.parentNode.cells[1].innerText;
-        event.target.append(page.command(cell.command, `the command of ${label}`), ...page.links(label));
-        if (cell.records) event.target.append(make("p", { className: "soft", textContent: `records: ${cell.records}` }));
-      });
-    }
     return td;
   };
 

@@ -257,8 +257,9 @@ def test_differences_are_to_one_mixer_at_a_time(load):
 def test_a_row_has_its_command_its_paper_and_its_source(load):
     driver = load(task=SEVERAL)
     row = next(r for r in driver.find_elements("css selector", "#table-ranked tbody tr") if "dct" in r.text)
-    driver.execute_script("arguments[0].querySelector('summary').click()", row)
-    wait(driver).until(lambda _: "make train MIXER=dct" in row.text)
+    driver.execute_script("arguments[0].querySelector('button').click()", row)
+    row = driver.find_element("css selector", "#table-ranked .again")
+    assert "make train MIXER=dct" in row.text and row.rect["width"] < 1280
     assert "SEED=0,1,2" in row.text and "mixers/families/separable.py:" in row.text and "accuracy-" in row.text
     links = [link.get_attribute("href") for link in row.find_elements("tag name", "a")]
     assert any("://" in link for link in links)
