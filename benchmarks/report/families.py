@@ -42,7 +42,7 @@ def registered_mixers() -> dict[str, Registered]:
     """Every mixer of this library by name; read, not imported."""
     found = {}
     for path in sorted(FOLDER.glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
             for call in node.decorator_list if isinstance(node, ast.ClassDef) else ():
                 if isinstance(call, ast.Call) and getattr(call.func, "id", "") == DECORATOR:
                     name = ast.literal_eval(call.args[0])

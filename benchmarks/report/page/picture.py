@@ -84,10 +84,10 @@ def settings(sample: Sample, frame: pd.DataFrame, summary: pd.DataFrame) -> list
 
 def setting_titles(rows: Sequence[Mapping[Any, Any] | pd.Series]) -> list[str]:
     """ "32 px, patch 4, 64 tokens, dim 64, 5 epochs, norm token", of a row of each setting; what all share left out."""
-    rows = [row_as_compared(row) for row in rows]
+    compared = [row_as_compared(row) for row in rows]
     told = [name for name in (*USUAL, "residual") if name not in ("match", "compiled")]
-    told = [name for name in told if len({str(plain(row.get(name))) for row in rows}) > 1]
-    return [_title(row, told) for row in rows]
+    told = [name for name in told if len({str(plain(row.get(name))) for row in compared}) > 1]
+    return [_title(row, told) for row in compared]
 
 
 def _title(row: Mapping[Any, Any], told: Sequence[str]) -> str:
