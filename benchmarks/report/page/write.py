@@ -144,6 +144,7 @@ def group_content(group: Group) -> dict[str, Any]:
     title = f"{first['dataset']}, {first['profile']} profile, {first['machine']}"
     found = headlines(group.sample, tables)
     long = group.long or {"tables": [], "settled": None}
+    _, *told = answers(group.sample, tables, frame, group.verdicts)  # the picture answers the first
     timed = timed_sizes(frame, tables["latency"], tables["summary"].empty)
     parts = {
         "ranked": ranked_table("ranked", tables["summary"], tables["tuning"], group.sample),
@@ -173,7 +174,7 @@ def group_content(group: Group) -> dict[str, Any]:
         "timed": timed,
         "sweeps": latency_sweeps(frame, tables["latency"]),
         "patches": patch_charts(frame, tables["summary"]),
-        "answers": {a.question: list(a.lines) for a in answers(group.sample, tables, frame, group.verdicts)},
+        "answers": {a.question: list(a.lines) for a in told},
         "tables": {name: table.data() for name, table in parts.items() if table is not None},
     }
 

@@ -58,7 +58,12 @@
   let waitingRest;
   const showGroup = (at) => {
     page.group = data.groups.find((g) => g.name === state.task);
-    if (!page.group) return;
+    if (!page.group) { // studies alone
+      for (const id of ["picture", "ranking", "scaling", "patches", "claims", "sure", "provenance"]) byId(id).hidden = true;
+      page.fillTables();
+      root.dataset.whole = "yes";
+      return;
+    }
     byId("task").value = state.task;
     const long = document.querySelector("[data-long]"), names = Object.keys(page.group.tables).filter((name) => /^long\d/.test(name));
     long.hidden = !names.length;

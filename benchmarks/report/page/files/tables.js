@@ -192,7 +192,7 @@ page.make = (tag, properties = {}, ...children) => {
       place.replaceChildren();
     }
     for (const part of document.querySelectorAll("details[data-any]"))
-      part.hidden = !part.dataset.any.split(" ").some((name) => page.group.tables[name]);
+      part.hidden = !part.dataset.any.split(" ").some((name) => page.group?.tables[name]);
     fill(document);
   };
   document.addEventListener("toggle", (event) => { if (event.target.open) fill(event.target); }, true);

@@ -14,6 +14,8 @@ from report_files import make_groups
 from synthetic import fill, save_accuracy
 
 from benchmarks.report.page.picture import settings
+from benchmarks.report.page.sections import ATLAS, Figure, Section
+from benchmarks.report.page.tables import Cell, Table
 from benchmarks.report.page.write import write_page
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -185,6 +187,17 @@ def test_a_link_shows_what_was_seen(load):
     driver.find_element("link text", "Claims").click()
     wait(driver).until(lambda d: d.execute_script("return scrollY") > 300)
     assert "at=claims" in driver.execute_script("return location.hash") and "cost=params" in driver.current_url
+
+
+def test_a_page_without_groups_shows_what_studies_say(driver, tmp_path):
+    table = Table("maps", "Numbers of maps.", ["map", "reach"], [[Cell("dct"), Cell("0.9", 0.9)]])
+    figure = Figure(tmp_path / "maps.png", "Maps", "Maps of mixers.", "A caption.", "The numbers", table)
+    driver.get(write_page(tmp_path, [], sections=[Section(ATLAS, [figure], [])]).as_uri())
+    whole(driver)
+    there = "return [...document.querySelectorAll('section')].filter(s => !s.hidden).map(s => s.id)"
+    assert driver.execute_script(there) == ["abilities", "mixing", "text", "atlas"]
+    unfold(driver)
+    assert column(driver, "maps", 0) == ["dct"]
 
 
 def test_one_chooser_governs_every_section(load):
