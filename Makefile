@@ -7,10 +7,10 @@ VENV := .venv
 # Variables given on make's command line become flags; those of the environment do not, so that nothing slips in.
 override VARIABLES := MIXER DATASET DATA_DIR IMAGE_SIZE PATCH_SIZE DIM DEPTH EPOCHS SEED LR WEIGHT_DECAY BATCH_SIZE AUGMENT \
   TRAIN_IMAGES NORM POSITIONS LENGTH PADDED_LENGTH OPTIMIZER BETA1 BETA2 CLIP_NORM SCHEDULE PRETRAIN PRETRAINED TEXT TOKENIZER GAIN ORDER SEARCH MATCH DEVICE PRECISION RESIDUAL THREADS ROUNDS \
-  SITTINGS PROFILE RESULTS RETRY TIMEOUT BUDGET WORKERS RAY LOG MATRIX CONFIG A B NET OUT
+  SITTINGS PROFILE RESULTS RETRY TIMEOUT BUDGET WORKERS RAY LOG MATRIX CONFIG A B NET OUT REPOSITORY
 override OURS := $(VARIABLES) ARGS PYTHON
 override MAKES_OWN := VENV V SHELL MAKE MAKEFLAGS GNUMAKEFLAGS MAKEFILES
-override VERBS := bench-all train tune latency cost report claims compare evaluate status validate list speed profile crossovers bench-peers atlas \
+override VERBS := bench-all train tune latency cost report site claims compare evaluate status validate list speed profile crossovers bench-peers atlas \
   gpu-check spectracles text blimp transforms
 override OTHERS := help test test-all lint format
 override given = $(findstring command line,$(origin $(1)))
@@ -74,6 +74,7 @@ tune: $(READY) ## learning rate and weight decay of each mixer, the same sweep f
 latency: $(READY) ## time per image size, each mixer alone and in the backbone
 cost: $(READY) ## parameters, FLOPs and peak memory
 report: $(READY) ## tables, plots and the page again, from the records alone
+site: $(READY) ## one page of all results folders within a folder: make site RESULTS=results/published
 claims: $(READY) ## what the literature says, judged from the records alone
 compare: $(READY) ## what differs between two results folders, and how surely: make compare A=before B=after
 evaluate: $(READY) ## a trained net on images of your own: make evaluate NET=dct DATASET=folder:PATH

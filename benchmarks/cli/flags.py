@@ -249,6 +249,7 @@ OPTIONS: dict[str, Option] = {
     "b": _option(WHAT, "the results folder after", type=_path),
     "config": _option(RUN, "a TOML file of these words, such as dim = [64, 128]; what is typed wins", type=_path),
     "results": _option(RUN, "folder of records, tables and plots (results)", type=_path, default=Path("results")),
+    "repository": _option(RUN, "its address, for the page's links to code (the files beside the page)"),
     "out": _option(RUN, "the folder for their tables (none: they are only said)", type=_path),
     "log": _option(RUN, "curves of training runs: tensorboard | wandb, or both", type=_list(str)),
     "retry": _option(

@@ -87,6 +87,10 @@ VERBS = {
         "verbs_results:report",
         "results",
     ),
+    "site": _own(
+        "One page of all results folders within a folder, fit for a static host: site --results results/published.",
+        *("verbs_results:site", "results", "repository"),
+    ),
     "claims": _own(
         "The literature's claims, judged from records alone; --results A,B reads several folders.",
         *("verbs_results:claims", "results"),

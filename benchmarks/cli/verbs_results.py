@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 from benchmarks.cli.ending import say_where
@@ -27,6 +28,17 @@ def report(options: argparse.Namespace) -> int:
         say_where(written)
     if wrong:
         raise UserError("; ".join(map(str, wrong.values())))
+    return 0
+
+
+def site(options: argparse.Namespace) -> int:
+    from benchmarks.report.build import write_site
+    from benchmarks.studies.pages import sections
+
+    if options.repository and not re.match(r"https?://[^\s\"'<>]+$", options.repository):
+        wanted = called.option("repository", "https://github.com/me/token-mixers")
+        raise UserError(f"{options.repository!r} is no address; allowed: one that begins with https://: {wanted}")
+    say_where([write_site(options.results, sections(options.results), options.repository or "")])
     return 0
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from benchmarks.contract import called
+from benchmarks.contract.errors import UserError
 from benchmarks.contract.facts.datasets import DATASETS, PRETRAIN, TIMM_KINDS
 from benchmarks.contract.trial import FACTS
 from benchmarks.machine.collector import without_collector
 from benchmarks.report.choose import best_of_settings
 from benchmarks.report.claims.settled import write_settled
-from benchmarks.report.claims.verdicts import judge_groups, write_verdicts
+from benchmarks.report.claims.verdicts import Verdict, judge_groups, write_verdicts
+from benchmarks.report.families import ROOT
 from benchmarks.report.frame import results_frame, slug, split_groups
 from benchmarks.report.page.convergence import page_sections
 from benchmarks.report.page.sections import Section
@@ -30,12 +35,12 @@ from benchmarks.report.plots.params import against_params
 from benchmarks.report.plots.variants import by_setting, by_size
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.text_lines import FOLDER as TEXT_FOLDER
-from benchmarks.report.stats.text_lines import find_lines
-from benchmarks.report.tables.abilities import FOLDER, find_abilities, write_abilities
+from benchmarks.report.stats.text_lines import Line, find_lines
+from benchmarks.report.tables.abilities import FOLDER, Abilities, find_abilities, write_abilities
 from benchmarks.report.tables.convergence_files import write_convergence
 from benchmarks.report.tables.latex import latex_files
 from benchmarks.report.tables.padding import write_padding
-from benchmarks.report.tables.write import table_files
+from benchmarks.report.tables.write import make_tables, table_files
 from benchmarks.report.text.write import write_line
 
 OWNED = {
@@ -85,39 +90,87 @@ def make_report(results: Path, sections: Sequence[Section] = ()) -> Report:
     with without_collector():
         frame = results_frame(results)
         clear(results)
+        found = gather(results, frame)
         paths: list[Path] = []
-        groups, evidence = [], []
-        for name, group in split_groups(frame).items():
-            evidence.append(Evidence(group, results))
-            tables, written = table_files(group, results / "tables" / name, evidence[-1].sample)
-            written += latex_files(tables, group, results / "tables" / name, evidence[-1].sample)
-            paths += written + make_plots(tables, group, results / "plots" / name)
-            source = f"{group.iloc[0]['dataset']}, {group.iloc[0]['profile']} profile, {group.iloc[0]['machine']}."
-            paths += write_padding(evidence[-1].sample, results / "tables" / name, source)
-            paths += write_convergence(evidence[-1], results / "tables" / name)
-            paths += convergence_plots(evidence[-1], results / "plots" / name)
-            groups.append(Group(name, group, tables, evidence[-1].sample))
-        abilities = find_abilities([(g.frame, g.tables) for g in groups])
-        for found in abilities:
-            paths += write_abilities(found, results) + heat_map(found, results / "plots" / found.folder)
-        lines = find_lines(evidence)
-        paths += [path for line in lines for path in write_line(line, results)]
-        verdicts = judge_groups(evidence)
-        paths += [*write_verdicts(verdicts, results), *write_settled(evidence, results)]
-        shown = zip(groups, evidence, strict=True)
-        groups = [
-            dataclasses.replace(
-                group,
-                long=page_sections(f"g{i}", one, evidence),
-                verdicts=judge_groups([one], beside=evidence, on_text=False),
-            )
-            for i, (group, one) in enumerate(shown)
-        ]
-        texts = [text_content(results, f"text{i}", line, verdicts) for i, line in enumerate(lines)]
-        return Report([*paths, write_page(results, groups, abilities, texts, sections)], groups)
+        for group, one in zip(found.groups, found.evidence, strict=True):
+            tables, plots = results / "tables" / group.name, results / "plots" / group.name
+            paths += table_files(group.tables, group.frame, tables)
+            paths += latex_files(group.tables, group.frame, tables, one.sample)
+            paths += make_plots(group.tables, group.frame, plots)
+            source = f"{one.group}."
+            paths += write_padding(one.sample, tables, source)
+            paths += write_convergence(one, tables) + convergence_plots(one, plots)
+        for ability in found.abilities:
+            paths += write_abilities(ability, results) + heat_map(ability, results / "plots" / ability.folder)
+        paths += [path for line in found.lines for path in write_line(line, results)]
+        paths += [*write_verdicts(found.verdicts, results), *write_settled(found.evidence, results)]
+        texts = found.texts(results)
+        page = write_page(results, found.groups, found.abilities, texts, sections)
+        return Report([*paths, page], found.groups)
 
 
-def make_plots(tables: dict[str, pd.DataFrame], frame: pd.DataFrame, folder: Path) -> list[Path]:
+@dataclasses.dataclass(frozen=True)
+class Gathered:
+    """What the records of a folder say, before anything of it is written."""
+
+    results: Path
+    groups: list[Group]
+    evidence: list[Evidence]  # of each group
+    abilities: list[Abilities]
+    lines: list[Line]
+    verdicts: list[Verdict]  # on all claims
+
+    def texts(self, folder: Path, key: str = "text") -> list[dict[str, Any]]:
+        """What a page in a folder says of text; `key` begins its ids."""
+        page = folder / "index.html"
+        return [text_content(self.results, page, f"{key}{i}", line, self.verdicts) for i, line in enumerate(self.lines)]
+
+
+def gather(results: Path, frame: pd.DataFrame) -> Gathered:
+    """Reads a folder's records into groups, tables, claims and what spans several groups; writes nothing."""
+    evidence = [Evidence(group, results) for group in split_groups(frame).values()]
+    groups = []
+    for name, one in zip(split_groups(frame), evidence, strict=True):
+        long = page_sections(one, evidence)
+        verdicts = judge_groups([one], beside=evidence, on_text=False)
+        groups.append(Group(name, one.frame, make_tables(one.frame, one.sample), one.sample, verdicts, long))
+    abilities = find_abilities([(g.frame, g.tables) for g in groups])
+    return Gathered(results, groups, evidence, abilities, find_lines(evidence), judge_groups(evidence))
+
+
+def write_site(results: Path, sections: Sequence[Section] = (), repository: str = "") -> Path:
+    """Writes one page of all results folders within a folder, `index.html` there; nothing else is touched.
+
+    A folder counts that has a report: records without one are on their way to something.
+
+    Args:
+        results: the folder of results folders.
+        sections: what studies have to say.
+        repository: its address, for links to it and to each mixer's source.
+
+    Raises:
+        UserError: no folder in it holds records, or a file among them is none.
+    """
+    folders = sorted(path.parent for path in Path(results).glob("*/claims.md") if (path.parent / "records").is_dir())
+    if not folders:
+        wanted = called.command("report", results=Path(results) / "...")
+        raise UserError(f"no folder in {results} has a report; what makes one of a folder's records: {wanted}")
+    with without_collector():
+        found = [gather(folder, results_frame(folder)) for folder in folders]
+        groups = [dataclasses.replace(g, name=f"{one.results.name}/{g.name}") for one in found for g in one.groups]
+        abilities = [ability for one in found for ability in one.abilities]
+        texts = [text for one in found for text in one.texts(Path(results), one.results.name)]
+        texts.sort(key=lambda text: text["title"])
+        return write_page(Path(results), groups, abilities, texts, sections, repository or _way_to_code(Path(results)))
+
+
+def _way_to_code(folder: Path) -> str:
+    """From a folder within this repository to its root; nothing from elsewhere."""
+    inside = folder.resolve().is_relative_to(ROOT) and (ROOT / "README.md").is_file()
+    return Path(os.path.relpath(ROOT, folder)).as_posix() if inside else ""
+
+
+def make_plots(tables: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folder: Path) -> list[Path]:
     """Writes every plot of a group for which there are records, as PNG and SVG; returns their paths.
 
     The comparison with most mixers has plots of its own; all settings stand together in `accuracy-by-setting`.

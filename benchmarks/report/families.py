@@ -1,25 +1,64 @@
-"""Which family a mixer belongs to, known without loading one: a report runs nobody's code, and does without torch."""
+"""What is known of a mixer without loading one: a report runs nobody's code, and does without torch."""
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import functools
 import re
 from pathlib import Path
 
 from benchmarks.contract.trial import base_name
 
-FOLDER = Path(__file__).parents[2] / "mixers" / "families"
-REGISTERED = re.compile(r'@register_mixer\(\s*"(\w+)",\s*family="([\w-]+)"')
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "mixers" / "families"
+DECORATOR = "register_mixer"
 ALIASES = {"ff_only": "conv1x1"}
 HYBRID = "hybrid"
 PLUGIN = "plug-in"
 
 
+@dataclasses.dataclass(frozen=True)
+class Registered:
+    """A mixer of this library, as its class is registered.
+
+    Attributes:
+        paper: its title.
+        url: the paper's address; empty where there is none.
+        file: from the root of the repository.
+        line: of its class.
+    """
+
+    family: str
+    paper: str
+    url: str
+    year: int | None
+    file: str
+    line: int
+
+
 @functools.cache
-def registered_families() -> dict[str, str]:
-    """The family of every mixer of this library, as its class is registered; read, not imported."""
-    texts = [path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.py"))]
-    return {name: family for text in texts for name, family in REGISTERED.findall(text)}
+def registered_mixers() -> dict[str, Registered]:
+    """Every mixer of this library by name; read, not imported."""
+    found = {}
+    for path in sorted(FOLDER.glob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            for call in node.decorator_list if isinstance(node, ast.ClassDef) else ():
+                if isinstance(call, ast.Call) and getattr(call.func, "id", "") == DECORATOR:
+                    name = ast.literal_eval(call.args[0])
+                    facts = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+                    address = re.search(r" \((https?://[^)]+)\)", facts["paper"])
+                    url = address[1] if address else ""
+                    title = facts["paper"].replace(f" ({url})", "")
+                    place = path.relative_to(ROOT).as_posix()
+                    found[name] = Registered(facts["family"], title, url, facts["year"], place, node.lineno)
+    return found
+
+
+def registered(mixer: str) -> Registered | None:
+    """What is known of a mixer as written in a trial; None of a hybrid, and of what is not of this library."""
+    name = base_name(mixer)
+    return registered_mixers().get(ALIASES.get(name, name))
 
 
 @functools.cache
@@ -28,4 +67,5 @@ def mixer_family(mixer: str) -> str:
     name = base_name(mixer)
     if ":" not in name and ("+" in name or re.match(r"\d+x|hybrid_", name)):
         return HYBRID
-    return registered_families().get(ALIASES.get(name, name), PLUGIN)
+    known = registered(mixer)
+    return PLUGIN if known is None else known.family

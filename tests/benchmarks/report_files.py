@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.page.write import Group
 from benchmarks.report.stats.paired import Sample
-from benchmarks.report.tables.write import table_files
+from benchmarks.report.tables.write import make_tables
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -30,6 +30,5 @@ def make_groups(folder: Path) -> list[Group]:
     groups = []
     for name, frame in split_groups(results_frame(folder)).items():
         sample = Sample(frame, folder)
-        tables, _ = table_files(frame, folder / "tables" / name, sample)
-        groups.append(Group(name, frame, tables, sample))
+        groups.append(Group(name, frame, make_tables(frame, sample), sample))
     return groups

@@ -200,6 +200,8 @@ def best_point(points: SweepPoints, profile: Profile) -> SweepPoint | None:
 
 def chosen_point(points: SweepPoints, profile: Profile) -> SweepPoint | None:
     """The best of all points tried, once one of the sweeps that they can be of is complete; else None."""
+    if not points:
+        return None
     complete = (sweep for sweep in _sweeps_of(points, profile) if best_point(points, sweep) is not None)
     sweep = next(complete, None)
     return None if sweep is None else _clearly_best(points, list(points), sweep.tuned_weight_decays[0])

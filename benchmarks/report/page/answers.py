@@ -1,4 +1,4 @@
-"""What the page says first: five questions, answered from the tables in a sentence each."""
+"""What the page says of a group in words: five questions, answered from the tables and the claims' verdicts."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ from benchmarks.report.wording import NOTHING, clean, listing, signed, significa
 LEARNED = "linear"
 IMAGINARY = "imaginary-part-helps"  # the claim that decides it
 VERDICTS = ("supported", "contradicted", "undecided")
+SHORT = {"supported": "Yes", "contradicted": "No", "undecided": "Undecided"}  # a claim's verdict as an answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +116,32 @@ def not_faster(rows: Sequence[pd.Series], best: pd.Series, timed: pd.DataFrame) 
     return f"not timed in {FEWEST_SITTINGS} sittings, so that nothing is called faster"
 
 
+@dataclasses.dataclass(frozen=True)
+class Contenders:
+    """Rows of one setting that have an accuracy and a cost: those that may be called best, and why others may not."""
+
+    ready: list[pd.Series]
+    failed: list[pd.Series]  # too many of their runs
+    stuck: list[pd.Series]  # at their baseline
+    few: list[pd.Series]  # fewer seeds than a verdict takes, where others have them: one lucky run is no winner
+
+    @property
+    def known(self) -> list[pd.Series]:
+        return [*self.ready, *self.failed, *self.stuck, *self.few]
+
+
+def contenders(rows: pd.DataFrame, column: str) -> Contenders:
+    """Which rows of the summary, one a mixer of one setting, may be called best by a cost."""
+    parts: dict[str, list[pd.Series]] = {"ready": [], "failed": [], "stuck": [], "few": []}
+    for _, row in rows.iterrows():
+        if plain(row[column]) is not None and plain(row["test_top1_percent_mean"]) is not None:
+            parts["failed" if withheld(row) else "stuck" if at_baseline(row) else "ready"].append(row)
+    most = min(max((row["n"] for row in parts["ready"]), default=0), FEWEST_SEEDS)
+    parts["few"] = [row for row in parts["ready"] if row["n"] < most]
+    parts["ready"] = [row for row in parts["ready"] if row["n"] >= most]
+    return Contenders(**parts)
+
+
 def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> list[str]:
     """The most accurate mixer, and what is clearly faster and less accurate.
 
@@ -124,24 +151,16 @@ def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> 
         timed: the latency records of the same group.
     """
     column = "net_forward_ms_per_image"
-    ready = [
-        row
-        for _, row in rows.iterrows()
-        if plain(row[column]) is not None and plain(row["test_top1_percent_mean"]) is not None
-    ]
-    if not ready:
+    field = contenders(rows, column)
+    if not field.known:
         return ["Not measured: no mixer has both an accuracy and a latency in the same net."]
-    lost = [row for row in ready if withheld(row)]
-    ready = [row for row in ready if not withheld(row)]
-    held_back = [f"{clean(row['label'])}{beside(row)}" for row in lost]
-    if not ready:
+    held_back = [f"{clean(row['label'])}{beside(row)}" for row in field.failed]
+    if len(field.failed) == len(field.known):
         return [f"Withheld: a third or more of the runs failed of {listing(held_back)}."]
-    stuck = at_baseline_words(ready)
-    if stuck and all(map(at_baseline, ready)):
-        return [f"None: no net has left its baseline ({highest_words(ready[0])}): {stuck}."]
-    ready = [row for row in ready if not at_baseline(row)]
-    most = max(row["n"] for row in ready)
-    ready = [row for row in ready if row["n"] >= min(most, FEWEST_SEEDS)]  # one lucky run is no winner among many
+    stuck = at_baseline_words(field.stuck)
+    if not field.ready:
+        return [f"None: no net has left its baseline ({highest_words(field.stuck[0])}): {stuck}."]
+    ready = field.ready
     found = leader(sample, ready)
     if found is not None and found.outcome == OPEN:
         return [
@@ -189,7 +208,7 @@ def _capital(text: str) -> str:
 
 
 def imaginary_part(verdicts: Sequence[Verdict] | None) -> list[str]:
-    """From the claim's own comparisons, by intervals widened for their number."""
+    """The claim's verdict, and its comparisons by intervals widened for their number."""
     found = [v for v in verdicts or () if v.claim.id == IMAGINARY and v.parts]
     if not found:
         return ["Not measured: it takes fft_complex or fft_pairs beside fft_real, fft_real_2d or fft_imag."]
@@ -198,15 +217,12 @@ def imaginary_part(verdicts: Sequence[Verdict] | None) -> list[str]:
     helps, hurts = [low for low, _ in told if low > 0], [high for _, high in told if high < 0]
     if not told:
         lead = "Withheld: too many runs failed." if any(p.withheld for p in parts) else "Too few runs to tell."
-    elif helps and hurts:
-        lead = f"It depends: keeping it helps in {len(helps)} of {len(told)} comparisons and hurts in {len(hurts)}."
-    elif helps:
-        others = f"; no difference shown in {len(told) - len(helps)}" if len(told) > len(helps) else ""
-        lead = f"{'In part' if others else 'Yes'}: keeping it helps in {len(helps)} of {len(told)} comparisons{others}."
-    elif hurts:
-        lead = f"No: keeping it hurts in {len(hurts)} of {len(told)} comparisons and helps in none."
     else:
-        lead = "No difference is shown: no interval leaves out 0."
+        level = len(told) - len(helps) - len(hurts)
+        counted = [f"helps in {len(helps)} of {len(told)} comparisons"]
+        counted += [f"hurts in {len(hurts)}"] if hurts else []
+        counted += [f"shows no difference in {level}"] if level else []
+        lead = f"{SHORT[found[0].outcome]}: keeping it {listing(counted)}."
     widened = f" Intervals are widened for {len(parts)} comparisons." if told and len(parts) > 1 else ""
     lines = [f"{clean(p.what)}: {effect_text(_widened(p), 'points')}, {span_of([p.n], 'seed')}" for p in parts]
     lines = [f"{line}; {clean(p.failed)}" if p.failed else line for line, p in zip(lines, parts, strict=True)]
@@ -328,19 +344,19 @@ def overtaking(tables: dict[str, pd.DataFrame], rows: pd.DataFrame) -> list[str]
             texts = {
                 words: crossing_text(row[f"{name}_overtakes_attention"]) + apart for name, words in columns.items()
             }
-            words = "; ".join(f"{words}: {text}" for words, text in texts.items())
+            words = "; ".join(f"{words} {text}" for words, text in texts.items())
             if len(set(texts.values())) == 1:
-                words = f"forward, in a training step, and the mixer alone: {next(iter(texts.values()))}"
+                words = f"{next(iter(texts.values()))} (forward, in a training step, and the mixer alone)"
             by_text.setdefault(words, []).append(clean(label))
-    lines = [f"{listing(names)}: {words}." for words, names in by_text.items()]
-    if not lines:
+    if not by_text:
         return ["Not measured: no FFT mixer was timed at several image sizes."]
+    lines = [f"{listing(names)}, with single pixels as tokens: faster {words}." for words, names in by_text.items()]
     for label in labels:
         trained = row_of(rows, label)
         ratio = trained_ratio(tables["latency"], trained, "net_forward")
         if trained is not None and ratio != NOTHING:
             lines.append(
-                f"{clean(label)} in the trained net, {trained['tokens']:,} tokens, time over attention's: {ratio}"
+                f"In the trained net, {trained['tokens']:,} tokens, {clean(label)}, time over attention's: {ratio}"
             )
     return lines
 

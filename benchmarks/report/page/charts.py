@@ -7,30 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.facts.metrics import METRICS
-from benchmarks.ratios import few_sittings
 from benchmarks.report.alike import USUAL
-from benchmarks.report.baselines import at_baseline, baselines_of
-from benchmarks.report.choose import best_of_settings, finished, once_a_size, patch_sweeps, runs_of, sweeps, timed_in
+from benchmarks.report.choose import finished, once_a_size, patch_sweeps, runs_of, sweeps, timed_in
 from benchmarks.report.commands import latency_command, train_command
 from benchmarks.report.frame import plain, size_order
 from benchmarks.report.notes import caption, holes
-from benchmarks.report.plots.accuracy import time_interval
 from benchmarks.report.plots.latency import copy_floor, missing_sizes
 from benchmarks.report.plots.style import mixer_style
-from benchmarks.report.sizes import SEQUENCES, Extent, extent_of, row_extent, size_words, worded
+from benchmarks.report.sizes import SEQUENCES, Extent, extent_of, row_extent, worded
 from benchmarks.report.tables.latency import TIMES
-from benchmarks.report.wording import (
-    NOTHING,
-    clean,
-    failed_words,
-    listing,
-    metric,
-    percent_within,
-    ranged,
-    significant,
-    span_of,
-)
+from benchmarks.report.wording import clean, percent_within, ranged, significant, span_of
 
 SYMBOLS = {  # matplotlib's markers in plotly's words
     "o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down", "<": "triangle-left",
@@ -45,27 +31,7 @@ TIME_LABELS = {
     "mixer_forward_backward": "mixer alone, forward + backward (ms per image)",
 }
 TOP1 = "test_top1_percent_mean"
-
-
-def axis(key: str, name: str, label: str | None = None) -> dict[str, Any]:
-    """A menu's entry: the summary's column, and what METRICS says of it."""
-    described = METRICS[name]
-    return {"key": key, "label": label or described.label, "better": described.better, "scale": described.scale}
-
-
-AXES = [
-    axis(TOP1, "test_top1_percent"),
-    axis("test_top5_percent_mean", "test_top5_percent"),
-    axis("net_forward_ms_per_image", "forward_ms", TIME_LABELS["net_forward"]),
-    axis("net_forward_backward_ms_per_image", "forward_backward_ms", TIME_LABELS["net_forward_backward"]),
-    axis("params", "params"),
-    axis("flops", "flops"),
-    axis("flops_executed", "flops_executed"),
-    axis("mixer_flops", "mixer_flops"),
-    axis("peak_memory_bytes", "peak_memory_bytes"),
-    axis("images_per_s", "images_per_s"),
-    axis("copy_ratio", "copy_ratio"),
-]
+LATENCY = "net_forward_ms_per_image"
 
 
 def look(label: str) -> dict[str, Any]:
@@ -78,78 +44,6 @@ def look(label: str) -> dict[str, Any]:
         "symbol": SYMBOLS[style["marker"]] + ("-open" if hollow else ""),
         "dash": "longdashdot" if hollow else DASHES[style["linestyle"]],
     }
-
-
-def settings(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]:
-    """The comparisons that were trained alike: a point and a learning curve for each mixer of each."""
-    if summary.empty:
-        return []
-    found, extent = [], extent_of(summary)
-    for suffix, best in best_of_settings(summary).items():
-        ready = finished(best)
-        missing = {r["label"]: str(r["status"]) for _, r in best.iterrows() if r["status"] != "ok"}
-        points = [point(row) for row in ready.to_dict("records")]
-        stuck = [clean(row["label"]) for row in ready.to_dict("records") if at_baseline(row)]
-        pale = [f"Pale, at its baseline: {listing(stuck)}."] if stuck else []
-        found.append(
-            {
-                "key": suffix,
-                "title": setting_title(suffix, best.iloc[0]),
-                "caption": " ".join([caption(frame, ready if len(ready) else best), *holes(missing), *pale]),
-                "points": points,
-                **({"baselines": list(baselines.items())} if (baselines := baselines_of(ready)) else {}),
-                **({"pale": stuck} if stuck else {}),
-                "curves": curves(frame, ready),
-                "axes": [
-                    a | {"label": worded(a["label"], extent)}
-                    for a in AXES
-                    if any(p["values"][a["key"]] is not None for p in points)
-                ],
-            }
-        )
-    return found
-
-
-def setting_title(suffix: str, row: Mapping[Any, Any] | pd.Series) -> str:
-    trained = span_of([row["epochs"]], "epoch")
-    words = f"{size_words(row, ' px')}, equal {row['match']}, {trained}"
-    return f"{words} ({suffix})" if suffix else words
-
-
-def point(row: Mapping[Any, Any]) -> dict[str, Any]:
-    values = {a["key"]: scaled(row[a["key"]], a["scale"]) for a in AXES}
-    mean = row["test_top1_percent_mean"]
-    low, high = (_end(row, end) for end in ("low", "high"))
-    between = "" if plain(low) is None else f", 95 % interval {low:.1f} to {high:.1f}"
-    intervals = {TOP1: None if plain(low) is None else (low, high)}
-    intervals |= {
-        key: time_interval(row, key) for key in ("net_forward_ms_per_image", "net_forward_backward_ms_per_image")
-    }
-    numbers = [
-        f"top-1 {NOTHING if plain(mean) is None else f'{mean:.1f}'} %{between}, n = {row['n']} seeds"
-        + (f", {failed_words(row['n'], row['n_failed'])}" if row["n_failed"] else ""),
-        time_words(row, "net_forward", "forward")
-        + ", "
-        + time_words(row, "net_forward_backward", "forward + backward"),
-        f"{metric('params', row['params'])} parameters, {metric('flops', row['flops'])} FLOPs, "
-        f"{metric('peak_memory_bytes', row['peak_memory_bytes'])} MB peak",
-    ]
-    return look(row["label"]) | {
-        "family": row["family"],
-        "values": values,
-        "intervals": {key: ends for key, ends in intervals.items() if ends is not None},
-        "numbers": [worded(text, row_extent(row)) for text in numbers],
-        "command": train_command(row, seeds_of(row)),
-    }
-
-
-def time_words(row: Mapping[Any, Any], name: str, words: str) -> str:
-    """ "0.482 ms per image forward (0.702 (0.583-0.961) of attention's, one sitting)"."""
-    ratio, low, high = (row.get(f"{name}_over_attention{end}") for end in ("", "_low", "_high"))
-    few = few_sittings(plain(row.get("latency_sittings")) or 0)
-    inside = ", ".join(filter(None, [f"{ranged(ratio, low, high)} of attention's", few]))
-    beside = "" if plain(ratio) is None else f" ({inside})"
-    return f"{significant(row[f'{name}_ms_per_image'])} ms per image {words}{beside}"
 
 
 def seeds_of(row: Mapping[Any, Any]) -> list[int]:
@@ -291,11 +185,6 @@ def patch_charts(frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, A
             )
         found.append({"title": patch_title(ready), "caption": caption(frame, ready), "lines": lines})
     return found
-
-
-def scaled(value: Any, scale: float) -> float | None:
-    value = plain(value)
-    return None if value is None else significant_value(float(value) * scale)
 
 
 def rounded(values: pd.Series) -> list[float]:

@@ -13,7 +13,7 @@ from benchmarks.report.tables.convergence import long_runs
 from benchmarks.report.tables.convergence_files import NOTE, sections
 
 
-def page_sections(key: str, evidence: Evidence, all_evidence: Sequence[Evidence]) -> Mapping[str, Any] | None:
+def page_sections(evidence: Evidence, all_evidence: Sequence[Evidence]) -> Mapping[str, Any] | None:
     """What the page shows of one group: tables of the order, and the statements; None without long runs."""
     groups = long_runs(evidence.sample, evidence.frame)
     if not groups:
@@ -22,6 +22,6 @@ def page_sections(key: str, evidence: Evidence, all_evidence: Sequence[Evidence]
     for i, group in enumerate(groups):
         for name, words, rows, _ in sections(group):
             caption = f"{group.words}. {words}" if words == NOTE else words
-            tables += [frame_table(f"{key}-long{i}-{name}", caption, objects(rows))] if rows else []
+            tables += [frame_table(f"long{i}-{name}", caption, objects(rows))] if rows else []
     answers = settled_cells(settled(all_evidence))
-    return {"tables": tables, "settled": frame_table(f"{key}-settled", RULE, objects(answers))}
+    return {"tables": tables, "settled": frame_table("settled", RULE, objects(answers))}

@@ -117,8 +117,12 @@ def _few(sittings: Any, text: str) -> str:
 
 
 def crossing_text(crossing: Any) -> str:
-    """ "faster at every measured size (256-4,096)" as the cell of a column that says what is faster."""
+    """ "faster at every measured size (256-4,096)" as the cell of a column that says what is faster.
+
+    A number of tokens that lies between two measured ones says so.
+    """
     crossing = plain(crossing)
     if crossing is None:
         return NOTHING
-    return re.sub(r"faster at every measured size \((.*)\)", r"at every size, \1", str(crossing))
+    text = re.sub(r"faster at every measured size \((.*)\)", r"at every size, \1", str(crossing))
+    return re.sub(r"((?:from|only up to) [\d,]+ tokens)", r"\1 (interpolated)", text)

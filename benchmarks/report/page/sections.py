@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from benchmarks.report.page.tables import Table
 
-MOST_BYTES = 2_500_000  # larger pictures stay beside the page
+MIXING, ATLAS = "mixing", "atlas"  # places on the page
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
     """A picture and its table; texts are escaped by the page."""
 
-    picture: str  # of `embedded`
+    picture: Path
     label: str  # what it is, for those who do not see it
     alt: str
     caption: str
@@ -26,15 +27,13 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """One article of the page."""
+    """What a study has to say in one place of the page."""
 
-    id: str
-    short: str  # its name in the list of contents
-    title: str
-    figures: Sequence[Figure]
+    place: str
+    figures: Sequence[Figure] = ()
     sentences: Sequence[str] = ()
 
 
-def embedded(picture: Path) -> str:
-    """A PNG as an address that holds all of it."""
-    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
+def address(picture: Path, page: Path) -> str:
+    """Where a picture lies, from the page's folder: it is loaded when it is reached."""
+    return quote(Path(os.path.relpath(picture, page.parent)).as_posix())

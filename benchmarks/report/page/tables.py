@@ -1,4 +1,7 @@
-"""The page's tables, cell by cell: what is shown, what it sorts by, and which rows a filter keeps."""
+"""The page's tables, cell by cell: what is shown, what it sorts by, and which rows a filter keeps.
+
+They reach the page as plain values, and its script builds a table when it is looked at.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +12,34 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.facts.metrics import METRICS
-from benchmarks.report.alike import TRAINED_ALIKE, as_compared, comparisons, held_equal, row_as_compared, same_rows
+from benchmarks.report.alike import (
+    ATTENTION,
+    TRAINED_ALIKE,
+    as_compared,
+    comparisons,
+    held_equal,
+    row_as_compared,
+    same_rows,
+)
 from benchmarks.report.baselines import NOTE, baselines_of
 from benchmarks.report.choose import best_of_settings, by_main_metric, ranked
+from benchmarks.report.claims.parts import UNDECIDED
 from benchmarks.report.claims.verdicts import Verdict, effect_text
 from benchmarks.report.commands import train_command
 from benchmarks.report.frame import plain
-from benchmarks.report.page.charts import seeds_of
-from benchmarks.report.page.headlines import mean_with_interval
+from benchmarks.report.page.charts import LATENCY, seeds_of
+from benchmarks.report.page.headlines import PASSES, Headline, crossing_text, mean_with_interval
 from benchmarks.report.plots.style import family_colour
-from benchmarks.report.sizes import extent_of, size_words, worded
+from benchmarks.report.sizes import Extent, extent_of, worded
+from benchmarks.report.stats.paired import Sample
 from benchmarks.report.tables.view import SETTING, TEXT, Column, View, status_text
 from benchmarks.report.tables.views import view_of
 from benchmarks.report.wording import NOTHING, clean, count, listing, metric, percent, short, significant
 
-RECORD_COLUMNS = (
-    *("kind", "mixer", "setting", "seed", "status", "threads", "precision", "torch", "commit", "ended", "record"),
-)
 BASELINE = "no net"  # in place of a family
+FASTEST = 5
 MIXER = "mixer"  # the header of its column
-MOST_ROWS = 1_000  # of a table on the page; more make a browser slow, and files have them all
+MOST_ROWS = 300  # of a table on the page, and files have them all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +50,16 @@ class Cell:
     order: float | str | None = None
     command: str | None = None
     colour: str | None = None
+    records: str | None = None  # the files that a row is made of
+    share: float | None = None  # of a heat map, 0 to 1
+    more: Sequence[str] | None = None  # what the text unfolds to
+
+    def data(self) -> Any:
+        """The text alone, or with its order, or all that there is."""
+        values = {name: value for name, value in vars(self).items() if value is not None}
+        if values.keys() == {"text"}:
+            return self.text
+        return [self.text, self.order] if values.keys() == {"text", "order"} else values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,17 +73,23 @@ class Table:
     settings: Sequence[str] = ()  # of each row
     against: Sequence[str] = ()  # the mixer that each row holds its own against
 
-    @property
-    def family_choices(self) -> list[str]:
-        return sorted(set(self.families))
+    def data(self) -> dict[str, Any]:
+        """For the page's script."""
+        values = {"caption": self.caption, "header": list(self.header), "left": self.left}
+        values |= {"rows": [[cell.data() for cell in row] for row in self.rows]}
+        more = {"families": self.families, "settings": self.settings, "against": self.against}
+        return values | {name: list(value) for name, value in more.items() if len(set(value)) > 1 or name == "settings"}
 
-    @property
-    def against_choices(self) -> list[str]:
-        return sorted(set(self.against))
 
+def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame, sample: Sample | None = None) -> Table | None:
+    """The summary, best first within each setting; one row a mixer.
 
-def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table | None:
-    """The summary, best first within each setting; one row a mixer."""
+    Args:
+        key: of the table.
+        summary: its rows.
+        tuning: the sweeps that chose learning rates.
+        sample: the trained nets, whose records are named.
+    """
     if summary.empty:
         return None
     summary, score = by_main_metric(summary)
@@ -74,6 +100,9 @@ def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table
         "forward (ms/image)": ("net_forward_ms_per_image", significant),
         "training step (ms/image)": ("net_forward_backward_ms_per_image", significant),
         "peak memory (MB)": ("peak_memory_bytes", lambda value: metric("peak_memory_bytes", value)),
+    }
+    numbers = {
+        name: (column, show) for name, (column, show) in numbers.items() if summary[column].map(plain).notna().any()
     }
     chosen = tuning[tuning["choice"].notna()] if len(tuning) else tuning
     in_tuning = [name for name in TRAINED_ALIKE if name not in ("net", "budget")]
@@ -92,7 +121,7 @@ def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table
                     Cell(outcome(row), order_of(row["test_top1_percent_mean"])),
                     *(Cell(show(plain(row[name])), order_of(row[name])) for name, show in numbers.values()),
                     Cell(f"{row['lr']:g}" + (", swept" if swept else ""), order_of(row["lr"])),
-                    Cell("command", command=train_command(row, seeds_of(row))),
+                    Cell("command", command=train_command(row, seeds_of(row)), records=records_of(sample, row)),
                 ]
             )
             families.append(clean(row["family"]))
@@ -111,6 +140,12 @@ def ranked_table(key: str, summary: pd.DataFrame, tuning: pd.DataFrame) -> Table
     )
     words += f" Below the mixers: predictors that are no net. {NOTE}" if judged else ""
     return Table(key, words, header, rows, 4 if judged else 3, families, keys)
+
+
+def records_of(sample: Sample | None, row: Mapping[Any, Any]) -> str | None:
+    """The names of the records behind a row of the summary."""
+    runs = None if sample is None else sample.of(row)
+    return None if runs is None else " ".join(f"accuracy-{runs.ids[seed]}" for seed in runs.seeds)
 
 
 def baseline_row(label: str, percent: float, columns: int) -> list[Cell]:
@@ -182,7 +217,7 @@ def shown(key: str, caption: str, view: View, columns: Sequence[Column], familie
 
 def cell_of(column: Column, row: Mapping[Any, Any]) -> Cell:
     """Numbers and settings sort as numbers; a mixer has its family's colour."""
-    text = clean(column.show(row))
+    text = crossing_text(clean(column.show(row))) if "overtakes" in column.header else clean(column.show(row))
     if column.kind == TEXT:
         return Cell(text, colour=family_colour(row["family"]) if column.header == MIXER else None)
     return Cell(text, sort_key(text))
@@ -228,28 +263,89 @@ def is_number(column: pd.Series) -> bool:
     return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values if v is not None)
 
 
+def crossings_table(key: str, found: Sequence[Headline]) -> Table | None:
+    """From how many tokens on a net is cheaper than with attention; a number between two measured ones says so."""
+    rows = [
+        [Cell(h.label, colour=family_colour(h.family)), *(Cell(text, sort_key(text)) for text in h.crossings.values())]
+        for h in found
+        if set(h.crossings.values()) != {NOTHING}
+    ]
+    words = (
+        "Tokens from which the whole net, with single pixels as tokens, takes less time than with attention, by the "
+        "ratio within rounds. Interpolated: between two measured sizes, on logarithmic axes. †: not timed beside "
+        "attention, so the machine's drift is part of the ratio."
+    )
+    return Table(key, words, ["mixer", *PASSES.values()], rows, 1) if rows else None
+
+
+def trained_beside_attention(key: str, found: Sequence[Headline]) -> Table | None:
+    """The trained net's time and accuracy beside those with attention."""
+    rows = [
+        [Cell(h.label, colour=family_colour(h.family))]
+        + [Cell(text, sort_key(text)) for text in (h.accuracy, h.gap, *h.ratios.values())]
+        for h in found
+        if h.accuracy != NOTHING
+    ]
+    words = (
+        "The nets that were trained. Accuracy: mean over seeds with its 95 % interval; the difference has other test "
+        "images in its interval, too. Time: the ratio within rounds, its mean and 95 % interval over sittings, of "
+        "fewer than three over their rounds. †: not timed beside attention, so the machine's drift is part of it."
+    )
+    header = ["mixer", "top-1", "top-1 minus attention's", *(f"time over attention's, {w}" for w in PASSES.values())]
+    return Table(key, words, header, rows, 1) if rows else None
+
+
+def fastest_table(key: str, sizes: Sequence[Mapping[str, Any]], extent: Extent) -> Table | None:
+    """The fastest nets at every size that was timed.
+
+    Args:
+        key: of the table.
+        sizes: of `picture.timed_sizes`.
+        extent: of the group.
+    """
+    rows, doubts = [], {one["doubt"] for one in sizes if one["doubt"]}
+    for one in sizes:
+        points, level = one["points"], one["level"]
+        times = [(p["label"], significant(p["values"][LATENCY])) for p in points]
+        rival = next((ms for label, ms in times if label == ATTENTION), NOTHING)
+        first = ", ".join(f"{label} {ms}" for label, ms in times[:FASTEST])
+        beside = [] if len(doubts) == 1 else [Cell(NOTHING if one["doubt"] else listing(level) or "none")]
+        rows.append([Cell(one["tokens"], sort_key(one["tokens"])), Cell(first), Cell(rival, sort_key(rival)), *beside])
+    words = worded(
+        f"The {FASTEST} fastest nets at each size, whole net, forward, in ms per image. Nothing was trained at these "
+        "sizes, so that no accuracy is known there; choose a size above to see every net.",
+        extent,
+    )
+    words += f" All were {doubts.pop()}." if len(doubts) == 1 else ""
+    header = ["tokens", "fastest", ATTENTION]
+    header += ["no clear difference to the first"] if rows and len(rows[0]) > len(header) else []
+    return Table(key, words, header, rows, 2) if rows else None
+
+
 def claims_table(key: str, group: str, verdicts: Sequence[Verdict] | None) -> Table | None:
     """What was claimed, by whom and on what, and what the records of this group say of it."""
-    if not verdicts:
+    measured = [verdict for verdict in verdicts or () if verdict.n]
+    if not measured:
         return None
-    header = ["claim", "verdict", "effect (95 % interval)", "holds if", "why; measured on", "claimed by; made on"]
+    measured.sort(key=lambda verdict: verdict.outcome == UNDECIDED)
+    header = ["claim", "verdict", "effect (95 % interval)", "why, by whom"]
     rows = []
-    for v in verdicts:
+    for v in measured:
         effect = effect_text(v, v.unit)
         compared = f"{v.compared}: {effect}, {v.n_text}" if v.compared and effect != NOTHING else effect
         setting = v.setting.removeprefix(f"{group}, ")
-        texts = [
-            v.claim.text,
-            v.outcome,
-            compared,
-            v.claim.threshold,
-            f"{v.reason}; {setting}" if setting else v.reason,
-            f"{v.claim.source}; {v.claim.made_on}",
-        ]
-        rows.append([Cell(clean(text)) for text in texts])
+        told = {
+            "holds if": v.claim.threshold,
+            "why": v.reason,
+            "measured on": setting,
+            "claimed by": v.claim.source,
+            "made on": v.claim.made_on,
+        }
+        more = [f"{name}: {clean(text)}" for name, text in told.items() if text]
+        rows.append([*(Cell(clean(text)) for text in (v.claim.text, v.outcome, compared)), Cell("details", more=more)])
     words = (
         "Claims of the source texts, each judged from these records alone. Where a claim needs several comparisons, "
-        "shown is the one that decides; claims.md has them all."
+        "shown is the one that decides; claims.md has them all, and the claims that were not measured."
     )
     return Table(key, words, header, rows, len(header))
 
@@ -269,21 +365,3 @@ def provenance_table(key: str, frame: pd.DataFrame) -> Table:
     header = [*fields[:-1], "code", "mixers", "measured", "records"]
     cells = [[*(Cell(text) for text in row[:-1]), Cell(row[-1], float(row[-1]))] for row in sorted(rows)]
     return Table(key, "Where every number comes from.", header, cells, len(header) - 1)
-
-
-def records_table(key: str, frame: pd.DataFrame) -> Table:
-    """One row a record: the file a number can be followed to."""
-    rows = []
-    ordered = frame.sort_values(["kind", "label", "id"], kind="stable").head(MOST_ROWS)
-    for row in ordered.drop(columns=["history", *METRICS]).to_dict("records"):
-        setting = f"{size_words(row)}, dim {row['dim']}, depth {row['depth']}"
-        texts = {
-            **row,
-            "mixer": row["label"],
-            "setting": f"{setting}, equal {row['match']}",
-            "commit": str(row["commit"])[:12] + (" changed" if row["dirty"] else ""),
-            "record": f"records/{row['kind']}-{row['id']}.json",
-        }
-        rows.append([Cell(NOTHING if plain(texts[name]) is None else clean(texts[name])) for name in RECORD_COLUMNS])
-    words = "Every record." if len(frame) <= MOST_ROWS else first_of(len(frame), "the folder records/ has").strip()
-    return Table(key, words, RECORD_COLUMNS, rows, len(RECORD_COLUMNS))

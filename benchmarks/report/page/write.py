@@ -1,14 +1,15 @@
-"""The page: everything that is made from a folder of records, in one HTML file that needs nothing else.
+"""The page: everything that is made from folders of records, in one HTML file.
 
-It works from a disk and from a static host, asks no other machine for anything, and the same records make the same
-bytes. What it shows is escaped: a mixer may be called anything.
+It works from a disk and from a static host, and asks no other machine for anything; pictures lie beside it and are
+loaded when they are reached. The same records make the same bytes. What it shows is escaped: a mixer may be called
+anything.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +17,40 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from benchmarks.contract.facts.datasets import task_name
 from benchmarks.contract.record import write_text
+from benchmarks.report.baselines import at_baseline
 from benchmarks.report.claims.verdicts import Verdict
+from benchmarks.report.families import registered
+from benchmarks.report.frame import plain
 from benchmarks.report.page.answers import answers
-from benchmarks.report.page.charts import latency_sweeps, patch_charts, settings
-from benchmarks.report.page.headlines import PASSES, headlines
-from benchmarks.report.page.sections import Section, embedded
+from benchmarks.report.page.charts import latency_sweeps, patch_charts
+from benchmarks.report.page.headlines import headlines
+from benchmarks.report.page.picture import settings, timed_sizes
+from benchmarks.report.page.sections import ATLAS, MIXING, Section, address
 from benchmarks.report.page.tables import (
     Cell,
     Table,
     claims_table,
+    crossings_table,
     differences_table,
+    fastest_table,
     pooled_table,
     provenance_table,
     ranked_table,
-    records_table,
+    trained_beside_attention,
     view_table,
 )
-from benchmarks.report.sizes import SEQUENCES, extent_of, worded
+from benchmarks.report.plots.style import FAMILY_COLOURS
+from benchmarks.report.sizes import SEQUENCES, extent_of
 from benchmarks.report.stats.paired import Sample
-from benchmarks.report.tables.abilities import NAME, Abilities, cannot, in_short, view_of
+from benchmarks.report.tables.abilities import Abilities, by_task, cell_text, in_short, note, task_words
 from benchmarks.report.tables.write import caption
-from benchmarks.report.wording import clean
+from benchmarks.report.wording import clean, listing
 
 FILES = Path(__file__).parent / "files"
-SCRIPTS = ("vendor/plotly-basic.min.js", "vendor/dataTables.min.js", "page.js")
-OF_SEQUENCES = "page_sequences.js"
+SCRIPTS = ("vendor/plotly-basic.min.js", "vendor/dataTables.min.js", "tables.js", "picture.js", "charts.js", "page.js")
+PARTS = {"images": "Images", "sequences": "Sequences", "text": "Text"}  # of the chooser of tasks, in order
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +64,11 @@ class Group:
     verdicts: Sequence[Verdict] | None = None  # of the claims
     long: Mapping[str, Any] | None = None  # of `page.convergence`: how the order held, what is settled
 
+    @property
+    def shows(self) -> bool:
+        """Whether there is anything to look at."""
+        return any(len(self.tables[name]) for name in ("summary", "latency"))
+
 
 def write_page(
     results: Path,
@@ -62,104 +76,143 @@ def write_page(
     abilities: Sequence[Abilities] = (),
     texts: Sequence[Mapping[str, Any]] = (),
     sections: Sequence[Section] = (),
+    repository: str = "",
 ) -> Path:
     """Writes `results`/index.html.
 
     Args:
         results: the folder.
-        groups: each a part of the page.
+        groups: each a choice of the page's first chooser; that with most trained nets is shown first.
         abilities: mixers by sequence tasks.
         texts: of `page.text.text_content`.
-        sections: that stand after all groups.
+        sections: what studies have to say.
+        repository: its address, for links to it and to each mixer's source.
     """
+    path = results / "index.html"
     environment = Environment(
         loader=FileSystemLoader(FILES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["worded"] = lambda text, extent: Markup(worded(str(text), extent))
-    shown = [group_content(f"g{i}", group) for i, group in enumerate(groups)]
+    groups = sorted((group for group in groups if group.shows), key=lambda group: -len(group.sample.runs))
+    shown = [group_content(group) for group in groups]
+    for i, one in enumerate(shown):  # of several that are called alike the largest has the plain name
+        if any(one["title"] == other["title"] for other in shown[:i]):
+            one["title"] += f": {one['name'].split('/')[0]}"
+    can = [abilities_content(f"abilities{i}", found) for i, found in enumerate(abilities)]
+    tables = {table.id: table.data() for table in _standing(can, texts, sections)}
+    data = {"groups": shown, "tables": tables, "mixers": mixers_of(groups), "repository": repository}
     page = environment.get_template("page.html").render(
-        groups=shown,
-        abilities=[abilities_content(results, f"abilities{i}", found) for i, found in enumerate(abilities)],
+        parts={word: [g for g in shown if g["part"] == part] for part, word in PARTS.items()},
+        abilities=can,
         texts=texts,
-        sections=sections,
-        data=script_json({content["id"]: content["charts"] for content in shown}),
+        mixing=[section for section in sections if section.place == MIXING],
+        atlas=[section for section in sections if section.place == ATLAS],
+        address=lambda picture: address(picture, path),
+        families=families_of(groups),
+        repository=repository,
+        data=script_json(data),
         style=Markup((FILES / "page.css").read_text(encoding="utf-8")),
-        scripts=[Markup((FILES / name).read_text(encoding="utf-8")) for name in scripts_for(shown)],
-        passes=PASSES,
+        scripts=[Markup((FILES / name).read_text(encoding="utf-8")) for name in SCRIPTS],
     )
-    return write_text(results / "index.html", page)
-
-
-def scripts_for(shown: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The scripts in their order; that of sequences only where there are some, and before what draws."""
-    own = [OF_SEQUENCES] if any("sequences" in content["charts"] for content in shown) else []
-    return [*SCRIPTS[:-1], *own, SCRIPTS[-1]]
+    return write_text(path, page)
 
 
 def script_json(value: Any) -> Markup:
     """JSON that can stand within a script element, whatever the strings in it."""
-    text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+    text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    for letter in "&<>\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return Markup(text)
 
 
-def group_content(key: str, group: Group) -> dict[str, Any]:
-    """All that the template shows of one group; `key` begins the ids of its elements."""
+def _standing(
+    can: Sequence[Mapping[str, Any]], texts: Sequence[Mapping[str, Any]], sections: Sequence[Section]
+) -> Iterator[Table]:
+    """The tables that stand whatever group is chosen."""
+    yield from (a["table"] for a in can)
+    for text in texts:
+        for shown in text["tables"]:
+            yield from (shown["table"], *shown["more"])
+        if text["claims"]:
+            yield text["claims"]
+    yield from (figure.table for section in sections for figure in section.figures)
+
+
+def group_content(group: Group) -> dict[str, Any]:
+    """All that the page shows of one group."""
     frame, tables = group.frame, dict(group.tables)
-    first = frame.iloc[0]
+    first, extent = frame.iloc[0], extent_of(frame)
     title = f"{first['dataset']}, {first['profile']} profile, {first['machine']}"
-    charts: dict[str, Any] = {
-        "settings": settings(frame, tables["summary"]),
-        "sweeps": latency_sweeps(frame, tables["latency"]),
-        "patches": patch_charts(frame, tables["summary"]),
+    found = headlines(group.sample, tables)
+    long = group.long or {"tables": [], "settled": None}
+    _, *told = answers(group.sample, tables, frame, group.verdicts)  # the picture answers the first
+    timed = timed_sizes(frame, tables["latency"], tables["summary"].empty)
+    parts = {
+        "ranked": ranked_table("ranked", tables["summary"], tables["tuning"], group.sample),
+        "tuning": view_table("tuning", "tuning", tables["tuning"]),
+        "failures": view_table("failures", "failures", tables["failures"]),
+        "fastest": fastest_table("fastest", timed, extent),
+        "crossings": crossings_table("crossings", found),
+        "beside": trained_beside_attention("beside", found),
+        "scaling": view_table("scaling", "scaling", tables["scaling"]),
+        "latency": view_table("latency", "latency", tables["latency"]),
+        "cost": view_table("cost", "cost", tables["cost"]),
+        "claims": claims_table("claims", title, group.verdicts),
+        "settled": long["settled"],
+        "paired": differences_table("paired", tables["summary"], tables["differences"]),
+        "effects": pooled_table("effects", "effects", tables["effects"]),
+        "decomposition": pooled_table("decomposition", "decomposition", tables["decomposition"]),
+        **{f"long{i}": table for i, table in enumerate(long["tables"])},
+        "provenance": provenance_table("provenance", frame),
     }
-    extent = extent_of(frame)
-    if extent is SEQUENCES:
-        charts["sequences"] = {"axis": extent.axis, "noun": extent.noun}
     return {
-        "id": key,
         "name": group.name,
-        "extent": extent,
-        "sequences": extent is SEQUENCES,
+        "part": task_name(str(first["dataset"])),
         "title": clean(title),
         "caption": caption("summary", frame),
-        "headlines": headlines(group.sample, tables),
-        "attention": attention_text(charts["settings"]),
-        "answers": answers(group.sample, tables, group.frame, group.verdicts),
-        "charts": charts,
-        "ranked": ranked_table(f"{key}-ranked", tables["summary"], tables["tuning"]),
-        "tuning": view_table(f"{key}-tuning", "tuning", tables["tuning"]),
-        "paired": differences_table(f"{key}-paired", tables["summary"], tables["differences"]),
-        "effects": pooled_table(f"{key}-effects", "effects", tables["effects"]),
-        "decomposition": pooled_table(f"{key}-decomposition", "decomposition", tables["decomposition"]),
-        "scaling": view_table(f"{key}-scaling", "scaling", tables["scaling"]),
-        "latency": view_table(f"{key}-latency", "latency", tables["latency"]),
-        "cost": view_table(f"{key}-cost", "cost", tables["cost"]),
-        "claims": claims_table(f"{key}-claims", title, group.verdicts),
-        "long": group.long,
-        "failures": view_table(f"{key}-failures", "failures", tables["failures"]),
-        "provenance": provenance_table(f"{key}-provenance", frame),
-        "records": records_table(f"{key}-records", frame),
+        "words": {"axis": extent.axis, "noun": extent.noun, "sequences": extent is SEQUENCES},
+        "settings": settings(group.sample, frame, tables["summary"]),
+        "timed": timed,
+        "sweeps": latency_sweeps(frame, tables["latency"]),
+        "patches": patch_charts(frame, tables["summary"]),
+        "answers": {a.question: list(a.lines) for a in told},
+        "tables": {name: table.data() for name, table in parts.items() if table is not None},
     }
 
 
-def attention_text(shown: Sequence[Mapping[str, Any]]) -> str:
-    """What attention itself reaches, for the headline's caption."""
-    for p in shown[0]["points"] if shown else ():
-        if p["label"] == "attention":
-            return str(p["numbers"][0])
-    return ""
+def families_of(groups: Sequence[Group]) -> dict[str, str]:
+    """The families that occur, each with its colour."""
+    known = {family for group in groups for family in group.frame["family"]}
+    return {family: colour for family, colour in FAMILY_COLOURS.items() if family in known}
 
 
-def abilities_content(results: Path, key: str, found: Abilities) -> dict[str, Any]:
-    """The mixers by the tasks: heat map and table."""
-    picture = results / "plots" / found.folder / f"{NAME}.png"
-    view = view_of(found)
-    rows = [[Cell(text) for text in row] for row in view.body]
+def mixers_of(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
+    """Paper and source of each mixer of this library that occurs, by label."""
+    labels = sorted({str(label) for group in groups for label in group.frame["label"]})
+    found = {clean(label): registered(label) for label in labels}
+    return {label: dataclasses.asdict(facts) for label, facts in found.items() if facts is not None}
+
+
+def abilities_content(key: str, found: Abilities) -> dict[str, Any]:
+    """The mixers by the tasks as a heat map in a table, and what each task asks too much of."""
+    rows = []
+    for label in found.labels:
+        family = next(row["family"] for row in found.cells(label) if row is not None)
+        cells = [_ability(row) for row in found.cells(label)]
+        rows.append([Cell(clean(label), colour=FAMILY_COLOURS.get(family)), *cells])
+    header = ["mixer", *map(task_words, found.tasks)]
     return {
         "id": key,
-        "title": found.title,
-        "picture": embedded(picture),
+        "title": found.title[:1].upper() + found.title[1:],
         "in_short": " ".join(in_short(found)),
-        "cannot": cannot(found),
-        "table": Table(f"{key}-table", view.note, view.header, rows, len(view.header)),
+        "by_task": by_task(found),
+        "tasks": listing([found.name(task) for task in found.tasks]),
+        "table": Table(f"{key}-table", note(), header, rows, 1),
     }
+
+
+def _ability(row: Mapping[Any, Any] | None) -> Cell:
+    """Of a mixer at its baseline the heat is none, whatever its accuracy."""
+    mean = None if row is None else plain(row["test_top1_percent_mean"])
+    if row is None or mean is None:
+        return Cell(cell_text(row), -1.0)
+    return Cell(cell_text(row), round(mean, 2), share=0.0 if at_baseline(row) else round(mean / 100, 2))

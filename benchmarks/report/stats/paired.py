@@ -101,6 +101,7 @@ class Sample:
         self.runs = [one for one in runs if one.top1]
         self.lost = [one for one in runs if not one.top1]  # of which no run ended
         self._answers: dict[str, Answers] = {}
+        self._compared: dict[tuple[str, str], dict[str, Any]] = {}  # by the keys of both sides
 
     @functools.cached_property
     def _spreads(self) -> dict[str, Spread | None]:
@@ -229,6 +230,13 @@ def _compared(sample: Sample, runs: Runs, reference: Runs) -> dict[str, Any] | N
     """One mixer against the reference; None for the reference itself."""
     if runs is reference:
         return None
+    pair = runs.key, reference.key
+    if pair not in sample._compared:
+        sample._compared[pair] = _comparison(sample, runs, reference)
+    return dict(sample._compared[pair])
+
+
+def _comparison(sample: Sample, runs: Runs, reference: Runs) -> dict[str, Any]:
     estimate = sample.interval(operator.sub, runs, reference)
     compared = sample.comparison(operator.sub, runs, reference)
     return {

@@ -176,14 +176,15 @@ def in_short(found: Abilities) -> list[str]:
     return [lead, f"No better than a predictor that looks at one thing alone: {listing(stuck)}."]
 
 
-def cannot(found: Abilities) -> list[str]:
-    """One sentence a mixer: "dct: solves reverse; at its baseline in match, recall."."""
-    sentences = []
-    for label in found.labels:
-        rows = [row for row in found.cells(label) if row is not None]
-        by = {word: listing([found.name(_task(row)) for row in rows if row["standing"] == word]) for word in MARKS}
-        words = [f"solves {by[SOLVED]}"] if by[SOLVED] else []
-        words += [f"above its baselines in {by[ABOVE]}"] if by[ABOVE] else []
-        words += [f"at its baseline in {by[AT]}"] if by[AT] else []
-        sentences.append(f"{clean(label)}: {'; '.join(words)}.")
-    return sentences
+def by_task(found: Abilities) -> dict[str, list[str]]:
+    """Of each task who solves it, who is above its baselines, and who is at them: sentences, the first with numbers."""
+    told = {}
+    for task in found.tasks:
+        rows = found.of(task)
+        by = {word: [clean(row["label"]) for row in rows if row["standing"] == word] for word in MARKS}
+        lines = [f"Solved by {listing(by[SOLVED]) or 'nobody'}."]
+        lines += [f"Above its baselines, not solved: {listing(by[ABOVE])}."] if by[ABOVE] else []
+        stuck = f"Cannot, no better than a predictor that looks at one thing alone: {listing(by[AT])}."
+        lines += [stuck] if by[AT] else []
+        told[task_words(task)] = lines
+    return told

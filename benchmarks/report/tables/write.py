@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -24,19 +25,27 @@ from benchmarks.report.tables.views import beside_compiled, view_of
 from benchmarks.report.wording import clean, csv_text, listing, markdown, span_of
 
 
-def table_files(frame: pd.DataFrame, folder: Path, sample: Sample) -> tuple[dict[str, pd.DataFrame], list[Path]]:
-    """Writes all tables of one group into `folder`.
+def table_files(tables: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folder: Path) -> list[Path]:
+    """Writes all tables of one group into `folder`; returns the paths.
 
     Args:
+        tables: of `make_tables`.
         frame: the group's records.
         folder: where the files go.
-        sample: of these records.
-
-    Returns:
-        The tables by name, those without rows included, and the paths written.
     """
+    paths = []
+    for name, table in tables.items():
+        if table.empty:
+            continue
+        numbers = csv_text(without_usual(table).rename(columns=CSV_NAMES))
+        paths += write_texts(folder, {f"{name}.csv": numbers, f"{name}.md": people(name, table, frame)})
+    return paths
+
+
+def make_tables(frame: pd.DataFrame, sample: Sample) -> dict[str, pd.DataFrame]:
+    """The tables of one group by name, those without rows included."""
     latency = latency_table(frame)
-    tables = {
+    return {
         "summary": with_standing(with_intervals(summary_table(frame), accuracy_intervals(sample))),
         "differences": paired_table(sample),
         "effects": effects_table(sample),
@@ -47,13 +56,6 @@ def table_files(frame: pd.DataFrame, folder: Path, sample: Sample) -> tuple[dict
         "cost": cost_table(frame),
         "failures": failures_table(frame),
     }
-    paths = []
-    for name, table in tables.items():
-        if table.empty:
-            continue
-        numbers = csv_text(without_usual(table).rename(columns=CSV_NAMES))
-        paths += write_texts(folder, {f"{name}.csv": numbers, f"{name}.md": people(name, table, frame)})
-    return tables, paths
 
 
 def people(name: str, table: pd.DataFrame, frame: pd.DataFrame) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from markupsafe import Markup
 
-from benchmarks.report.page.sections import MOST_BYTES, Figure, Section, embedded
+from benchmarks.report.page.sections import ATLAS, Figure, Section
 from benchmarks.report.page.tables import frame_table
 from benchmarks.report.wording import listing
 from benchmarks.studies.atlas.record import FOLDER, AtlasRecord, load_atlas
@@ -16,31 +15,30 @@ from benchmarks.studies.atlas.report import SETTING, atlas_table, caption, pages
 
 
 def sections(results: Path) -> list[Section]:
-    """The atlas's pages, in the results or beside them, as pictures within the page."""
-    places = (results, results.parent, results.parent / FOLDER)
+    """The atlas's pages, in a results folder or in one of its own there."""
+    places = (results, results / FOLDER)
     home = next((place for place in places if (place / FOLDER / "records").is_dir()), None)
     if home is None:
         return []
-    found, room = [], MOST_BYTES
+    found = []
     for name, page in pages(load_atlas(home)).items():
         picture = home / FOLDER / f"{name}.png"
-        if not picture.is_file() or picture.stat().st_size > room:
+        if not picture.is_file():
             continue
-        room -= picture.stat().st_size
         mixers = listing([record.trial.mixer for record in page])
         alt = f"Influence maps, a row each for {mixers}: one layer and the whole net, untrained and trained. "
         table = frame_table(name, "Reach, evenness, rank and orthogonality of each map.", _numbers(page))
         found.append(
             Figure(
-                picture=embedded(picture),
+                picture=picture,
                 label="Influence maps",
                 alt=f"{alt}The numbers stand in the table below.",
                 caption=caption(page),
-                summary=Markup("The maps' numbers"),
+                summary="The maps' numbers",
                 table=table,
             )
         )
-    return [Section("atlas", "Atlas", "Atlas: what each mixer does", found)] if found else []
+    return [Section(ATLAS, found)] if found else []
 
 
 def _numbers(page: Sequence[AtlasRecord]) -> pd.DataFrame:

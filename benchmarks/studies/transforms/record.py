@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contract.record import Record, load_records, one_line_errors, read_json, without_nan, write_json
-from benchmarks.contract.trial import Trial
+from benchmarks.contract.trial import ADDED, FIELDS, Trial
 from benchmarks.report.choose import FAILED, too_many_failed
 from benchmarks.studies.transforms.analysis import Choice
 
@@ -91,7 +91,10 @@ class Study:
             if wrong:
                 raise ValueError(f"role {wrong[0]!r}")
             choice = None if content["choice"] is None else Choice.from_dict(content["choice"])
-            study = cls(**{**content, "members": members, "choice": choice})
+            # a field that came later has the value of before in a study that does not know it
+            setting = {name: ADDED.get(name) for name in FIELDS if name not in (*OWN_FIELDS, *MACHINE_FIELDS)}
+            setting |= content["setting"]
+            study = cls(**{**content, "members": members, "choice": choice, "setting": setting})
             _ = [study.grid[0] * study.grid[1], *map(int, study.seeds), dict(study.setting)]
         return study
 

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from markupsafe import Markup
-
-from benchmarks.report.page.sections import MOST_BYTES, Figure, Section, embedded
+from benchmarks.report.page.sections import MIXING, Figure, Section
 from benchmarks.report.page.tables import frame_table
 from benchmarks.studies.transforms.record import FOLDER, find_study, trained_of
-from benchmarks.studies.transforms.report import NAME, TITLE, caption, heading, sentences, table
+from benchmarks.studies.transforms.report import NAME, caption, heading, sentences, table
 
 
 def sections(results: Path) -> list[Section]:
-    """The study, in the results or beside them; none where there is none, or nothing trained."""
-    places = (results, results.parent, results.parent / FOLDER)
+    """The study in a results folder, or in one of its own there; its picture once something is trained."""
+    places = (results, results / FOLDER)
     home, study = next(((place, found) for place in places if (found := find_study(place))), (results, None))
-    picture = home / FOLDER / f"{NAME}.png"
-    if study is None or not picture.is_file() or picture.stat().st_size > MOST_BYTES:
+    if study is None:
         return []
+    picture = home / FOLDER / f"{NAME}.png"
+    if not picture.is_file():
+        return [Section(MIXING, sentences=sentences(study, trained_of(study, home)))]
     trained = trained_of(study, home)
     numbers = table(study, trained).drop(columns=["sha256"])
     figure = Figure(
-        picture=embedded(picture),
+        picture=picture,
         label="Accuracy against the chosen predictor",
         alt=f"{heading(study)}. The numbers stand in the table below.",
         caption=caption(study, trained),
-        summary=Markup("Every transform's numbers"),
+        summary="Every transform's numbers",
         table=frame_table(NAME, "Every transform with its predictors, best first.", numbers),
     )
-    return [Section("transforms-study", "Transforms", TITLE, [figure], sentences(study, trained))]
+    return [Section(MIXING, [figure], sentences(study, trained))]

@@ -95,7 +95,7 @@ def test_every_option_of_the_command_line_is_a_field_of_the_request():
         "timeout",
         "budget",
         "workers",
-        *("scratch", "sittings", "matrix", "design", "a", "b", "net", "out"),
+        *("scratch", "sittings", "matrix", "design", "a", "b", "net", "out", "repository"),
     }  # these say nothing of what to measure
     assert set(OPTIONS) - how == {field.name for field in dataclasses.fields(Request)}
 

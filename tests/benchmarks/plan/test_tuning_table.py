@@ -9,7 +9,7 @@ import pytest
 from synthetic import make_trial, save, save_accuracy
 
 from benchmarks.contract.choices.profiles import PROFILES
-from benchmarks.contract.choices.tuning import best_point, choices, points_to_try, tuning_records
+from benchmarks.contract.choices.tuning import best_point, choices, chosen_point, points_to_try, tuning_records
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.build import write_report
 from benchmarks.report.frame import results_frame
@@ -199,3 +199,7 @@ def test_without_a_sweep_each_mixer_takes_the_rate_that_the_published_one_chose(
     assert {"attention", "dct", "linear"} <= set(taken)
     assert {mixer: choice.lr for mixer, choice in taken.items()} == {m: profile.lr_of.get(m, profile.lr) for m in taken}
     assert {choice.weight_decay for choice in taken.values()} == {profile.weight_decay}
+
+
+def test_a_mixer_that_no_sweep_tried_has_no_choice():
+    assert chosen_point({}, PROFILE) is None

@@ -14,7 +14,7 @@ from synthetic import HOSTILE, MACHINE, OTHER, fill, save_accuracy, save_latency
 
 from benchmarks.contract.errors import UserError
 from benchmarks.report.build import write_report
-from benchmarks.report.families import mixer_family, registered_families
+from benchmarks.report.families import ROOT, mixer_family, registered_mixers
 from benchmarks.report.frame import results_frame
 from mixers.registry import list_mixers, mixer_entry
 
@@ -111,7 +111,14 @@ def test_what_needs_no_torch_does_not_load_it(verb, tmp_path):
 
 def test_families_are_those_of_the_registry():
     own = [mixer_entry(name) for name in list_mixers() if mixer_entry(name).cls.__module__.startswith("mixers.")]
-    assert {e.name: e.family for e in own} == registered_families()
+    found = registered_mixers()
+    assert {e.name: e.family for e in own} == {name: facts.family for name, facts in found.items()}
+    for entry in own:
+        facts = found[entry.name]
+        assert entry.paper.replace(f" ({facts.url})", "") == facts.paper and "://" not in facts.paper
+        assert entry.year == facts.year and facts.url in entry.paper
+        line = (ROOT / facts.file).read_text(encoding="utf-8").splitlines()[facts.line - 1]
+        assert line.startswith(f"class {entry.cls.__name__}(")
     assert mixer_family("attention(backend=plain)") == "attention"
 
 

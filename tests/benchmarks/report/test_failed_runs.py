@@ -24,7 +24,7 @@ from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.paired import WITHHELD, Sample
 from benchmarks.report.tables.differences import paired_table
 from benchmarks.report.tables.summary import summary_table
-from benchmarks.report.tables.write import people, table_files
+from benchmarks.report.tables.write import make_tables, people, table_files
 
 SEEDS = 9
 TOP1 = {"dct": 80.0, "attention": 60.0, "conv1x1": 20.0, "fft_real": 50.0, "fft_complex": 70.0, "random": 75.0}
@@ -89,7 +89,8 @@ def test_files_and_page_tell_it_beside_every_verdict(tmp_path):
     fill(tmp_path, {"dct": 4, "conv1x1": 1, "fft_complex": 5})
     (frame,) = split_groups(results_frame(tmp_path)).values()
     sample = Sample(frame, tmp_path)
-    tables, _ = table_files(frame, tmp_path / "tables", sample)
+    tables = make_tables(frame, sample)
+    table_files(tables, frame, tmp_path / "tables")
     assert "withheld" in (tmp_path / "tables" / "differences.md").read_text()
     assert "failed_runs" in (tmp_path / "tables" / "differences.csv").read_text().splitlines()[0]
     gap = sample.difference(
@@ -150,7 +151,7 @@ def test_the_first_source_s_net_that_diverges_without_a_norm_is_no_survivor(tmp_
 def test_without_failures_no_table_has_a_word_more(tmp_path):
     fill(tmp_path, {})
     (frame,) = split_groups(results_frame(tmp_path)).values()
-    table_files(frame, tmp_path / "tables", Sample(frame, tmp_path))
+    table_files(make_tables(frame, Sample(frame, tmp_path)), frame, tmp_path / "tables")
     for path in (tmp_path / "tables").iterdir():
         text = path.read_text()
         assert "n_failed" not in text and "failed_runs" not in text and "withheld" not in text

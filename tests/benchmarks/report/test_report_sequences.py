@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -20,9 +21,9 @@ from benchmarks.plan.trials import Plan
 from benchmarks.report import baselines, load
 from benchmarks.report.build import Report, clear, make_report
 from benchmarks.report.frame import results_frame
-from benchmarks.report.page import charts as page_charts
 from benchmarks.report.page.answers import answers
-from benchmarks.report.page.write import write_page
+from benchmarks.report.page.charts import latency_sweeps
+from benchmarks.report.page.picture import settings
 from benchmarks.report.plots.figures import Figure
 from benchmarks.report.ranking import ranking
 from benchmarks.report.sizes import IMAGES, SEQUENCES, worded
@@ -175,10 +176,13 @@ def test_what_a_mixer_can_do_is_a_table_of_tasks(report):
         "5 mixers on listops, 5 of 6 mixers on match, 3 of 6 mixers on recall at 32 tokens, 3 of 6 mixers on recall at "
         "64 tokens."
     )
-    assert two in text and f"<p>{two}</p>" in (report[0] / "index.html").read_text(encoding="utf-8")
+    assert two in text and f"<p>{two} " in (report[0] / "index.html").read_text(encoding="utf-8")
     made = abilities.find_abilities([(g.frame, g.tables) for g in report[1].groups])[0]
-    linear = next(line for line in abilities.cannot(made) if line.startswith("linear:"))
-    assert "above its baselines in listops, recall at 32 tokens, recall at 64 tokens" in linear
+    told = abilities.by_task(made)
+    assert told["match, 64 tokens"][0] == "Solved by attention."
+    assert told["match, 64 tokens"][-1].startswith("Cannot, no better than") and "dct" in told["match, 64 tokens"][-1]
+    for task in ("listops, 128 tokens", "recall, 32 tokens", "recall, 64 tokens"):
+        assert any("linear" in line for line in told[task] if line.startswith("Above its baselines"))
     assert (report[0] / "plots/sequences-quick/abilities.png").stat().st_size > 10_000
 
 
@@ -235,15 +239,18 @@ def test_the_card_on_mixing_says_what_is_lacking(tmp_path, patch):
     assert whole.endswith("most accurate mixer, attention.")
 
 
-def test_what_is_at_its_baseline_is_pale_in_the_charts_of_the_page(report):
-    settings = page_charts.settings(
-        groups(report)["match-quick"].frame, groups(report)["match-quick"].tables["summary"]
-    )
-    assert set(settings[0]["pale"]) == {"conv1x1", "dct", "fft_real", "hybrid_top", "linear"}
-    assert "Pale, at its baseline: conv1x1, dct" in settings[0]["caption"]
+def test_what_is_at_its_baseline_is_no_contender_in_the_picture(report):
+    group = groups(report)["match-quick"]
+    (shown,) = settings(group.sample, group.frame, group.tables["summary"])
+    stuck = {"conv1x1", "dct", "fft_real", "hybrid_top", "linear"}
+    for cost in shown["costs"]:
+        known = {p["label"] for p in shown["points"] if p["values"][cost["key"]] is not None}
+        assert set(cost["stuck"] + cost["unjudged"]) == stuck & known
+        assert {shown["points"][step[1]]["label"] for step in cost["steps"]} <= {"attention"}
+    assert shown["highest"].startswith("majority class")
     images = groups(report)["constellations-quick"]
-    assert all("pale" not in one for one in page_charts.settings(images.frame, images.tables["summary"]))
-    assert "paleOnes(chart, traces, setting.pale)" in (report[0] / "index.html").read_text(encoding="utf-8")
+    for one in settings(images.sample, images.frame, images.tables["summary"]):
+        assert not any(cost["stuck"] or cost["unjudged"] for cost in one["costs"]) and "baselines" not in one
 
 
 def test_answers_of_tokens_are_shares_of_an_example(tmp_path, patch):
@@ -287,9 +294,8 @@ def test_a_chosen_rate_of_sequences_is_marked(report):
 def test_commands_of_sequences_make_the_trials_again(report, tmp_path):
     records = {record.id: record for record in map(Record.load, sorted((report[0] / "records").glob("*.json")))}
     group = groups(report)["recall-quick"]
-    from benchmarks.report.page.charts import latency_sweeps, settings
-
-    commands = [point["command"] for one in settings(group.frame, group.tables["summary"]) for point in one["points"]]
+    found = settings(group.sample, group.frame, group.tables["summary"])
+    commands = [point["command"] for one in found for point in one["points"]]
     swept = latency_sweeps(group.frame, group.tables["latency"])[0]["quantities"][0]["lines"]
     commands += [line["command"] for line in swept if line["label"] == "fft_real"]
     assert len(commands) > 12
@@ -309,18 +315,15 @@ def test_commands_of_sequences_make_the_trials_again(report, tmp_path):
 
 
 def test_the_page_of_sequences_has_lengths_baselines_and_no_patches(report):
-    folder, made = report
-    html = (folder / "index.html").read_text(encoding="utf-8")
-    own = re.sub(r"<script>.*?</script>", "", html, flags=re.S)
-    key = f"g{[group.name for group in made.groups].index('recall-quick')}"
-    part = own[own.index(f'<article id="{key}"') : own.index(f'id="{key}-claim"')]
-    assert "Latency and memory by sequence length" in part and "Does mixing matter?" in part
-    assert not re.search(r"(?i)patch(?!_size)|per image|image size", part)
-    assert "majority class" in part and "at its baseline" in part
-    assert "dct: above its baselines" not in own and "What a mixer can and cannot do: quick profile" in own
-    assert "withBaselines" in html
-    images = [group for group in made.groups if group.name.startswith("constellations")]
-    assert "withBaselines" not in write_page(folder, images).read_text(encoding="utf-8")
+    html = (report[0] / "index.html").read_text(encoding="utf-8")
+    data = json.loads(html.partition('id="data">')[2].partition("</script>")[0])
+    part = next(group for group in data["groups"] if group["name"] == "recall-quick")
+    assert part["words"] == {"axis": "sequence length (tokens)", "noun": "sequence", "sequences": True}
+    assert "Does mixing matter?" in part["answers"] and not part["patches"]
+    text = json.dumps(part)
+    assert not re.search(r"(?i)patch(?!_size|es\W)|per image|image size", text)
+    assert "bag of tokens" in text and "at its baseline" in text
+    assert "dct: above its baselines" not in html and "majority class" in json.dumps(data)
 
 
 def test_the_page_of_images_is_not_touched_by_the_words():

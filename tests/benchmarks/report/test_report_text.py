@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shlex
 from pathlib import Path
@@ -211,11 +212,15 @@ def test_sts_b_is_ranked_by_its_correlation(report):
 
 def test_the_page_has_a_section_on_text_with_its_claims(report):
     page = (report[0] / "index.html").read_text(encoding="utf-8")
-    section = page.partition('<article id="text0">')[2].partition("</article>")[0]
-    for words in ("Pre-training at equal steps", "Pre-training at equal minutes", "Tells encoders apart", "FNet-Base"):
+    section = page.partition('<section id="text"')[2].partition("</section>")[0]
+    for words in ("Pre-training at equal steps", "Pre-training at equal minutes", "Tells encoders apart"):
         assert words in section
-    assert section.count("supported") >= 1
-    assert "Text, pre-training" not in page.replace(section, "")
+    assert "Masked words found again: attention (BERT) " in section and "fft_real (FNet) " in section
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    rows = {name: table["rows"] for name, table in data["tables"].items() if name.startswith("text0")}
+    assert any(row[0] == "FNet-Base" for row in rows["text0-pretraining-published"])
+    assert "supported" in [row[1] for row in rows["text0-claims"]]
+    assert "Text, pre-training" not in json.dumps(data["groups"])
 
 
 def test_claims_on_text_are_judged_by_masked_accuracy_and_by_the_mean_of_tasks(report):

@@ -99,10 +99,10 @@ def test_every_study_is_known_and_a_page_needs_no_torch(tmp_path):
     code = (
         "import sys\n"
         "from benchmarks.studies.pages import sections, write_pages\n"
-        f"print(len(write_pages({str(tmp_path)!r})[0]), sections({str(tmp_path)!r}), 'torch' in sys.modules)"
+        f"print(len(write_pages({str(tmp_path)!r})[0]), len(sections({str(tmp_path)!r})), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "12 [] False", done.stderr
+    assert done.stdout.strip() == "12 1 False", done.stderr
 
 
 def test_records_of_today_say_mean_and_interval_and_are_read_as_they_were_written(tmp_path):

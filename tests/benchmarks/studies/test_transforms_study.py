@@ -263,13 +263,27 @@ def test_the_report_needs_neither_torch_nor_data_nor_matrices(finished):
 def test_the_page_has_a_section_where_the_study_is_there(finished, tmp_path):
     assert sections(tmp_path / "empty" / "below") == []
     text = write_page(finished, [], sections=sections(finished)).read_text()
-    assert 'id="transforms-study"' in text and "dct_power_1_4" in text and "data:image/png;base64," in text
-    beside = finished / "other"  # a folder of published results whose neighbour is the study
-    beside.mkdir()
-    assert len(sections(beside)) == 1
+    assert 'src="transforms/transforms.png"' in text and "dct_power_1_4" in text and "Not measured yet" in text
+    place = text.partition('<section id="mixing"')[2].partition("</section>")[0]
+    assert "Not measured yet" not in place
+    all_folders = tmp_path / "published"  # each study of it in a folder of its own
+    all_folders.mkdir()
+    (all_folders / "transforms").symlink_to(finished)
+    text = write_page(all_folders, [], sections=sections(all_folders)).read_text()
+    assert 'src="transforms/transforms/transforms.png"' in text
     (tmp_path / "none").mkdir()
     assert sections(tmp_path / "none") == []
-    assert "transforms-study" not in write_page(tmp_path / "none", []).read_text().replace(str(tmp_path), "")
+    text = write_page(tmp_path / "none", []).read_text()
+    assert "Not measured yet: <code>make transforms</code>" in text
+
+
+def test_a_study_of_before_a_field_came_still_has_its_runs():
+    home = Path(__file__).parents[3] / "results" / "published" / "transforms"
+    study = find_study(home)
+    assert (
+        study is not None and "schedule" not in json.loads((home / "transforms" / "study.json").read_text())["setting"]
+    )
+    assert sum(len(one.records) for one in trained_of(study, home).values()) >= 5
 
 
 def test_a_study_that_is_none_is_one_line(tmp_path):

@@ -28,7 +28,7 @@ from benchmarks.report.stats.paired import (
 )
 from benchmarks.report.stats.predictions import labels_of_test
 from benchmarks.report.tables.differences import accuracy_intervals, paired_table
-from benchmarks.report.tables.write import people, table_files
+from benchmarks.report.tables.write import make_tables, people, table_files
 from benchmarks.tasks.images import constellations
 
 PUBLISHED = Path(__file__).parents[4] / "results" / "published"
@@ -294,7 +294,7 @@ def test_the_same_records_make_the_same_bytes_in_any_order(folder, tmp_path):
     frame = results_frame(folder)
     shuffled = frame.sample(frac=1, random_state=0).reset_index(drop=True)
     for name, rows in (("a", frame), ("b", shuffled)):
-        table_files(rows, tmp_path / name, Sample(rows, folder))
+        table_files(make_tables(rows, Sample(rows, folder)), rows, tmp_path / name)
     for path in sorted((tmp_path / "a").iterdir()):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
     assert (tmp_path / "a" / "differences.md").is_file()

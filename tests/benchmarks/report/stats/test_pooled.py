@@ -21,7 +21,7 @@ from benchmarks.report.stats.decomposition import (
 )
 from benchmarks.report.stats.paired import Sample, mean_top1
 from benchmarks.report.stats.pooled import effects_table, pairs, pooled_effect
-from benchmarks.report.tables.write import table_files
+from benchmarks.report.tables.write import make_tables, table_files
 
 
 def test_with_equal_errors_it_is_the_plain_mean_with_its_t_interval():
@@ -193,7 +193,7 @@ def test_one_seed_or_two_are_no_side(folder):
 
 def test_they_are_files_of_the_report_and_nothing_where_nothing_is_ablated(folder, tmp_path):
     frame = results_frame(folder)
-    _, written = table_files(frame, tmp_path / "tables", Sample(frame, folder))
+    written = table_files(make_tables(frame, Sample(frame, folder)), frame, tmp_path / "tables")
     assert {"effects.md", "effects.csv", "decomposition.md", "decomposition.csv"} <= {path.name for path in written}
     text = (tmp_path / "tables" / "effects.md").read_text()
     assert "image less token" in text and "1 less 4" in text

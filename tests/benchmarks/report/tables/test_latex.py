@@ -14,7 +14,7 @@ from benchmarks.report.build import clear
 from benchmarks.report.frame import results_frame, split_groups
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.tables.latex import cell_of, escaped, latex_files
-from benchmarks.report.tables.write import table_files
+from benchmarks.report.tables.write import make_tables, table_files
 
 REASON = r"50 % of {x} & #1 at C:\a_b^2 ~ café 中 [*] `a' \"b\" --c"
 FIVE = {"conv1x1": 20.0, "dct": 40.0, "hadamard": 42.0, "pool": 44.0, "attention(heads=4)": 60.0}
@@ -26,7 +26,8 @@ def write(folder: Path) -> dict[str, str]:
     texts = {}
     for name, group in split_groups(results_frame(folder)).items():
         sample = Sample(group, folder)
-        tables, _ = table_files(group, folder / "tables" / name, sample)
+        tables = make_tables(group, sample)
+        table_files(tables, group, folder / "tables" / name)
         for path in latex_files(tables, group, folder / "tables" / name, sample):
             texts[f"{name}/{path.stem}"] = path.read_text(encoding="utf-8")
     return texts
