@@ -106,6 +106,9 @@ def make_report(results: Path, sections: Sequence[Section] = ()) -> Report:
         paths += [*write_verdicts(found.verdicts, results), *write_settled(found.evidence, results)]
         texts = found.texts(results)
         page = write_page(results, found.groups, found.abilities, texts, sections)
+        for folder in own_folders(results):
+            if not any(folder.iterdir()):
+                folder.rmdir()
         return Report([*paths, page], found.groups)
 
 
@@ -188,24 +191,25 @@ def make_plots(tables: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folder: 
 
 
 def clear(results: Path) -> None:
-    """Deletes the files of earlier reports that this one may not write again: no others."""
+    """Deletes the files of earlier reports that this one may not write again: no others.
+
+    Folders stay until the report is written, since another command may be writing one here.
+    """
     for name in ("settled.csv", "settled.md"):
         (results / name).unlink(missing_ok=True)
+    for folder in own_folders(results):
+        for path in folder.iterdir():
+            if path.suffix in OWNED[folder.parent.name] and path.is_file():
+                path.unlink(missing_ok=True)
+
+
+def own_folders(results: Path) -> list[Path]:
+    """The folders within a results folder that reports write."""
     profiles = "|".join(FACTS["profile"].choices)
     own = (
         rf"(?:folder|{'|'.join(TIMM_KINDS)})-.+|.+-py-.+"  # as `slug` writes the user's own data, but those of modules
     )
     datasets = "|".join((*map(slug, DATASETS), FOLDER, TEXT_FOLDER, own))
-    for room, endings in OWNED.items():
-        for folder in sorted((results / room).glob("*")):
-            if (
-                folder.is_symlink()
-                or not folder.is_dir()
-                or not re.fullmatch(rf"({datasets})-({profiles})(-.+)?", folder.name)
-            ):
-                continue
-            for path in folder.iterdir():
-                if path.suffix in endings and path.is_file():
-                    path.unlink()
-            if not any(folder.iterdir()):
-                folder.rmdir()
+    folders = [folder for room in OWNED for folder in sorted((results / room).glob("*"))]
+    named = [folder for folder in folders if re.fullmatch(rf"({datasets})-({profiles})(-.+)?", folder.name)]
+    return [folder for folder in named if folder.is_dir() and not folder.is_symlink()]

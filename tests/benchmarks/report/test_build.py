@@ -13,6 +13,7 @@ from report_files import only, read, summary
 from synthetic import HOSTILE, MACHINE, OTHER, fill, save_accuracy, save_latency
 
 from benchmarks.contract.errors import UserError
+from benchmarks.report import build
 from benchmarks.report.build import write_report
 from benchmarks.report.families import ROOT, mixer_family, registered_mixers
 from benchmarks.report.frame import results_frame
@@ -60,6 +61,20 @@ def test_same_records_make_the_same_bytes_and_stale_files_go(tmp_path):
         path.unlink()
     assert digests(folders[0]) == digests(folders[1])
     assert sorted(str(p.relative_to(folders[1])) for p in written) == sorted(digests(folders[1]))
+
+
+def test_another_report_of_the_same_folder_may_begin_meanwhile(tmp_path, monkeypatch):
+    save_accuracy(tmp_path, "dct", 40.0, 0)
+    write_report(tmp_path)
+    make_latex = build.latex_files
+
+    def latex_files(*arguments):
+        build.clear(tmp_path)
+        return make_latex(*arguments)
+
+    monkeypatch.setattr(build, "latex_files", latex_files)
+    write_report(tmp_path)
+    assert list((tmp_path / "tables").glob("*/summary.tex"))
 
 
 def test_hostile_names(tmp_path):
