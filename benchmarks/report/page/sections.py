@@ -32,6 +32,7 @@ class Section:
     place: str
     figures: Sequence[Figure] = ()
     sentences: Sequence[str] = ()
+    found: bool = True  # False: not decided yet, and its pictures are folded away
 
 
 def address(picture: Path, page: Path) -> str:

@@ -106,7 +106,7 @@ def sentences(study: Study, trained: Mapping[str, Trained]) -> list[str]:
     done = sum(len(one.records) for one in trained.values())
     if study.choice is None:
         wanted = len(study.role("development")) * len(study.seeds)
-        return [f"Not chosen yet: {done} runs are there, {wanted} of the development transforms are needed."]
+        return [f"Not decided yet: {done} of the {wanted} runs that decide it are there."]
     lines = [_of_choice(study.choice), _of_held_back(study, trained)]
     return lines + [line for member in study.role("designed", "own") if (line := _beside_dct(member, trained))]
 

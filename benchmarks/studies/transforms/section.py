@@ -29,4 +29,4 @@ def sections(results: Path) -> list[Section]:
         summary="Every transform's numbers",
         table=frame_table(NAME, "Every transform with its predictors, best first.", numbers),
     )
-    return [Section(MIXING, [figure], sentences(study, trained))]
+    return [Section(MIXING, [figure], sentences(study, trained), found=study.choice is not None)]

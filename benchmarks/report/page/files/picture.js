@@ -49,12 +49,12 @@
     const numbers = `${points[lit].numbers[0]}; ${price(lit)}.`, seeds = `n = ${n} ${n === 1 ? "seed" : "seeds"}`;
     if (outcome === "open") return {
       level: [lit, ...level], head: `${within()}: too small to tell.`,
-      words: [`The highest mean is that of ${named(lit)}, ${numbers}`, `No clear difference to ${names} (${seeds}). More seeds or longer training would tell.`, ...aside(setting, c)],
+      words: [`The highest mean is that of ${named(lit)}, ${numbers}`, `No clear difference to ${names} (at least ${seeds} each). More seeds or longer training would tell.`, ...aside(setting, c)],
     };
     const told = {
       clear: `Clearly more accurate than every other mixer ${state.budget === null ? "here" : "within it"}.`,
       likely: "Likely the most accurate: every 95 % interval of a difference leaves out 0, but not all stand correction for their number.",
-      shared: `No clear difference to ${names} (${seeds}).`,
+      shared: `No clear difference to ${names}.`,
       alone: `The only one ${state.budget === null ? "here" : "within it"}.`,
     };
     return { lit, level, head: `${within()}: `, name: named(lit), words: [numbers, told[outcome], ...aside(setting, c)] };
