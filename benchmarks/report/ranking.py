@@ -56,7 +56,7 @@ def ranking(group: Group) -> list[str]:
         lines.append(
             "without a net: " + ", ".join(f"{label} {value:.1f} %" for label, value in reversed(found.items()))
         )
-    leads = leader(group.sample, contenders(rows)) if score == TOP1 else None  # which is best rests on accuracies
+    leads = leader(group.sample, contenders(rows).ready) if score == TOP1 else None  # which is best rests on accuracies
     if leads is not None:
         words = leader_text(leads).replace(what_settles(called.MAKE), what_settles(called.way()))
         lines.append(f"the most accurate: {words}")

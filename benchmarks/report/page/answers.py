@@ -16,7 +16,6 @@ from benchmarks.report.baselines import at_baseline, at_baseline_words, highest_
 from benchmarks.report.choose import lookup, main_rows, patch_sweeps, preferred_latencies, scaling_row, sweeps, withheld
 from benchmarks.report.claims.parts import Part
 from benchmarks.report.claims.verdicts import Verdict, effect_text
-from benchmarks.report.frame import plain
 from benchmarks.report.page.charts import patch_title
 from benchmarks.report.page.headlines import (
     APART,
@@ -30,7 +29,7 @@ from benchmarks.report.page.headlines import (
 )
 from benchmarks.report.sizes import SEQUENCES, extent_of, row_extent, size_words, worded
 from benchmarks.report.stats.intervals import Estimate, pareto_front
-from benchmarks.report.stats.leader import LIKELY, NO_MIXING, OPEN, leader, leader_text
+from benchmarks.report.stats.leader import LIKELY, NO_MIXING, OPEN, contenders, leader, leader_text
 from benchmarks.report.stats.paired import FEWEST_SEEDS, Sample
 from benchmarks.report.tables.latency import ratios
 from benchmarks.report.wording import NOTHING, clean, listing, signed, significant, span_of
@@ -114,32 +113,6 @@ def not_faster(rows: Sequence[pd.Series], best: pd.Series, timed: pd.DataFrame) 
     if all(ratio is not None and ratio.settled for ratio in found):
         return "not clearly faster"
     return f"not timed in {FEWEST_SITTINGS} sittings, so that nothing is called faster"
-
-
-@dataclasses.dataclass(frozen=True)
-class Contenders:
-    """Rows of one setting that have an accuracy and a cost: those that may be called best, and why others may not."""
-
-    ready: list[pd.Series]
-    failed: list[pd.Series]  # too many of their runs
-    stuck: list[pd.Series]  # at their baseline
-    few: list[pd.Series]  # fewer seeds than a verdict takes, where others have them: one lucky run is no winner
-
-    @property
-    def known(self) -> list[pd.Series]:
-        return [*self.ready, *self.failed, *self.stuck, *self.few]
-
-
-def contenders(rows: pd.DataFrame, column: str) -> Contenders:
-    """Which rows of the summary, one a mixer of one setting, may be called best by a cost."""
-    parts: dict[str, list[pd.Series]] = {"ready": [], "failed": [], "stuck": [], "few": []}
-    for _, row in rows.iterrows():
-        if plain(row[column]) is not None and plain(row["test_top1_percent_mean"]) is not None:
-            parts["failed" if withheld(row) else "stuck" if at_baseline(row) else "ready"].append(row)
-    most = min(max((row["n"] for row in parts["ready"]), default=0), FEWEST_SEEDS)
-    parts["few"] = [row for row in parts["ready"] if row["n"] < most]
-    parts["ready"] = [row for row in parts["ready"] if row["n"] >= most]
-    return Contenders(**parts)
 
 
 def best_at_latency(sample: Sample, rows: pd.DataFrame, timed: pd.DataFrame) -> list[str]:

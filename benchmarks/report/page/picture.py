@@ -25,12 +25,12 @@ from benchmarks.report.choose import (
 from benchmarks.report.commands import latency_command, train_command
 from benchmarks.report.frame import plain
 from benchmarks.report.notes import STATUS_WORDS, caption, holes
-from benchmarks.report.page.answers import clearly_faster, contenders
+from benchmarks.report.page.answers import clearly_faster
 from benchmarks.report.page.charts import LATENCY, TOP1, curves, look, seeds_of, significant_value
 from benchmarks.report.page.headlines import mean_with_interval
 from benchmarks.report.plots.accuracy import time_interval
 from benchmarks.report.sizes import SEQUENCES, extent_of, row_extent, size_words, worded
-from benchmarks.report.stats.leader import leader
+from benchmarks.report.stats.leader import contenders, leader
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.wording import clean, failed_words, metric, percent_within, ranged, significant, span_of
 

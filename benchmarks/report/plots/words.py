@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from benchmarks.report.alike import TRAINED_ALIKE, row_as_compared
 from benchmarks.report.baselines import at_baseline, highest_words, own_interval
-from benchmarks.report.choose import finished, withheld
+from benchmarks.report.choose import finished
 from benchmarks.report.frame import plain
 from benchmarks.report.notes import ABLATIONS, field_words
 from benchmarks.report.plots.style import cut
-from benchmarks.report.stats.paired import FEWEST_SEEDS
+from benchmarks.report.stats.leader import contenders
 from benchmarks.report.wording import clean, listing, span_of
 
 MOST_NAMES = 9
@@ -38,10 +37,7 @@ def sure(rows: pd.DataFrame) -> pd.DataFrame:
     That is no row of which too many runs failed, none at its baseline, and no lucky run among means of several.
     """
     known = scored(rows)
-    kept = [not withheld(row) and not at_baseline(row) for row in known.to_dict("records")]
-    known = known[np.array(kept, dtype=bool)]
-    most = known["n"].max() if len(known) else 0
-    return known[known["n"].map(lambda n: n >= min(most, FEWEST_SEEDS)).astype(bool)]
+    return known.loc[[row.name for row in contenders(known).ready]]
 
 
 def against_baseline(rows: pd.DataFrame) -> str:

@@ -37,20 +37,35 @@ class Leader:
     n: int  # the fewest seeds of a comparison
 
 
-def contenders(rows: pd.DataFrame) -> list[pd.Series]:
-    """Rows of the summary that can lead: accurate, trusted, above their baselines, and of no fewer seeds than it takes.
+@dataclasses.dataclass(frozen=True)
+class Contenders:
+    """Rows of one setting that have an accuracy: those that may be called best, and why others may not."""
 
-    One lucky run is no winner among many.
-    """
-    ready = [row for _, row in rows.iterrows() if plain(row["test_top1_percent_mean"]) is not None]
-    ready = [row for row in ready if not withheld(row) and not at_baseline(row)]
-    most = max((row["n"] for row in ready), default=0)
-    return [row for row in ready if row["n"] >= min(most, FEWEST_SEEDS)]
+    ready: list[pd.Series]
+    failed: list[pd.Series]  # too many of their runs
+    stuck: list[pd.Series]  # at their baseline
+    few: list[pd.Series]  # fewer seeds than a verdict takes, where others have them: one lucky run is no winner
+
+    @property
+    def known(self) -> list[pd.Series]:
+        return [*self.ready, *self.failed, *self.stuck, *self.few]
+
+
+def contenders(rows: pd.DataFrame, *costs: str) -> Contenders:
+    """Which rows of the summary, one a mixer of one setting, may be called best; `costs` are columns that they need."""
+    parts: dict[str, list[pd.Series]] = {"ready": [], "failed": [], "stuck": [], "few": []}
+    for _, row in rows.iterrows():
+        if all(plain(row[name]) is not None for name in ("test_top1_percent_mean", *costs)):
+            parts["failed" if withheld(row) else "stuck" if at_baseline(row) else "ready"].append(row)
+    most = min(max((row["n"] for row in parts["ready"]), default=0), FEWEST_SEEDS)
+    parts["few"] = [row for row in parts["ready"] if row["n"] < most]
+    parts["ready"] = [row for row in parts["ready"] if row["n"] >= most]
+    return Contenders(**parts)
 
 
 def front(rows: pd.DataFrame, cost: str) -> list[str]:
     """Labels of the contenders that no other beats in both accuracy and a cost, a column, the cheapest first."""
-    ready = [row for row in contenders(rows) if (plain(row[cost]) or 0) > 0]
+    ready = [row for row in contenders(rows, cost).ready if float(row[cost]) > 0]
     points = [(float(row[cost]), float(row["test_top1_percent_mean"])) for row in ready]
     return [str(ready[i]["label"]) for i in pareto_front(points)]
 

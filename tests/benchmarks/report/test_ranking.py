@@ -130,5 +130,5 @@ def test_what_is_trusted_may_lead_and_be_on_the_front():
         ("never", None, 0, 3, None, 0.5),
     ]
     table = pd.DataFrame(rows, columns=names)
-    assert [row["label"] for row in contenders(table)] == ["good", "cheap", "without a time"]
+    assert [row["label"] for row in contenders(table).ready] == ["good", "cheap", "without a time"]
     assert front(table, "ms") == ["cheap", "good"]

@@ -10,11 +10,11 @@ from report_files import make_groups
 from synthetic import HOSTILE, fill, make_trial, save, save_accuracy, save_latency
 
 from benchmarks.report.choose import best_of_settings, finished
-from benchmarks.report.page.answers import best_at_latency, contenders, main_rows
+from benchmarks.report.page.answers import best_at_latency, main_rows
 from benchmarks.report.page.picture import COSTS, settings, timed_sizes
 from benchmarks.report.page.tables import fastest_table
 from benchmarks.report.sizes import IMAGES
-from benchmarks.report.stats.leader import OPEN, leader
+from benchmarks.report.stats.leader import OPEN, contenders, leader
 
 LATENCY = COSTS[0][0]
 TIMES = {"conv1x1": 1.0, "dct": 2.0, "hadamard": 3.0, "fft_real": 4.0, "attention": 5.0}
