@@ -21,6 +21,7 @@ COLUMNS = {f"baseline_{name}_percent": label for name, label, _ in BASELINES}
 TRIVIAL = {f"baseline_{name}_percent": label for name, label, _ in BASELINES if name not in EXACT}
 SOLVED_PERCENT = 95.0
 SOLVED, ABOVE, AT = "solved", "above its baselines", "at its baseline"
+UNJUDGED = "one run, not judged"  # above its baselines, but without an interval
 Z = 1.96  # of a 95 % interval over test examples alone
 NOTE = (
     "Judged by the 95 % interval of top-1 over the net's own seeds and the test examples. Solved: it lies at "
@@ -68,11 +69,13 @@ def own_interval(row: Row) -> tuple[float, float] | None:
 
 
 def standing(row: Row) -> str | None:
-    """SOLVED, ABOVE or AT; None without a finished run or without baselines."""
+    """SOLVED, ABOVE, AT or UNJUDGED; None without a finished run or without baselines."""
     found = highest(row)
     if found is None or plain(row["test_top1_percent_mean"]) is None:
         return None
     between = own_interval(row)
+    if between is None and row["test_top1_percent_mean"] > found[1]:
+        return UNJUDGED
     if between is None or between[0] <= found[1]:
         return AT
     return SOLVED if between[0] >= SOLVED_PERCENT else ABOVE

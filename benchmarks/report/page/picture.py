@@ -13,7 +13,7 @@ import pandas as pd
 from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.ratios import few_sittings
 from benchmarks.report.alike import ATTENTION, SWEPT_ALIKE, USUAL, comparisons, row_as_compared
-from benchmarks.report.baselines import baselines_of, highest_words, own_interval
+from benchmarks.report.baselines import UNJUDGED, baselines_of, highest_words
 from benchmarks.report.choose import (
     best_of_settings,
     by_main_metric,
@@ -155,8 +155,8 @@ def costs(sample: Sample, rows: pd.DataFrame, of_numbers: bool) -> list[dict[str
                 "unit": worded(unit, extent),
                 "steps": [] if of_numbers else steps(sample, rows, field.ready, column),
                 "failed": _labels(field.failed),
-                "stuck": _labels([row for row in field.stuck if own_interval(row) is not None]),
-                "unjudged": _labels([row for row in field.stuck if own_interval(row) is None]),
+                "stuck": _labels(field.stuck),
+                "unjudged": _labels([row for row in field.known if plain(row.get("standing")) == UNJUDGED]),
                 "few": [f"{clean(row['label'])} ({span_of([row['n']], 'seed')})" for row in field.few],
                 "doubt": f"Times are of {few}: another may order them otherwise." if few else "",
             }

@@ -43,7 +43,7 @@ from benchmarks.report.page.tables import (
 )
 from benchmarks.report.plots.style import FAMILY_COLOURS
 from benchmarks.report.sizes import SEQUENCES, extent_of
-from benchmarks.report.stats.paired import Sample
+from benchmarks.report.stats.paired import FEWEST_SEEDS, Sample
 from benchmarks.report.tables.abilities import Abilities, by_task, cell_text, in_short, note, task_words
 from benchmarks.report.tables.write import caption
 from benchmarks.report.wording import clean, listing
@@ -99,7 +99,13 @@ def write_page(
             one["title"] += f": {one['name'].split('/')[0]}"
     can = [abilities_content(f"abilities{i}", found) for i, found in enumerate(abilities)]
     tables = {table.id: table.data() for table in _standing(can, texts, sections)}
-    data = {"groups": shown, "tables": tables, "mixers": mixers_of(groups), "repository": repository}
+    data = {
+        "groups": shown,
+        "tables": tables,
+        "mixers": mixers_of(groups),
+        "repository": repository,
+        "fewest": FEWEST_SEEDS,
+    }
     page = environment.get_template("page.html").render(
         parts={word: [g for g in shown if g["part"] == part] for part, word in PARTS.items()},
         abilities=can,

@@ -120,7 +120,8 @@ def test_an_interval_of_one_seed_is_over_the_test_examples():
     row["baseline_majority_percent"] = 61.7
     assert baselines.standing(row) == baselines.ABOVE
     assert baselines.standing(row | {"test_sd_points": 0.7}) == baselines.AT
-    assert baselines.standing(row | {"test_sd_points": None}) == baselines.AT  # nothing says how sure it is
+    assert baselines.standing(row | {"test_sd_points": None}) == baselines.UNJUDGED  # nothing says how sure it is
+    assert baselines.standing(row | {"test_sd_points": None, "test_top1_percent_mean": 61.0}) == baselines.AT
     assert baselines.standing({"test_top1_percent_mean": None} | {k: row[k] for k in list(row)[1:]}) is None
 
 

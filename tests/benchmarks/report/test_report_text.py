@@ -260,4 +260,4 @@ def test_old_files_of_text_are_cleared(tmp_path):
         (tmp_path / "tables" / name).mkdir(parents=True)
         (tmp_path / "tables" / name / "old.csv").touch()
     clear(tmp_path)
-    assert [path.name for path in (tmp_path / "tables").iterdir()] == ["texts-quick"]
+    assert [path.parent.name for path in (tmp_path / "tables").rglob("*.csv")] == ["texts-quick"]

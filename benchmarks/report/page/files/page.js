@@ -9,7 +9,7 @@
   const darkWanted = window.matchMedia("(prefers-color-scheme: dark)");
   const setTheme = (theme) => {
     root.dataset.theme = theme;
-    byId("theme").setAttribute("aria-pressed", String(theme === "dark"));
+    byId("theme").textContent = theme === "dark" ? "Light page" : "Dark page";
     if (page.group) page.redraw();
   };
   byId("theme").addEventListener("click", () => setTheme(root.dataset.theme === "dark" ? "light" : "dark"));
@@ -21,6 +21,7 @@
     const given = new URLSearchParams(location.hash.slice(1));
     const text = (name) => given.get(name) ?? "", budget = Number(text("budget"));
     Object.assign(state, Object.fromEntries(WORDS.map((name) => [name, text(name)])), { budget: budget > 0 ? budget : null });
+    page.wantedCost = state.cost;
     if (!data.groups.some((g) => g.name === state.task)) state.task = data.groups[0]?.name ?? "";
     return given.get("at");
   };

@@ -3,7 +3,7 @@
 // statistics of the tables; here it is looked up.
 (() => {
   const { byId, make, state } = page;
-  const slider = byId("budget"), exact = byId("exact"), STEPS = Number(slider.max);
+  const slider = byId("budget"), exact = byId("exact"), STEPS = Number(slider.max), FEWEST = page.data.fewest;
   const inputs = { size: byId("size"), cost: byId("cost") };
   let axis = { log: false, range: [0, 1] }; // across
 
@@ -48,8 +48,9 @@
     const [, lit, outcome, level, n] = step, names = listed(level.map(named));
     const numbers = `${points[lit].numbers[0]}; ${price(lit)}.`, seeds = `n = ${n} ${n === 1 ? "seed" : "seeds"}`;
     if (outcome === "open") return {
-      level: [lit, ...level], head: `${within()}: too small to tell.`,
-      words: [`The highest mean is that of ${named(lit)}, ${numbers}`, `No clear difference to ${names} (at least ${seeds} each). More seeds or longer training would tell.`, ...aside(setting, c)],
+      level: n < FEWEST ? [lit] : [lit, ...level], head: `${within()}: ${n < FEWEST ? "too few seeds" : "too small a difference"} to tell.`,
+      words: [`The highest mean is that of ${named(lit)}, ${numbers}`,
+        n < FEWEST ? `With fewer than ${FEWEST} seeds of a mixer no difference is judged.` : `No clear difference to ${names} (at least ${seeds} each). More seeds or longer training would tell.`, ...aside(setting, c)],
     };
     const told = {
       clear: `Clearly more accurate than every other mixer ${state.budget === null ? "here" : "within it"}.`,
@@ -131,7 +132,7 @@
     };
     const order = [...points].sort((a, b) => rank(a) - rank(b));
     const ranks = order.map(rank), texts = page.placed(order.map((p) => ({ label: p.label, px: at(p.values[c.key], lx, rx) * width, py: (1 - at(up(p), ly, ry)) * height })), width, height);
-    const stuck = new Set(setting?.costs.flatMap((k) => [...(k.stuck ?? []), ...(k.unjudged ?? [])]));
+    const stuck = new Set(setting?.costs.flatMap((k) => k.stuck ?? []));
     const far = rx[1] - (rx[1] - rx[0]) * 0.01;
     const line = upKey || !c ? { x: [] } : front(setting, c, lx ? 10 ** far : far), traces = [];
     if (line.x.length) traces.push({ ...line, mode: "lines", hoverinfo: "skip", connectgaps: false,
@@ -195,11 +196,13 @@
   page.fillCosts = () => {
     const found = page.setting()?.costs ?? [];
     inputs.cost.replaceChildren(...found.map((c) => new Option(c.label, c.key)));
-    if (!cost()) state.cost = found[0]?.key ?? "";
+    if (found.some((c) => c.key === page.wantedCost)) state.cost = page.wantedCost;
+    else if (!cost()) state.cost = found[0]?.key ?? "";
+    page.wantedCost ||= state.cost; // a task without it does not change what the next one shows
     inputs.cost.value = state.cost;
   };
   inputs.size.addEventListener("change", () => page.show({ size: inputs.size.value, budget: null }));
-  inputs.cost.addEventListener("change", () => page.show({ cost: inputs.cost.value, budget: null }));
+  inputs.cost.addEventListener("change", () => page.show({ cost: (page.wantedCost = inputs.cost.value), budget: null }));
   page.onPoint = (label) => {
     const told = page.detail(page.setting().points.find((p) => p.label === label));
     if (told) told.open = true;
