@@ -153,13 +153,15 @@ def caption(study: Study, trained: Mapping[str, Trained]) -> str:
     """Data, net, training, machine and n."""
     s = study.setting
     records = [record for one in trained.values() for record in one.records]
+    counts = sorted({len(one.by_seed) for one in trained.values() if one.by_seed}) or [len(study.seeds)]
     where = f" {listing([machine_name(r.environment) for r in records])}, torch " if records else ""
     where += f"{listing([r.environment['torch'] for r in records])}." if records else ""
     return clean(
         f"{s['dataset']}, {s['image_size']} px, patch {s['patch_size']} px ({study.grid[0]} x {study.grid[1]} tokens), "
         f"dim {s['dim']}, depth {s['depth']}, {span_of([s['epochs']], 'epoch')}, "
         f"learning rate {s['lr']:g} for all; one fixed matrix over the tokens, the same in every layer. "
-        f"Test top-1: mean over n = {len(study.seeds)} seeds with its 95 % t-interval.{where}"
+        f"Test top-1: mean over n = {span_of(counts, 'seed')}"
+        f"{' with its 95 % t-interval' if counts[-1] > 1 else ''}.{where}"
     )
 
 

@@ -174,7 +174,7 @@
       yaxis: { type: "log", title: { text: quantity.label }, ...page.numberTicks(values.length ? values : [1], true) },
       margin: { l: 62, r: 14, t: 12, b: !narrow() && traces.length > FEW ? 150 : 62 },
       // many names stand below the chart, side by side
-      ...(!narrow() && traces.length > FEW ? { legend: { orientation: "h", y: -0.2, entrywidth: 128, font: { size: 11 } } } : {}),
+      ...(!narrow() && traces.length > FEW ? { legend: { orientation: "h", y: -0.3, entrywidth: 128, font: { size: 11 } } } : {}),
     });
     byId("sizes-caption").textContent = (narrow() && traces.length > FEW ? "Touch a line to see whose it is. " : "") + sweep.caption + (ratio ? " Below the dotted line a mixer is cheaper than attention." : "");
   };
