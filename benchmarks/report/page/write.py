@@ -17,6 +17,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from benchmarks.contract.choices.profiles import CORE_MIXERS
 from benchmarks.contract.facts.datasets import task_name
 from benchmarks.contract.record import write_text
 from benchmarks.report.baselines import at_baseline
@@ -105,6 +106,7 @@ def write_page(
         "mixers": mixers_of(groups),
         "repository": repository,
         "fewest": FEWEST_SEEDS,
+        "core": CORE_MIXERS,
     }
     page = environment.get_template("page.html").render(
         parts={word: [g for g in shown if g["part"] == part] for part, word in PARTS.items()},

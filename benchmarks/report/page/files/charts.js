@@ -155,8 +155,11 @@
     if (!sweep) return;
     const quantity = sweep.quantities.find((q) => q.key === whatMenu.value) ?? { lines: [], label: "", key: "" };
     const ratio = quantity.key.endsWith("_over_attention"), { soft } = page.inks();
-    const traces = quantity.lines.map((l) => ({
-      x: l.x, y: l.y, mode: "lines+markers", name: plainText(l.label), opacity: faint(l), line: { color: page.colour(l.colour), dash: l.dash, width: 2 },
+    // of many lines those of the usual comparison are coloured, and of the user's own mixers; the others are grey
+    const own = (l) => quantity.lines.length <= FEW || page.data.core.includes(l.label) || !page.data.mixers[l.label];
+    const traces = [...quantity.lines].sort((a, b) => own(a) - own(b)).map((l) => ({
+      x: l.x, y: l.y, mode: own(l) ? "lines+markers" : "lines", name: plainText(l.label), showlegend: own(l),
+      opacity: own(l) ? faint(l) : 0.45 * faint(l), line: { color: own(l) ? page.colour(l.colour) : soft, dash: own(l) ? l.dash : "solid", width: own(l) ? 2 : 1 },
       marker: { symbol: l.symbol, size: 8 },
       hovertext: l.text.map((t) => `<b>${plainText(l.label)}</b><br>${broken(t, 58)}<br><br>${broken(l.command, 58)}`),
       hovertemplate: "%{hovertext}<extra></extra>",
@@ -172,11 +175,11 @@
       xaxis: { type: "log", title: { text: words.sequences || narrow() ? words.axis : `${words.axis}, tokens below` }, tickvals: tick, tickangle: 0,
         ticktext: tick.map((s, i) => (narrow() && i % 2 ? "" : words.sequences || narrow() ? s.toLocaleString("en") : `${s}<br>${sweep.sizes[s]}`)) },
       yaxis: { type: "log", title: { text: quantity.label }, ...page.numberTicks(values.length ? values : [1], true) },
-      margin: { l: 62, r: 14, t: 12, b: !narrow() && traces.length > FEW ? 150 : 62 },
+      margin: { l: 62, r: 14, t: 12, b: !narrow() && traces.length > FEW ? 84 : 62 },
       // many names stand below the chart, side by side
-      ...(!narrow() && traces.length > FEW ? { legend: { orientation: "h", y: -0.3, entrywidth: 128, font: { size: 11 } } } : {}),
+      ...(!narrow() && traces.length > FEW ? { legend: { orientation: "h", y: -0.24, entrywidth: 128, font: { size: 11 } } } : {}),
     });
-    byId("sizes-caption").textContent = (narrow() && traces.length > FEW ? "Touch a line to see whose it is. " : "") + sweep.caption + (ratio ? " Below the dotted line a mixer is cheaper than attention." : "");
+    byId("sizes-caption").textContent = (quantity.lines.length > FEW ? "Grey: the other mixers; point at a line to see whose it is. " : "") + sweep.caption + (ratio ? " Below the dotted line a mixer is cheaper than attention." : "");
   };
   page.drawPatches = () => {
     const found = page.group.patches[patchMenu.value];
