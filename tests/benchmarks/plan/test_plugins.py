@@ -177,7 +177,7 @@ def test_a_package_of_somebody_elses_goes_all_the_way(tmp_path: Path) -> None:
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     listed = benchmarks("list")
-    assert listed.returncode == 0 and re.search(r"^far_away +elsewhere +C N +2026", listed.stdout, re.MULTILINE)
+    assert listed.returncode == 0 and re.search(r"^elsewhere\n  far_away +C N +2026", listed.stdout, re.MULTILINE)
     assert "'broken'" in listed.stderr and "not today" in listed.stderr and "Traceback" not in listed.stderr
     mixers = "far_away,my_mixer.py:Reverse,far_away_mixers:Mine,conv1x1"
     done = benchmarks(
