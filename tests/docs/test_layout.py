@@ -74,3 +74,9 @@ def test_every_variable_that_is_named_is_one_of_make(name):
 def test_the_page_of_mixers_has_every_registered_one():
     first = "\n".join(re.findall(r"^\|([^|]*)\|", text_of("docs/mixers.md"), re.MULTILINE))
     assert set(list_mixers()) <= set(re.findall(r"`(\w+)`", first))
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in ("docs/upgrading.md", "CHANGELOG.md")])
+def test_modules_that_are_run_exist(name):
+    named = re.findall(r"python -m (benchmarks(?:\.\w+)+)", text_of(name))
+    assert all((ROOT / module.replace(".", "/")).with_suffix(".py").is_file() for module in named), named
