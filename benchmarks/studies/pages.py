@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STUDIES = ("atlas", "blimp", "crossovers", "gpu_check", "peers", "profile", "spectracles", "speed", "transforms")
-ON_THE_PAGE = ("atlas", "transforms")  # with a `section` of `index.html`, in this order
+ON_THE_PAGE = ("atlas", "blimp", "transforms")  # with a `section` of `index.html`, in this order
 
 
 def write_pages(results: Path) -> tuple[list[Path], dict[str, UserError]]:

@@ -10,19 +10,19 @@ from urllib.parse import quote
 
 from benchmarks.report.page.tables import Table
 
-MIXING, ATLAS = "mixing", "atlas"  # places on the page
+MIXING, TEXT, ATLAS = "mixing", "text", "atlas"  # places on the page
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A picture and its table; texts are escaped by the page."""
+    """A table, with a picture or without; texts are escaped by the page."""
 
-    picture: Path
     label: str  # what it is, for those who do not see it
-    alt: str
-    caption: str
     summary: str  # of what the table folds away
     table: Table
+    picture: Path | None = None
+    alt: str = ""  # of the picture
+    caption: str = ""  # below it
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,7 +28,7 @@ from benchmarks.report.page.answers import answers
 from benchmarks.report.page.charts import latency_sweeps, patch_charts
 from benchmarks.report.page.headlines import headlines
 from benchmarks.report.page.picture import settings, timed_sizes
-from benchmarks.report.page.sections import ATLAS, MIXING, Section, address
+from benchmarks.report.page.sections import ATLAS, MIXING, TEXT, Section, address
 from benchmarks.report.page.tables import (
     Cell,
     Table,
@@ -113,6 +113,7 @@ def write_page(
         abilities=can,
         texts=texts,
         mixing=[section for section in sections if section.place == MIXING],
+        grammar=[section for section in sections if section.place == TEXT],
         atlas=[section for section in sections if section.place == ATLAS],
         address=lambda picture: address(picture, path),
         families=families_of(groups),

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from markupsafe import escape
 from text_files import write_text
 
 from benchmarks import load_net
@@ -21,6 +22,7 @@ from benchmarks.report.stats.intervals import mean_interval
 from benchmarks.studies.blimp import measure
 from benchmarks.studies.blimp.record import BlimpRecord, load, load_blimp
 from benchmarks.studies.blimp.report import parts_of, people
+from benchmarks.studies.blimp.section import sections
 from benchmarks.tasks.text import blimp
 from benchmarks.tasks.text.corpus.tokenization import Bytes
 from mixers import MixerError
@@ -131,6 +133,21 @@ def test_the_table_has_a_row_an_encoder_over_its_seeds_and_is_made_of_the_record
     shutil.rmtree(copy / "results" / "checkpoints")
     assert cli.main(["report", "--results", str(copy / "results")]) == 0
     assert {name: (folder / f"blimp.{name}").read_bytes() for name in texts} == texts
+
+
+def test_the_page_names_who_is_above_chance_and_has_the_table(copy):
+    assert ask(copy) == 0
+    for path in (copy / "results" / "blimp").glob("blimp-*.json"):
+        content = json.loads(path.read_text())
+        share = 75.0 if content["trial"]["mixer"] == "dct" else 50.0
+        content |= {"paradigms": dict.fromkeys(content["paradigms"], share), "overall": share}
+        path.write_text(json.dumps(content))
+    said = "Grammar: above chance, 50.0 %, on BLiMP's pairs of sentences: dct 75.0 [75.0, 75.0] % (1 of 2)."
+    assert sections(copy / "results")[0].sentences == [said]
+    for folder, verb in ((copy / "results", "report"), (copy, "site")):
+        assert cli.main([verb, "--results", str(folder)]) == 0
+        page = (folder / "index.html").read_text(encoding="utf-8")
+        assert 'data-own="blimp"' in page and str(escape(said)) in page and "Salazar et al., 2020" in page
 
 
 def test_nets_pretrained_otherwise_stand_in_parts_of_their_own(copy):

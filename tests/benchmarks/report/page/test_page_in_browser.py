@@ -191,7 +191,7 @@ def test_a_link_shows_what_was_seen(load):
 
 def test_a_page_without_groups_shows_what_studies_say(driver, tmp_path):
     table = Table("maps", "Numbers of maps.", ["map", "reach"], [[Cell("dct"), Cell("0.9", 0.9)]])
-    figure = Figure(tmp_path / "maps.png", "Maps", "Maps of mixers.", "A caption.", "The numbers", table)
+    figure = Figure("Maps", "The numbers", table, tmp_path / "maps.png", "Maps of mixers.", "A caption.")
     driver.get(write_page(tmp_path, [], sections=[Section(ATLAS, [figure], [])]).as_uri())
     whole(driver)
     there = "return [...document.querySelectorAll('section')].filter(s => !s.hidden).map(s => s.id)"
