@@ -45,7 +45,7 @@ from benchmarks.report.page.tables import (
 from benchmarks.report.plots.style import FAMILY_COLOURS
 from benchmarks.report.sizes import SEQUENCES, extent_of
 from benchmarks.report.stats.paired import FEWEST_SEEDS, Sample
-from benchmarks.report.tables.abilities import Abilities, by_task, cell_text, in_short, note, task_words
+from benchmarks.report.tables.abilities import Abilities, by_task, cell_text, in_short, note, retried, task_words
 from benchmarks.report.tables.write import caption
 from benchmarks.report.wording import clean, listing
 
@@ -213,6 +213,7 @@ def abilities_content(key: str, found: Abilities) -> dict[str, Any]:
         "id": key,
         "title": found.title[:1].upper() + found.title[1:],
         "in_short": " ".join(in_short(found)),
+        "retried": retried(found),
         "by_task": by_task(found),
         "tasks": listing([found.name(task) for task in found.tasks]),
         "table": Table(f"{key}-table", note(), header, rows, 1),

@@ -2,6 +2,7 @@
 
 A set at another length is another task. Of every task it has the setting with most mixers, each mixer at its best
 learning rate, as the ranking has them. Groups of one profile and machine stand together; a task alone makes no table.
+Held-out runs of `tune` say of a net at its baseline whether another rate or more epochs would take it off.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import pandas as pd
 
 from benchmarks.contract.facts.datasets import task_name
 from benchmarks.contract.record import write_texts
-from benchmarks.report.baselines import ABOVE, AT, NOTE, SOLVED, highest, highest_words, own_interval
+from benchmarks.contract.words import counted
+from benchmarks.report.alike import TRAINED_ALIKE, same_rows
+from benchmarks.report.baselines import ABOVE, AT, NOTE, SOLVED, Z, highest, highest_words, own_interval
 from benchmarks.report.choose import rows_by_length
 from benchmarks.report.frame import plain, slug
 from benchmarks.report.tables.latex import HEAD, cells_of, escaped, floats
@@ -32,6 +35,27 @@ COLUMNS = (
 )
 TOP1 = "test_top1_percent_mean"
 Task = tuple[str, int]  # name of the data set, and length in tokens
+# held equal between a net and its held-out runs
+ALIKE = ["label", *(name for name in TRAINED_ALIKE if name not in ("net", "budget", "epochs", "warmup_epochs"))]
+
+
+@dataclasses.dataclass(frozen=True)
+class Retry:
+    """The best held-out run of a net that is at its baseline, at another rate or of other length.
+
+    Attributes:
+        label: of the net.
+        task: that it does not do.
+        how: learning rate, and epochs where they differ.
+        percent: of held-out sequences.
+        leaves: whether that is above the baseline by more than the chance of the test sequences.
+    """
+
+    label: str
+    task: Task
+    how: str
+    percent: float
+    leaves: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +66,13 @@ class Abilities:
         folder: the name of its own, in tables/ and plots/.
         title: profile and machine.
         rows: one a mixer and task, those of a mixer that solves most first.
+        retries: of nets at their baseline.
     """
 
     folder: str
     title: str
     rows: pd.DataFrame
+    retries: Sequence[Retry] = ()
 
     @property
     def tasks(self) -> list[Task]:
@@ -87,12 +113,34 @@ def task_words(task: Task) -> str:
 def find_abilities(groups: Sequence[tuple[pd.DataFrame, Mapping[str, pd.DataFrame]]]) -> list[Abilities]:
     """Of all groups of a folder, their records and tables: one a profile and machine with two tasks or more."""
     found: dict[tuple[str, str], list[pd.DataFrame]] = {}
+    retries: dict[tuple[str, str], list[Retry]] = {}
     for frame, tables in groups:
         first, summary = frame.iloc[0], tables["summary"]
         if task_name(str(first["dataset"])) == "sequences" and "standing" in summary:
-            found.setdefault((first["profile"], first["machine"]), []).extend(rows_by_length(summary))
+            key, parts = (first["profile"], first["machine"]), rows_by_length(summary)
+            found.setdefault(key, []).extend(parts)
+            retries.setdefault(key, []).extend(retry for rows in parts for retry in _retries(rows, tables["tuning"]))
     several = {key: rows for key, rows in found.items() if len(rows) >= FEWEST_TASKS}
-    return [_abilities(key, rows, list(several)) for key, rows in sorted(several.items())]
+    return [
+        dataclasses.replace(_abilities(key, rows, list(several)), retries=retries[key])
+        for key, rows in sorted(several.items())
+    ]
+
+
+def _retries(rows: pd.DataFrame, tuning: pd.DataFrame) -> list[Retry]:
+    """Of the nets of a task that are at its baseline, those that `tune` trained otherwise too."""
+    found = []
+    for row in [row for row in rows.to_dict("records") if row["standing"] == AT and len(tuning)]:
+        others = tuning[same_rows(tuning, row, ALIKE) & (tuning["status"] == "ok")]
+        others = others[(others["lr"] != row["lr"]) | (others["epochs"] != row["epochs"])]
+        if others.empty:
+            continue
+        best = others.loc[others["val_top1_percent"].astype(float).idxmax()]
+        how = f"{best['lr']:g}" + ("" if best["epochs"] == row["epochs"] else f", {best['epochs']} epochs")
+        percent, level = float(best["val_top1_percent"]), highest(row)
+        leaves = level is not None and percent - Z * (plain(row.get("test_sd_points")) or 0.0) > level[1]
+        found.append(Retry(str(row["label"]), _task(row), how, percent, leaves))
+    return found
 
 
 def _abilities(key: tuple[str, str], parts: Sequence[pd.DataFrame], keys: Sequence[tuple[str, str]]) -> Abilities:
@@ -125,8 +173,9 @@ def _order(table: pd.DataFrame, label: str) -> tuple[float, ...]:
 def write_abilities(found: Abilities, results: Path) -> list[Path]:
     """Writes the table as CSV, Markdown and LaTeX."""
     folder, view = results / "tables" / found.folder, view_of(found)
-    heading = "\n".join(markdown(line) for line in (view.source, " ".join(in_short(found)), view.note))
-    words = escaped(f"{view.title}. {view.source} {view.note}")
+    lines = (view.source, " ".join(in_short(found)), view.note, retried(found))
+    heading = "\n".join(markdown(line) for line in lines if line)
+    words = escaped(f"{view.title}. {view.source} {view.note} {retried(found)}".strip())
     texts = {
         "csv": csv_text(found.rows.dropna(axis="columns", how="all")),
         "md": f"# {view.title}\n\n{heading}\n\n{view.markdown}",
@@ -150,6 +199,18 @@ def note() -> str:
         "Test top-1 in percent with its 95 % interval and the number of seeds. "
         f"{MARKS[SOLVED]} solved, {MARKS[AT]} at its baseline. {NOTE}"
     )
+
+
+def retried(found: Abilities) -> str:
+    """Which nets at their baseline another rate or more epochs would take off it; nothing where none was tried."""
+    if not found.retries:
+        return ""
+    told = (
+        f"{counted(len(found.retries), 'net')} at the baseline had other rates or more epochs too, one seed, judged on "
+        "held-out sequences."
+    )
+    left = [f"{clean(r.label)} on {found.name(r.task)} ({r.how}: {r.percent:.1f} %)" for r in found.retries if r.leaves]
+    return f"{told} {f'Above the baseline then: {listing(left)}.' if left else 'None left it.'}"
 
 
 def cell_text(row: Mapping[Any, Any] | None) -> str:

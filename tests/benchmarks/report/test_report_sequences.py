@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from report_files import read
-from synthetic import PLOTTERS, fill
-from synthetic_sequences import TASKS, fill_sequences, know, save_accuracy
+from synthetic import PLOTTERS, fill, save
+from synthetic_sequences import TASKS, fill_sequences, know, make_trial, save_accuracy
 
 from benchmarks.cli import flags as cli_flags
 from benchmarks.cli.measuring import request_of
@@ -185,6 +185,30 @@ def test_what_a_mixer_can_do_is_a_table_of_tasks(report):
     for task in ("listops, 128 tokens", "recall, 32 tokens", "recall, 64 tokens"):
         assert any("linear" in line for line in told[task] if line.startswith("Above its baselines"))
     assert (report[0] / "plots/sequences-quick/abilities.png").stat().st_size > 10_000
+
+
+def test_what_another_rate_or_more_epochs_would_change_is_told_beside_the_table(report, tmp_path, patch):
+    told = "at the baseline had other rates or more epochs too, one seed, judged on held-out sequences. None left it"
+    assert f"1 net {told}" in (report[0] / "tables/sequences-quick/abilities.md").read_text(encoding="utf-8")
+    assert f"<p>1 net {told}.</p>" in (report[0] / "index.html").read_text(encoding="utf-8")
+    patch.setattr("benchmarks.report.build.make_plots", lambda *_: [])
+    for mixer, task, top1 in (("dct", "recall", 6.3), ("linear", "recall", 25.0), ("dct", "match", 61.7)):
+        save_accuracy(tmp_path, mixer, top1, 0, task)
+    for mixer, task, changes, top1 in (
+        ("dct", "recall", {"lr": 0.003}, 90.0),  # the very rate of the table tells nothing new
+        ("dct", "recall", {"lr": 0.001}, 10.0),  # above, but within the chance of the test sequences
+        ("dct", "match", {"lr": 0.008}, 40.0),
+        ("dct", "match", {"epochs": 9}, 80.0),
+        ("linear", "recall", {"lr": 0.008}, 99.0),  # it is above its baselines as it is
+    ):
+        trial = make_trial("tuning", mixer, task, **changes)
+        save(tmp_path, trial, {"val_top1_percent": top1, "train_s": 12.0})
+    made = make_report(tmp_path)
+    found = abilities.find_abilities([(g.frame, g.tables) for g in made.groups])[0]
+    assert abilities.retried(found) == (
+        "2 nets at the baseline had other rates or more epochs too, one seed, judged on held-out sequences. "
+        "Above the baseline then: dct on match (0.003, 9 epochs: 80.0 %)."
+    )
 
 
 @pytest.mark.parametrize("name", ["sequences-quick-amd", "pathfinder-middle-full"])
