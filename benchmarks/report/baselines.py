@@ -21,12 +21,14 @@ COLUMNS = {f"baseline_{name}_percent": label for name, label, _ in BASELINES}
 TRIVIAL = {f"baseline_{name}_percent": label for name, label, _ in BASELINES if name not in EXACT}
 SOLVED_PERCENT = 95.0
 SOLVED, ABOVE, AT = "solved", "above its baselines", "at its baseline"
+OPEN = "open"  # above its baselines on average, but not by its interval
 UNJUDGED = "one run, not judged"  # above its baselines, but without an interval
 Z = 1.96  # of a 95 % interval over test examples alone
 NOTE = (
     "Judged by the 95 % interval of top-1 over the net's own seeds and the test examples. Solved: it lies at "
     f"{SOLVED_PERCENT:g} % or above. At its baseline: it does not lie above the highest of the predictors that look at "
-    "one thing alone; such a net is ranked behind the others."
+    "one thing alone. Open: nor does it there, though the mean over seeds is above by more than the chance of the test "
+    "examples; often some seeds learn and others do not. Both are ranked behind the others."
 )
 Row = Mapping[Any, Any] | pd.Series
 
@@ -69,7 +71,7 @@ def own_interval(row: Row) -> tuple[float, float] | None:
 
 
 def standing(row: Row) -> str | None:
-    """SOLVED, ABOVE, AT or UNJUDGED; None without a finished run or without baselines."""
+    """SOLVED, ABOVE, OPEN, AT or UNJUDGED; None without a finished run or without baselines."""
     found = highest(row)
     if found is None or plain(row["test_top1_percent_mean"]) is None:
         return None
@@ -77,7 +79,8 @@ def standing(row: Row) -> str | None:
     if between is None and row["test_top1_percent_mean"] > found[1]:
         return UNJUDGED
     if between is None or between[0] <= found[1]:
-        return AT
+        chance = Z * (plain(row.get("test_sd_points")) or math.inf)
+        return OPEN if row["test_top1_percent_mean"] - chance > found[1] else AT
     return SOLVED if between[0] >= SOLVED_PERCENT else ABOVE
 
 
@@ -89,8 +92,8 @@ def with_standing(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_baseline(row: Row) -> bool:
-    """Whether a row of the summary has not left its baseline."""
-    return plain(row.get("standing")) == AT
+    """Whether a row of the summary has not left its baseline beyond doubt."""
+    return plain(row.get("standing")) in (AT, OPEN)
 
 
 def at_baseline_words(rows: Sequence[Row]) -> str:

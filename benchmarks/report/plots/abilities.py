@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.report.baselines import AT, SOLVED, highest, highest_words
+from benchmarks.report.baselines import AT, OPEN, SOLVED, highest, highest_words
 from benchmarks.report.plots.figures import make_figure, plot_style, save_figure
 from benchmarks.report.plots.labels import text_size
 from benchmarks.report.plots.style import NARROW, WIDE, family_colour, short
@@ -33,7 +33,8 @@ def heat_map(found: Abilities, folder: Path) -> list[Path]:
     told = (
         f"Test top-1 in percent, mean over n = {span_of(found.rows['n'], 'seed')}, {found.title}. Blue: from the "
         f"highest baseline that looks at one thing alone (white) to all right. {MARKS[SOLVED]} solved; {MARKS[AT]} its "
-        "95 % interval does not lie above that baseline; empty: not trained. Names in their family's colour."
+        f"95 % interval does not lie above that baseline; {MARKS[OPEN]} nor there, but the mean does; "
+        "empty: not trained. Names in their family's colour."
     )
     names = max(text_size(short(label), 7)[0] for label in [*found.labels, LAST]) / 72 + 0.1
     width = min(WIDE, max(NARROW, names + 0.1 + 0.95 * len(found.tasks)))
