@@ -61,7 +61,19 @@ def transforms(what: str) -> str:
 @named
 def solve(dataset: str) -> str:
     rows = table("sequences-cpu/tables/sequences-quick/abilities.csv")
-    return code(rows[(rows["dataset"] == dataset) & (rows["standing"] == "solved")]["label"], "or")
+    return code(rows[(rows["dataset"] == dataset) & (rows["standing"] == "solved")]["label"], "and")
+
+
+@named
+def able(what: str, mixer: str = "") -> str:
+    """Of a task on sequences the mean of a mixer, or how many solve it; of "mixers" their number."""
+    rows = table("sequences-cpu/tables/sequences-quick/abilities.csv")
+    if what == "mixers":
+        return str(rows["label"].nunique())
+    mine = rows[rows["dataset"] == what]
+    if not mixer:
+        return str(int((mine["standing"] == "solved").sum()))
+    return f"{mine.set_index('label').loc[mixer, 'test_top1_percent_mean']:.1f}"
 
 
 @named

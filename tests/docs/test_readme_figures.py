@@ -97,9 +97,18 @@ def test_words_that_carry_a_finding_are_so():
     assert says("docs/results.md", "Every net is best at patch 2.")
     by_patch = {size: cifar("summary", f"patch{size}").set_index("label")[means] for size in (1, 2, 4, 8)}
     assert all((by_patch[2] >= by_patch[size][by_patch[2].index]).all() for size in (1, 4, 8))
-    assert says("docs/results.md", "no fixed transform gets past what a bag of tokens gets right")
-    recall = table("sequences-cpu/tables/sequences-quick/abilities.csv").query("dataset == 'recall'").set_index("label")
-    assert all(recall.loc[mixer, "standing"] == "at its baseline" for mixer in FIXED)
+    can = table("sequences-cpu/tables/sequences-quick/abilities.csv").set_index(["dataset", "label"])["standing"]
+    unsolved = ("at its baseline", "open")
+    assert says("docs/results.md", "no fixed transform clearly gets past what a bag of tokens gets right")
+    assert all(can["recall", mixer] in unsolved for mixer in (*FIXED, "1xfft_real+1xattention"))
+    assert says("docs/results.md", "the mean of every fixed one is at it")
+    assert all(can["match", mixer] == "at its baseline" for mixer in FIXED)
+    assert says("docs/results.md", "`linear` and `random` stay at their baseline")
+    assert says("docs/results.md", "no transform is above what the place alone tells")
+    assert all(can["copy", mixer] in unsolved for mixer in FIXED) and "solved" not in set(can["copy"])
+    assert {can["first", mixer] for mixer in ("linear", "random")} == {"at its baseline"}
+    assert says("docs/results.md", "Those that reach their neighbours alone cannot, and `random` hardly.")
+    assert all(can["reverse", mixer] != "solved" for mixer in ("conv_mixer", "pool", "shift", "conv1x1", "random"))
     assert says("docs/results.md", "Attention's lead is smaller then.")
     leads = [difference("fft_real", "attention", setting)["difference_points"] for setting in ("main", "params")]
     assert leads[0] < leads[1] < 0
