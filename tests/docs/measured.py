@@ -77,6 +77,14 @@ def able(what: str, mixer: str = "") -> str:
 
 
 @named
+def listops(what: str) -> str:
+    """Mean of a mixer in the main setting, or of what a predictor without a net reaches."""
+    rows = table("sequences-cpu/tables/listops-quick/summary.csv")
+    rows = rows[rows["n"] >= 3].set_index("label")
+    return f"{rows[what].iloc[0] if what in rows else rows.loc[what, 'test_top1_percent_mean']:.1f}"
+
+
+@named
 def seqtime(mixer: str, length: str) -> str:
     rows = table("sequences-cpu/tables/recall-quick/latency.csv")
     (found,) = rows[(rows["label"] == mixer) & (rows["length"] == length)]["net_forward_backward_over_attention"]

@@ -109,6 +109,13 @@ def test_words_that_carry_a_finding_are_so():
     assert {can["first", mixer] for mixer in ("linear", "random")} == {"at its baseline"}
     assert says("docs/results.md", "Those that reach their neighbours alone cannot, and `random` hardly.")
     assert all(can["reverse", mixer] != "solved" for mixer in ("conv_mixer", "pool", "shift", "conv1x1", "random"))
+    ops = table("sequences-cpu/tables/listops-quick/summary.csv").query("n == 3").set_index("label")
+    assert says("docs/results.md", "the highest means are those of `linear_attention`")
+    assert set(ops[means].nlargest(3).index) == {"attention", "linear_attention", "performer"}
+    assert says("docs/results.md", "`random` (24.6) is not told from the first token alone")
+    assert ops.loc["random", "standing"] in unsolved
+    assert says("docs/results.md", "No mean reaches")
+    assert ops[means].max() < ops["baseline_depth_1_percent"].max()
     assert says("docs/results.md", "Attention's lead is smaller then.")
     leads = [difference("fft_real", "attention", setting)["difference_points"] for setting in ("main", "params")]
     assert leads[0] < leads[1] < 0
