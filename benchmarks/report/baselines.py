@@ -26,9 +26,9 @@ UNJUDGED = "one run, not judged"  # above its baselines, but without an interval
 Z = 1.96  # of a 95 % interval over test examples alone
 NOTE = (
     "Judged by the 95 % interval of top-1 over the net's own seeds and the test examples. Solved: it lies at "
-    f"{SOLVED_PERCENT:g} % or above. At its baseline: it does not lie above the highest of the predictors that look at "
-    "one thing alone. Open: nor does it there, though the mean over seeds is above by more than the chance of the test "
-    "examples; often some seeds learn and others do not. Both are ranked behind the others."
+    f"{SOLVED_PERCENT:g} % or above. At its baseline: not above the highest of the predictors that look at one thing "
+    "alone. Open: nor does it lie there, though the mean does, beyond the chance of the test examples; often some "
+    "seeds learn and others do not. Both are ranked behind the others."
 )
 Row = Mapping[Any, Any] | pd.Series
 
