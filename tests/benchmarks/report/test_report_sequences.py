@@ -88,8 +88,8 @@ def test_no_plot_of_sequences_speaks_of_images_or_patches(report):
     assert "image size (px), tokens below" in words_of(FIGURES["constellations-quick/latency-vs-image-size"])
 
 
-def test_sequences_beside_images_leave_the_images_tables_as_they_are(report, tmp_path, patch):
-    patch.setattr("benchmarks.report.build.make_plots", lambda *_: [])
+def test_sequences_beside_images_leave_the_images_tables_as_they_are(report, tmp_path, patch, monkeypatch):
+    monkeypatch.setattr("benchmarks.report.build.make_plots", lambda *_: [])
     make_report(fill(tmp_path))
     for alone in sorted((tmp_path / "tables").rglob("*.*")):
         assert alone.read_bytes() == (report[0] / alone.relative_to(tmp_path)).read_bytes(), alone.name
@@ -192,11 +192,11 @@ def test_what_a_mixer_can_do_is_a_table_of_tasks(report):
     assert (report[0] / "plots/sequences-quick/abilities.png").stat().st_size > 10_000
 
 
-def test_what_another_rate_or_more_epochs_would_change_is_told_beside_the_table(report, tmp_path, patch):
+def test_what_another_rate_or_more_epochs_would_change_is_told_beside_the_table(report, tmp_path, patch, monkeypatch):
     told = "at the baseline had other rates or more epochs too, one seed, judged on held-out sequences. None left it"
     assert f"1 net {told}" in (report[0] / "tables/sequences-quick/abilities.md").read_text(encoding="utf-8")
     assert f"<p>1 net {told}.</p>" in (report[0] / "index.html").read_text(encoding="utf-8")
-    patch.setattr("benchmarks.report.build.make_plots", lambda *_: [])
+    monkeypatch.setattr("benchmarks.report.build.make_plots", lambda *_: [])
     for mixer, task, top1 in (("dct", "recall", 6.3), ("linear", "recall", 25.0), ("dct", "match", 61.7)):
         save_accuracy(tmp_path, mixer, top1, 0, task)
     for mixer, task, changes, top1 in (
@@ -226,20 +226,20 @@ def test_what_a_report_wrote_of_sequences_it_clears(tmp_path, name):
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
-def test_one_task_makes_no_table_of_tasks(tmp_path, patch):
+def test_one_task_makes_no_table_of_tasks(tmp_path, patch, monkeypatch):
     save_accuracy(tmp_path, "dct", 30.0, 0)
     save_accuracy(tmp_path, "attention", 99.0, 0)
-    patch.setattr("benchmarks.report.build.make_plots", lambda *_: [])
+    monkeypatch.setattr("benchmarks.report.build.make_plots", lambda *_: [])
     made = make_report(tmp_path)
     assert not (tmp_path / "tables" / "sequences-quick").exists()
     assert abilities.find_abilities([(g.frame, g.tables) for g in made.groups]) == []
 
 
-def test_two_lengths_of_one_task_make_a_table(tmp_path, patch):
+def test_two_lengths_of_one_task_make_a_table(tmp_path, patch, monkeypatch):
     for length in (32, 64):
         for mixer, top1 in (("dct", 30.0), ("attention", 99.0)):
             save_accuracy(tmp_path, mixer, top1, 0, length=length)
-    patch.setattr("benchmarks.report.build.make_plots", lambda *_: [])
+    monkeypatch.setattr("benchmarks.report.build.make_plots", lambda *_: [])
     make_report(tmp_path)
     rows = read(tmp_path / "tables/sequences-quick/abilities.csv")
     assert [(row["label"], row["length"]) for row in rows] == [
@@ -256,8 +256,8 @@ def mixing_card(folder, **nets: tuple[float, ...]) -> str:
     return card.lines[0]
 
 
-def test_the_card_on_mixing_says_what_is_lacking(tmp_path, patch):
-    patch.setattr("benchmarks.report.build.make_plots", lambda *_: [])
+def test_the_card_on_mixing_says_what_is_lacking(tmp_path, patch, monkeypatch):
+    monkeypatch.setattr("benchmarks.report.build.make_plots", lambda *_: [])
     stuck = mixing_card(tmp_path, conv1x1=(6.2,), dct=(6.4,))
     assert stuck == "Not to be told here: at 32 tokens no net is above its baseline (bag of tokens, 9.8 %)."
     one = mixing_card(tmp_path, attention=(99.0,))
