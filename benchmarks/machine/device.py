@@ -13,10 +13,12 @@ GPU where nothing can be captured it is the wall's around calls that stand back 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import gc
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -125,8 +127,14 @@ def _allow_tf32(products: bool, convolutions: bool) -> None:
 
 
 def free_memory() -> None:
-    """Gives what nothing holds any more back to the GPUs, the pools of dropped graphs included."""
+    """Gives what nothing holds any more back: to the GPUs, the pools of dropped graphs included, and to the system.
+
+    A process keeps what it has freed of the computer's memory (`benchmarks.__main__` sets glibc so), and nobody else
+    finds it free.
+    """
     gc.collect()
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
     for device, row in DEVICES.items():
         if row.is_gpu and is_here(device):
             torch.get_device_module(device).empty_cache()

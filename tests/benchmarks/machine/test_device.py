@@ -10,6 +10,7 @@ import time
 import pytest
 import torch
 
+from benchmarks.__main__ import SETTINGS
 from benchmarks.contract.choices.profiles import CORE_MIXERS
 from benchmarks.machine import device
 from benchmarks.machine.device import GpuClock, WallClock, clock, set_math_mode, tf32, tf32_allowed
@@ -386,3 +387,24 @@ def test_the_pool_of_a_dropped_graph_is_free_again():
     assert torch.cuda.memory_reserved() <= held - 4 * 2**26
     # what a pool holds was never a tensor's; the timer itself holds a kilobyte on some cards
     assert 0 <= allocated - torch.cuda.memory_allocated() <= 2**12
+
+
+KEEPS = """
+import psutil, torch
+from benchmarks.machine import device
+here = psutil.Process()
+x = [torch.ones(2**20) for _ in range(256)]  # a gigabyte
+last = torch.ones(2**10)  # behind them: what is freed is not the heap's end
+del x
+kept = here.memory_info().rss
+device.free_memory()
+print(kept - here.memory_info().rss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone is told to keep memory")
+def test_what_a_process_has_freed_is_free_for_others():
+    done = subprocess.run(
+        [sys.executable, "-c", KEEPS], env=os.environ | SETTINGS, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) > 2**29
