@@ -89,7 +89,7 @@ def refuse_what_does_not_fit(call: Callable[[], Any], device: str) -> None:
         return
     free = FREE_SHARE * free_bytes("cpu")
     if needed > free:
-        raise MemoryError(f"it asks for {needed:,} bytes, {free:,.0f} are free")
+        raise MemoryError(f"it asks for {needed:,} bytes, {free:,.0f} may be taken of what is free")
 
 
 def interleaved_or_why(

@@ -168,7 +168,7 @@ def _items_that_fit(index: int, timing: Timing) -> dict[Item, int]:
     if most > free:
         timing.status = "oom"
         what = "forward + backward of the net" if most > built else "making the net"
-        timing.reason = f"{what} asks for {most:,} bytes, {free:,.0f} are free"
+        timing.reason = f"{what} asks for {most:,} bytes, {free:,.0f} may be taken of what is free"
     return fit
 
 

@@ -114,7 +114,7 @@ def _find_room(item: Item) -> None:
         make_room()
         free = FREE_SHARE * free_bytes("cpu")
         if needed > free:
-            raise MemoryError(f"the {item.target} asks for {needed:,} bytes, {free:,.0f} are free")
+            raise MemoryError(f"the {item.target} asks for {needed:,} bytes, {free:,.0f} may be taken of what is free")
 
 
 @functools.cache

@@ -268,7 +268,9 @@ def too_much(spec: str, size: tuple[int, int], batch: int, rounds: int) -> str:
     needed = MEMORY_FACTOR * (predict_peak_bytes(make) or 0) + 3 * POOL_BYTES
     free = FREE_SHARE * free_bytes("cpu")
     if needed > free:
-        raise MemoryError(f"it would take about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free")
+        raise MemoryError(
+            f"it would take about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB may be taken of what is free"
+        )
     # a step is about three forwards, and both modes of both sides are run
     seconds = flops[0] * batch * (1 + 3) * 2 * (rounds + 1) / ASSUMED_FLOPS_PER_S
     return f"it would take about {seconds:.0f} s" if seconds > MOST_SECONDS else ""

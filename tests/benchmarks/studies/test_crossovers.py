@@ -200,10 +200,10 @@ def test_a_wrong_output_is_not_timed(quick: None, tmp_path: Path, monkeypatch: p
 
 
 def test_what_a_cpu_has_no_memory_for_is_not_begun(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt, "free_bytes", lambda device: 60 * 2**20)
+    monkeypatch.setattr(attempt, "free_bytes", lambda device: 96 * 2**20)
     times, _ = crossovers.measure_crossovers("cpu", 1, "float32", 1, sides=(16,), kinds=("attention",))
     assert {timed.method: timed.status for timed in times} == {"torch": "ok", "plain": "oom"}
-    assert "are free" in next(timed.reason for timed in times if timed.method == "plain")
+    assert "may be taken" in next(timed.reason for timed in times if timed.method == "plain")
 
 
 def test_an_interrupted_run_leaves_the_rows_so_far(

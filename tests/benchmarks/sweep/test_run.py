@@ -85,7 +85,7 @@ def test_an_unsupported_size_is_a_record(runner):
 def test_what_cannot_fit_is_refused_before_it_starts(runner, monkeypatch):
     monkeypatch.setattr(one_trial, "free_bytes", lambda device: 1000)
     (result,) = runner.run(accuracy_trials()[:1])
-    assert result.record.status == "oom" and "1,000 are free" in result.record.reason
+    assert result.record.status == "oom" and "500 may be taken" in result.record.reason
 
 
 def test_a_results_folder_that_cannot_be_written_is_told(tmp_path):
