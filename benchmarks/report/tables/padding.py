@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,15 +12,18 @@ import pandas as pd
 
 from benchmarks.contract.record import write_texts
 from benchmarks.report.notes import setting_words
-from benchmarks.report.stats.paired import Runs, Sample, mean_top1
+from benchmarks.report.stats.intervals import Estimate, mean_interval
+from benchmarks.report.stats.paired import OVER_SEEDS, Runs, Sample, mean_top1
 from benchmarks.report.wording import NOTHING, clean, csv_text, markdown, markdown_table, percent, signed
 
 TITLE = "What padding does"
 NOTE = (
     "Test top-1 in percent, mean over seeds, their number in parentheses; behind it, in points, the difference from "
-    "the shortest net of the same mixer, with its 95 % interval over seeds and test sequences; one seed has none. "
-    "Which nets are at their baseline stands in the summary."
+    "the shortest net of the same mixer, with its 95 % interval over seeds and test sequences. Where either has one "
+    "seed (†), both are of the seeds that they share and the interval is over test sequences alone: other seeds may "
+    "differ by more. Which nets are at their baseline stands in the summary."
 )
+OVER_IMAGES = "test images alone"
 COLUMNS = (
     "mixer",
     "label",
@@ -60,12 +64,26 @@ def padding_rows(sample: Sample, several: Sequence[Runs]) -> list[dict[str, Any]
 
 
 def _row(sample: Sample, one: Runs, first: Runs | None) -> dict[str, Any]:
-    found = None if first is None or one is first else sample.interval(operator.sub, one, first)
-    told = found if found and not found.withheld else None
+    found = None if first is None or one is first else _difference(sample, one, first)
+    told, over = found if found and not found[0].withheld else (None, None)
     value, low, high = (told.value, told.low, told.high) if told else (None, None, None)
     mine = {"n": len(one.top1), "seeds": " ".join(map(str, one.seeds)), "test_top1_percent_mean": mean_top1(one)}
     mine |= {"difference_points": value, "difference_points_low": low, "difference_points_high": high}
+    mine |= {"interval_over": over if low is not None else None}
     return {name: one.setting[name] for name in COLUMNS} | mine | {"failed": one.failed_words or None}
+
+
+def _difference(sample: Sample, one: Runs, first: Runs) -> tuple[Estimate, str]:
+    """Less the first, and what its interval is over."""
+    between = sample.interval(operator.sub, one, first)
+    shared = [seed for seed in one.seeds if seed in first.top1]
+    if between.n > 1 or not shared or sample.over(one, first) == OVER_SEEDS:
+        return between, sample.over(one, first)
+    nets = (dataclasses.replace(runs, top1={seed: runs.top1[seed] for seed in shared}) for runs in (one, first))
+    mine, theirs = (100 * sample.correct_of(runs).mean(axis=0) for runs in nets)
+    found = mean_interval(mine - theirs)
+    assert found is not None  # a test split has images
+    return dataclasses.replace(between, value=found.value, low=found.low, high=found.high), OVER_IMAGES
 
 
 def write_padding(sample: Sample, folder: Path, source: str) -> list[Path]:
@@ -110,4 +128,6 @@ def _cell(row: Mapping[str, Any]) -> str:
         return text
     text += f", {signed(row['difference_points'])}"
     low, high = row["difference_points_low"], row["difference_points_high"]
-    return text if low is None else f"{text} [{signed(low)}, {signed(high)}]"
+    if low is None:
+        return text
+    return f"{text} [{signed(low)}, {signed(high)}]{' †' if row['interval_over'] == OVER_IMAGES else ''}"

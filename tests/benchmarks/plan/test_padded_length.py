@@ -24,6 +24,7 @@ from benchmarks.report.build import write_report
 from benchmarks.report.choose import main_rows
 from benchmarks.report.frame import results_frame
 from benchmarks.report.notes import caption
+from benchmarks.report.stats.paired import Sample
 from benchmarks.report.tables.summary import summary_table
 from benchmarks.tasks.sequences import IGNORED
 from benchmarks.tasks.task import load_data, task_of
@@ -199,6 +200,28 @@ def test_a_table_has_the_mixers_by_the_lengths_they_were_padded_to(tmp_path):
     assert "| mixer     | family    | net of 32 tokens |" in told and "dim 64, depth 2, length 32 tokens:" in told
     assert re.search(r"^\| conv1x1 +\| [a-z ]+ \| +– \| +30\.0 \(1\) \| +– \|$", told, re.MULTILINE)
     assert write_report(tmp_path) and (folder / "padding.md").read_text() == told
+
+
+def test_a_single_padded_net_is_held_against_its_own_seed_over_the_test_sequences(tmp_path):
+    for seed, top1 in enumerate((70.0, 90.0, 92.0)):
+        save_accuracy(tmp_path, "dct", top1, seed)
+    save_accuracy(tmp_path, "dct", 60.0, 0, padded_length=64)
+    save_accuracy(tmp_path, "attention", 90.0, 1)
+    save_accuracy(tmp_path, "attention", 80.0, 2, padded_length=64)
+    write_report(tmp_path)
+    folder = tmp_path / "tables/recall-quick"
+    table = pd.read_csv(folder / "padding.csv").set_index(["label", "tokens"])
+    row = table.loc["dct", 64]
+    assert row["interval_over"] == "test images alone" and row["seeds"] == "0"
+    assert row["difference_points"] == pytest.approx(-10, abs=0.1)  # of seed 0, not of the mean
+    answers = Sample(results_frame(tmp_path), tmp_path)
+    (long,) = (one for one in answers.runs if one.setting["padded_length"] and one.setting["mixer"] == "dct")
+    (usual,) = (one for one in answers.runs if not one.setting["padded_length"] and one.setting["mixer"] == "dct")
+    by_sequence = 100 * (answers.correct[long.ids[0]] - answers.correct[usual.ids[0]].astype(float))
+    half = 1.96 * by_sequence.std() / len(by_sequence) ** 0.5
+    assert row["difference_points_high"] - row["difference_points"] == pytest.approx(half, rel=0.01)
+    assert pd.isna(table.loc["attention", 64]["interval_over"])  # no seed of both
+    assert re.search(r"60\.0 \(1\), −10\.0 .* †", (folder / "padding.md").read_text())
 
 
 def test_without_padded_nets_there_is_no_table_of_padding(tmp_path):
