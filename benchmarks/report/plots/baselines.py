@@ -69,7 +69,7 @@ def paleness(row: Mapping[Any, Any] | pd.Series) -> dict[str, Any]:
 
 
 def without_name(row: Mapping[Any, Any]) -> bool:
-    """Whether a point has no label beside it: it lies where its caption says, at its baseline."""
+    """Whether a point has no label beside it: it lies where its caption says, about its baseline."""
     floor = highest(row)
     return (
         at_baseline(row)
@@ -89,7 +89,7 @@ def told(rows: pd.DataFrame) -> str:
     if not known_columns(rows):
         return ""
     pale = at_baseline_words(ready)
-    return f"{DASHED} Pale, at its baseline ({highest_words(ready[0])}): {pale}." if pale else DASHED
+    return f"{DASHED} Pale, not clearly above its baseline ({highest_words(ready[0])}): {pale}." if pale else DASHED
 
 
 def told_by_size(rows: pd.DataFrame) -> str:
@@ -97,4 +97,4 @@ def told_by_size(rows: pd.DataFrame) -> str:
     pale = [str(label) for label, mine in rows.groupby("label", sort=True) if paleness_of_all(mine)]
     if not known_columns(rows):
         return ""
-    return f"{DASHED} Pale, at its baseline everywhere: {listing(pale)}." if pale else DASHED
+    return f"{DASHED} Pale, nowhere clearly above its baseline: {listing(pale)}." if pale else DASHED
