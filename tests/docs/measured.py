@@ -77,6 +77,21 @@ def able(what: str, mixer: str = "") -> str:
 
 
 @named
+def longer(dataset: str, mixer: str) -> str:
+    """Held out, of the run with three times the usual epochs."""
+    rows = table(f"sequences-cpu/tables/{dataset}-quick/tuning.csv")
+    (found,) = rows[(rows["label"] == mixer) & (rows["epochs"] == 9)]["val_top1_percent"]
+    return f"{float(found):.1f}"
+
+
+@named
+def imdb(what: str) -> str:
+    """The one run of a mixer, or what a predictor without a net reaches."""
+    rows = table("sequences-cpu/tables/imdb-quick/summary.csv").set_index("label")
+    return f"{float(rows[what].iloc[0] if what in rows else rows.loc[what, 'test_top1_percent_mean']):.1f}"
+
+
+@named
 def listops(what: str) -> str:
     """Mean of a mixer in the main setting, or of what a predictor without a net reaches."""
     rows = table("sequences-cpu/tables/listops-quick/summary.csv")

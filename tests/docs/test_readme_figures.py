@@ -36,7 +36,7 @@ NAMED: dict[str, tuple[str, ...]] = {
     "docs/performance.md": (r"other ratios above 1\.05", r"medians of 7 turns"),
     "docs/results.md": (
         r"patches of 4 x 4", r"where chance is 1 %", r"of 112 runs", r"with 140 to 145 thousand",
-        r"72, 64; three seeds",
+        r"72, 64; three seeds", r"reviews of 512 bytes",
     ),
     "docs/text.md": (
         r"84 M tokens", r"15 % of a passage: 80 % of these become a mask, 10 % any token, 10 % stay",
@@ -116,6 +116,8 @@ def test_words_that_carry_a_finding_are_so():
     assert ops.loc["random", "standing"] in unsolved
     assert says("docs/results.md", "No mean reaches")
     assert ops[means].max() < ops["baseline_depth_1_percent"].max()
+    assert says("docs/results.md", "no net gets past a count of bytes")
+    assert set(table("sequences-cpu/tables/imdb-quick/summary.csv")["standing"]) == {"at its baseline"}
     assert says("docs/results.md", "Attention's lead is smaller then.")
     leads = [difference("fft_real", "attention", setting)["difference_points"] for setting in ("main", "params")]
     assert leads[0] < leads[1] < 0
