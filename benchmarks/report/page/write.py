@@ -52,6 +52,7 @@ from benchmarks.report.wording import clean, listing
 FILES = Path(__file__).parent / "files"
 SCRIPTS = ("vendor/plotly-basic.min.js", "vendor/dataTables.min.js", "tables.js", "picture.js", "charts.js", "page.js")
 PARTS = {"images": "Images", "sequences": "Sequences", "text": "Text"}  # of the chooser of tasks, in order
+NO_BREAK = "\u00a0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,4 +226,5 @@ def _ability(row: Mapping[Any, Any] | None) -> Cell:
     mean = None if row is None else plain(row["test_top1_percent_mean"])
     if row is None or mean is None:
         return Cell(cell_text(row), -1.0)
-    return Cell(cell_text(row), round(mean, 2), share=0.0 if at_baseline(row) else round(mean / 100, 2))
+    one_line = cell_text(row).replace(" ", NO_BREAK).replace(f"{NO_BREAK}[", " [")  # or two, the interval below
+    return Cell(one_line, round(mean, 2), share=0.0 if at_baseline(row) else round(mean / 100, 2))
