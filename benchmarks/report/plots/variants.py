@@ -234,7 +234,9 @@ def head_of(rows: pd.DataFrame, main: Mapping[Any, Any], panels: Sequence[pd.Dat
     if not words:
         fields = [f for f in row if f in TRAINED_ALIKE and len({str(plain(one.iloc[0][f])) for one in panels}) > 1]
         fields = [f for f in fields if f in SPOKEN] or fields
-        words = ", ".join(setting_word(str(f), row) for f in fields if plain(row[f]) is not None)
+        words = ", ".join(
+            setting_word(str(f), row) for f in fields if f == "padded_length" or plain(row[f]) is not None
+        )
     return f"{words} ({n_words(rows)})"
 
 

@@ -110,6 +110,8 @@ def setting_word(field: str, row: Mapping[Any, Any]) -> str:
         return f"equal {value}"
     if field == "image_size":
         return f"{value} px"
+    if field == "padded_length" and value is None:
+        return "not padded"
     if field == "coordinates":
         return f"coordinates {'on' if value else 'off'}"
     return clean(field_words(field, value).replace("_", " "))

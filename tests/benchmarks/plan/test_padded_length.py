@@ -196,6 +196,8 @@ def test_a_table_has_the_mixers_by_the_lengths_they_were_padded_to(tmp_path):
     assert row["difference_points_low"] < -30 < row["difference_points_high"] < -25
     assert table.loc["attention"]["difference_points"].dropna().tolist() == [0, 0]
     assert pd.isna(table.loc["conv1x1", 64]["difference_points"])
+    drawn = (tmp_path / "plots/recall-quick/accuracy-by-setting.svg").read_text()
+    assert all(words in drawn for words in ("not padded", "padded to 64 tokens", "padded to 128 tokens"))
     told = (folder / "padding.md").read_text()
     assert "| mixer     | family    | net of 32 tokens |" in told and "dim 64, depth 2, length 32 tokens:" in told
     assert re.search(r"^\| conv1x1 +\| [a-z ]+ \| +– \| +30\.0 \(1\) \| +– \|$", told, re.MULTILINE)
