@@ -37,12 +37,13 @@ class Part:
     fewest: int = FEWEST_SEEDS  # or rounds, without which nothing is decided
     failed: str = ""  # the runs behind it that failed, in words
     withheld: bool = False  # too many of them for a verdict
+    stuck: bool = False  # no net of it is above what a trivial predictor reaches
 
     @property
     def outcome(self) -> str:
         if self.decided is not None:
             return self.decided
-        if self.low is None or self.high is None or self.too_few or self.withheld:
+        if self.low is None or self.high is None or self.too_few or self.withheld or self.stuck:
             return UNDECIDED
         if self.claimed[0] < self.low and self.high < self.claimed[1]:
             return SUPPORTED

@@ -3,7 +3,7 @@
 An effect supports a claim if its interval lies wholly inside the claimed range, and contradicts it if wholly outside.
 Where a claim needs several comparisons, all must support it, each at 95 %. One of them contradicts it, by an interval
 widened for their number (Bonferroni), since one of many may lie outside by chance. Fewer than three seeds or rounds
-decide nothing.
+decide nothing, nor do nets none of which is above its baseline.
 """
 
 from __future__ import annotations
@@ -14,12 +14,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.report.alike import TRAINED_ALIKE, all_but, as_compared, held_equal, row_as_compared, same_rows
-from benchmarks.report.claims.parts import FEWEST_MIXERS, INFINITE, SUPPORTED, Finding, Part, Range, make_part
+from benchmarks.report.baselines import highest
+from benchmarks.report.claims.parts import (
+    FEWEST_MIXERS,
+    INFINITE,
+    SUPPORTED,
+    Finding,
+    Part,
+    Range,
+    make_part,
+)
 from benchmarks.report.notes import SETTING_WORDS, field_words
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.paired import FEWEST_SEEDS, Runs
 from benchmarks.report.wording import span_of
 
+Floor = tuple[str, float]  # the highest predictor that looks at one thing alone, and its percent
 NOWHERE: Range = (-INFINITE, -INFINITE)  # the range that contradicts, of a comparison that cannot
 
 
@@ -135,7 +145,12 @@ class Accuracies:
             part = make_part(str(contrast), lambda c: interval(confidence=c), contrast.claimed, comparisons)
         except ZeroDivisionError:  # a share of an accuracy of 0
             return []
-        return [] if part is None else [dataclasses.replace(part, denied=contrast.denied, fewest=self.fewest)]
+        if part is None:
+            return []
+        part = dataclasses.replace(part, denied=contrast.denied, fewest=self.fewest)
+        if len(mixers) > 1 and not left_baseline(evidence, mixers):
+            part = dataclasses.replace(part, stuck=True)
+        return [part]
 
     def _holds(self, evidence: Evidence, by_arm: dict[Arm, Runs], contrast: Contrast) -> bool:
         parts = [dataclasses.replace(p, fewest=FEWEST_SEEDS) for p in self._part(evidence, by_arm, contrast)]
@@ -149,6 +164,23 @@ class Accuracies:
         wanted |= {**dict(arm.fields), "mixer": arm.mixer}
         lost = [row_as_compared(one.setting, fields) for one in evidence.sample.lost]
         return any(all(one[name] == value for name, value in wanted.items()) for one in lost)
+
+
+def floor_of(evidence: Evidence, runs: Sequence[Runs]) -> Floor | None:
+    """The highest trivial predictor beside some nets; None where their records know of none."""
+    ids = {one for several in runs for one in several.ids.values()}
+    rows = evidence.frame[evidence.frame["id"].isin(ids)].to_dict("records")
+    known = [found for row in rows if (found := highest(row)) is not None]
+    return max(known, key=lambda found: found[1], default=None)
+
+
+def left_baseline(evidence: Evidence, runs: Sequence[Runs]) -> bool:
+    """Whether the better net's mean lies above the highest trivial predictor, with its interval where it has one."""
+    floor = floor_of(evidence, runs)
+    if floor is None:
+        return True
+    best = evidence.sample.interval(max, *runs)
+    return (best.value if best.low is None else best.low) > floor[1]
 
 
 @dataclasses.dataclass(frozen=True)

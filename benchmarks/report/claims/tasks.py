@@ -6,25 +6,16 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from benchmarks.report.baselines import SOLVED_PERCENT, highest
+from benchmarks.report.baselines import SOLVED_PERCENT
 from benchmarks.report.claims.parts import INFINITE, Finding, Part, Range, make_part
-from benchmarks.report.claims.rules import Accuracies, Arm, Contrast
+from benchmarks.report.claims.rules import Accuracies, Arm, Contrast, Floor, floor_of, left_baseline
 from benchmarks.report.stats.compared import Comparison
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.intervals import Estimate
 from benchmarks.report.stats.paired import Runs
 from benchmarks.report.wording import listing
 
-Floor = tuple[str, float]  # the highest predictor that looks at one thing alone, and its percent
 Side = tuple[Evidence, list[Runs]]  # nets of one task, trained alike
-
-
-def floor_of(evidence: Evidence, runs: Sequence[Runs]) -> Floor | None:
-    """The highest trivial predictor beside some nets; None where their records know of none."""
-    ids = {one for several in runs for one in several.ids.values()}
-    rows = evidence.frame[evidence.frame["id"].isin(ids)].to_dict("records")
-    known = [found for row in rows if (found := highest(row)) is not None]
-    return max(known, key=lambda found: found[1], default=None)
 
 
 def over(floor: Floor, *mixers: str) -> Contrast:
@@ -125,8 +116,8 @@ class OverTasks:
         return None
 
     def _part(self, rival: str, sides: Sequence[Side]) -> list[Part]:
-        ready = [side for side in sides if _left_baseline(*side)]
-        stuck = [_dataset(side) for side in sides if not _left_baseline(*side)]
+        ready = [side for side in sides if left_baseline(*side)]
+        stuck = [_dataset(side) for side in sides if not left_baseline(*side)]
         if not ready:
             return []
         names = listing(list(map(_dataset, ready)))
@@ -138,15 +129,6 @@ class OverTasks:
 
 def _dataset(side: Side) -> str:
     return str(side[0].frame.iloc[0]["dataset"])
-
-
-def _left_baseline(evidence: Evidence, runs: Sequence[Runs]) -> bool:
-    """Whether the better net's mean lies above the highest trivial predictor, with its interval where it has one."""
-    floor = floor_of(evidence, runs)
-    if floor is None:
-        return True
-    best = evidence.sample.interval(max, *runs)
-    return (best.value if best.low is None else best.low) > floor[1]
 
 
 def share_of_means(sides: Sequence[Side], confidence: float) -> Estimate:

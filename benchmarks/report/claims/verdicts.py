@@ -138,6 +138,8 @@ def _why_open(part: Part, finding: Finding, still_open: int) -> list[str]:
             reasons.append(f"{n}; withheld, since too many runs failed: {part.failed}")
         elif part.low is None and part.note:
             reasons.append(f"{n}: there is no gap beyond doubt, {part.note}")
+        elif part.stuck:
+            reasons.append(f"{n}; no net of it is above its baseline")
         elif part.low is None or part.too_few:
             reasons.append(f"{n}: too few to decide")
         elif part.low == part.high:

@@ -119,6 +119,15 @@ def test_nets_at_their_baseline_say_nothing_of_reviews(tmp_path):
     assert verdict_on("fft-reaches-attention-on-text", tmp_path).outcome == CONTRADICTED
 
 
+def test_a_difference_of_nets_that_both_are_at_their_baseline_decides_nothing(tmp_path):
+    train(tmp_path, "match", random=38.0, fft_real=56.0)
+    stuck = verdict_on("random-worse-than-fft", tmp_path)
+    assert stuck.outcome == UNDECIDED and "no net of it is above its baseline" in stuck.reason
+    assert stuck.effect == pytest.approx(-18, abs=0.3)
+    train(tmp_path, "match", fft_real=80.0)
+    assert verdict_on("random-worse-than-fft", tmp_path).outcome == SUPPORTED
+
+
 def test_the_mean_over_tasks_takes_stand_ins_and_leaves_out_what_nobody_learned(tmp_path):
     for dataset in ("listops", "imdb", "pairs", "pixels100"):
         train(tmp_path, dataset, attention=80.0, fft_real=76.0)
