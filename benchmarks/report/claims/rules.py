@@ -15,15 +15,7 @@ from typing import Any
 
 from benchmarks.report.alike import TRAINED_ALIKE, all_but, as_compared, held_equal, row_as_compared, same_rows
 from benchmarks.report.baselines import highest
-from benchmarks.report.claims.parts import (
-    FEWEST_MIXERS,
-    INFINITE,
-    SUPPORTED,
-    Finding,
-    Part,
-    Range,
-    make_part,
-)
+from benchmarks.report.claims.parts import FEWEST_MIXERS, INFINITE, SUPPORTED, Finding, Part, Range, make_part
 from benchmarks.report.notes import SETTING_WORDS, field_words
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.paired import FEWEST_SEEDS, Runs
