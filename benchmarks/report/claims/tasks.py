@@ -18,32 +18,19 @@ from benchmarks.report.wording import listing
 Side = tuple[Evidence, list[Runs]]  # nets of one task, trained alike
 
 
-def over(floor: Floor, *mixers: str) -> Contrast:
-    """How far the better of some nets lies above a trivial predictor."""
-    words = f"the better of {listing(list(mixers))}" if len(mixers) > 1 else mixers[0]
-    arms = tuple(Arm(mixer) for mixer in mixers)
-    return Contrast(arms, (0, INFINITE), lambda *top1: max(top1) - floor[1], f"{words} − {floor[0]}")
+def over(floor: Floor, mixer: str) -> Contrast:
+    """How far a net lies above a trivial predictor."""
+    return Contrast((Arm(mixer),), (0, INFINITE), lambda top1: top1 - floor[1], f"{mixer} − {floor[0]}")
 
 
 @dataclasses.dataclass(frozen=True)
 class OfTasks(Accuracies):
-    """Accuracies on some tasks alone, where the better of the nets has left its baseline."""
+    """Accuracies on some tasks alone."""
 
     tasks: tuple[str, ...] = ()
 
     def find(self, evidence: Evidence) -> Finding | None:
         return super().find(evidence) if evidence.frame.iloc[0]["dataset"] in self.tasks else None
-
-    def _in_setting(self, evidence: Evidence, runs: Sequence[Runs]) -> Finding | None:
-        return self.rule(evidence, runs)._in_setting(evidence, runs)
-
-    def rule(self, evidence: Evidence, runs: Sequence[Runs]) -> Accuracies:
-        """What is to be found in one setting."""
-        floor = floor_of(evidence, runs)
-        mixers = dict.fromkeys(arm.mixer for contrast in self.contrasts for arm in contrast.arms)
-        known = all(Arm(mixer) in self.arms(runs) for mixer in mixers)
-        condition = over(floor, *mixers) if floor is not None and known else None
-        return Accuracies(self.contrasts, unit=self.unit, condition=self.condition or condition)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +49,13 @@ class CannotWithout(OfTasks):
     needed: tuple[str, ...] = ()
     points: float = 5
 
-    def rule(self, evidence: Evidence, runs: Sequence[Runs]) -> Accuracies:
+    def _in_setting(self, evidence: Evidence, runs: Sequence[Runs]) -> Finding | None:
         floor = floor_of(evidence, runs) or ("chance", 0.0)
         here = [arm.mixer for arm in self.arms(runs)]
         wanted = [mixer for mixer in self.fixed if mixer in here or mixer in self.needed]
         stay = [dataclasses.replace(over(floor, mixer), claimed=(-INFINITE, self.points)) for mixer in wanted]
-        return Accuracies((over(("solved, 95 %", SOLVED_PERCENT), self.solver), *stay))
+        rule = Accuracies((over(("solved, 95 %", SOLVED_PERCENT), self.solver), *stay))
+        return rule._in_setting(evidence, runs)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -111,7 +111,7 @@ def test_a_hybrid_restores_recall_where_there_is_something_to_restore(tmp_path, 
 def test_nets_at_their_baseline_say_nothing_of_reviews(tmp_path):
     train(tmp_path, "imdb", attention=61.0, fft_real=61.7)
     stuck = verdict_on("fft-reaches-attention-on-text", tmp_path)
-    assert stuck.outcome == UNDECIDED and "the better of fft_real, attention − bag of tokens" in stuck.reason
+    assert stuck.outcome == UNDECIDED and "no net of it is above its baseline" in stuck.reason
     train(tmp_path, "imdb", fft_real=66.0, attention=64.0)
     told = verdict_on("fft-reaches-attention-on-text", tmp_path)
     assert told.outcome == SUPPORTED and told.effect == pytest.approx(2, abs=0.2)
