@@ -3,7 +3,7 @@
 An effect supports a claim if its interval lies wholly inside the claimed range, and contradicts it if wholly outside.
 Where a claim needs several comparisons, all must support it, each at 95 %. One of them contradicts it, by an interval
 widened for their number (Bonferroni), since one of many may lie outside by chance. Fewer than three seeds or rounds
-decide nothing, nor do nets none of which is above its baseline.
+decide nothing, nor does a claim none of whose nets is above its baseline.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Accuracies:
             lacking = [arm for arm in contrast.arms if arm not in by_arm]
             missing += [f"{arm}{', which failed' if self._lost(evidence, runs, arm) else ''}" for arm in lacking]
             if not lacking:
-                parts += self._part(evidence, by_arm, contrast, len(contrasts))
+                parts += self._part(evidence, by_arm, contrast, len(contrasts), self.nets(contrast, contrasts))
         if not parts:
             return None
         if self.condition is not None and not self._holds(evidence, by_arm, self.condition):
@@ -128,9 +128,19 @@ class Accuracies:
         setting = accuracy_setting(evidence, runs, self.free)
         return Finding(tuple(parts), tuple(dict.fromkeys(missing)), setting, self.unit, "seeds")
 
+    def nets(self, contrast: Contrast, contrasts: Sequence[Contrast]) -> Sequence[Arm]:
+        """Of which one above its baseline is enough for a contrast to say something: all that are compared."""
+        return [arm for one in contrasts for arm in one.arms]
+
     def _part(
-        self, evidence: Evidence, by_arm: dict[Arm, Runs], contrast: Contrast, comparisons: int = 1
+        self,
+        evidence: Evidence,
+        by_arm: dict[Arm, Runs],
+        contrast: Contrast,
+        comparisons: int = 1,
+        nets: Sequence[Arm] = (),
     ) -> list[Part]:
+        """Of one contrast; it is stuck if neither its nets nor `nets` have left their baseline."""
         mixers = [by_arm[arm] for arm in contrast.arms]
         interval = functools.partial(evidence.sample.interval, contrast.function, *mixers)
         try:
@@ -140,7 +150,8 @@ class Accuracies:
         if part is None:
             return []
         part = dataclasses.replace(part, denied=contrast.denied, fewest=self.fewest)
-        if len(mixers) > 1 and not left_baseline(evidence, mixers):
+        beside = [by_arm[arm] for arm in dict.fromkeys([*contrast.arms, *nets]) if arm in by_arm]
+        if len(mixers) > 1 and not left_baseline(evidence, beside):
             part = dataclasses.replace(part, stuck=True)
         return [part]
 
@@ -190,6 +201,9 @@ class EachMixer(Accuracies):
         pairs = [(Arm(mixer, self.mine), Arm(self.against or mixer, self.other)) for mixer in mixers]
         here = {Arm(r.setting["mixer"], tuple((f, r.setting[f]) for f in self.free)) for r in runs}
         return [Contrast(pair, self.claimed) for pair in pairs if set(pair) <= here]
+
+    def nets(self, contrast: Contrast, contrasts: Sequence[Contrast]) -> Sequence[Arm]:
+        return contrast.arms  # of each mixer it is asked anew
 
     def rank(self, finding: Finding) -> tuple[int, int]:
         return -len(finding.parts), -min(part.n for part in finding.parts)
