@@ -17,7 +17,6 @@ from benchmarks.report.plots.labels import label_ends
 from benchmarks.report.plots.style import (
     FLOOR_COLOUR,
     GREY,
-    MOST_COLOURED,
     NARROW,
     TICK_SIZE,
     WIDE,
@@ -29,6 +28,7 @@ from benchmarks.report.sizes import extent_of
 from benchmarks.report.stats.leader import NO_MIXING
 from benchmarks.report.wording import listing, significant
 
+MOST_LABELLED = 14  # lines that find room for their names beside a panel
 PANELS = {"net_forward": "forward", "net_forward_backward": "forward + backward"}
 Points = dict[str, list[tuple[int, float, float, float]]]  # of each mixer: size, ratio and its interval
 
@@ -70,7 +70,7 @@ def ratio_plot(rows: pd.DataFrame, timed: pd.DataFrame, missing: dict[str, str],
 def named(points: Points) -> list[str]:
     """The lines with a colour: where they are many, the core mixers and the fastest and slowest of the others."""
     ordered = sorted(points, key=lambda label: (-points[label][-1][1], label))
-    if len(ordered) <= MOST_COLOURED:
+    if len(ordered) <= MOST_LABELLED:
         return ordered
     others = [label for label in ordered if label not in CORE_MIXERS]
     return [label for label in ordered if label in CORE_MIXERS or label in (others[0], others[-1])]
