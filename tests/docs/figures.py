@@ -58,7 +58,9 @@ def main() -> None:
             continue
         for number, asked in reversed([*enumerate(fields(template), 1)]):
             new, (start, end) = figure(asked), found.span(number)
-            if plain(text[start:end]) != plain(new):
+            if end - start > 2 * len(new) + 200:
+                print(f"{name}: {asked}: the words around it are too far apart: {plain(text[start:end])[:60]}")
+            elif plain(text[start:end]) != plain(new):
                 print(f"{name}: {asked}: {plain(text[start:end])[:60]} -> {plain(new)[:60]}")
                 text = text[:start] + new + text[end:]
         path.write_text(text, encoding="utf-8")

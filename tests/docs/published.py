@@ -129,7 +129,7 @@ def registered() -> str:
 @named
 def leaders(what: str = "") -> str:
     if not what:
-        return code(best(), "or")
+        return code(best())
     if what == "top1":
         return " and ".join(top1(mixer) for mixer in best())
     return spread([row(mixer)["net_forward_over_attention"] for mixer in best()], 2)
@@ -174,6 +174,11 @@ def six(mixer: str) -> str:
 @named
 def time(mixer: str, setting: str = "main") -> str:
     return "1" if mixer == "attention" else f"{row(mixer, setting)['net_forward_over_attention']:.2f}"
+
+
+@named
+def steptime(mixer: str) -> str:
+    return f"{row(mixer, 'main')['net_forward_backward_over_attention']:.2f}"
 
 
 @named

@@ -84,7 +84,8 @@ def write_page(
 
     Args:
         results: the folder.
-        groups: each a choice of the page's first chooser; that with most trained nets is shown first.
+        groups: each a choice of the page's first chooser; that with most trained nets is first, of several that with
+            times too.
         abilities: mixers by sequence tasks.
         texts: of `page.text.text_content`.
         sections: what studies have to say.
@@ -94,7 +95,10 @@ def write_page(
     environment = Environment(
         loader=FileSystemLoader(FILES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    groups = sorted((group for group in groups if group.shows), key=lambda group: -len(group.sample.runs))
+    groups = sorted(
+        (group for group in groups if group.shows),
+        key=lambda group: (-len(group.sample.runs), -group.frame["kind"].nunique()),
+    )
     shown = [group_content(group) for group in groups]
     for i, one in enumerate(shown):  # of several that are called alike the largest has the plain name
         if any(one["title"] == other["title"] for other in shown[:i]):

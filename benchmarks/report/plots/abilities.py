@@ -17,6 +17,8 @@ from benchmarks.report.tables.abilities import MARKS, NAME, TOP1, Abilities, tas
 from benchmarks.report.wording import span, span_of
 
 LAST = "highest baseline"
+BASELINE_SIZE = 6  # points, or less where a name is wider than its column
+UNTRAINED = "#e4e4e4"
 
 
 def share(row: Mapping[Any, Any] | None) -> float:
@@ -34,7 +36,7 @@ def heat_map(found: Abilities, folder: Path) -> list[Path]:
         f"Test top-1 in percent, mean over n = {span_of(found.rows['n'], 'seed')}, {found.title}. Blue: from the "
         f"highest baseline that looks at one thing alone (white) to all right. {MARKS[SOLVED]} solved; {MARKS[AT]} its "
         f"95 % interval does not lie above that baseline; {MARKS[OPEN]} nor there, but the mean does; "
-        "empty: not trained. Names in their family's colour."
+        "grey: not trained. Names in their family's colour."
     )
     names = max(text_size(short(label), 7)[0] for label in [*found.labels, LAST]) / 72 + 0.1
     width = min(WIDE, max(NARROW, names + 0.1 + 0.95 * len(found.tasks)))
@@ -43,14 +45,18 @@ def heat_map(found: Abilities, folder: Path) -> list[Path]:
             width, 0.19 * (len(found.labels) + 1.5), [told], title=_message(found), families=found.rows["family"],
             left=[names], right=[0.08], ticks=0.12,
         )  # fmt: skip
+        axes.set_facecolor(UNTRAINED)
+        axes.axhspan(len(found.labels) - 0.5, len(found.labels) + 1, facecolor="white", zorder=0)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.35, aspect="auto", extent=_extent(found))
         for i, label in enumerate(found.labels):
             for j, row in enumerate(found.cells(label)):
                 if row is not None:
                     _write(axes, j, i, f"{MARKS.get(row['standing'], '')} {row[TOP1]:.1f}".strip(), shares[i, j])
+        column = 72 * (width - names - 0.08) / len(found.tasks)  # points
         for j, task in enumerate(found.tasks):
             words = highest_words(found.baseline(task)).replace(", ", "\n", 1)
-            _write(axes, j, len(found.labels) + 0.25, words, 0.0, 6)
+            needed = max(text_size(line, BASELINE_SIZE)[0] for line in words.split("\n"))
+            _write(axes, j, len(found.labels) + 0.25, words, 0.0, BASELINE_SIZE * min(1.0, 0.95 * column / needed))
         _frame(axes, found)
         return save_figure(figure, folder, NAME)
 

@@ -111,7 +111,7 @@ def message(rows: pd.DataFrame, plot: str) -> str:
     top = max(known[TOP1])
     first = known[known[TOP1] == top].sort_values([column, "label"]).iloc[0]
     most = known.sort_values([column, "label"]).iloc[-1]
-    text = f"{highest(dict(zip(known['label'], known[TOP1], strict=True)))}: {top:.1f} %"
+    text = f"{highest(dict(zip(known['label'], known[TOP1], strict=True)), known['n'])}: {top:.1f} %"
     cost = amount.format(show(first[column]))
     times = most[column] / first[column]
     if times < 1.2:

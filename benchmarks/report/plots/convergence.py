@@ -12,7 +12,7 @@ from benchmarks.report.families import mixer_family
 from benchmarks.report.plots.figures import label_room, make_figure, plot_style, save_figure
 from benchmarks.report.plots.labels import label_ends
 from benchmarks.report.plots.style import GREY, NARROW, front_runners, mixer_style, short
-from benchmarks.report.plots.words import grey_words, name
+from benchmarks.report.plots.words import accuracy_words, grey_words, name
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.tables.convergence import Long, long_runs
 from benchmarks.report.wording import clean, span_of
@@ -61,11 +61,12 @@ def _message(group: Long) -> str:
     """Who was first at the first checkpoint, and who is at the end."""
     early, last = group.checkpoints[0], group.last
     first, end = (min(group.mixers, key=lambda m: (-group.mean(m, epoch), m)) for epoch in (early, last))
+    what = accuracy_words(len(of_seeds) for of_seeds in group.curves.values())
     if early == last or first == end:
-        return f"{name(end)} has the highest mean accuracy after {span_of([last], 'epoch')}" + (
+        return f"{name(end)} has the highest {what} after {span_of([last], 'epoch')}" + (
             f", and had after {early}" if early != last else ""
         )
-    return f"{name(first)} has the highest mean accuracy after {span_of([early], 'epoch')}, {name(end)} after {last}"
+    return f"{name(first)} has the highest {what} after {span_of([early], 'epoch')}, {name(end)} after {last}"
 
 
 def _caption(group: Long, frame: pd.DataFrame) -> str:

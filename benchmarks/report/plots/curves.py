@@ -95,6 +95,6 @@ def message(curves: Curves, known: list[str]) -> str:
         if any(mean.get(epoch, -1.0) > means[first][epoch] for mean in means.values()):
             break
         since = int(epoch)
-    text = highest(ends)
+    text = highest(ends, [len(curve.columns) for curve in curves.values()])
     when = f"from epoch {since} on" if since < last else f"after {span_of([last], 'epoch')}"
     return f"{text} on held-out examples" + (f" {when}" if text.startswith(f"{name(first)} has ") else "")

@@ -310,6 +310,7 @@ def memory_plot(rows: pd.DataFrame, timed: pd.DataFrame, folder: Path, plot: str
     if not lines:
         return []
     extra = f"; whole net, forward + backward, batch of {span(batches[0], batches[-1])}"
+    extra += ", which shares the weights and their gradients" if each else ""
     return family_panels(
         lines,
         known,

@@ -93,7 +93,7 @@ def message(rows: pd.DataFrame, crowd: pd.DataFrame) -> str:
     if len(known) < 2:
         return "Accuracy against parameters"
     first = known.sort_values([TOP1, "label"], ascending=[False, True]).iloc[0]
-    text = highest(dict(zip(known["label"], known[TOP1], strict=True)))
+    text = highest(dict(zip(known["label"], known[TOP1], strict=True)), known["n"])
     share = f"{count(first['params'])} parameters, of up to {count(max(rows['params']))}"
     return f"{text}: {first[TOP1]:.1f} % with {share}"
 

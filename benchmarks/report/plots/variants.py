@@ -34,7 +34,16 @@ from benchmarks.report.plots.style import (
     mixer_style,
     short,
 )
-from benchmarks.report.plots.words import TOP1, differences, grey_words, name, scored, setting_word
+from benchmarks.report.plots.words import (
+    TOP1,
+    accuracy_words,
+    differences,
+    grey_words,
+    name,
+    reads_alike,
+    scored,
+    setting_word,
+)
 from benchmarks.report.sizes import IMAGES, Extent, extent_of
 from benchmarks.report.stats.intervals import bars
 from benchmarks.report.stats.leader import NO_MIXING
@@ -149,12 +158,15 @@ def size_message(usable: pd.DataFrame, of: Extent) -> str:
     neutral = f"Accuracy by {of.axis.partition(' (')[0]}"
     if len(whole) < 2:
         return neutral
+    what = accuracy_words(usable[usable["label"].isin(whole)]["n"])
     best = {size: max(sorted(whole), key=lambda label: means[size][label]) for size in sizes}
     if len(set(best.values())) == 1:
-        return f"{name(best[sizes[0]])} has the highest mean accuracy at every {of.axis.partition(' (')[0]}"
+        every = of.axis.partition(" (")[0]
+        return f"Of {len(whole)} mixers trained at every {every} {name(best[sizes[0]])} has the highest {what} at each"
     if len(sizes) > 4:
         return neutral
-    return "Highest mean accuracy: " + ", ".join(f"{name(best[size])} {of.at.format(size)}" for size in sizes)
+    firsts = ", ".join(f"{name(best[size])} {of.at.format(size)}" for size in sizes)
+    return f"Highest {what} of {len(whole)} mixers: {firsts}"
 
 
 def by_setting(settings: Mapping[str, pd.DataFrame], frame: pd.DataFrame, folder: Path, plot: str) -> list[Path]:
@@ -246,13 +258,24 @@ def n_words(rows: pd.DataFrame) -> str:
 
 
 def setting_message(panels: Sequence[pd.DataFrame]) -> str:
-    """Who has the highest mean accuracy in how many settings."""
-    first = Counter(str(rows.sort_values([TOP1, "label"], ascending=[False, True]).iloc[0]["label"]) for rows in panels)
-    (top, often), *rest = sorted(first.items(), key=lambda pair: (-pair[1], pair[0]))
-    text = f"{name(top)} has the highest mean accuracy in {often} of {len(panels)} settings"
-    if not rest:
-        return f"{name(top)} has the highest mean accuracy in {'both' if often == 2 else f'all {often}'} settings"
-    return text + ", " + ", ".join(f"{name(label)} in {n}" for label, n in rest[:2])
+    """Who has the highest mean accuracy in how many of the settings that it was trained in; no tie counts."""
+    first: Counter[str] = Counter()
+    for rows in panels:
+        top = [str(r["label"]) for r in rows.to_dict("records") if reads_alike(r[TOP1], max(rows[TOP1]))]
+        first.update(top if len(top) == 1 else [])
+    if not first:
+        return "Accuracy by setting"
+    there = Counter(str(label) for rows in panels for label in set(rows["label"]))
+    (leader, often), *rest = sorted(first.items(), key=lambda pair: (-pair[1], pair[0]))
+    text = f"{name(leader)} has the highest {accuracy_words(max(rows['n']) for rows in panels)} in "
+    if often == len(panels):
+        return f"{text}{'both' if often == 2 else f'all {often}'} settings"
+    of = f"{often} of {len(panels)} settings"
+    if there[leader] < len(panels):
+        of = f"{often} of {there[leader]} settings that it was trained in"
+    partly = any(there[label] < len(panels) for label in first)
+    others = [f"{name(label)} in {n}" + (f" of {there[label]}" if partly else "") for label, n in rest[:2]]
+    return text + ", ".join([of, *others])
 
 
 def draw_setting(axes: Axes, rows: pd.DataFrame, labels: Sequence[str], across: float) -> None:

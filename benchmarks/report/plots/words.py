@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -50,20 +50,35 @@ def against_baseline(rows: pd.DataFrame) -> str:
         return ""
     if any(own_interval(row) is None for row in known):  # whether it is above cannot be said
         scores = {row["label"]: float(row[TOP1]) for row in known}
-        return f"{highest(scores)}: {max(scores.values()):.1f} %; the highest baseline is {highest_words(known[0])}"
+        leader = f"{highest(scores, rows['n'])}: {max(scores.values()):.1f} %"
+        return f"{leader}; the highest baseline is {highest_words(known[0])}"
     above = sum(not at_baseline(row) for row in known)
     who = f"{above or 'None'} of {len(known)} mixers {'lies' if above == 1 else 'lie'}"
     return f"{who} above the highest baseline ({highest_words(known[0])})"
 
 
-def highest(scores: Mapping[str, float]) -> str:
-    """ "dct has the highest mean accuracy"; of several whose means read alike "4 mixers share" it."""
-    top = max(scores.values())
-    first = sorted(label for label, score in scores.items() if f"{score:.1f}" == f"{top:.1f}")
+def highest(scores: Mapping[str, float], seeds: Iterable[int]) -> str:
+    """ "dct has the highest mean accuracy"; of several whose means read alike "4 mixers share" it.
+
+    Args:
+        scores: by mixer, in percent.
+        seeds: how many each of them has.
+    """
+    top, what = max(scores.values()), accuracy_words(seeds)
+    first = sorted(label for label, score in scores.items() if reads_alike(score, top))
     if len(first) == 1:
-        return f"{name(first[0])} has the highest mean accuracy"
+        return f"{name(first[0])} has the highest {what}"
     who = f"{name(first[0])} and {name(first[1])}" if len(first) == 2 else f"{len(first)} mixers"
-    return f"{who} share the highest mean accuracy"
+    return f"{who} share the highest {what}"
+
+
+def reads_alike(score: float, other: float) -> bool:
+    return f"{score:.1f}" == f"{other:.1f}"
+
+
+def accuracy_words(seeds: Iterable[int]) -> str:
+    """What a title calls accuracies: means, if only of some mixers, or those of one seed each."""
+    return "mean accuracy" if max(seeds) > 1 else "single-seed accuracy"
 
 
 def of_seeds(rows: pd.DataFrame, words: str) -> str:

@@ -103,6 +103,8 @@ def pairs(
 ) -> dict[str, Pair]:
     """By mixer its two nets, of its latest version that has both; each with seeds for a verdict, and few that failed.
 
+    Mixers that are one and the same function there, as the DCT and Hadamard's transform of 2 x 2 tokens, count once.
+
     Args:
         runs: of one setting.
         mine: fields of the one side.
@@ -122,7 +124,10 @@ def pairs(
         reference = [one for one in second.values() if one.setting["mixer"] == against]
         second = dict.fromkeys(first, reference[-1]) if reference else {}
     found = {one.setting["mixer"]: (one, second[label]) for label, one in first.items() if label in second}
-    return dict(sorted(found.items()))
+    functions: dict[str, str] = {}  # by all that was measured of it, the first mixer
+    for mixer, nets in sorted(found.items()):
+        functions.setdefault(repr([sorted(one.top1.items()) for one in nets]), mixer)
+    return {mixer: found[mixer] for mixer in functions.values()}
 
 
 def pooled_difference(sample: Sample, compared: Sequence[Pair]) -> PooledEffect | None:

@@ -17,11 +17,11 @@ from benchmarks.report.plots.baselines import LINE
 from benchmarks.report.plots.figures import label_room, log_axis, make_figure, plot_style, save_figure, show_count
 from benchmarks.report.plots.labels import label_ends, label_points
 from benchmarks.report.plots.style import FLOOR_COLOUR, GREY, NARROW, WIDE, front_runners, mixer_style, short
-from benchmarks.report.plots.words import grey_words, highest
+from benchmarks.report.plots.words import accuracy_words, grey_words, highest
 from benchmarks.report.plots.words import name as name_of
 from benchmarks.report.stats.intervals import bars
 from benchmarks.report.stats.paired import Runs
-from benchmarks.report.stats.text_lines import Encoders, Line, records_of
+from benchmarks.report.stats.text_lines import Encoders, Line, records_of, span_of_task
 from benchmarks.report.text.rows import Row, curves_of, levels_of, pretraining_rows, task_rows, tokens_seen
 from benchmarks.report.text.tables import pretraining_words, title_of
 from benchmarks.report.wording import listing, significant, span_of
@@ -99,7 +99,8 @@ def speed_message(rows: Sequence[Row], column: str) -> str:
         return "Masked accuracy against speed"
     floor = max(_levels(rows).values(), default=0.0)
     fast = min([row for row in rows if row["score_mean"] > floor] or rows, key=lambda row: (-row[column], row["label"]))
-    text = f"{highest({str(row['label']): row['score_mean'] for row in rows})}, {first['score_mean']:.1f} %"
+    leader = highest({str(row["label"]): row["score_mean"] for row in rows}, [row["n"] for row in rows])
+    text = f"{leader}, {first['score_mean']:.1f} %"
     if fast is first:
         return f"{text}, and is the fastest above all baselines"
     times = significant(fast[column] / first[column], 2)
@@ -126,8 +127,9 @@ def curve_plot(line: Line, several: Sequence[Runs], rows: Sequence[Row], folder:
     texts = [short(label) for label in shown]
     notes = [told + _words(line, several) + grey_words(len(shown), len(last))]
     room = label_room([*texts, *levels])
+    title = curve_message(panels, [len(runs.top1) for runs in several])
     figure, axes = make_figure(
-        WIDE if len(panels) > 1 else NARROW, 2.6, notes, title=curve_message(panels), families=_families(shown),
+        WIDE if len(panels) > 1 else NARROW, 2.6, notes, title=title, families=_families(shown),
         left=(0.55, 0.3)[: len(panels)], right=(0.0, room)[-len(panels) :],
     )  # fmt: skip
     for panel, (seconds, curves) in zip(axes, panels.items(), strict=True):
@@ -158,7 +160,7 @@ def curve_plot(line: Line, several: Sequence[Runs], rows: Sequence[Row], folder:
     return save_figure(figure, folder, name)
 
 
-def curve_message(panels: Mapping[bool, Curves]) -> str:
+def curve_message(panels: Mapping[bool, Curves], seeds: Sequence[int]) -> str:
     """Who is highest after as many tokens, and who after as many seconds as all have had."""
     firsts = []
     for curves in panels.values():
@@ -167,7 +169,7 @@ def curve_message(panels: Mapping[bool, Curves]) -> str:
         firsts.append(min(scores, key=lambda label: (-scores[label], label)))
     if any(len(curves) < 2 for curves in panels.values()):
         return "Masked accuracy over training"
-    text = f"{name_of(firsts[0])} has the highest mean accuracy after equal tokens"
+    text = f"{name_of(firsts[0])} has the highest {accuracy_words(seeds)} after equal tokens"
     if len(firsts) == 1:
         return text
     return (
@@ -202,7 +204,9 @@ def share_plot(line: Line, part: Encoders, folder: Path, name: str) -> list[Path
     """Scores as a share of attention's, by task; nothing without attention and another encoder."""
     rows = [row for row in task_rows(part) if row["share_of_attention_percent"] is not None]
     weak = [task.name for task in part.tasks if task not in part.counted]
-    shown = [row for row in rows if row["dataset"] not in weak]
+    spans = {task.name: span_of_task(task) for task in part.tasks if task.name not in weak}
+    even = [name for name, span in spans.items() if span is not None and not span.ranks]
+    shown = [row for row in rows if row["dataset"] not in (*weak, *even)]
     tasks = list(dict.fromkeys(row["dataset"] for row in shown))
     labels = [label for label in part.labels if any(row["label"] == label for row in shown)]
     if not shown:
@@ -212,6 +216,7 @@ def share_plot(line: Line, part: Encoders, folder: Path, name: str) -> list[Path
     told += "From scratch." if part.scratch else f"Pre-trained on {part.setting['pretrained']}."
     out = listing([title_of(name) for name in weak])
     told += f" Left out, since no encoder lies above a constant answer there: {out}." if weak else ""
+    told += f" Left out, since it ranks no encoders: {listing([title_of(name) for name in even])}." if even else ""
     texts = [short(label) for label in labels]
     figure, (axes,) = make_figure(
         max(NARROW, min(WIDE, 1.6 + 0.9 * len(tasks) + 0.4)), 2.9, [told], title=share_message(shown, labels, tasks),

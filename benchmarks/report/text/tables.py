@@ -137,16 +137,21 @@ def tasks_table(line: Line) -> TextTable:
 
 def sentences(part: Encoders) -> list[str]:
     """Which tasks tell encoders apart, and which cannot, from the numbers."""
-    ranked, cannot = [], []
+    ranked, cannot, unjudged = [], [], []
     for task in part.tasks:
         found = span_of_task(task)
-        if found is not None and found.ranks:
+        if found is None:
+            continue
+        if found.half is None:
+            unjudged.append(f"{title_of(task.name)}, where highest and lowest differ by {found.points:.1f} points")
+        elif found.ranks:
             ranked.append(title_of(task.name))
-        elif found is not None:
+        else:
             cannot.append(_cannot(task, found))
     lines = [f"Tells encoders apart: {listing(ranked)}."] if ranked else []
     lines += [f"Cannot rank anything here: {line}." for line in cannot]
-    floored = [title_of(task.name) for task in part.tasks if not task.left]
+    lines += [f"Not judged, of one seed whose predictions are not here: {line}." for line in unjudged]
+    floored = [title_of(task.name) for task in part.tasks if not task.left and task.rows is not None]
     lines += [f"No encoder lies above a constant answer on {listing(floored)}."] if floored else []
     if part.mean:
         lines.append(f"The mean is over {listing([title_of(task.name) for task in part.counted])}.")
@@ -155,14 +160,9 @@ def sentences(part: Encoders) -> list[str]:
 
 def _cannot(task: Task, found: Span) -> str:
     rows = "" if task.rows is None else f"{task.rows:,} test rows and "
-    within = "one seed and no predictions" if found.half is None else f"{rows}n = {found.n}"
-    half = (
-        ""
-        if found.half is None
-        else f" (± {found.half:.1f} points, for the pair chosen from {len(task.runs)} encoders)"
-    )
+    half = f"(± {found.half:.1f} points, for the pair chosen from {len(task.runs)} encoders)"
     apart = f"where highest and lowest differ by {found.points:.1f} points"
-    return f"{title_of(task.name)}, {apart}, within what {within} leave{half}"
+    return f"{title_of(task.name)}, {apart}, within what {rows}n = {found.n} leave {half}"
 
 
 def title_of(dataset: str) -> str:

@@ -51,7 +51,7 @@ def draw(
         _limits(axes, ink)
         axes.set_xlabel(PREDICTORS[predictor].label, labelpad=2)
         axes.set_ylabel("test top-1 (%)")
-        axes.legend(handles=_handles(shown), loc="best", fontsize=LABEL_SIZE, frameon=False)
+        axes.legend(handles=_handles(shown), loc="best", fontsize=LABEL_SIZE, frameon=True, edgecolor="#cccccc")
         label_points(
             axes, points, [m.name for m in shown], [FAMILIES[m.family][0] for m in shown], np.array(ink),
             size=LABEL_SIZE,

@@ -184,6 +184,18 @@ def test_of_two_versions_the_latest_that_has_both_sides_counts(folder):
     assert list(against) == ["attention", "dct", "linear"] and against["dct"][0].setting["label"] == "dct"
 
 
+def test_mixers_that_are_one_function_count_once(folder):
+    """At a grid of 2 x 2 tokens hadamard is dct; at any other they differ, and both count."""
+    for r in results_frame(folder).query("mixer == 'dct'").to_dict("records"):
+        same = r["patch_size"] == 8
+        top1 = r["test_top1_percent"] + (0 if same else 0.5)
+        save_accuracy(folder, "hadamard", top1, r["seed"], patch_size=r["patch_size"], norm=r["norm"])
+    sample = Sample(results_frame(folder), folder)
+    (runs,) = [found for found in sample.settings(("patch_size",)) if len(found) > 12]
+    over = {patch: list(pairs(runs, *2 * ({"patch_size": patch},), "conv1x1")) for patch in (4, 8)}
+    assert over == {4: ["attention", "dct", "hadamard", "linear"], 8: ["attention", "dct", "linear"]}
+
+
 def test_one_seed_or_two_are_no_side(folder):
     frame = results_frame(folder)
     few = frame[(frame["mixer"] != "linear") | (frame["norm"] != "token") | (frame["seed"] < 2)]
