@@ -239,7 +239,7 @@ OPTIONS: dict[str, Option] = {
         TITLES[RECIPE], "learning rate and weight decay | norm and positions too (rates)", choices=["rates", "nets"]
     ),
     "scratch": _option(WHAT, "every encoder on the tasks without pre-training too", action="store_true", default=False),
-    "complex": _option(WHAT, "the net of complex layers beside the others", action="store_true", default=False),
+    "complex": _option(WHAT, "the net of complex layers and the real one alone", action="store_true", default=False),
     "matrix": _option(WHAT, "your own matrix over 256 tokens, a .npy file", type=_path),
     "design": _option(WHAT, "design one by the winner, learn another, train both", action="store_true", default=False),
     "sittings": _option(

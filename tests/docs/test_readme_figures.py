@@ -6,7 +6,7 @@ import re
 
 import pytest
 from figures import fields, pattern, places, plain
-from published import FIXED, ROOT, cifar, difference, figure, read, row, table
+from published import FIXED, ROOT, cifar, difference, figure, read, table
 
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 # files without a measurement: what they name are settings, of the suite or of others, formulas and examples

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.report.claims.catalogue_sequences import SEQUENCE_CLAIMS
-from benchmarks.report.claims.parts import FNET, FNET_ON, INFINITE, Claim, Range
+from benchmarks.report.claims.parts import FNET, FNET_ON, INFINITE, NOWHERE, Claim, Range
 from benchmarks.report.claims.pooled import EffectOverMixers, VarianceShares
-from benchmarks.report.claims.rules import NOWHERE, Accuracies, Arm, Contrast, EachMixer, over_midpoint, share_percent
+from benchmarks.report.claims.rules import Accuracies, Arm, Contrast, EachMixer, over_midpoint, share_percent
 from benchmarks.report.claims.source import ComplexWeights, DepthWithoutNorm
 from benchmarks.report.claims.times import GrowsAsNLogN, MemoryFirst, TrainingSpeed
 from benchmarks.report.stats.evidence import IMAGES_ALONE
@@ -65,12 +65,13 @@ CLAIMS: tuple[Claim, ...] = (
         text="The net works best with complex weights.",
         source=f"{SPECTRACLES}: 'works best if its layers are complex-valued', without a figure",
         made_on=SPECTRACLES_ON,
-        measurement="the first source's own net, in the right layout: test top-1 with complex weights less that of the "
-        "real net whose parameters are equal within 5 % (a complex weight is two), trained alike",
+        measurement="the first source's own net, in the right layout, with the norm over the image: test top-1 with "
+        "complex weights less that of the real net whose parameters are equal within 5 % (a complex weight is two), "
+        "trained alike",
         threshold="above 0 points",
         trials={"verb": "spectracles", "complex": (True, False), "depth": 4, "epochs": 5},
         command="make spectracles DEPTH=4 SEED=0,1,2 EPOCHS=5 ARGS=--complex",
-        rule=ComplexWeights(0.05),
+        rule=ComplexWeights(4, 0.05),
     ),
     Claim(
         id="scrambled-layout-hurts",

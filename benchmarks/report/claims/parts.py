@@ -16,6 +16,7 @@ FEWEST_MIXERS = 5  # that have to be measured before something is said of every 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 Range = tuple[float, float]  # what a claim says of an effect: between these
 INFINITE = math.inf
+NOWHERE: Range = (-INFINITE, -INFINITE)  # the range that contradicts, of a comparison that cannot
 FNET = "FNet (Lee-Thorp et al., arXiv 2105.03824), 2021"
 FNET_ON = "text: GLUE after pre-training, 512 tokens, FNet-Base beside BERT-Base, GPUs (V100) and TPUs"
 
@@ -83,6 +84,7 @@ class Finding:
     unit: str
     counted: str  # what n counts: seeds, rounds, sizes, mixers
     behind: tuple[Part, ...] = ()  # what the parts are made of; decides nothing by itself
+    needed: tuple[str, ...] = ()  # without which nothing is decided, not even against the claim
 
 
 class Rule(Protocol):

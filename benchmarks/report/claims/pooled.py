@@ -99,7 +99,7 @@ class VarianceShares(Accuracies):
     patches: tuple[int, ...] = (1, 2, 4, 8)
 
     def rank(self, finding: Finding) -> tuple[int, int]:
-        return len(finding.missing), -len(finding.behind)
+        return len(finding.needed), -len(finding.behind)
 
     def _in_setting(self, evidence: Evidence, runs: Sequence[Runs]) -> Finding | None:
         whole = find_grid(runs)
@@ -112,15 +112,16 @@ class VarianceShares(Accuracies):
             for name, part in SHARES.items():
                 behind += self._share(evidence, grid, part, f"share of {name}, {which}")
         setting = accuracy_setting(evidence, runs, self.free)
-        return Finding(tuple(parts), tuple(self._missing(whole)), setting, self.unit, "seeds", tuple(behind))
+        needed = tuple(self._needed(whole))
+        return Finding(tuple(parts), (), setting, self.unit, "seeds", tuple(behind), needed)
 
-    def _missing(self, grid: Grid) -> list[str]:
-        missing = [field_words("patch_size", patch) for patch in self.patches if patch not in grid.patches]
+    def _needed(self, grid: Grid) -> list[str]:
+        needed = [field_words("patch_size", patch) for patch in self.patches if patch not in grid.patches]
         if self.without not in grid.nets:
-            missing.append(f"{self.without} at every patch size")
+            needed.append(f"{self.without} at every patch size")
         if len(grid.nets) <= FEWEST_MIXERS:
-            missing.append(f"more than {span_of([len(grid.nets)], 'mixer')} at every patch size")
-        return missing
+            needed.append(f"more than {span_of([len(grid.nets)], 'mixer')} at every patch size")
+        return needed
 
     def _share(self, evidence: Evidence, grid: Grid, part: Callable[[Decomposition], float], what: str) -> list[Part]:
         if len(grid.nets) < 2:

@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.report.alike import TRAINED_ALIKE, all_but, as_compared, held_equal, row_as_compared, same_rows
 from benchmarks.report.baselines import highest
+from benchmarks.report.choose import FAILED
 from benchmarks.report.claims.parts import FEWEST_MIXERS, INFINITE, SUPPORTED, Finding, Part, Range, make_part
 from benchmarks.report.notes import SETTING_WORDS, field_words
 from benchmarks.report.stats.evidence import Evidence
@@ -22,7 +23,6 @@ from benchmarks.report.stats.paired import FEWEST_SEEDS, Runs
 from benchmarks.report.wording import span_of
 
 Floor = tuple[str, float]  # the highest predictor that looks at one thing alone, and its percent
-NOWHERE: Range = (-INFINITE, -INFINITE)  # the range that contradicts, of a comparison that cannot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,12 +220,17 @@ class EachMixer(Accuracies):
 
 def failed_mixers(evidence: Evidence, runs: Sequence[Runs], free: Sequence[str]) -> list[str]:
     """ "afno, which failed" for every mixer of the setting of which no run ended."""
+    return [f"{mixer}, which failed" for mixer in lost_mixers(evidence, runs, free)]
+
+
+def lost_mixers(evidence: Evidence, runs: Sequence[Runs], free: Sequence[str] = ()) -> list[str]:
+    """The mixers of the setting of which no run ended."""
     fields = all_but(TRAINED_ALIKE, free)
     frame, first = as_compared(evidence.frame, fields), row_as_compared(runs[0].setting, fields)
     alike = held_equal(fields, first)
-    failed = frame[(frame["kind"] == "accuracy") & (frame["status"] != "ok") & same_rows(frame, first, alike)]
+    failed = frame[(frame["kind"] == "accuracy") & frame["status"].isin(FAILED) & same_rows(frame, first, alike)]
     finished = {r.setting["mixer"] for r in runs}
-    return [f"{mixer}, which failed" for mixer in sorted({*failed["mixer"]} - finished)]
+    return sorted({*failed["mixer"]} - finished)
 
 
 def accuracy_setting(evidence: Evidence, runs: Sequence[Runs], free: Sequence[str]) -> str:

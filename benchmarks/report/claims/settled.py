@@ -2,7 +2,8 @@
 
 The statements and what settles them are data, written before the long runs. A statement is made of pairs of mixers
 trained alike, one said to be above the other in test top-1. Yes: every pair's 95 % interval lies above 0. No: one
-pair's lies below 0, widened for the number of pairs (Bonferroni). Open: neither. Fewer than three seeds settle nothing.
+pair's lies below 0, widened for the number of pairs (Bonferroni). Open: neither, or a net of a pair failed in all runs.
+Fewer than three seeds settle nothing.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ import pandas as pd
 from benchmarks.contract.facts.devices import DEVICES
 from benchmarks.contract.record import write_text
 from benchmarks.report.claims.parts import CONTRADICTED, INFINITE, SUPPORTED, Part, make_part
-from benchmarks.report.claims.rules import accuracy_setting, difference
+from benchmarks.report.claims.rules import accuracy_setting, difference, lost_mixers
 from benchmarks.report.claims.verdicts import effect_text
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.paired import Runs
 from benchmarks.report.tables.convergence import long_runs
 from benchmarks.report.tables.convergence_files import cells_markdown
-from benchmarks.report.wording import clean, csv_text, markdown, span_of
+from benchmarks.report.wording import clean, csv_text, listing, markdown, span_of
 
 YES, NO, OPEN, NOT_MEASURED = "yes", "no", "open", "not measured"
 ALL_OTHERS = "*"
 RULE = (
     "Yes: every pair's 95 % interval of test top-1 lies above 0. No: one lies below 0, widened for the number of "
-    "pairs. Open: neither. Fewer than three seeds settle nothing. Shown is the pair that decides, in the setting "
-    "with most pairs."
+    "pairs. Open: neither, or a mixer of a pair failed in all its runs. Fewer than three seeds settle nothing. "
+    "Shown is the pair that decides, in the setting with most pairs."
 )
 
 
@@ -61,7 +62,7 @@ STATEMENTS = (
         "Keeping the imaginary part helps (fft_complex, fft_pairs above fft_real).",
         ("fft_complex", "fft_pairs"),
         ("fft_real",),
-        1,
+        2,
     ),
 )
 PLACES: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
@@ -81,6 +82,7 @@ class Answer:
     part: Part | None = None  # the pair that decides
     setting: str = ""
     pairs: int = 0
+    failed: tuple[str, ...] = ()  # mixers of further pairs, of which no run ended
 
     @property
     def words(self) -> str:
@@ -88,7 +90,8 @@ class Answer:
         if self.part is None:
             return self.outcome
         effect = f"{self.part.what} {effect_text(self.part, 'points')}, {span_of([self.part.n], 'seed')}"
-        return f"{self.outcome}: {effect}, of {span_of([self.pairs], 'pair')}"
+        failed = f"; all runs of {listing(self.failed)} failed" if self.failed else ""
+        return f"{self.outcome}: {effect}, of {span_of([self.pairs], 'pair')}{failed}"
 
 
 def settled(evidence: Sequence[Evidence]) -> list[Answer]:
@@ -109,7 +112,8 @@ def _in_group(statement: Statement, place: str, evidence: Evidence) -> list[Answ
             parts = _parts(statement, evidence, runs)
             if len(parts) >= statement.fewest:
                 setting = accuracy_setting(evidence, runs, ())
-                answers.append(Answer(statement, place, *_outcome(parts), setting, len(parts)))
+                failed = _failed(statement, evidence, runs)
+                answers.append(Answer(statement, place, *_outcome(parts, failed), setting, len(parts), failed))
     return answers
 
 
@@ -126,10 +130,18 @@ def _part(evidence: Evidence, one: Runs, other: Runs, pairs: int) -> Part | None
     return make_part(what, lambda confidence: interval(confidence=confidence), (0, INFINITE), pairs)
 
 
-def _outcome(parts: Sequence[Part]) -> tuple[str, Part]:
+def _failed(statement: Statement, evidence: Evidence, runs: Sequence[Runs]) -> tuple[str, ...]:
+    """The mixers of the statement's pairs of which every run failed."""
+    here = {str(r.setting["mixer"]) for r in runs}
+    lost = set(lost_mixers(evidence, runs))
+    named = {mixer for pair in statement.pairs(sorted(here | lost)) for mixer in pair}
+    return tuple(sorted(named & lost))
+
+
+def _outcome(parts: Sequence[Part], failed: Sequence[str]) -> tuple[str, Part]:
     against = [part for part in parts if part.outcome == CONTRADICTED]
     open_ = [part for part in parts if part.outcome not in (CONTRADICTED, SUPPORTED)]
-    outcome = NO if against else OPEN if open_ else YES
+    outcome = NO if against else OPEN if open_ or failed else YES
     return outcome, min(against or open_ or parts, key=lambda part: part.margin)
 
 

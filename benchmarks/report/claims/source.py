@@ -51,65 +51,64 @@ class DepthWithoutNorm:
     epochs: int
 
     def find(self, evidence: Evidence) -> Finding | None:
-        real = [e for e in _entries(evidence.results) if not e["settings"].get("complex")]
+        real = [e for e in _entries(evidence.results) if e["settings"]["layout"] in LAYOUTS]
         groups = _grouped([e for e in real if e["settings"]["depth"] >= self.depth], "layout", "standardize", "seed")
         found = [self._of_setting(json.loads(key), entries) for key, entries in groups.items()]
         ready = [finding for finding in found if finding is not None]
-        return min(ready, key=lambda f: (len(f.missing), -min(p.n for p in f.parts))) if ready else None
+        return min(ready, key=lambda f: (len(f.needed + f.missing), -min(p.n for p in f.parts))) if ready else None
 
     def _of_setting(self, settings: Entry, entries: list[Entry]) -> Finding | None:
         parts = {layout: self._of_layout(entries, layout) for layout in LAYOUTS}
         known = {layout: part for layout, part in parts.items() if part is not None}
         if not known:
             return None
-        missing = [f"the {layout} layout" for layout in LAYOUTS if layout not in known]
-        if settings["epochs"] < self.epochs:
-            missing.append(span_of([self.epochs], "epoch"))
-        return Finding(tuple(known.values()), tuple(missing), _words(settings), "%", "seeds")
+        missing = tuple(f"the {layout} layout" for layout in LAYOUTS if layout not in known)
+        needed = (span_of([self.epochs], "epoch"),) if settings["epochs"] < self.epochs else ()
+        return Finding(tuple(known.values()), missing, _words(settings), "%", "seeds", needed=needed)
 
     def _of_layout(self, entries: list[Entry], layout: str) -> Part | None:
         without, normed = (_side(entries, layout=layout, standardize=over) for over in ("none", "chw"))
         shares = [100 * without.top1[s] / normed.top1[s] for s in sorted(without.top1) if normed.top1.get(s)]
         what = f"accuracy without normalisation over that with it, {layout} layout"
         claimed = (-INFINITE, self.below_percent)
-        return _part(what, shares, claimed, {"without": without, "with": normed}, len(LAYOUTS))
+        sides = {"without": without, "with": normed}
+        if not shares and normed.top1 and without.failed:
+            return _lost(what, claimed, sides)
+        return _part(what, shares, claimed, sides, len(LAYOUTS))
 
 
 @dataclasses.dataclass(frozen=True)
 class ComplexWeights:
-    """The source's net with complex weights, less the real net of equal parameters and equal recipe.
+    """The source's net with complex weights, less the real net of equal parameters, layout and recipe.
 
     Attributes:
+        depth: of both.
         within: the share by which the parameters of the two may differ.
     """
 
+    depth: int
     within: float
 
     def find(self, evidence: Evidence) -> Finding | None:
-        right = [e for e in _entries(evidence.results) if e["settings"]["layout"] == "right"]
-        nets = _grouped(right, "seed")
-        found = [self._beside(json.loads(key), nets) for key in nets if json.loads(key).get("complex")]
+        line = {"depth": self.depth, "standardize": "chw", "n_linear": 0, "residual": True}
+        entries = [e for e in _entries(evidence.results) if line.items() <= e["settings"].items()]
+        found = [self._beside(json.loads(key), nets) for key, nets in _grouped(entries, "layout", "seed").items()]
         ready = [finding for finding in found if finding is not None]
         return min(ready, key=lambda f: -f.parts[0].n) if ready else None
 
-    def _beside(self, settings: Entry, nets: Mapping[str, list[Entry]]) -> Finding | None:
-        mine = nets[_key(settings)]
-        params = _params(mine)
-        rivals = [key for key in nets if self._is_rival(json.loads(key), settings)]
-        near = [key for key in rivals if params and abs(_params(nets[key]) / params - 1) <= self.within]
-        if not near:
+    def _beside(self, settings: Entry, entries: list[Entry]) -> Finding | None:
+        nets = {"complex": "complex", "real": "right"}
+        sides = {name: _side(entries, layout=layout) for name, layout in nets.items()}
+        params = {name: _params([e for e in entries if e["settings"]["layout"] == nets[name]]) for name in nets}
+        words = " − ".join(f"{name} weights ({params[name]:,.0f} parameters)" for name in nets)
+        if lost := [name for name, side in sides.items() if side.failed and not side.top1]:
+            part = _lost(f"{' and '.join(lost)} weights", (0, INFINITE), sides)
+        elif not all(params.values()) or abs(params["real"] / params["complex"] - 1) > self.within:
             return None
-        key = min(near, key=lambda key: (abs(_params(nets[key]) / params - 1), key))
-        sides = {"complex": _side(mine), "real": _side(nets[key])}
-        gains = [top1 - sides["real"].top1[s] for s, top1 in sides["complex"].top1.items() if s in sides["real"].top1]
-        words = f"complex weights (width {settings['width']}) − real ones (width {json.loads(key)['width']})"
-        part = _part(words, gains, (0, INFINITE), sides)
+        else:
+            mine, other = sides["complex"].top1, sides["real"].top1
+            part = _part(words, [top1 - other[s] for s, top1 in mine.items() if s in other], (0, INFINITE), sides)
         return None if part is None else Finding((part,), (), _words(settings), "points", "seeds")
-
-    def _is_rival(self, other: Entry, settings: Entry) -> bool:
-        free = ("complex", "width")
-        alike = all(other.get(name) == value for name, value in settings.items() if name not in free)
-        return alike and not other.get("complex")
 
 
 def _part(
@@ -120,6 +119,12 @@ def _part(
         return None
     lost = "; ".join(f"{name}: {side.words}" for name, side in sides.items() if side.failed)
     return dataclasses.replace(part, failed=lost, withheld=any(side.withheld for side in sides.values()))
+
+
+def _lost(what: str, claimed: Range, sides: Mapping[str, Side]) -> Part:
+    """Of a net all of whose runs failed: it says so, and decides nothing."""
+    failed = "; ".join(f"{name}: {side.words}" for name, side in sides.items() if side.failed)
+    return Part(what, None, None, None, 0, claimed, failed=failed, withheld=True)
 
 
 def _side(entries: list[Entry], **settings: Any) -> Side:
@@ -153,12 +158,7 @@ def _words(settings: Entry) -> str:
     return f"{net}, {span_of([settings['epochs']], 'epoch')}{some}"
 
 
-def _entries(results: Folders) -> list[Entry]:
-    """All runs; a record from before weights could be complex says nothing of them, and they were real."""
-    return [entry | {"settings": {"complex": False} | entry["settings"]} for entry in _spectracles_runs(results)]
-
-
-def _spectracles_runs(results: Folders) -> list[dict[str, Any]]:
+def _entries(results: Folders) -> list[dict[str, Any]]:
     runs = []
     for path in (Path(folder) / "spectracles.json" for folder in folders(results)):
         if path.is_file():

@@ -12,7 +12,7 @@ import pandas as pd
 from benchmarks.contract.record import write_texts
 from benchmarks.report.claims.catalogue import CLAIMS
 from benchmarks.report.claims.catalogue_text import OnText, groups_for, text_claims
-from benchmarks.report.claims.parts import CONTRADICTED, SUPPORTED, UNDECIDED, Claim, Finding, Part
+from benchmarks.report.claims.parts import CONTRADICTED, NOWHERE, SUPPORTED, UNDECIDED, Claim, Finding, Part
 from benchmarks.report.claims.source import ComplexWeights, DepthWithoutNorm
 from benchmarks.report.claims.tasks import OverTasks
 from benchmarks.report.frame import results_frame, split_groups
@@ -106,9 +106,9 @@ def verdict_of(claim: Claim, finding: Finding) -> Verdict:
     open_ = [part for part in parts if part.outcome == UNDECIDED]
     deciding = min(against or open_ or parts, key=lambda part: part.margin)
     many = f" ({len(parts)} comparisons; shown is the one that decides)" if len(parts) > 1 else ""
-    if against:
+    if against and not finding.needed:
         outcome, reason = CONTRADICTED, f"the interval lies wholly on the other side of the threshold{many}"
-    elif open_ or finding.missing:
+    elif open_ or finding.missing or finding.needed:
         outcome, reason = UNDECIDED, "; ".join(_why_open(deciding, finding, len(open_)))
     else:
         outcome, reason = SUPPORTED, f"the interval lies wholly on the claimed side of the threshold{many}"
@@ -128,27 +128,12 @@ def verdict_of(claim: Claim, finding: Finding) -> Verdict:
 
 def _why_open(part: Part, finding: Finding, still_open: int) -> list[str]:
     reasons = []
-    if finding.missing:
-        more = len(finding.missing) - MOST_NAMED
-        named = ", ".join(finding.missing[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    if missing := (*finding.needed, *finding.missing):
+        more = len(missing) - MOST_NAMED
+        named = ", ".join(missing[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
         reasons.append(f"not measured: {named}")
     if still_open:
-        n = span_of([part.n], finding.counted.removesuffix("s"))
-        if part.withheld:
-            reasons.append(f"{n}; withheld, since too many runs failed: {part.failed}")
-        elif part.low is None and part.note:
-            reasons.append(f"{n}: there is no gap beyond doubt, {part.note}")
-        elif part.stuck:
-            reasons.append(f"{n}; no net of it is above its baseline")
-        elif part.low is None or part.too_few:
-            reasons.append(f"{n}: too few to decide")
-        elif part.low == part.high:
-            reasons.append("more than the mixer asks for, but less than the threshold")
-        elif part.beyond:
-            many = f"widened for {len(finding.parts)} comparisons it includes the threshold"
-            reasons.append(f"{n}; the interval lies on the other side, but {many}")
-        else:
-            reasons.append(f"{n}; the interval includes the threshold")
+        reasons.append(_why_undecided(part, finding))
         if len(finding.parts) > 1 and (still_open < len(finding.parts) or not part.too_few):
             decided = len(finding.parts) - still_open
             reasons.append(f"{decided} of {len(finding.parts)} comparisons lie on the claimed side")
@@ -157,6 +142,27 @@ def _why_open(part: Part, finding: Finding, still_open: int) -> list[str]:
         if part.failed and not part.withheld:
             reasons.append(part.failed)
     return reasons
+
+
+def _why_undecided(part: Part, finding: Finding) -> str:
+    """Of the part that is nearest to deciding."""
+    n = span_of([part.n], finding.counted.removesuffix("s"))
+    if part.withheld:
+        return f"{n}; withheld, since too many runs failed: {part.failed}"
+    if part.low is None and part.note:
+        return f"{n}: there is no gap beyond doubt, {part.note}"
+    if part.stuck:
+        return f"{n}; no net of it is above its baseline"
+    if part.low is None or part.too_few:
+        return f"{n}: too few to decide"
+    if part.low == part.high:
+        return "more than the mixer asks for, but less than the threshold"
+    if part.beyond and part.denied == NOWHERE:
+        return f"{n}; the interval lies on the other side, which the rule does not count against the claim"
+    if part.beyond:
+        many = f"widened for {len(finding.parts)} comparisons it includes the threshold"
+        return f"{n}; the interval lies on the other side, but {many}"
+    return f"{n}; the interval includes the threshold"
 
 
 def _not_measured(claim: Claim) -> Verdict:

@@ -3,8 +3,8 @@
 The recipe is the source's: Adam at 1e-3, batches of 256, float32, no schedule, no weight decay, no augmentation, images
 in [0, 1], the whole training split. Nothing is chosen, so nothing is held out. Unlike the source, which read the test
 split every epoch, each run reads it once, at its end. Both layouts start from the same weights and see the same order.
-On request a third run stands beside them: the net of complex-linear layers, in the right layout, at the width that
-brings its parameters nearest to theirs; it sees the same order too.
+On request, in place of the log, the net of complex-linear layers is trained beside the real one of as many parameters,
+both in the right layout and with the norm over the image; they see the same order too.
 """
 
 from __future__ import annotations
@@ -68,6 +68,11 @@ class Configuration:
         torch.manual_seed(seed)
         return Spectracles(self.width, **shape, layout=layout)
 
+    @property
+    def beside_complex(self) -> bool:
+        """Whether it is the line that the net of complex layers is held against: the plain one whose norm works."""
+        return self.standardize == "chw" and self.n_linear == 0 and self.residual
+
     def describe(self) -> str:
         residual = "" if self.residual else ", no residual"
         return f"{self.width} x {self.depth}, n_linear {self.n_linear}, standardize {self.standardize}{residual}"
@@ -118,7 +123,8 @@ def plan_replications(request: Request) -> list[Replication]:
 
     Args:
         request: its `dim` and `depth`, where given, choose among the published lines; its `train_images` takes so many
-            of the training split, the same of each class; its `complex` adds the net of complex layers.
+            of the training split, the same of each class; its `complex` asks for the net of complex layers and the
+            real one beside it, and for no other.
 
     Raises:
         UserError: a value is not allowed, no published line has this width and depth, or the data set is another.
@@ -130,17 +136,18 @@ def plan_replications(request: Request) -> list[Replication]:
     count = request.train_images
     if count is not None and (count % classes or not classes <= count <= whole):
         raise UserError(f"--train-images is {count}; allowed: multiples of {classes} up to {whole:,}")
-    chosen = [c for c in LOG if request.dim in (None, c.width) and request.depth in (None, c.depth)]
+    lines = [c for c in LOG if c.beside_complex or not request.complex]
+    chosen = [c for c in lines if request.dim in (None, c.width) and request.depth in (None, c.depth)]
     if not chosen:
-        sizes = ", ".join(dict.fromkeys(f"--dim {c.width} --depth {c.depth}" for c in LOG))
+        sizes = ", ".join(dict.fromkeys(f"--dim {c.width} --depth {c.depth}" for c in lines))
         given = " ".join(f"--{n} {v}" for n, v in (("dim", request.dim), ("depth", request.depth)) if v is not None)
-        raise UserError(f"{given} is not in the published log; allowed: {sizes}")
+        where = "has no net of complex layers" if request.complex else "is not in the published log"
+        raise UserError(f"{given} {where}; allowed: {sizes}")
     return [
         Replication(configuration, layout, _trial(request, configuration, layout, seed, device), count)
         for seed in request.seed or (0,)
         for configuration in chosen
-        for layout in MIXER_OF_LAYOUT
-        if layout != "complex" or request.complex
+        for layout in (("right", "complex") if request.complex else ("scrambled", "right"))
     ]
 
 

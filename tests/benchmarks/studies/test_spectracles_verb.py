@@ -180,23 +180,23 @@ def test_a_run_that_diverges_is_a_row_and_can_be_tried_again(small, capsys, monk
     assert [run["status"] for run in content_of(results)["runs"]] == ["ok"] * 2
 
 
-def test_the_net_of_complex_layers_is_measured_beside_the_others_on_request(small, capsys):
+def test_the_net_of_complex_layers_is_measured_beside_its_real_one_on_request(small, capsys, monkeypatch):
     results, command = small
-    command = [*command, "--depth", "1"]
-    assert cli.main(command) == 0
-    before = content_of(results)["runs"]
-    assert "complex" not in (results / "spectracles.md").read_text()
-    assert cli.main([*command, "--complex"]) == 0
-    assert "3 runs, 2 of them measured earlier" in capsys.readouterr().out
-    *runs, added = content_of(results)["runs"]
-    assert runs == before and added["settings"]["layout"] == "complex" and added["status"] == "ok"
-    assert added["settings"] | {"layout": "right"} == before[1]["settings"]
-    net = SMALL[0].build("complex", 0)
+    plain = verb.Configuration(8, 1, 0, "chw", ((40, 16.3),))
+    monkeypatch.setattr(verb, "LOG", (*SMALL, plain))
+    assert cli.main([*command, "--depth", "1", "--complex"]) == 0
+    assert "2 runs" in capsys.readouterr().out
+    real, added = content_of(results)["runs"]
+    assert added["settings"]["layout"] == "complex" and added["status"] == "ok"
+    assert added["settings"] | {"layout": "right"} == real["settings"] and real["settings"]["standardize"] == "chw"
+    net = plain.build("complex", 0)
     assert net.complex and added["metrics"]["params"] == sum(p.numel() for p in net.parameters())
-    assert abs(added["metrics"]["params"] / before[0]["metrics"]["params"] - 1) < 0.2
+    assert abs(added["metrics"]["params"] / real["metrics"]["params"] - 1) < 0.2
     (line,) = [line for line in (results / "spectracles.md").read_text().splitlines() if line.startswith("| 8 x 1")]
     cells = [cell.strip() for cell in line.strip("| ").split("|")]
     assert len(cells) == 14 and f"{added['metrics']['test_top1_percent']:.1f} (1)" == cells[-2]
+    said = refused(capsys, *command, "--depth", "2", "--complex")
+    assert "--depth 2 has no net of complex layers; allowed: --dim 8 --depth 1" in said
 
 
 def test_other_verbs_have_no_use_for_complex_layers(capsys, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from synthetic import MACHINE, OTHER, ROUNDS, fill, make_trial, save, save_accuracy
 
 from benchmarks.cli.main import main
+from benchmarks.plan.trials import Request
 from benchmarks.report.claims.catalogue import CLAIMS
 from benchmarks.report.claims.parts import CONTRADICTED, SUPPORTED, UNDECIDED, Finding, Part
 from benchmarks.report.claims.times import interpolate
@@ -19,6 +20,7 @@ from benchmarks.report.stats.decomposition import decomposition_table
 from benchmarks.report.stats.evidence import SEQUENCES_ALONE
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.stats.pooled import effects_table
+from benchmarks.studies.spectracles.measure import plan_replications
 
 SEEDS = 4
 
@@ -178,6 +180,16 @@ def test_patches_and_mixing_are_held_against_each_other_by_their_shares_of_the_v
     assert "behind it" in people([verdict])
 
 
+def test_two_patch_sizes_of_four_mixers_contradict_nothing(tmp_path):
+    cells = {mixer: (20 + i, 60 + i) for i, mixer in enumerate(("conv1x1", "dct", "fft_real", "linear"))}
+    for mixer, values in cells.items():
+        for patch, top1 in zip((2, 4), values, strict=True):
+            save_seeds(tmp_path, mixer, top1, patch_size=patch)
+    verdict = verdict_on("mixing-not-patches", tmp_path)
+    assert any(part.outcome == CONTRADICTED for part in verdict.parts) and verdict.outcome == UNDECIDED
+    assert verdict.reason.startswith("not measured: patch 1 px, patch 8 px, more than 4 mixers")
+
+
 def test_without_linear_or_with_few_mixers_the_variance_decides_nothing(tmp_path):
     save_patches(tmp_path, {"conv1x1": (20, 30, 30, 25), "dct": (40, 50, 50, 45), "fft_real": (50, 60, 60, 55)})
     verdict = verdict_on("mixing-not-patches", tmp_path)
@@ -207,7 +219,7 @@ def test_the_claims_numbers_are_those_of_the_tables(tmp_path):
 
 def test_mixing_is_pooled_at_every_patch_size(tmp_path):
     save_patches(
-        tmp_path, {"conv1x1": (20, 30, 35, 33)} | {m: (30 + i, 33 + i, 39, 34 + i) for i, m in enumerate(MANY)}
+        tmp_path, {"conv1x1": (20, 30, 35, 33)} | {m: (30 + i, 33 + i, 39 + i / 50, 34 + i) for i, m in enumerate(MANY)}
     )
     verdict = verdict_on("mixing-at-every-patch-size", tmp_path)
     assert (verdict.outcome, len(verdict.parts), verdict.n, verdict.counted) == (SUPPORTED, 4, 5, "mixers")
@@ -228,8 +240,8 @@ def test_an_effect_is_pooled_over_the_mixers_measured_both_ways(tmp_path):
 
 
 def test_a_pooled_effect_needs_five_mixers(tmp_path):
-    for mixer in MANY[:4]:
-        save_seeds(tmp_path, mixer, 50)
+    for i, mixer in enumerate(MANY[:4]):
+        save_seeds(tmp_path, mixer, 50 + i / 20)
         save_seeds(tmp_path, mixer, 40, norm="token")
     verdict = verdict_on("norm-over-the-image", tmp_path)
     assert verdict.outcome == UNDECIDED and "more than 4 mixers" in verdict.reason
@@ -362,7 +374,8 @@ def test_exponents_are_held_against_that_of_n_log_n(tmp_path):
 
 
 def spectracles(top1: float, seed: int, params: int = 1000, **settings) -> dict:
-    usual = {"width": 32, "depth": 8, "layout": "right", "standardize": "chw", "epochs": 10, "seed": seed}
+    usual = {"width": 32, "depth": 8, "n_linear": 0, "residual": True, "layout": "right", "standardize": "chw"}
+    usual |= {"epochs": 10, "seed": seed}
     metrics = {"test_top1_percent": top1, "params": params}
     return {"settings": usual | settings, "status": "ok", "metrics": metrics}
 
@@ -392,20 +405,75 @@ def test_depth_without_norm_takes_ten_epochs_in_both_layouts(tmp_path):
     assert len(verdict.parts) == 2
 
 
+def test_one_epoch_does_not_decide_against_depth_either(tmp_path):
+    near = [
+        spectracles(top1 + seed / 10, seed, standardize=over, layout=layout, epochs=1)
+        for layout in ("right", "scrambled")
+        for over, top1 in (("none", 23.0), ("chw", 29.0))
+        for seed in range(3)
+    ]
+    save_spectracles(tmp_path, near)
+    verdict = verdict_on("depth-fails-without-norm", tmp_path)
+    assert verdict.outcome == UNDECIDED and verdict.reason == "not measured: 10 epochs"
+    for run in near:
+        run["settings"]["epochs"] = 10
+    save_spectracles(tmp_path, near)
+    assert verdict_on("depth-fails-without-norm", tmp_path).outcome == CONTRADICTED
+
+
+def test_nets_without_a_norm_that_all_fail_are_named(tmp_path):
+    runs = of_depth("right", 10) + of_depth("scrambled", 10)
+    for run in runs:
+        if run["settings"]["standardize"] == "none":
+            run["status"] = "diverged"
+    save_spectracles(tmp_path, runs)
+    verdict = verdict_on("depth-fails-without-norm", tmp_path)
+    assert verdict.outcome == UNDECIDED and "withheld, since too many runs failed: without: 3 of 3" in verdict.reason
+
+
+def complex_pair(top1: float, **settings) -> list[dict]:
+    """The net of complex layers and its real one, as the study writes them: told apart by the layout."""
+    usual = {"depth": 4, "epochs": 5} | settings
+    beside = [spectracles(20.0 + s / 10, s, params=1990, **usual) for s in range(3)]
+    return beside + [spectracles(top1 + s / 9, s, params=2000, layout="complex", **usual) for s in range(3)]
+
+
 def test_complex_weights_are_held_against_the_real_net_of_equal_parameters(tmp_path):
-    real = [spectracles(20.0 + seed / 10, seed, params=1990, width=46) for seed in range(3)]
-    wider = [spectracles(30.0 + seed / 10, seed, params=4000, width=64) for seed in range(3)]
-    save_spectracles(tmp_path, real + wider)
+    pair = complex_pair(25.0)
+    save_spectracles(tmp_path, pair[:3])
     assert verdict_on("complex-weights-help", tmp_path).n == 0
-    weights = [spectracles(25.0 + seed / 9, seed, params=2000, complex=True) for seed in range(3)]
-    save_spectracles(tmp_path, wider + weights)
-    assert verdict_on("complex-weights-help", tmp_path).n == 0  # no real net of as many parameters
-    save_spectracles(tmp_path, real + wider + weights)
+    save_spectracles(tmp_path, pair)
     verdict = verdict_on("complex-weights-help", tmp_path)
     assert (verdict.outcome, verdict.n) == (SUPPORTED, 3) and verdict.effect == pytest.approx(5, abs=0.1)
-    assert "real ones (width 46)" in verdict.compared
-    save_spectracles(tmp_path, of_depth("right", 10) + of_depth("scrambled", 10) + weights)
+    assert verdict.compared == "complex weights (2,000 parameters) − real weights (1,990 parameters)"
+    other_line = complex_pair(5.0, standardize="none", n_linear=1)  # beside it, whatever its order
+    save_spectracles(tmp_path, other_line + pair)
+    assert verdict_on("complex-weights-help", tmp_path).outcome == SUPPORTED
+    for run in pair[:3]:
+        run["metrics"]["params"] = 1800
+    save_spectracles(tmp_path, pair)
+    assert verdict_on("complex-weights-help", tmp_path).n == 0  # no real net of as many parameters
+    for run in pair[3:]:
+        run |= {"status": "diverged", "metrics": {}}
+    save_spectracles(tmp_path, pair)
+    assert "complex: 3 of 3" in verdict_on("complex-weights-help", tmp_path).reason
+    save_spectracles(tmp_path, of_depth("right", 10) + of_depth("scrambled", 10) + complex_pair(1.0, depth=8))
     assert verdict_on("depth-fails-without-norm", tmp_path).outcome == SUPPORTED  # real nets alone
+
+
+def test_what_the_study_plans_is_what_the_claim_of_complex_weights_reads(tmp_path):
+    request = Request(depth=4, seed=(0, 1, 2), epochs=5, complex=True, device="cpu", threads=1)
+    planned = plan_replications(request)
+    assert len(planned) == 6
+    runs = []
+    for run in planned:
+        net = run.configuration.build(run.layout, 0)
+        metrics = {"test_top1_percent": 30.0 if run.layout == "complex" else 20.0}
+        metrics["test_top1_percent"] += run.trial.seed / 10 + (run.layout == "complex") * run.trial.seed / 50
+        metrics["params"] = sum(p.numel() for p in net.parameters())
+        runs.append({"settings": run.settings(), "status": "ok", "metrics": metrics})
+    save_spectracles(tmp_path, runs)
+    assert verdict_on("complex-weights-help", tmp_path).outcome == SUPPORTED
 
 
 def test_tuning_records_decide_nothing(tmp_path):

@@ -163,7 +163,7 @@ def test_statements_are_settled_where_they_were_measured(tmp_path):
         for seed in range(3):
             save_accuracy(tmp_path, mixer, top1 + 0.3 * math.sin(seed + len(mixer)), seed, epochs=5)
     for seed in range(2):
-        for mixer in ("fft_complex", "fft_real"):
+        for mixer in ("fft_complex", "fft_pairs", "fft_real"):
             save_accuracy(tmp_path, mixer, 50.0 + seed, seed, epochs=100, device="cuda", environment=GPU)
     answers = settled([Evidence(results_frame(tmp_path), tmp_path)])
     said = {(a.statement.text.split(" ")[0], a.place): a for a in answers}
@@ -177,6 +177,22 @@ def test_statements_are_settled_where_they_were_measured(tmp_path):
     assert said["Fixed", "at five epochs"].outcome == OPEN
     assert said["Keeping", "at a hundred"].outcome == NOT_MEASURED
     assert said["Keeping", "on a GPU"].outcome == OPEN  # two seeds settle nothing
+
+
+def test_a_statement_about_a_mixer_that_failed_is_open_and_half_a_statement_is_not_measured(tmp_path):
+    fill_long(tmp_path)
+    for seed in range(3):
+        trial = make_trial("accuracy", "mlp_mixer", seed=seed, epochs=100)
+        save(tmp_path, trial, status="diverged", reason="the loss is not finite")
+        for mixer, top1 in (("fft_complex", 40.0), ("fft_real", 30.0)):
+            save_accuracy(tmp_path, mixer, top1 + seed / 10, seed, epochs=5)
+    said = {
+        (a.statement.text.split(" ")[0], a.place): a for a in settled([Evidence(results_frame(tmp_path), tmp_path)])
+    }
+    attention = said["Attention", "at a hundred"]
+    assert attention.outcome == OPEN and attention.words.endswith("of 4 pairs; all runs of mlp_mixer failed")
+    assert said["A", "at a hundred"].outcome == YES  # it says nothing of that mixer
+    assert said["Keeping", "at five epochs"].outcome == NOT_MEASURED  # of two pairs one
 
 
 def test_the_report_has_it_where_runs_were_long_and_nothing_where_they_were_not(tmp_path):
