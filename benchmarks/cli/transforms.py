@@ -15,9 +15,10 @@ from benchmarks.studies.transforms.matrices import TRANSFORMS
 from benchmarks.studies.transforms.measure import SEEDS, Trainer, check_file, open_study, own_member, trials_of
 from benchmarks.studies.transforms.predictors import PREDICTORS
 from benchmarks.studies.transforms.record import Member, Study, find_study, prediction, trained_of
-from benchmarks.studies.transforms.report import sentences, write_pages
+from benchmarks.studies.transforms.report import beside_dct, sentences, write_pages
 from benchmarks.sweep.budget import Budget, left_lines
 
+USUAL_NORM = (0.1, 10.0)  # root mean square, of rows whose scale the net hardly sees
 PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "transforms"
 
 
@@ -42,7 +43,7 @@ def run(request: Request, how: How) -> int:
     if how.matrix is not None and how.design:
         raise UserError("--matrix and --design are two questions; ask one at a time")
     if how.matrix is not None:
-        check_file(how.matrix)
+        _say_scale(check_file(how.matrix))
     study = open_study(request)
     own = None if how.matrix is None else _own(how.matrix, study, request.results)
     budget = Budget(how.budget_s, len(TRANSFORMS) * len(SEEDS))
@@ -69,6 +70,15 @@ def _own(path: Path, study: Study, results: Path) -> Member:
     return dataclasses.replace(member, predicted=prediction(there.choice, member))
 
 
+def _say_scale(norm: float) -> None:
+    low, high = USUAL_NORM
+    if not low <= norm <= high:
+        print(
+            f"its rows have a norm of {norm:.3g}: predictors leave the scale out, the net does not; scaled to rows of "
+            "norm 1 it compares with the transforms of the study"
+        )
+
+
 def _say_before(own: Member) -> None:
     assert own.predictors is not None
     for name, value in own.predictors.items():
@@ -89,7 +99,7 @@ def _say(study: Study, trainer: Trainer, results: Path, own: Member | None) -> i
     trained = trained_of(study, results)
     lines = sentences(study, trained)
     if own is not None:
-        lines = [line for line in lines if line.startswith(f"{own.name}:")] or [f"{own.name}: not trained yet"]
+        lines = [beside_dct(own, trained) or f"{own.name}: not trained yet"]
     print("\n".join([*lines, *left_lines(trainer.left)]))
     say_where(written)
     if failed:

@@ -107,6 +107,6 @@ def matrix_in(name: str, data: bytes) -> NDArray[np.float64]:
         infinite = int((~np.isfinite(array.astype(np.float32))).sum())
     if infinite:
         raise MixerError(f"{name} has {infinite:,} numbers that are not finite in float32; {WHAT_TO_TYPE}")
-    if not array.any():
-        raise MixerError(f"{name} is zero everywhere; {WHAT_TO_TYPE}")
+    if not array.astype(np.float32).any():
+        raise MixerError(f"{name} is zero everywhere in float32; {WHAT_TO_TYPE}")
     return array.astype(np.float64)

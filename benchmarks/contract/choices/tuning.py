@@ -36,6 +36,7 @@ Nets = Mapping[Net, Sequence[float | None]]  # the same by norm and positions, a
 OTHER_NETS: tuple[Net, ...] = (("token", "none"), ("image", "learned"), ("image", "sine"))
 USUAL_GAIN = 1.0
 GAIN_TIE = 0.3  # points of held-out accuracy of masked tokens: results/experiments.md
+DECIMALS = 6  # of a gain: a difference of two floats may lie a hair under what it is
 CLEARLY_BETTER = 1.0  # points of held-out top-1, about twice the standard deviation over seeds in the published runs
 
 
@@ -151,7 +152,7 @@ def best_net(nets: Nets) -> Net | None:
         return None
     best = max(OTHER_NETS, key=lambda net: _or_worst(mean_of(nets[net])))
     gain = _or_worst(mean_of(nets[best])) - _or_worst(mean_of(nets[USUAL_NET]))
-    return best if gain >= CLEARLY_BETTER else USUAL_NET
+    return best if round(gain, DECIMALS) >= CLEARLY_BETTER else USUAL_NET
 
 
 def nets_to_try(points: SweepPoints, profile: Profile) -> list[tuple[SweepPoint, Net]]:
@@ -225,7 +226,7 @@ def _clearly_best(points: SweepPoints, among: Sequence[SweepPoint], first: float
     if usual is None or best is None:
         return usual
     gain = (mean_of(points[best]) or 0.0) - (mean_of(points[usual]) or 0.0)
-    return best if gain >= CLEARLY_BETTER else usual
+    return best if round(gain, DECIMALS) >= CLEARLY_BETTER else usual
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:

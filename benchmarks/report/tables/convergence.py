@@ -25,6 +25,7 @@ from benchmarks.report.alike import SAME_NET, held_equal
 from benchmarks.report.choose import finished
 from benchmarks.report.frame import plain
 from benchmarks.report.notes import setting_words
+from benchmarks.report.stats.compared import combined, spreads
 from benchmarks.report.stats.intervals import Estimate, mean_interval
 from benchmarks.report.stats.paired import Runs, Sample
 
@@ -97,6 +98,11 @@ class Crossing:
     @property
     def crosses(self) -> bool:
         return self.first.value < 0 < self.last.value
+
+    @property
+    def clear(self) -> bool:
+        """Whether the order is clear at both ends, so that a crossing is more than a difference that came up."""
+        return _is_clear(self.first) and _is_clear(self.last)
 
 
 def long_runs(sample: Sample, frame: pd.DataFrame) -> list[Long]:
@@ -263,23 +269,18 @@ def _is_clear(found: Estimate) -> bool:
 
 
 def difference(group: Long, one: str, other: str, epoch: int) -> Estimate:
-    """Held-out accuracy of one mixer less another's, in points, by Student's t with all mixers' pooled variance."""
-    mine, theirs = group.at(one, epoch), group.at(other, epoch)
+    """Held-out accuracy of one mixer less another's, in points, by Student's t as test accuracies are compared."""
+    values = {mixer: group.at(mixer, epoch) for mixer in group.mixers}
+    spread = dict(zip(values, spreads(list(values.values())), strict=True))
+    mine, theirs = values[one], values[other]
     value, n = statistics.fmean(mine) - statistics.fmean(theirs), min(len(mine), len(theirs))
-    variance, freedom = _pooled_variance(group, epoch)
-    if not freedom:
+    terms = [(1.0, spread[mixer], len(values[mixer])) for mixer in (one, other)]
+    known = [(factor, of_net, count) for factor, of_net, count in terms if of_net is not None]
+    if len(known) < len(terms):
         return Estimate(value, None, None, n)
-    error = math.sqrt(variance * (1 / len(mine) + 1 / len(theirs)))
+    error, freedom = combined(known)
     half = float(scipy.special.stdtrit(freedom, 0.975)) * error
     return Estimate(value, value - half, value + half, n)
-
-
-def _pooled_variance(group: Long, epoch: int) -> tuple[float, int]:
-    """Between seeds of one mixer, over all mixers, with its degrees of freedom."""
-    values = [group.at(mixer, epoch) for mixer in group.mixers]
-    freedom = sum(len(v) - 1 for v in values)
-    squares = math.fsum((x - statistics.fmean(v)) ** 2 for v in values for x in v)
-    return (squares / freedom if freedom else 0.0), freedom
 
 
 def settled_from(group: Long, ahead: str, behind: str) -> int:

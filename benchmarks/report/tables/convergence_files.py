@@ -127,7 +127,11 @@ def _crossing_row(found: Crossing) -> dict[str, Any]:
     row: dict[str, Any] = {"ahead_at_the_end": found.ahead, "behind_at_the_end": found.behind}
     for name, end in (("first", found.first), ("last", found.last)):
         row |= {f"{name}_points": end.value, f"{name}_points_low": end.low, f"{name}_points_high": end.high}
-    return row | {"crosses": found.crosses, "order_stays_from_epoch": found.settled_from}
+    return (
+        row
+        | {"crosses": found.crosses, "clear_at_both_ends": found.clear}
+        | {"order_stays_from_epoch": found.settled_from}
+    )
 
 
 def _crossing_cells(found: Crossing) -> dict[str, str]:
@@ -136,6 +140,7 @@ def _crossing_cells(found: Crossing) -> dict[str, str]:
         "behind at the end": clean(found.behind),
         "difference at first (points)": _points(found.first),
         "at the end (points)": _points(found.last),
+        "clear at both ends": "yes" if found.clear else "no",
         "order stays from epoch": str(found.settled_from),
     }
 
@@ -149,11 +154,12 @@ def _crossing_words(group: Long) -> str:
     found = crossings(group)
     if not found:
         return "No pair of mixers differs clearly, at first or at the end; one seed has no interval."
-    crossed = sum(c.crosses for c in found)
+    crossed, both = sum(c.crosses for c in found), sum(c.crosses and c.clear for c in found)
     first = span_of([group.checkpoints[0]], "epoch")
     return (
         f"Of {span_of([len(found)], 'pair')} of mixers whose order is clear after {first} or after {group.last}, "
-        f"{crossed} cross. Intervals by Student's t with the variance pooled over mixers, each at 95 %."
+        f"{crossed} cross, {both} of them clear at both ends. Each interval is at 95 %, so of so many some are clear "
+        "by chance."
     )
 
 

@@ -34,7 +34,7 @@ THE_SAME_FOR_ALL = ("rank", "condition")  # of orthogonal matrices
 
 
 def add_designed(study: Study, trainer: Trainer) -> Study:
-    """The study with the designed and the learned transform, both ready to be trained.
+    """The study with the designed transform, where the winner can design one, and the learned one, ready to be trained.
 
     Raises:
         UserError: the study has made no choice yet.
@@ -42,7 +42,8 @@ def add_designed(study: Study, trainer: Trainer) -> Study:
     if study.choice is None:
         raise UserError("--design needs the winner; run transforms without it to its end first")
     results = trainer.request.results
-    made = [_designed(study, results)] if study.choice.wins else []
+    designs = study.choice.wins and study.choice.predictor not in THE_SAME_FOR_ALL
+    made = [_designed(study, results)] if designs else []
     learned = learned_member(study, trainer)
     for member in [*made, *([learned] if learned else [])]:
         study = study.with_member(member)

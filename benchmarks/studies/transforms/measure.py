@@ -158,8 +158,11 @@ def member_of(
     )
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path) -> float:
     """Holds a user's file to its name and form, before there is a study to hold it to.
+
+    Returns:
+        The root mean square norm of the matrix's rows.
 
     Raises:
         UserError: it is no .npy file of a matrix.
@@ -167,9 +170,10 @@ def check_file(path: Path) -> None:
     if path.suffix != ".npy" or not re.fullmatch(r"[\w.-]+", path.name):
         raise UserError(f"--matrix is {path.name!r}; allowed: a file NAME.npy, of letters, digits, - and _")
     try:
-        matrix_in(path.name, read_bytes(path))
+        matrix = matrix_in(path.name, read_bytes(path))
     except MixerError as error:
         raise UserError(str(error)) from error
+    return float(np.sqrt((matrix**2).sum(1).mean()))
 
 
 def own_member(path: Path, study: Study, results: Path) -> Member:

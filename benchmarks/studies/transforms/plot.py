@@ -60,8 +60,8 @@ def draw(
 
 
 def _legend_words(study: Study, shown: list[Member]) -> str:
-    words = " Filled: chosen from. Open: predicted before they were trained" if study.choice else ""
-    words += "; the cross is the prediction, the band its 95 % interval." if study.choice else ""
+    words = " Filled: chosen from. Open: not chosen from" if study.choice else ""
+    words += "; the cross is what the filled ones predict, the band its 95 % interval." if study.choice else ""
     return words
 
 

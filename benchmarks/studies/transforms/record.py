@@ -36,7 +36,7 @@ class Member:
     mixer: str  # of its trials
     source: str  # of its trials: SHA-256 of its file
     predictors: dict[str, float] | None  # None of a net with several matrices
-    predicted: list[float] | None = None  # percent, with the ends of the interval; written before it was trained
+    predicted: list[float] | None = None  # percent, with the ends of the interval
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -86,7 +86,8 @@ def judged(study: Study, trained: Mapping[str, Trained]) -> dict[str, Any]:
     held = study.role("held back")
     predicted = {member.name: member.predicted for member in held if member.predicted}
     measured = {m.name: float(np.mean(trained[m.name].accuracies)) for m in held if trained[m.name].counts}
-    return verdict(study.choice, predicted, measured)
+    lost = [m.name for m in held if not trained[m.name].counts and trained[m.name].seeds_done >= set(study.seeds)]
+    return verdict(study.choice, predicted, measured, lost)
 
 
 def heading(study: Study) -> str:
@@ -103,12 +104,12 @@ def heading(study: Study) -> str:
 
 def sentences(study: Study, trained: Mapping[str, Trained]) -> list[str]:
     """What the study says, in full sentences."""
-    done = sum(len(one.records) for one in trained.values())
     if study.choice is None:
-        wanted = len(study.role("development")) * len(study.seeds)
+        development = study.role("development")
+        done, wanted = sum(len(trained[m.name].records) for m in development), len(development) * len(study.seeds)
         return [f"Not decided yet: {done} of the {wanted} runs that decide it are there."]
     lines = [_of_choice(study.choice), _of_held_back(study, trained)]
-    return lines + [line for member in study.role("designed", "own") if (line := _beside_dct(member, trained))]
+    return lines + [line for member in study.role("designed", "own") if (line := beside_dct(member, trained))]
 
 
 def _of_choice(choice: Choice) -> str:
@@ -126,14 +127,16 @@ def _of_held_back(study: Study, trained: Mapping[str, Trained]) -> str:
     found, held = judged(study, trained), study.role("held back")
     if found["error_points"] is None:
         return f"{len(held)} transforms are held back, and not trained yet."
+    lost = [m.name for m in held if m.name in found["hits"] and not trained[m.name].counts]
+    failed = f" ({listing(lost)} failed, which counts as a miss)" if lost else ""
     return (
         f"Of the {len(found['hits'])} held-back transforms trained so far, {sum(found['hits'].values())} lie in their "
-        f"95 % prediction interval; mean absolute error {found['error_points']:.1f} points, "
+        f"95 % prediction interval{failed}; mean absolute error {found['error_points']:.1f} points, "
         f"{found['error_of_mean_points']:.1f} for the development mean told of each: {found['outcome']}."
     )
 
 
-def _beside_dct(member: Member, trained: Mapping[str, Trained]) -> str | None:
+def beside_dct(member: Member, trained: Mapping[str, Trained]) -> str | None:
     """A designed or a user's transform against the DCT, unpaired, Welch's interval."""
     mine, other = trained[member.name].accuracies, trained[BESIDE].accuracies if BESIDE in trained else []
     if not mine:

@@ -245,3 +245,15 @@ def test_the_verdict_needs_five_of_six_and_less_error_than_the_mean():
     of_mean = dict.fromkeys(predicted, 3.0)
     wide = {name: [values[0], -9.0, 9.0] for name, values in predicted.items()}
     assert analysis.verdict(flat, wide, of_mean)["outcome"] == "not confirmed"  # the mean does better
+
+
+def test_the_interval_of_a_correlation_and_its_p_agree():
+    draw = np.random.default_rng(3)
+    for _ in range(40):
+        x = draw.normal(size=22)
+        y = 0.5 * x + draw.normal(size=22)
+        rho, p = float(analysis.spearman(x, y)), analysis.permutation_p(x, y)
+        low, high = analysis.rho_interval(rho, p, 22)
+        assert -1 < low < rho < high < 1 and (p < 0.05) == (not low <= 0 <= high)
+    low, high = analysis.rho_interval(0.0, 1.0, 22)
+    assert high == -low == pytest.approx(0.43, abs=0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from benchmarks.report.page.write import write_page
 from benchmarks.studies.transforms import analysis, design, measure
 from benchmarks.studies.transforms.matrices import HELD_BACK, TOKENS, TRANSFORMS
 from benchmarks.studies.transforms.record import find_study, trained_of
-from benchmarks.studies.transforms.report import write_pages
+from benchmarks.studies.transforms.report import judged, sentences, write_pages
 from benchmarks.studies.transforms.section import sections
 from benchmarks.sweep.run import Result
 from mixers import create_mixer, registry
@@ -84,7 +85,6 @@ def own_registry(monkeypatch, forget_plugins):
 @pytest.fixture(autouse=True)
 def quick_statistics(monkeypatch):
     monkeypatch.setattr(analysis, "PERMUTATIONS", 1_999)
-    monkeypatch.setattr(analysis, "DRAWS", 200)
 
 
 @pytest.fixture
@@ -195,7 +195,10 @@ def test_the_published_study_predicts_where_none_was_trained_here(finished, tmp_
     np.save(path, np.eye(TOKENS)[::-1].copy())
     elsewhere = tmp_path / "elsewhere"
     assert transforms(elsewhere, "--matrix", str(path)) == 0
-    assert "no prediction" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "no prediction" in out and "mine: 2" in out and "over 4 seeds." in out  # measured all the same
+    text = (elsewhere / "transforms" / "transforms.md").read_text()
+    assert "0 of the 88 runs that decide it are there" in text
     monkeypatch.setattr(verb, "PUBLISHED", finished)
     assert transforms(elsewhere, "--matrix", str(path)) == 0
     assert "predicted: " in capsys.readouterr().out
@@ -322,9 +325,48 @@ def test_a_design_moves_the_winner(finished, monkeypatch):
     assert len(trained_of(study, finished)[made.name].by_seed) == 4
 
 
-def test_nothing_is_designed_by_what_all_orthogonal_matrices_share():
+def test_nothing_is_designed_by_what_all_orthogonal_matrices_share_and_the_learned_one_is_made_all_the_same(
+    finished, monkeypatch
+):
     with pytest.raises(UserError, match="same rank"):
         design.design("rank", 1, np.eye(TOKENS), 1)
+    study = find_study(finished)
+    assert study is not None and study.choice is not None
+    choice = dataclasses.replace(study.choice, predictor="rank", wins=True)
+    dataclasses.replace(study, choice=choice).save(finished)
+    asked = []
+    monkeypatch.setattr(design, "learned_member", lambda study, trainer: asked.append(study))
+    assert transforms(finished, "--design") == 0
+    assert asked
+    study = find_study(finished)
+    assert study is not None and not study.role("designed")
+
+
+def test_a_held_back_transform_that_fails_is_a_miss_and_leaves_nothing_open(finished):
+    study = find_study(finished)
+    assert study is not None
+    trained = trained_of(study, finished)
+    name = HELD_BACK[0]
+    assert judged(study, trained)["outcome"] == "confirmed" and judged(study, trained)["hits"][name]
+    for record in trained[name].records:
+        dataclasses.replace(record, status="diverged", reason="made up", metrics={}).save(
+            finished / "transforms" / "records"
+        )
+    trained = trained_of(study, finished)
+    found = judged(study, trained)
+    assert found["hits"][name] is False and len(found["hits"]) == 6 and found["outcome"] == "confirmed"
+    assert f"({name} failed, which counts as a miss)" in " ".join(sentences(study, trained))
+
+
+def test_a_matrix_of_another_scale_is_told(finished, tmp_path, capsys):
+    path = tmp_path / "small.npy"
+    np.save(path, np.eye(TOKENS) / 256)
+    assert transforms(finished, "--matrix", str(path)) == 0
+    assert "its rows have a norm of 0.00391" in capsys.readouterr().out
+    np.save(path, np.eye(TOKENS) * 1e-50)
+    assert "zero everywhere in float32" in refused(
+        capsys, "transforms", *SMALL, "--matrix", str(path), "--results", str(finished)
+    )
 
 
 def test_the_learned_mixer_starts_at_the_dct_and_stays_orthogonal():

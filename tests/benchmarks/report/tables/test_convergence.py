@@ -112,8 +112,12 @@ def test_pairs_that_cross_are_named_with_the_epoch_from_which_their_order_stays(
     assert found["attention", "linear"].settled_from == pytest.approx(10 / 0.15, abs=4)
     assert found["dct", "conv1x1"].settled_from == 1 and not found["dct", "conv1x1"].crosses
     end = difference(group, "attention", "linear", 100)
-    spread = statistics.fmean(statistics.variance(group.at(m, 100)) for m in group.mixers)
-    half = scipy.stats.t.ppf(0.975, 10) * math.sqrt(spread * 2 / 3)
+    own = {m: statistics.variance(group.at(m, 100)) for m in group.mixers}
+    pooled = statistics.fmean(own.values())
+    sides = [(own[m], 2) if own[m] > pooled else (pooled, 10) for m in ("attention", "linear")]
+    total = sum(v / 3 for v, _ in sides)
+    freedom = total**2 / sum((v / 3) ** 2 / df for v, df in sides)
+    half = scipy.stats.t.ppf(0.975, freedom) * math.sqrt(total)
     assert end.low is not None and end.value - end.low == pytest.approx(half)
     assert settled_from(group, "dct", "fft_real") == 1
 
