@@ -129,6 +129,13 @@ def h100(what: str) -> str:
     return f"{means['conv1x1']:.1f}" if what == "conv1x1" else spread(means.drop("conv1x1"), 1)
 
 
+@named
+def h100time(mixer: str) -> str:
+    rows = table("h100/tables/cifar100-full/latency.csv")
+    (found,) = rows[(rows["label"] == mixer) & (rows["tokens"] == 64)]["net_forward_ms"]
+    return f"{found:.2f}"
+
+
 def _copies() -> list[dict[str, Any]]:
     return [
         r for step in read("h100/gpu-check/gpu-check.json")["steps"].values() for r in step["rows"] if "copy_ratio" in r
