@@ -58,7 +58,7 @@ def answers_of(folder: Path, trial: Trial, right: float) -> tuple[np.ndarray, np
         predicted = np.where(draw.random(rows) < right, labels, 1 - labels).astype(np.uint8)
     path = labels_file(folder, trial.to_dict())
     assert path is not None
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, labels)
     return predicted, labels
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.contract.facts.datasets import main_metric
 from benchmarks.ratios import FEWEST_SITTINGS, ratio_of
 from benchmarks.report.alike import ACCURACY_SETTING
 from benchmarks.report.compare.matches import Entry, Match
@@ -19,6 +20,7 @@ from benchmarks.report.frame import plain, sittings
 from benchmarks.report.stats.compared import holm
 from benchmarks.report.stats.paired import FEWEST_SEEDS, SIGNIFICANT, TOO_FEW, WITHHELD, Runs, Sample
 from benchmarks.report.stats.predictions import correct_answers
+from benchmarks.report.stats.scores import score_answers
 from benchmarks.report.tables.latency import TIMES, ratios
 from benchmarks.report.wording import short, span_of
 
@@ -55,7 +57,9 @@ class Side:
 
 
 def accuracy_rows(found: Sequence[Match], a: Side, b: Side) -> list[Row]:
-    """B less A in points of test top-1, corrected for their number; every net with all of its seeds."""
+    """B less A in points of test top-1, or of the task's correlation, corrected for their number; every net with all of
+    its seeds.
+    """
     rows = [(match, _without_numbers(match) or _identical(match, a, b)) for match in found]
     sample = _sample([match for match, row in rows if row is None], a, b)
     done = [
@@ -75,7 +79,7 @@ def _difference(match: Match, sample: Sample, alike: int) -> Row:
     mine, theirs = _runs(sample, match.b, "B"), _runs(sample, match.a, "A")
     estimate, compared = sample.interval(operator.sub, mine, theirs), sample.comparison(operator.sub, mine, theirs)
     notes = [_failed(theirs, "A"), _failed(mine, "B"), f"{span_of([alike], 'seed')} identical" if alike else ""]
-    return _row(match, ACCURACY) | {
+    return _row(match, _metric(match)) | {
         "a": float(np.mean(list(theirs.top1.values()))),
         "b": float(np.mean(list(mine.top1.values()))),
         "n_a": len(theirs.top1),
@@ -111,10 +115,17 @@ def _sample(found: Sequence[Match], a: Side, b: Side) -> Sample:
     What is identical in both is no part of it: it would count twice in what seeds vary by.
     """
     frames: list[pd.DataFrame] = []
-    answers: dict[str, NDArray[np.bool_]] = {}
+    answers: dict[str, NDArray[Any]] = {}
     for letter, side, entries in (("A", a, [m.a for m in found]), ("B", b, [m.b for m in found])):
         rows = pd.concat([side.frame.iloc[:0], *(entry.rows for entry in entries if entry is not None)])
-        answers |= {letter + key: value for key, value in correct_answers(rows, side.folder).items()}
+        for dataset, of_task in rows.groupby("dataset"):
+            metric = main_metric(str(dataset))
+            if metric == ACCURACY:
+                found_here: Mapping[str, NDArray[Any]] = correct_answers(of_task, side.folder)
+            else:
+                found_here = score_answers(of_task, side.folder, metric)
+                rows.loc[of_task.index, ACCURACY] = of_task[metric]
+            answers |= {letter + key: value for key, value in found_here.items()}
         frames.append(rows.assign(id=letter + rows["id"], label=[f"{letter} {label}" for label in rows["label"]]))
     return Sample(pd.concat(frames, ignore_index=True), answers)
 
@@ -143,11 +154,18 @@ def _identical(match: Match, a: Side, b: Side) -> Row | None:
         ", ".join(sorted(set(alike.values()))),
         f"in {span_of([len(common)], 'seed')}, which both have" if more else "",
     ]
-    top1 = float(np.mean([mine[seed][ACCURACY] for seed in sorted(common)]))
-    return _row(match, ACCURACY) | {
-        "a": top1, "b": top1, "n_a": len(common), "n_b": len(common), "change": 0.0,
+    score = float(np.mean([mine[seed][_metric(match)] for seed in sorted(common)]))
+    return _row(match, _metric(match)) | {
+        "a": score, "b": score, "n_a": len(common), "n_b": len(common), "change": 0.0,
         "unit": "points", "verdict": IDENTICAL, "note": " ".join(filter(None, notes)),
     }  # fmt: skip
+
+
+def _metric(match: Match) -> str:
+    """What the runs of a setting are compared by."""
+    entry = match.a or match.b
+    assert entry is not None
+    return main_metric(str(entry.rows.iloc[0]["dataset"]))
 
 
 def _seeds_alike(match: Match, a: Side, b: Side) -> dict[int, str]:

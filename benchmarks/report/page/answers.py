@@ -16,6 +16,7 @@ from benchmarks.report.baselines import at_baseline, at_baseline_words, highest_
 from benchmarks.report.choose import lookup, main_rows, patch_sweeps, preferred_latencies, scaling_row, sweeps, withheld
 from benchmarks.report.claims.parts import Part
 from benchmarks.report.claims.verdicts import Verdict, effect_text
+from benchmarks.report.frame import plain
 from benchmarks.report.page.charts import patch_title
 from benchmarks.report.page.headlines import (
     APART,
@@ -274,6 +275,8 @@ def mixing_or_not(sample: Sample, rows: pd.DataFrame) -> list[str]:
     without, others = row_of(rows, NO_MIXING), rows[rows["label"] != NO_MIXING] if len(rows) else rows
     if without is None or others.empty:
         return ["Not measured: it takes conv1x1, which has no mixing layer, beside other mixers."]
+    if plain(without["test_top1_percent_mean"]) is None:
+        return ["Not asked here: the task wants a number, not a class; the ranking has its correlation."]
     others = others[[not withheld(row) for row in others.to_dict("records")]]
     if others.empty or withheld(without):
         return ["Withheld: a third or more of the runs failed."]

@@ -11,13 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.stats
 from numpy.typing import NDArray
 
 from benchmarks.contract.facts.datasets import info_of
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.paired import Sample
-from benchmarks.report.stats.predictions import misfit, predictions_of
+from benchmarks.report.stats.predictions import Folders, misfit, predictions_of
 
 TOP1 = "test_top1_percent"
 TITLES = {  # metric of a record -> as a table says it
@@ -51,14 +52,19 @@ def score_sample(evidence: Evidence, metric: str) -> Sample:
         return evidence.sample
     if metric not in evidence.scored:
         frame = evidence.frame
-        evidence.scored[metric] = Sample(frame.assign(**{TOP1: frame[metric]}), _answers(evidence, metric))
+        answers = score_answers(frame, evidence.results, metric)
+        evidence.scored[metric] = Sample(frame.assign(**{TOP1: frame[metric]}), answers)
     return evidence.scored[metric]
 
 
-def _answers(evidence: Evidence, metric: str) -> dict[str, Floats]:
-    """The jackknife's values of every net whose predictions are there, by the id of its record."""
+def score_answers(frame: pd.DataFrame, results: Folders, metric: str) -> dict[str, Floats]:
+    """The jackknife's values of every net whose predictions are there, by the id of its record.
+
+    Raises:
+        UserError: predictions do not fit the score in their record.
+    """
     answers = {}
-    for row, path, labels in predictions_of(evidence.frame, evidence.results):
+    for row, path, labels in predictions_of(frame, results):
         if np.isnan(row[metric]):
             continue
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
 import shlex
@@ -14,6 +15,7 @@ from synthetic import PLOTTERS as OTHERS
 from synthetic import fill
 from synthetic_text import ENCODERS, EPOCHS, EXAMPLES, LENGTH, fill_text, make_trial, save_run
 
+from benchmarks import compare
 from benchmarks.cli import flags as cli_flags
 from benchmarks.contract.errors import UserError
 from benchmarks.report.build import Report, clear, make_report
@@ -253,6 +255,20 @@ def test_a_folder_without_text_is_as_it_was(tmp_path):
     folder = fill(tmp_path / "images")
     assert text_claims(evidence_of(folder)) == () and find_lines(evidence_of(folder)) == []
     assert all(v.claim not in TEXT_CLAIMS for v in judge(results_frame(folder), folder))
+
+
+def test_a_task_that_wants_a_number_has_a_page_and_can_be_compared(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder, more in ((one, 0.0), (other, 0.2)):
+        for seed, (mixer, score) in itertools.product(range(3), (("fft_real", 0.3), ("conv1x1", 0.1))):
+            save_run(folder, make_trial("accuracy", mixer, "glue:stsb", seed=seed), score + more + seed / 100, 3.0)
+    make_report(one)
+    assert "the task wants a number, not a class" in (one / "index.html").read_text(encoding="utf-8")
+    rows = compare(one, other).set_index("mixer")
+    assert set(rows["quantity"]) == {"test_spearman"} and set(rows["verdict"]) == {"higher"}
+    assert rows.loc["conv1x1", "change"] == pytest.approx(20, abs=4)
+    alike = compare(one, one)
+    assert set(alike["verdict"]) == {"identical"} and set(alike["quantity"]) == {"test_spearman"}
 
 
 def test_old_files_of_text_are_cleared(tmp_path):
