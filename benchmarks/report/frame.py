@@ -61,12 +61,16 @@ def _pretrained_on(records: Sequence[Record]) -> list[str | None]:
     for record in known.values():
         found = rates.setdefault(_but_for_rate(record.trial), {}).setdefault(_rate_of(record.trial), [])
         found.append(number(record.metrics.get("val_top1_percent")))
+    texts: dict[str | None, set[str | None]] = {}
+    for record in known.values():
+        texts.setdefault(record.trial.corpus, set()).add(record.trial.dataset_source)
     words = {}
     for name, record in known.items():
         trial, rate = record.trial, _rate_of(record.trial)
         several = rates[_but_for_rate(trial)]
         seen = (trial.epochs or 0) * (trial.train_images or 0) * (trial.length or 0)
-        words[name] = f"{seen / 1e6:.3g} M tokens of {trial.corpus}" + (
+        of_several = f" ({(trial.dataset_source or 'unknown')[:8]})" if len(texts[trial.corpus]) > 1 else ""
+        words[name] = f"{seen / 1e6:.3g} M tokens of {trial.corpus}{of_several}" + (
             f", order {trial.order}" if trial.order != ADDED["order"] else ""
         )
         # the rate with most seeds, of those the best

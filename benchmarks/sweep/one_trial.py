@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.contract.errors import Diverged, OutOfTime, UserError, one_line, place_of
-from benchmarks.contract.facts.datasets import labels_file, take_over, training_images
+from benchmarks.contract.facts.datasets import PRETRAIN, labels_file, take_over, task_name, training_images
 from benchmarks.contract.facts.devices import DEVICES
 from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.fields import DATA, MACHINE, MIXER, NET
@@ -105,8 +105,8 @@ def measure(call: Call) -> Measured:
             )
             book.finish(trial, outcome.metrics)
             if outcome.predictions is not None:
-                _save_array(call.records / f"{name_of(trial)}.npy", outcome.predictions)
                 _keep_own_labels(call, trial, outcome.predictions.dtype)
+                _save_array(call.records / f"{name_of(trial)}.npy", outcome.predictions)
             return Measured(metrics=outcome.metrics, history=outcome.history)
     except UserError:
         raise
@@ -157,13 +157,25 @@ def steps_to_come(trials: Sequence[Trial]) -> dict[Trial, int]:
 
 
 def _keep_own_labels(call: Call, trial: Trial, dtype: np.dtype[Any]) -> None:
-    """Leaves the classes of a test split with the results, for reports where the data are not."""
+    """Leaves the classes of a test split with the results, for reports where the data are not.
+
+    Raises:
+        UserError: rows of a text task are not those that the folder's records were judged by.
+    """
     path = labels_file(call.records.parent, trial.to_dict())
-    if path is None:
+    unmarked = task_name(trial.dataset) == "text" and trial.dataset != PRETRAIN  # files without a fingerprint
+    if path is None or (path.exists() and not unmarked):
         return
-    labels = None if path.exists() else task_of(trial).test_targets(trial, call.data_dir)
-    if labels is not None:
+    labels = task_of(trial).test_targets(trial, call.data_dir)
+    if labels is None:
+        return
+    if not path.exists():
         _save_array(path, labels.astype(dtype))
+    elif not np.array_equal(np.load(path, allow_pickle=False), labels.astype(dtype)):
+        raise UserError(
+            f"the test rows of {trial.dataset} in {call.data_dir} are not those of the records in "
+            f"{call.records.parent}; put those files back, or take another --results"
+        )
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:

@@ -52,6 +52,8 @@ def take_weights(net: nn.Module, folder: Path, trial: Trial) -> None:
         )
     told = (read_metadata(path) or {}).get("trial", {})
     wanted = {name: getattr(trial, name) for name in SAME} | {"dataset": PRETRAIN}
+    if trial.tokenizer != BYTES and trial.dataset_source is not None:
+        wanted["dataset_source"] = trial.dataset_source  # byte-pairs of another text are others, whatever its name
     for name, value in wanted.items():
         if name == "corpus" and trial.tokenizer == BYTES:
             continue  # bytes are the same of any text

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from synthetic import save
 
 from benchmarks.cli import main as cli
 from benchmarks.contract.choices.profiles import profile_of
@@ -20,12 +22,15 @@ from benchmarks.finished.validate import validate
 from benchmarks.plan import text_line
 from benchmarks.plan.grid import Grid
 from benchmarks.plan.trials import Plan, Request
+from benchmarks.report.frame import results_frame
+from benchmarks.sweep import one_trial
 from benchmarks.tasks.task import load_data, task_of
 from benchmarks.tasks.text import passages
 from benchmarks.tasks.text.corpus.tokens import CLS, MASK, PAD, SEP
 from benchmarks.tasks.text.masking import IGNORED, most_masked
 from benchmarks.training.step import compiled_blocks
 from benchmarks.training.train import train
+from benchmarks.training.weights import save_weights, take_weights
 from mixers import UnsupportedSize
 
 WORDS = ("the quick brown fox jumps over a lazy dog and then it sleeps under some old green tree by water").split()  # noqa: SIM905
@@ -194,6 +199,42 @@ def test_weights_that_are_not_there_or_of_another_net_are_told_in_one_line(corpu
         with pytest.raises(UserError) as told:
             train(one, load_data(one, corpus.parent, "cpu"), tmp_path / "c.pt")
         assert words in str(told.value)
+
+
+def test_byte_pairs_of_another_text_of_one_name_are_other_weights(corpus, tmp_path):
+    one = dataclasses.replace(pretrain_trial(corpus), tokenizer="bpe-300")
+    net = task_of(one).net(one)
+    save_weights(tmp_path / f"accuracy-{one.id()}.safetensors", net, one, DATASETS["pretrain"])
+    take_weights(net, tmp_path, dataclasses.replace(one, pretrained=one.id()))
+    with pytest.raises(UserError, match="whose dataset_source is"):
+        take_weights(net, tmp_path, dataclasses.replace(one, pretrained=one.id(), dataset_source="b" * 64))
+
+
+def test_one_folder_judges_a_task_by_one_set_of_rows(corpus, tmp_path, monkeypatch):
+    rows = np.arange(8) % 2
+    call = SimpleNamespace(records=tmp_path / "r" / "records", data_dir=corpus.parent)
+    task = SimpleNamespace(test_targets=lambda trial, data_dir: rows)
+    monkeypatch.setattr(one_trial, "task_of", lambda trial: task)
+    (tmp_path / "r" / "test_labels").mkdir(parents=True)
+    one = fine_trial(corpus)
+    keep = one_trial._keep_own_labels
+    keep(call, one, np.dtype(np.uint8))
+    keep(call, one, np.dtype(np.uint8))
+    rows = 1 - rows
+    with pytest.raises(UserError, match=r"the test rows of plays in .* are not those"):
+        keep(call, one, np.dtype(np.uint8))
+
+
+def test_pre_training_on_two_texts_of_one_name_is_told_apart(corpus, tmp_path):
+    first = pretrain_trial(corpus)
+    for seed, source in enumerate(("a" * 64, "b" * 64)):
+        start = dataclasses.replace(first, dataset_source=source)
+        save(tmp_path, start, {"val_top1_percent": 20.0})
+        save(tmp_path, fine_trial(corpus, pretrained=start.id(), seed=seed), {"test_top1_percent": 60.0})
+    seen = set(results_frame(tmp_path)["pretrained"].dropna())
+    assert len(seen) == 2 and all(
+        f"of prose ({letter * 8})" in words for letter, words in zip("ab", sorted(seen), strict=True)
+    )
 
 
 def test_a_longer_net_takes_the_places_that_there_are(corpus, tmp_path, two_kinds):
