@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,27 @@ SPEEDS = {  # column, and what a caption says of it
     "timed_tokens_per_s": "forward and backward in the latency sweep",
     "train_tokens_per_s": "of training, whatever else the machine did",
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """What is drawn over training.
+
+    Attributes:
+        column: of the history.
+        title: of the plot, where it names nobody.
+        axis: label of the axis.
+        better: 1 where more is better, -1 where less is.
+    """
+
+    column: str
+    title: str
+    axis: str
+    better: int
+
+
+ACCURACY = Course("val_top1_percent", "Masked accuracy over training", "held-out masked accuracy (%)", 1)
+LOSS = Course("val_loss", "Loss of masked tokens over training", "held-out loss of masked tokens (nats)", -1)
 Curves = Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]]
 
 
@@ -43,7 +65,8 @@ def text_plots(line: Line, folder: Path) -> list[Path]:
                 continue
             rows = pretraining_rows(line, several)
             paths += speed_plot(line, several, rows, folder, f"accuracy-vs-speed{ending}")
-            paths += curve_plot(line, several, rows, folder, f"accuracy-vs-tokens{ending}")
+            paths += curve_plot(line, several, rows, folder, f"accuracy-vs-tokens{ending}", ACCURACY)
+            paths += curve_plot(line, several, rows, folder, f"loss-vs-tokens{ending}", LOSS)
         for place, part in enumerate(line.parts):
             paths += share_plot(line, part, folder, "tasks-vs-attention" + (f"-{place + 1}" if place else ""))
     return paths
@@ -111,23 +134,26 @@ def _families(labels: Iterable[str]) -> list[str]:
     return [mixer_family(str(label)) for label in labels]
 
 
-def curve_plot(line: Line, several: Sequence[Runs], rows: Sequence[Row], folder: Path, name: str) -> list[Path]:
-    """Held-out masked accuracy over training, by tokens seen and by seconds: front runners, references, others grey."""
-    panels = {seconds: curves_by_label(line, several, seconds) for seconds in (False, True)}
+def curve_plot(
+    line: Line, several: Sequence[Runs], rows: Sequence[Row], folder: Path, name: str, of: Course
+) -> list[Path]:
+    """Held-out accuracy or loss over training, by tokens seen and by seconds; of many the others grey."""
+    panels = {seconds: curves_by_label(line, several, seconds, of.column) for seconds in (False, True)}
     panels = {seconds: curves for seconds, curves in panels.items() if curves}
     if not panels:
         return []
     told = (
-        "Masked accuracy on held-out passages against tokens seen, and against seconds of training on a machine that "
-        "may have had other work. Colours: families. Lines: mean over seeds; bands: lowest to highest seed. "
+        f"{of.title.partition(' over')[0]} on held-out passages against tokens seen, and against seconds of training "
+        "on a machine that may have had other work. Colours: families. Lines: mean over seeds; bands: lowest to "
+        "highest seed. "
     )
-    levels = _levels(rows)
+    levels = _levels(rows, of)
     last = {label: float(mean[-1]) for label, (_, mean, _, _) in next(iter(panels.values())).items()}
-    shown = front_runners(last)
+    shown = front_runners({label: of.better * value for label, value in last.items()})
     texts = [short(label) for label in shown]
     notes = [told + _words(line, several) + grey_words(len(shown), len(last))]
     room = label_room([*texts, *levels])
-    title = curve_message(panels, [len(runs.top1) for runs in several])
+    title = curve_message(panels, [len(runs.top1) for runs in several], of)
     figure, axes = make_figure(
         WIDE if len(panels) > 1 else NARROW, 2.6, notes, title=title, families=_families(shown),
         left=(0.55, 0.3)[: len(panels)], right=(0.0, room)[-len(panels) :],
@@ -151,7 +177,7 @@ def curve_plot(line: Line, several: Sequence[Runs], rows: Sequence[Row], folder:
         panel.set_ylim(min(low for low, _ in heights), max(high for _, high in heights))
     for panel in axes[1:]:
         panel.tick_params(axis="y", labelleft=False)
-    axes[0].set_ylabel("held-out masked accuracy (%)")
+    axes[0].set_ylabel(of.axis)
     curves = list(panels.values())[-1]
     named = [label for label in shown if label in curves]
     ends = [(float(curves[label][0][-1]), float(curves[label][1][-1])) for label in named]
@@ -160,16 +186,19 @@ def curve_plot(line: Line, several: Sequence[Runs], rows: Sequence[Row], folder:
     return save_figure(figure, folder, name)
 
 
-def curve_message(panels: Mapping[bool, Curves], seeds: Sequence[int]) -> str:
-    """Who is highest after as many tokens, and who after as many seconds as all have had."""
+def curve_message(panels: Mapping[bool, Curves], seeds: Sequence[int], of: Course = ACCURACY) -> str:
+    """Who is best after as many tokens, and who after as many seconds as all have had."""
     firsts = []
     for curves in panels.values():
         end = min(float(x[-1]) for x, *_ in curves.values())
         scores = {label: float(np.interp(end, x, mean)) for label, (x, mean, _, _) in curves.items()}
-        firsts.append(min(scores, key=lambda label: (-scores[label], label)))
+        firsts.append(min(scores, key=lambda label: (-of.better * scores[label], label)))
     if any(len(curves) < 2 for curves in panels.values()):
-        return "Masked accuracy over training"
-    text = f"{name_of(firsts[0])} has the highest {accuracy_words(seeds)} after equal tokens"
+        return of.title
+    what = f"highest {accuracy_words(seeds)}"
+    if of.better < 0:
+        what = what.replace("highest", "lowest").replace("accuracy", "loss")
+    text = f"{name_of(firsts[0])} has the {what} after equal tokens"
     if len(firsts) == 1:
         return text
     return (
@@ -177,18 +206,18 @@ def curve_message(panels: Mapping[bool, Curves], seeds: Sequence[int]) -> str:
     )
 
 
-def curves_by_label(line: Line, several: Sequence[Runs], seconds: bool) -> Curves:
+def curves_by_label(line: Line, several: Sequence[Runs], seconds: bool, column: str = ACCURACY.column) -> Curves:
     """By encoder: x, and mean, lowest and highest of its seeds, as far as all of them have come."""
     assert line.pretraining is not None
     found = {}
     for runs in several:
-        curves = [curve for curve in curves_of(records_of(line.pretraining, runs)) if len(curve)]
+        curves = [curve for curve in curves_of(records_of(line.pretraining, runs), column) if len(curve)]
         if not curves:
             continue
         an_epoch = tokens_seen(runs) / runs.setting["epochs"]
         xs = [curve["seconds"] if seconds else curve["epoch"] * an_epoch for curve in curves]
         grid = min(xs, key=lambda x: float(x.iloc[-1])).to_numpy(float)
-        values = np.array([_at(grid, x, c["val_top1_percent"]) for x, c in zip(xs, curves, strict=True)])
+        values = np.array([_at(grid, x, c[column]) for x, c in zip(xs, curves, strict=True)])
         kept = ~np.isnan(values).any(axis=0)
         if kept.any():
             middle = values[:, kept]
@@ -255,8 +284,10 @@ def _sides(row: Mapping[str, Any]) -> tuple[float, float]:
     return (0.0, 0.0) if low is None else (value - low, high - value)
 
 
-def _levels(rows: Sequence[Row]) -> dict[str, float]:
-    return {label: value for label, value, _ in levels_of(rows)}
+def _levels(rows: Sequence[Row], of: Course = ACCURACY) -> dict[str, float]:
+    """What predictors that are no net reach, by their names."""
+    known = {label: percent if of is ACCURACY else loss for label, percent, loss in levels_of(rows)}
+    return {label: float(value) for label, value in known.items() if value is not None}
 
 
 def _draw_levels(axes: Axes, levels: Mapping[str, float]) -> list[tuple[float, float]]:

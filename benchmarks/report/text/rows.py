@@ -99,12 +99,12 @@ def minutes_rows(line: Line, several: Sequence[Runs]) -> list[Row]:
     return sorted(rows, key=lambda row: (-(row["val_top1_percent_mean"] or -1.0), row["label"]))
 
 
-def curves_of(records: pd.DataFrame) -> list[pd.DataFrame]:
-    """Of each run: held-out masked accuracy by epoch, and the seconds of training until then."""
+def curves_of(records: pd.DataFrame, column: str = "val_top1_percent") -> list[pd.DataFrame]:
+    """Of each run: a column of its history by epoch, and the seconds of training until then."""
     found = []
     for history in records["history"]:
-        known = [row for row in history if row.get("val_top1_percent") is not None and row.get("seconds") is not None]
-        curve = pd.DataFrame(known, columns=["epoch", "seconds", "val_top1_percent"], dtype=float)
+        known = [row for row in history if row.get(column) is not None and row.get("seconds") is not None]
+        curve = pd.DataFrame(known, columns=["epoch", "seconds", column], dtype=float)
         found.append(curve.assign(seconds=curve["seconds"].cumsum()) if len(known) == len(history) else curve.head(0))
     return found
 

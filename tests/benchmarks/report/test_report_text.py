@@ -186,6 +186,9 @@ def test_predictions_of_another_record_are_refused(tmp_path):
 def test_every_plot_of_a_line_is_drawn(report):
     names = {name for name in FIGURES if name.startswith("text-quick/")}
     assert names >= {f"text-quick/{what}" for what in ("accuracy-vs-speed", "accuracy-vs-tokens", "tasks-vs-attention")}
+    figure = FIGURES["text-quick/loss-vs-tokens"]
+    assert any("lowest mean loss after equal tokens" in text.get_text().replace("\n", " ") for text in figure.texts)
+    assert figure.axes[0].get_ylabel() == "held-out loss of masked tokens (nats)"
     figure = FIGURES["text-quick/accuracy-vs-tokens"]
     assert [axes.get_xlabel() for axes in figure.axes] == ["tokens seen", "seconds of training"]
     words = " ".join(t.get_text() for t in figure.findobj(
