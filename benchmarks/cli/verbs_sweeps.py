@@ -71,7 +71,8 @@ def text(options: argparse.Namespace) -> int:
         options.workers = options.workers or max(1, cores() // first[0].threads)
     results, left = measuring.measure(options, first, report=True)
     code = say_outcome(results, left, False, options.results)
-    ready = [result.record.trial for result in results if result.record.status == "ok"]
+    trained = [result.record for result in results if result.record.kind == "accuracy"]
+    ready = [record.trial for record in trained if record.status == "ok"]
     later = text_line.fine_tuning(request, tasks, ready, options.scratch)
     if later:
         tuned, more = measuring.measure(options, later, report=True)

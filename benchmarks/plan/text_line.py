@@ -33,13 +33,14 @@ OWN_TASK = "plays"  # of the default prose
 
 
 def pretraining(request: Request) -> list[Trial]:
-    """The trials of the first part.
+    """The trials of the first part: what each encoder costs, and its runs.
 
     Raises:
         UserError: something of the request is not allowed.
     """
     mixers = request.mixer or ",".join(ENCODERS)
-    return Plan(request.but(dataset=PRETRAIN, mixer=mixers)).accuracy()
+    plan = Plan(request.but(dataset=PRETRAIN, mixer=mixers))
+    return [*plan.cost(), *plan.accuracy()]
 
 
 def fine_tuning(request: Request, tasks: Sequence[str], pretrained: Sequence[Trial], scratch: bool) -> list[Trial]:

@@ -12,7 +12,7 @@ import pandas as pd
 from benchmarks.contract.fields import NET
 from benchmarks.contract.trial import names_of
 from benchmarks.report.alike import ATTENTION
-from benchmarks.report.choose import lookup, preferred_latencies
+from benchmarks.report.choose import finished, lookup, preferred_latencies
 from benchmarks.report.claims.rules import share_percent
 from benchmarks.report.frame import plain
 from benchmarks.report.stats.intervals import mean_interval, middle
@@ -29,7 +29,7 @@ def pretraining_rows(line: Line, several: Sequence[Runs]) -> list[Row]:
     """One row an encoder, the highest masked accuracy first."""
     assert line.pretraining is not None
     sample, frame = line.pretraining.sample, line.pretraining.frame
-    timed = preferred_latencies(frame)
+    timed, costs = preferred_latencies(frame), finished(frame, "cost")
     rows = []
     for runs in several:
         records, length = records_of(line.pretraining, runs), int(runs.setting["length"])
@@ -44,6 +44,8 @@ def pretraining_rows(line: Line, several: Sequence[Runs]) -> list[Row]:
             row |= {f"{name}_{end}": None if estimate is None else getattr(estimate, end) for end in ("low", "high")}
         row |= {f"baseline_{of}_{unit}": plain(first.get(f"baseline_{of}_{unit}")) for of in LEVELS for unit in UNITS}
         row["tokens_seen"] = tokens_seen(runs)
+        cost = lookup(costs, pd.Series(runs.setting), ["label", *names_of(NET)])
+        row["train_peak_bytes"] = None if cost is None else plain(cost["train_peak_bytes"])
         row["train_tokens_per_s"] = None if speed is None else speed * length
         row["timed_tokens_per_s"] = None if step is None else step * length
         rows.append(row)

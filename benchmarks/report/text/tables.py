@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.contract.facts.metrics import BASELINES
+from benchmarks.contract.facts.metrics import BASELINES, METRICS
 from benchmarks.contract.facts.text_tasks import TEXT_TASKS
 from benchmarks.report.alike import ATTENTION
 from benchmarks.report.frame import plain
@@ -87,9 +87,10 @@ def pretraining_table(line: Line) -> TextTable:
         found = pretraining_rows(line, several)
         rows += [{"part": place, "source": OURS, **row} for row in found]
         body = [_pretraining_cells(row) for row in found]
-        body += _levels(found) + ([list(row.cells) for row in of_pretraining()] if place == 1 else [])
+        published = [[*row.cells[:-1], NOTHING, row.cells[-1]] for row in of_pretraining()]
+        body += _levels(found) + (published if place == 1 else [])
         header = ["encoder", "family", "masked accuracy (%)", "loss (nats)", "order (%)", "tokens seen"]
-        header += ["tokens/s, training", "tokens/s, timed", "share of attention's (%)"]
+        header += ["tokens/s, training", "tokens/s, timed", "peak memory of a step (MB)", "share of attention's (%)"]
         sections.append(Section(pretraining_words(several[0]), header, body))
     rows += _published_rows(of_pretraining()) if sections else []
     note = PRETRAINING_NOTE
@@ -213,8 +214,12 @@ def _pretraining_cells(row: Row) -> list[str]:
     return [
         clean(row["label"]), row["family"], _score_cell(row), _digits(row["test_loss_mean"]),
         percent(row["test_order_percent_mean"]), count(row["tokens_seen"]), count(row["train_tokens_per_s"]),
-        count(row["timed_tokens_per_s"]), _share(row),
+        count(row["timed_tokens_per_s"]), _megabytes(row["train_peak_bytes"]), _share(row),
     ]  # fmt: skip
+
+
+def _megabytes(value: Any) -> str:
+    return NOTHING if plain(value) is None else significant(value * METRICS["train_peak_bytes"].scale)
 
 
 def _digits(value: Any) -> str:
@@ -223,7 +228,7 @@ def _digits(value: Any) -> str:
 
 def _levels(rows: Sequence[Row]) -> list[list[str]]:
     return [
-        [label, "no net", percent(at), _digits(loss), "50.0", *[NOTHING] * 4] for label, at, loss in levels_of(rows)
+        [label, "no net", percent(at), _digits(loss), "50.0", *[NOTHING] * 5] for label, at, loss in levels_of(rows)
     ]
 
 

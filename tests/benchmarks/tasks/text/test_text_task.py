@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -331,13 +332,18 @@ def test_the_whole_line_is_one_command_and_goes_on(corpus, tmp_path, two_kinds, 
     finally:
         run.Runner.__init__ = original
     assert "8 trials: 8 ok; 8 measured earlier" in capsys.readouterr().out
-    first = {r.id: r.trial for r in records if r.trial.dataset == "pretrain"}
+    costs = [r for r in records if r.kind == "cost"]
+    assert len(costs) == 2 and all(r.metrics["train_peak_bytes"] > 0 for r in costs)
+    first = {r.id: r.trial for r in records if r.trial.dataset == "pretrain" and r.kind == "accuracy"}
     tuned = [r.trial for r in records if r.trial.dataset == "plays" and r.trial.pretrained]
-    assert len(first) == 4 and len(tuned) == 4 and len(records) == 12
+    assert len(first) == 4 and len(tuned) == 4 and len(records) == 14
     for trial in tuned:
         assert (first[trial.pretrained].mixer, first[trial.pretrained].seed) == (trial.mixer, trial.seed)
         assert trial.epochs == profile_of("quick", "plays").epochs
     assert validate(tmp_path / "r", tmp_path)[1] == []
+    rows = list(csv.DictReader((tmp_path / "r" / "tables" / "text-quick" / "pretraining.csv").open()))
+    peaks = [float(row["train_peak_bytes"]) for row in rows if row["source"] == "these records"]
+    assert len(peaks) == 2 and min(peaks) > 0
 
 
 def test_tasks_are_those_whose_files_are_there(tmp_path):
