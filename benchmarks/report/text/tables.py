@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from benchmarks.contract.facts.text_tasks import TEXT_TASKS
 from benchmarks.report.alike import ATTENTION
 from benchmarks.report.frame import plain
 from benchmarks.report.notes import setting_words
-from benchmarks.report.stats.intervals import middle
+from benchmarks.report.stats.intervals import mean_interval, middle
 from benchmarks.report.stats.paired import Runs
 from benchmarks.report.stats.scores import SHORT, TITLES, TOP1
 from benchmarks.report.stats.text_lines import Encoders, Line, Span, Task, span_of_task
@@ -129,7 +130,7 @@ def tasks_table(line: Line) -> TextTable:
         mean = f"mean of {len(part.counted)}" if part.mean else "mean"
         header = ["encoder", "family", *(f"{title_of(t.name)}, {TITLES[t.metric]}" for t in part.tasks)]
         header += [f"{mean} (points)", "share of attention's (%)"]
-        sections.append(Section(part_words(part), header, body, sentences(part)))
+        sections += [Section(part_words(part), header, body, sentences(part)), *_other_metrics(part)]
     first = bool(line.parts) and not line.parts[0].scratch
     rows += _published_rows(published) if first else []
     table = pd.DataFrame(rows, dtype=object)
@@ -248,6 +249,26 @@ def _task_body(part: Encoders, rows: Sequence[Row]) -> list[list[str]]:
         texts = [NOTHING if row is None else _score_cell(row) for row in (*scores, mean)]
         body.append([clean(label), family[label], *texts, NOTHING if mean is None else _share(mean)])
     return body
+
+
+def _other_metrics(part: Encoders) -> list[Section]:
+    """What the tasks are scored by beside their headlines, ± half of the 95 % t-interval over seeds."""
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    families = {}
+    for task, metric in itertools.product(part.tasks, TITLES):
+        for label in task.runs if metric != task.metric else ():
+            records = task.records(label)
+            found = mean_interval(records[metric].dropna()) if metric in records else None
+            families[label] = str(records["family"].iloc[0])
+            if found is not None:
+                text = mean_text(found.value, found.half, found.n)
+                cells.setdefault((task.name, metric), {})[label] = text
+    if not cells:
+        return []
+    header = ["encoder", "family", *(f"{title_of(name)}, {TITLES[metric]}" for name, metric in cells)]
+    body = [[clean(label), families[label], *(column.get(label, NOTHING) for column in cells.values())]
+            for label in part.labels if label in families]  # fmt: skip
+    return [Section(f"{part_words(part)}, the other metrics", header, body)]
 
 
 def _floors(part: Encoders) -> list[list[str]]:

@@ -32,6 +32,7 @@ from benchmarks.report.text.literature import PRETRAINING
 from benchmarks.report.text.rows import minutes_rows, task_rows
 
 FIGURES: dict[str, Figure] = {}
+OTHER_METRICS = ["STS-B, Pearson (x 100)", "CoLA, accuracy (%)", "MRPC, accuracy (%)"]
 PLOTTERS = [*OTHERS, "benchmarks.report.text.plots"]
 
 
@@ -126,6 +127,10 @@ def test_tasks_have_their_own_metrics_floors_and_means(report, line):
 
 def test_what_cannot_rank_is_said(report, line):
     text = (report[0] / "tables/text-quick/tasks.md").read_text(encoding="utf-8")
+    others = text.partition("the other metrics:")[2].partition("\n\n")[2].splitlines()
+    assert [cell.strip() for cell in others[0].split("|")[3:-1]] == OTHER_METRICS
+    (bert,) = [line for line in others[:12] if line.startswith("| attention")]
+    assert "66.6 ± 1.0 (3)" in bert and bert.count("(3)") == len(OTHER_METRICS)
     assert "Tells encoders apart: SST-2, STS-B." in text
     assert re.search(r"Cannot rank anything here: CoLA, .* 300 test rows and n = 3 leave", text)
     assert "No encoder lies above a constant answer on CoLA, MRPC." in text
