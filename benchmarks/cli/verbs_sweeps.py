@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from typing import TYPE_CHECKING
 
 from benchmarks.cli import measuring
@@ -13,6 +14,7 @@ from benchmarks.contract.errors import UserError
 if TYPE_CHECKING:
     from benchmarks.contract.trial import Trial
     from benchmarks.plan.trials import Plan
+    from benchmarks.sweep.run import Result
 
 
 def bench_all(options: argparse.Namespace) -> int:
@@ -69,15 +71,25 @@ def text(options: argparse.Namespace) -> int:
     first = text_line.pretraining(request)
     if options.ray is None:
         options.workers = options.workers or max(1, cores() // first[0].threads)
-    results, left = measuring.measure(options, first, report=True)
-    code = say_outcome(results, left, False, options.results)
+    started, whole = time.monotonic(), options.budget
+
+    def measured(trials: list[Trial]) -> int:
+        """Within what is left of the budget of the whole line."""
+        if whole is not None:
+            options.budget = max(0.0, whole - (time.monotonic() - started))
+        found, left = measuring.measure(options, trials, report=True)
+        results.extend(found)
+        return say_outcome(found, left, False, options.results)
+
+    results: list[Result] = []
+    code = measured(first)
     trained = [result.record for result in results if result.record.kind == "accuracy"]
     ready = [record.trial for record in trained if record.status == "ok"]
     later = text_line.fine_tuning(request, tasks, ready, options.scratch)
     if later:
-        tuned, more = measuring.measure(options, later, report=True)
-        code = max(code, say_outcome(tuned, more, False, options.results))
-        results += tuned
+        code = max(code, measured(later))
+    if ready:
+        code = max(code, measured(text_line.times(request)))
     if results:  # a budget may leave everything
         say_ranking(results, options.results)
     return code

@@ -38,9 +38,19 @@ def pretraining(request: Request) -> list[Trial]:
     Raises:
         UserError: something of the request is not allowed.
     """
-    mixers = request.mixer or ",".join(ENCODERS)
-    plan = Plan(request.but(dataset=PRETRAIN, mixer=mixers))
+    plan = _plan(request)
     return [*plan.cost(), *plan.accuracy()]
+
+
+def times(request: Request) -> list[Trial]:
+    """The trials that time the encoders of `pretraining`, alone, at the length that they are trained at."""
+    plan = _plan(request)
+    lengths = {trial.length for trial in plan.accuracy()}
+    return [trial for trial in plan.latency() if trial.length in lengths]
+
+
+def _plan(request: Request) -> Plan:
+    return Plan(request.but(dataset=PRETRAIN, mixer=request.mixer or ",".join(ENCODERS)))
 
 
 def fine_tuning(request: Request, tasks: Sequence[str], pretrained: Sequence[Trial], scratch: bool) -> list[Trial]:

@@ -91,7 +91,7 @@ class ComplexWeights:
 
     def find(self, evidence: Evidence) -> Finding | None:
         line = {"depth": self.depth, "standardize": "chw", "n_linear": 0, "residual": True}
-        entries = [e for e in _entries(evidence.results) if line.items() <= e["settings"].items()]
+        entries: list[Entry] = [e for e in _entries(evidence.results) if line.items() <= e["settings"].items()]
         found = [self._beside(json.loads(key), nets) for key, nets in _grouped(entries, "layout", "seed").items()]
         ready = [finding for finding in found if finding is not None]
         return min(ready, key=lambda f: -f.parts[0].n) if ready else None
@@ -101,6 +101,7 @@ class ComplexWeights:
         sides = {name: _side(entries, layout=layout) for name, layout in nets.items()}
         params = {name: _params([e for e in entries if e["settings"]["layout"] == nets[name]]) for name in nets}
         words = " − ".join(f"{name} weights ({params[name]:,.0f} parameters)" for name in nets)
+        part: Part | None
         if lost := [name for name, side in sides.items() if side.failed and not side.top1]:
             part = _lost(f"{' and '.join(lost)} weights", (0, INFINITE), sides)
         elif not all(params.values()) or abs(params["real"] / params["complex"] - 1) > self.within:

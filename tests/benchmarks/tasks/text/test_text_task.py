@@ -336,14 +336,16 @@ def test_the_whole_line_is_one_command_and_goes_on(corpus, tmp_path, two_kinds, 
     assert len(costs) == 2 and all(r.metrics["train_peak_bytes"] > 0 for r in costs)
     first = {r.id: r.trial for r in records if r.trial.dataset == "pretrain" and r.kind == "accuracy"}
     tuned = [r.trial for r in records if r.trial.dataset == "plays" and r.trial.pretrained]
-    assert len(first) == 4 and len(tuned) == 4 and len(records) == 14
+    assert len(first) == 4 and len(tuned) == 4 and len(records) == 16
     for trial in tuned:
         assert (first[trial.pretrained].mixer, first[trial.pretrained].seed) == (trial.mixer, trial.seed)
         assert trial.epochs == profile_of("quick", "plays").epochs
     assert validate(tmp_path / "r", tmp_path)[1] == []
     rows = list(csv.DictReader((tmp_path / "r" / "tables" / "text-quick" / "pretraining.csv").open()))
     peaks = [float(row["train_peak_bytes"]) for row in rows if row["source"] == "these records"]
-    assert len(peaks) == 2 and min(peaks) > 0
+    speeds = [float(row["timed_tokens_per_s"]) for row in rows if row["source"] == "these records"]
+    assert len(peaks) == len(speeds) == 2 and min(peaks) > 0 and min(speeds) > 0
+    assert (tmp_path / "r" / "plots" / "text-quick" / "accuracy-vs-speed.png").is_file()
 
 
 def test_tasks_are_those_whose_files_are_there(tmp_path):
