@@ -3,8 +3,9 @@
 Here a multiply-add is two operations (of complex numbers eight), an FFT of n real numbers 2.5 n log2 n, of n complex
 numbers 5 n log2 n, attention its two products, an average pooling its additions.
 Left out, as in the closed forms: element-wise operations, activations, norms, losses, reductions, maximum pooling,
-random numbers, and what moves data or looks at it. An operator that is neither is named as unknown, and the count is
-then a lower bound. What leaves PyTorch for NumPy is named too; a kernel that is no registered operator is not seen.
+random numbers, work on whole numbers, and what moves data or looks at it. An operator that is neither is named as
+unknown, and the count is then a lower bound. What leaves PyTorch for NumPy is named too; a kernel that is no registered
+operator is not seen.
 
 fvcore, which reads a traced graph, is the second opinion: see `flops_fvcore.py`.
 """
@@ -90,6 +91,12 @@ def flops_and_unknown(net: nn.Module, inputs: Tensor) -> tuple[int, list[str]]:
     return round(counter.total / inputs.shape[0]), sorted(counter.unknown)
 
 
+def _of_whole_numbers(*values: Any) -> bool:
+    """Whether there are tensors and none of them is of real or complex numbers."""
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    return bool(tensors) and not any(tensor.is_floating_point() or tensor.is_complex() for tensor in tensors)
+
+
 class _Counter(TorchDispatchMode):
     """Adds up what the operators do that run while it is entered."""
 
@@ -127,6 +134,8 @@ class _Counter(TorchDispatchMode):
             self.total += handler(out, *args, **kwargs) / (2 if half else 1)
         elif registered is not None:
             self.total += registered(*args, **kwargs, out_val=out)
+        elif _of_whole_numbers(out, *args):
+            pass
         elif not (one and _without_work(func, name)) or (name in ACCUMULATE and any(a is True for a in args)):
             self.unknown.add(name)
         return out

@@ -268,6 +268,12 @@ def test_what_the_convention_leaves_out_is_neither_counted_nor_named(text):
     assert flops_and_unknown(Call(call), torch.randn(B, 4, 8, 8)) == (0, [])
 
 
+def test_work_on_whole_numbers_is_neither_counted_nor_named_and_that_on_others_is():
+    whole = torch.arange(24).view(B, -1)
+    assert flops_and_unknown(Call(lambda x: x.cumsum(1)), whole) == (0, [])
+    assert flops_and_unknown(Call(lambda x: x.double().cumsum(1)), whole) == (0, ["aten::cumsum"])
+
+
 @pytest.mark.parametrize("text", NAMED)
 def test_an_operator_that_does_work_and_has_no_handler_is_named(text):
     call = eval(f"lambda x: {text}", globals())
