@@ -316,7 +316,7 @@ def _run(
         if not gradient:
             gradient.append(_gradient(y))
         wanted = [x, *parameters] if input_gradient else parameters
-        torch.autograd.grad(y, wanted, gradient[0], allow_unused=True)  # an encoder has weights that only another head uses
+        torch.autograd.grad(y, wanted, gradient[0], allow_unused=True)  # some weights serve another head alone
 
     return forward if mode == "forward" else forward_backward
 
