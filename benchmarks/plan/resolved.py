@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.util
 import logging
 from pathlib import Path
 from typing import Any
 
 from benchmarks.contract import called
 from benchmarks.contract.choices.profiles import CORE_MIXERS, USUAL_NET, Net, Profile, profile_of
-from benchmarks.contract.errors import UserError
+from benchmarks.contract.errors import UserError, nearest
 from benchmarks.contract.facts.datasets import (
     BYTES,
     DATASETS,
+    HOW_OWN,
     PRETRAIN,
     TASKS,
+    TIMM_KINDS,
     add_corpus,
     facts_of,
     fixed_of,
@@ -86,6 +89,7 @@ class Resolved:
             return self.like.dataset, self.like.own_source
         if name in DATASETS:
             return name, None
+        _check_name(name)
         found = find_own(name, self.request.data_dir)
         return found.name, found.source
 
@@ -176,6 +180,28 @@ class Resolved:
                 log.warning("left out: %s", error)
                 return False
         return True
+
+
+def _check_name(name: str) -> None:
+    """Tells a mistyped name of ours from the place of somebody's own data, so that no module is run for it.
+
+    Raises:
+        UserError: it is several data sets, or one of a family of ours that has none of this name.
+    """
+    place, colon, _ = name.rpartition(":")
+    if place.endswith(".py") or name.lower().startswith(("folder:", *(f"{kind}/" for kind in TIMM_KINDS))):
+        return
+    if "," in name and (colon or any(part.strip() in DATASETS for part in name.split(","))):
+        one = name.partition(",")[0].strip()
+        more = nearest(one.lower(), DATASETS) if one not in DATASETS else ""
+        raise UserError(
+            f"--dataset is {name!r}; one is asked for, of: {', '.join(DATASETS)}; or your own: {HOW_OWN}.{more}"
+        )
+    families = {known.partition(":")[0] for known in DATASETS if ":" in known}
+    family, near = name.partition(":")[0].strip(), nearest(name.lower(), DATASETS)
+    module = family.partition(".")[0]
+    if colon and (family.lower() in families or (near and not (module and importlib.util.find_spec(module)))):
+        raise UserError(f"--dataset is {name!r}; allowed: {', '.join(DATASETS)}; or your own: {HOW_OWN}.{near}")
 
 
 @functools.lru_cache(maxsize=4)

@@ -6,6 +6,7 @@ the record of its pre-training, whose id is known before it is measured.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from benchmarks.contract.fields import NET
 from benchmarks.contract.trial import Trial, names_of
 from benchmarks.plan.request import Request
 from benchmarks.plan.trials import Plan
-from benchmarks.tasks.text.tasks.glue import LAYOUTS, SMALL_FILES
+from benchmarks.tasks.text.tasks.glue import LAYOUTS, SMALL_FILES, look_for_files
+
+log = logging.getLogger("benchmarks")
 
 # BERT, FNet, FNet's FF-only, Linear and Random, its best hybrid, and its two other transforms
 ENCODERS = (
@@ -80,7 +83,7 @@ def tasks_of(asked: str | None, text: str | None, data_dir: Path) -> list[str]:
     """The tasks that were asked for, "glue:sst2,mr", or all of "glue"; else those whose files are there.
 
     Raises:
-        UserError: there is no such task.
+        UserError: there is no such task, or it lacks a file.
     """
     known = [name for name, info in DATASETS.items() if info.task == "text" and name != PRETRAIN]
     if asked is None:
@@ -94,14 +97,26 @@ def tasks_of(asked: str | None, text: str | None, data_dir: Path) -> list[str]:
             found.append(name)
         elif name != PRETRAIN:
             raise UserError(f"--dataset is {name!r}; allowed for text: {', '.join(known)}, glue.{nearest(name, known)}")
+    for name in found:
+        look_for_files(name, data_dir)
     return list(dict.fromkeys(found))
 
 
 def _is_there(name: str, data_dir: Path) -> bool:
+    """Whether all files of a task are there; of one that has some of them alone, a warning says what it lacks."""
     task = name.removeprefix("glue:")
     if task not in TEXT_TASKS:
         return False
     folder = Path(data_dir).expanduser()
     if task in LAYOUTS:
-        return (folder / "glue" / LAYOUTS[task].folder).is_dir()
-    return any((folder / "small" / name).is_file() for names in SMALL_FILES[task].values() for name in names)
+        begun = (folder / "glue" / LAYOUTS[task].folder).is_dir()
+    else:
+        begun = any((folder / "small" / name).is_file() for names in SMALL_FILES[task].values() for name in names)
+    if not begun:
+        return False
+    try:
+        look_for_files(name, data_dir)
+    except UserError as error:
+        log.warning("%s is left out: %s", name, error)
+        return False
+    return True

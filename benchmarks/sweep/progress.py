@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from benchmarks import interrupt
 from benchmarks.contract.errors import printable
-from benchmarks.contract.facts.datasets import TASKS, main_metric, task_name
+from benchmarks.contract.facts.datasets import TASKS, facts_of, main_metric, task_name
 from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.contract.record import Record
@@ -367,9 +367,12 @@ def outcome_line(record: Record) -> str:
     metrics = record.metrics
     if record.kind == "accuracy":
         top5 = metrics.get("test_top5_percent")
-        if (main := main_metric(record.trial.dataset)) != "test_top1_percent":
-            return f"{METRICS[main].label} {metrics[main]:.2f}"
-        return f"test top-1 {metrics['test_top1_percent']:.2f} %" + (f", top-5 {top5:.2f} %" if top5 else "")
+        info = facts_of(record.trial.dataset)
+        headline = "test_top1_percent" if info is None else f"test_{info.headline}"
+        said = [] if headline == "test_top1_percent" else [f"{METRICS[headline].label} {metrics[headline]:.2f}"]
+        if main_metric(record.trial.dataset) == "test_top1_percent":
+            said.append(f"test top-1 {metrics['test_top1_percent']:.2f} %")
+        return ", ".join([*said, *([f"top-5 {top5:.2f} %"] if top5 else [])])
     if record.kind == "tuning":
         return f"held-out top-1 {metrics['val_top1_percent']:.2f} %"
     if record.kind == "cost":

@@ -218,7 +218,8 @@ def _dry_run(trial: Trial, target: str, mode: str):
         with torch.set_grad_enabled(mode != "forward"):
             y = module(x)
         if mode != "forward":
-            torch.autograd.grad(y.sum(), [*module.parameters(), *([x] if target == "mixer" else [])])
+            wanted = [*module.parameters(), *([x] if target == "mixer" else [])]
+            torch.autograd.grad(y.sum(), wanted, allow_unused=True)
 
     return run, [x, *module.parameters(), *module.buffers()]
 

@@ -315,7 +315,8 @@ def _run(
             y = program(x)
         if not gradient:
             gradient.append(_gradient(y))
-        torch.autograd.grad(y, [x, *parameters] if input_gradient else parameters, gradient[0])
+        wanted = [x, *parameters] if input_gradient else parameters
+        torch.autograd.grad(y, wanted, gradient[0], allow_unused=True)  # some weights serve another head alone
 
     return forward if mode == "forward" else forward_backward
 

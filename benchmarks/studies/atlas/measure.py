@@ -49,12 +49,14 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.contract.errors import UserError, one_line, place_of
+from benchmarks.contract.facts.datasets import DATASETS, task_name
 from benchmarks.contract.record import Record, code_version, now
 from benchmarks.contract.trial import Trial, flag
 from benchmarks.contract.words import counted
 from benchmarks.machine.device import set_math_mode
 from benchmarks.machine.environment import environment
 from benchmarks.plan.trials import Plan, Request
+from benchmarks.sources import NETS
 from benchmarks.studies.atlas.record import FOLDER, SCHEMA_VERSION, AtlasRecord
 from benchmarks.sweep.run import Runner
 from benchmarks.tasks.sequences.parts.towers import TwoTowers
@@ -110,12 +112,18 @@ def atlas_trials(request: Request) -> list[Trial]:
     """The training runs behind an atlas, one a mixer.
 
     Raises:
-        UserError: several seeds, image sizes or lengths were asked for, or the request is not allowed otherwise.
+        UserError: several seeds, sizes or lengths were asked for, or text; or the request is not allowed otherwise.
     """
     for name in ("seed", "image_size", "length"):
         values = getattr(request, name)
         if values is not None and len(values) > 1:
             raise UserError(f"{flag(name)} is {','.join(map(str, values))}; an atlas takes one, such as {values[0]}")
+    if request.dataset in DATASETS and (task := task_name(request.dataset)) in NETS:
+        allowed = ", ".join(name for name, info in DATASETS.items() if info.task not in NETS)
+        raise UserError(
+            f"--dataset is {request.dataset!r}, of {task}, whose net an atlas cannot draw; allowed: {allowed}; or your "
+            "own images"
+        )
     request = request.but(mixer=request.mixer or "*", profile=request.profile or "quick")
     if (
         request.dataset is None and request.length is None and request.profile == "quick"

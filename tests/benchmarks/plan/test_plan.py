@@ -150,6 +150,13 @@ def test_wildcards_and_lists_name_each_mixer_once():
         ({"mixer": "nowhere:Mine"}, "cannot be loaded"),
         ({"profile": "quik"}, "Did you mean 'quick'"),
         ({"dataset": "cifra100"}, "Did you mean 'cifar100'"),
+        ({"dataset": "glue:SST2"}, "allowed: cifar100, .*Did you mean 'glue:sst2'"),
+        ({"dataset": "glue:sst-2"}, "allowed: cifar100, .*Did you mean 'glue:sst2'"),
+        ({"dataset": "gleu:rte"}, "Did you mean 'glue:rte'"),
+        ({"dataset": "GLUE:RTE"}, "Did you mean 'glue:rte'"),
+        ({"dataset": "pretrain,glue:wnli"}, "one is asked for, of: cifar100, "),
+        ({"dataset": "mr,trec"}, "one is asked for, of: cifar100, "),
+        ({"dataset": "glue:sst-2,mr"}, "Did you mean 'glue:sst2'"),
         ({"device": "gpu"}, "allowed: cpu, cuda"),
     ],
 )

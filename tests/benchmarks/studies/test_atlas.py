@@ -206,6 +206,14 @@ def test_an_atlas_takes_one_seed_and_all_mixers_unless_told():
         atlas.atlas_trials(dataclasses.replace(request, seed=(3, 4)))
 
 
+@pytest.mark.parametrize("dataset", ["pretrain", "glue:wnli", "plays"])
+def test_an_atlas_of_text_is_refused_before_anything_is_trained(dataset, tmp_path, capsys):
+    assert cli.main(["atlas", "--dataset", dataset, "--results", str(tmp_path / "r")]) == 2
+    said = capsys.readouterr().err
+    assert f"--dataset is '{dataset}', of text, whose net an atlas cannot draw; allowed: cifar100, " in said
+    assert not (tmp_path / "r").exists()
+
+
 @pytest.fixture(scope="module")
 def small_atlas(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("results")

@@ -8,6 +8,7 @@ import logging
 import random
 import re
 import statistics
+from types import SimpleNamespace
 
 import pytest
 from tqdm import tqdm
@@ -21,6 +22,23 @@ from benchmarks.timing.latency import Item
 
 SIZES = (8, 16, 32, 64)
 MIXERS = ("dct", "attention", "conv1x1")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        ("glue:cola", "Matthews correlation (x 100) 12.30, test top-1 70.00 %"),
+        ("glue:mrpc", "F1 of class 1 (x 100) 81.00, test top-1 70.00 %"),
+        ("glue:stsb", "Spearman correlation (x 100) 5.00"),
+        ("glue:rte", "test top-1 70.00 %"),
+        ("cifar100", "test top-1 70.00 %, top-5 90.00 %"),
+    ],
+)
+def test_the_headline_of_a_task_is_said_first(dataset, said):
+    metrics = {"test_matthews": 12.3, "test_f1": 81.0, "test_spearman": 5.0, "test_top1_percent": 70.0}
+    metrics["test_top5_percent"] = 90.0 if dataset == "cifar100" else None
+    record = SimpleNamespace(status="ok", kind="accuracy", trial=SimpleNamespace(dataset=dataset), metrics=metrics)
+    assert progress.outcome_line(record) == said
 
 
 def trials() -> list[Trial]:

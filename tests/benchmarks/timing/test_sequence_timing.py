@@ -47,6 +47,12 @@ def test_a_length_is_timed_without_a_data_set_to_the_last_token(tmp_path):
         assert record.metrics["forward_backward_ms"] > 0 and record.metrics["peak_memory_bytes"] > 0
 
 
+def test_passages_are_timed_though_their_nets_leave_some_weights_of_the_encoder_unused():
+    trials = [trial("fft_real", dataset=name, depth=1, rounds=1, tokenizer="bytes") for name in ("glue:wnli", "mr")]
+    for timing in measure_latency(trials):
+        assert (timing.status, timing.reason) == ("ok", None) and timing.metrics["forward_backward_ms"] > 0
+
+
 def test_lengths_of_the_published_tables_are_planned():
     lengths = (512, 1024, 2048, 4096, 8192, 16384)
     trials = Plan(Request(length=lengths, mixer="fft_real", device="cpu")).latency(trained=False)

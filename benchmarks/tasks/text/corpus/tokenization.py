@@ -139,7 +139,7 @@ def _trained(name: str, corpus: Corpus, cache: Path, lower: bool) -> str:
 
 
 def kept_text(path: Path, make: Callable[[], str]) -> str:
-    """The text of a file, which is made where it is missing; of several processes, one makes it.
+    """The byte-pairs of a file, which is made where it is missing or damaged; of several processes, one makes it.
 
     Raises:
         UserError: it cannot be written.
@@ -147,16 +147,28 @@ def kept_text(path: Path, make: Callable[[], str]) -> str:
     try:
         mark_cache_folder(path.parent)
         with filelock.FileLock(path.parent / f".{path.name}.lock"):
-            if not path.is_file():
+            content = _whole(path.read_bytes()) if path.is_file() else None
+            if content is None:
                 content = make()
                 with atomic_write(path) as file:
                     file.write(content.encode())
-            return path.read_text(encoding="utf-8")
+            return content
     except OSError as error:
         raise UserError(
             f"byte-pairs cannot be kept in {path.parent} ({error.strerror or error}); type "
             f"{called.option('data_dir')} with a folder that can be written"
         ) from error
+
+
+def _whole(content: bytes) -> str | None:
+    """None where it is damaged."""
+    package = _package()
+    try:
+        text = content.decode()
+        package.Tokenizer.from_str(text)
+    except Exception:  # the package raises no narrower one
+        return None
+    return text
 
 
 def _train(name: str, corpus: Corpus, lower: bool) -> str:

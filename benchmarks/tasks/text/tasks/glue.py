@@ -130,6 +130,25 @@ def read(task: str, split: str, data_dir: Path) -> Rows:
     return rows
 
 
+def look_for_files(dataset: str, data_dir: Path) -> None:
+    """Whether the files are there that a task is trained and tested on; they are not read, nor is the hub asked.
+
+    Args:
+        dataset: as in a trial; what is none of TEXT_TASKS has nothing to look for.
+        data_dir: holds glue/ and small/.
+
+    Raises:
+        UserError: one is missing.
+    """
+    task, data_dir = dataset.removeprefix("glue:"), Path(data_dir).expanduser()
+    if task in LAYOUTS:
+        for split in (TRAIN, TEST):
+            if _glue_file(task, split, data_dir) is None:
+                _check_hub(task, data_dir / "glue" / LAYOUTS[task].folder)
+    for part in SMALL_FILES.get(task, ()):
+        _small_file(task, part, data_dir)
+
+
 def _facts(task: str, split: str) -> TextTask:
     if task not in TEXT_TASKS:
         raise UserError(
@@ -152,13 +171,20 @@ def _check_number(place: object, facts: TextTask, split: str, found: int) -> Non
 
 def _read_glue(task: str, split: str, data_dir: Path) -> tuple[object, Rows]:
     layout, facts = LAYOUTS[task], TEXT_TASKS[task]
-    folder = data_dir / "glue" / layout.folder
-    if not folder.is_dir():
-        return f"{HUB} on the hub", _read_hub(task, split, folder)
-    path = folder / layout.files[split]
-    if not path.is_file():
-        raise UserError(f"{facts.title} lacks {path}; get it from {GLUE_PAGE}")
+    path = _glue_file(task, split, data_dir)
+    if path is None:
+        return f"{HUB} on the hub", _read_hub(task, split, data_dir / "glue" / layout.folder)
     return path, _of_table(path, layout, facts)
+
+
+def _glue_file(task: str, split: str, data_dir: Path) -> Path | None:
+    """None where the whole folder is missing."""
+    path = data_dir / "glue" / LAYOUTS[task].folder / LAYOUTS[task].files[split]
+    if not path.parent.is_dir():
+        return None
+    if not path.is_file():
+        raise UserError(f"{TEXT_TASKS[task].title} lacks {path}; get it from {GLUE_PAGE}")
+    return path
 
 
 def _of_table(path: Path, layout: Layout, facts: TextTask) -> Rows:
@@ -228,9 +254,7 @@ def _array(targets: Sequence[float], facts: TextTask) -> Array:
 def _read_hub(task: str, split: str, folder: Path) -> Rows:
     """The rows as `datasets` has them, whose classes are numbered as ours."""
     layout, facts = LAYOUTS[task], TEXT_TASKS[task]
-    advice = f"get it from {GLUE_PAGE} and type {called.option('data_dir', '...')} for the folder that holds glue/"
-    if importlib.util.find_spec("datasets") is None:
-        raise UserError(f"{facts.title} is not in {folder}; {advice}, or pip install datasets, which downloads it")
+    advice = _check_hub(task, folder)
     if split not in layout.hub:
         raise UserError(f"{facts.title} is not in {folder}, and {HUB} has no labels of {facts.test2}; {advice}")
     import datasets
@@ -247,10 +271,17 @@ def _read_hub(task: str, split: str, folder: Path) -> Rows:
     return Rows(columns[0], columns[1] if facts.pair else None, _array(labels, facts))
 
 
-def _small_lines(task: str, part: str, data_dir: Path) -> tuple[Path, list[str]]:
-    """The lines of a file, which as published is Latin-1, and in many copies UTF-8."""
-    names = SMALL_FILES[task][part]
-    places = [data_dir / "small" / name for name in names]
+def _check_hub(task: str, folder: Path) -> str:
+    """What to do where the hub does not have a task either, of which there is no folder."""
+    advice = f"get it from {GLUE_PAGE} and type {called.option('data_dir', '...')} for the folder that holds glue/"
+    if importlib.util.find_spec("datasets") is None:
+        title = TEXT_TASKS[task].title
+        raise UserError(f"{title} is not in {folder}; {advice}, or pip install datasets, which downloads it")
+    return advice
+
+
+def _small_file(task: str, part: str, data_dir: Path) -> Path:
+    places = [data_dir / "small" / name for name in SMALL_FILES[task][part]]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         advice = f"get it from {SMALL_PAGES[task]} and type {called.option('data_dir', '...')}"
@@ -258,6 +289,12 @@ def _small_lines(task: str, part: str, data_dir: Path) -> tuple[Path, list[str]]
         raise UserError(
             f"{TEXT_TASKS[task].title} is not there: no {wanted}; {advice} for the folder that holds small/"
         )
+    return path
+
+
+def _small_lines(task: str, part: str, data_dir: Path) -> tuple[Path, list[str]]:
+    """The lines of a file, which as published is Latin-1, and in many copies UTF-8."""
+    path = _small_file(task, part, data_dir)
     content = file_bytes(path)
     try:
         text = content.decode("utf-8-sig")

@@ -137,6 +137,19 @@ def test_a_broken_one_is_told_by_name_file_and_line(tmp_path, text):
     assert "blobs.py:Blobs" in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_mistyped_task_runs_no_file_of_its_familys_name(tmp_path, monkeypatch):
+    written(tmp_path, BLOBS, "glue.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("glue:SST2", "glue:Blobs"):
+        with pytest.raises(UserError, match=r"allowed: cifar100, .*glue:sst2"):
+            Plan(Request(dataset=name, data_dir=tmp_path, **SMALL))
+    assert "glue" not in sys.modules
+    for name in ("glue.py", "glue,mr.py"):
+        assert (
+            Plan(Request(dataset=written(tmp_path, BLOBS, name), data_dir=tmp_path, **SMALL)).dataset == f"{name}:Blobs"
+        )
+
+
 def test_one_that_is_not_there_is_told(tmp_path):
     with pytest.raises(UserError, match="there is no file"):
         find_own(f"{tmp_path}/nowhere.py:Blobs", tmp_path)

@@ -25,6 +25,7 @@ from benchmarks.plan.grid import Grid
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.frame import results_frame
 from benchmarks.sweep import one_trial
+from benchmarks.sweep.run import Runner
 from benchmarks.tasks.task import load_data, task_of
 from benchmarks.tasks.text import passages
 from benchmarks.tasks.text.corpus.tokens import CLS, MASK, PAD, SEP
@@ -352,10 +353,38 @@ def test_tasks_are_those_whose_files_are_there(tmp_path):
     assert text_line.tasks_of(None, None, tmp_path) == ["plays"]
     assert text_line.tasks_of(None, "wikipedia", tmp_path) == []
     (tmp_path / "glue" / "SST-2").mkdir(parents=True)
+    assert text_line.tasks_of(None, None, tmp_path) == ["plays"]  # of a folder without files nothing can be read
+    for name in ("train.tsv", "dev.tsv"):
+        (tmp_path / "glue" / "SST-2" / name).touch()
     assert text_line.tasks_of("glue,plays", None, tmp_path) == ["glue:sst2", "plays"]
     assert text_line.tasks_of(None, None, tmp_path) == ["glue:sst2"]
     with pytest.raises(UserError, match=r"--dataset is 'glue:sst'; allowed for text: .*Did you mean 'glue:sst2'"):
         text_line.tasks_of("glue:sst", None, tmp_path)
+
+
+@pytest.mark.parametrize("asked", ["plays,glue:rte", "glue:rte,plays"])
+def test_a_task_without_its_files_is_told_before_anything_is_pretrained(asked, tmp_path, capsys):
+    (tmp_path / "glue" / "RTE").mkdir(parents=True)
+    (tmp_path / "glue" / "RTE" / "train.tsv").touch()
+    where = ["--data-dir", str(tmp_path), "--results", str(tmp_path / "r"), "--device", "cpu", "--profile", "quick"]
+    assert cli.main(["text", "--dataset", asked, *where]) == 2
+    assert f"RTE lacks {tmp_path / 'glue' / 'RTE' / 'dev.tsv'}; get it from" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_what_is_tested_on_is_looked_for_before_training(tmp_path):
+    request = Request(mixer="dct", profile="quick", device="cpu", data_dir=tmp_path)
+    trials = [Plan(request.but(dataset=name)).accuracy()[0] for name in ("plays", "mr")]
+    with pytest.raises(UserError, match=r"MR is not there: no .*rt-polarity.neg"):
+        Runner(tmp_path / "r", tmp_path, own_process=False).run(trials)
+    assert not list((tmp_path / "r" / "records").glob("*.json"))
+
+
+def test_a_task_that_lacks_a_file_is_left_out_with_a_warning_where_none_was_named(tmp_path, caplog):
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "rt-polarity.neg").touch()
+    assert text_line.tasks_of(None, None, tmp_path) == ["plays"]
+    assert "mr is left out: " in caplog.text and "rt-polarity.pos" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,16 @@ def test_byte_pairs_are_kept_and_read_again(pairs, monkeypatch):
         tokenizer_for("bpe-301", corpus, cache)
 
 
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:1000], lambda b: b"{}", lambda b: b"\xff" + b])
+def test_damaged_byte_pairs_are_made_anew(pairs, tmp_path, damage):
+    tokenizer_for("bpe-300", pairs[1], tmp_path)
+    (path,) = tmp_path.glob("bpe-300-*.json")
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    assert tokenizer_for("bpe-300", pairs[1], tmp_path).hash == pairs[0].hash
+    assert path.read_bytes() == whole
+
+
 def test_another_process_trains_the_same_byte_pairs(pairs, tmp_path):
     code = "import sys; from pathlib import Path\n"
     code += "from benchmarks.tasks.text.corpus.corpora import open_corpus\n"
