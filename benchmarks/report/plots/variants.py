@@ -272,7 +272,8 @@ def setting_message(panels: Sequence[pd.DataFrame]) -> str:
         return f"{text}{'both' if often == 2 else f'all {often}'} settings"
     of = f"{often} of {len(panels)} settings"
     if there[leader] < len(panels):
-        of = f"{often} of {there[leader]} settings that it was trained in"
+        of = f"all {often}" if often == there[leader] else f"{often} of {there[leader]}"
+        of += " settings that it was trained in"
     partly = any(there[label] < len(panels) for label in first)
     others = [f"{name(label)} in {n}" + (f" of {there[label]}" if partly else "") for label, n in rest[:2]]
     return text + ", ".join([of, *others])
