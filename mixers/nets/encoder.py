@@ -106,6 +106,8 @@ class TextEncoder(SavesDefinition):
         self.positions_kind = one_of("positions", positions, POSITIONS)
         self.activation = one_of("activation", activation, tuple(ACTIVATIONS))
         self.eps, self.gain = finite_number("eps", eps), finite_number("gain", gain)
+        if self.eps < 0:
+            raise MixerError(f"eps is {eps!r}; allowed: finite numbers from 0")
         self.words = nn.Embedding(self.vocabulary, dim)
         self.kinds = nn.Embedding(self.types, dim)
         self.positions = make_positions(positions, dim, (1, self.length))
