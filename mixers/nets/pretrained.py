@@ -26,7 +26,7 @@ HEADS = ("pooler", "cls")  # parts of the names of weights that a checkpoint may
 # what is tied to another weight, starts from zero, or is not taken over: nobody is told of
 UNTOLD = ("cls.predictions.decoder.", "cls.predictions.bias", "cls.seq_relationship.")
 BUFFERS = ("position_ids", "token_type_ids")  # numbers that older checkpoints have among their weights
-WRITTEN = "BERT, mixer attention, or FNet, mixer fft_real with projection=True; both with learned positions"
+WRITTEN = "BERT, mixer attention, or FNet, mixer fft_real with projection=True; both with learned positions and gain 1"
 
 
 def load(
@@ -40,7 +40,9 @@ def load(
 ) -> Encoder:
     """The encoder of a checkpoint of BERT or FNet, with its pooler and its head of predictions.
 
-    Heads that it lacks start fresh, with a warning. The dropout of BERT's attention weights is left out.
+    Heads that it lacks start fresh, with a warning. The dropout of BERT's attention weights is left out. Outputs and
+    gradients are those of `transformers`, but for one: there the look-up of the config's `pad_token_id`, by default 3
+    in FNet and 0 in BERT, gives its embedding no gradient; here the look-up of every token does.
 
     Args:
         cls: the class to build.

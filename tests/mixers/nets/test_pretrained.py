@@ -98,6 +98,34 @@ def test_outputs_and_gradients_are_theirs(kind: str, tmp_path: Path) -> None:
     check_gradients(encoder, found, kind)
 
 
+@pytest.mark.parametrize(("kind", "token"), [("bert", 0), ("fnet", 3)])
+def test_the_token_of_padding_alone_has_a_gradient_that_is_not_theirs(kind: str, token: int, tmp_path: Path) -> None:
+    model = getattr(theirs(kind, pad_token_id=token), kind)  # by itself: the decoder, which is tied, trains all tokens
+    assert getattr(transformers, type(model.config).__name__)().pad_token_id == token
+    with pytest.warns(UserWarning, match="lacks heads"):
+        encoder = ours(kind, tmp_path, model, padding=False)
+    tokens, types = batch(encoder.types)
+    tokens[:, :4] = token
+    other, hidden = model(tokens, token_type_ids=types).last_hidden_state, encoder(tokens, types)
+    close(hidden, other)
+    found = gradients_of(other.square().sum() + other[:, 3, 5].sum(), model)["embeddings.word_embeddings.weight"]
+    (hidden.square().sum() + hidden[:, 3, 5].sum()).backward()
+    mine = encoder.words.weight.grad
+    assert mine is not None and not found[token].any() and mine[token].abs().max() > 0.01
+    rest = torch.arange(VOCABULARY) != token
+    close(mine[rest], found[rest])
+
+
+def test_the_fnet_of_the_page_on_python_is_that_of_transformers_and_its_blocks_alone_are_none(tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"vocabulary": VOCABULARY, "length": LENGTH, "dim": DIM, "depth": 2}
+    whole = TextEncoder("fft_real", **sizes, projection=True, types=4, activation="gelu_new")
+    whole.save_pretrained(tmp_path)
+    config, usual = transformers.AutoConfig.from_pretrained(tmp_path), transformers.FNetConfig()
+    assert (config.type_vocab_size, config.hidden_act) == (usual.type_vocab_size, usual.hidden_act)
+    with pytest.raises(MixerError, match="mixer fft_real with projection=True; both with learned positions and gain 1"):
+        TextEncoder("fft_real", **sizes).save_pretrained(tmp_path)
+
+
 def loss_of(predictions: Tensor, pooled: Tensor) -> Tensor:
     return predictions.logsumexp(-1).square().mean() + predictions[:, 3, 5].sum() + pooled.square().sum()
 
