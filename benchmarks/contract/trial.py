@@ -22,7 +22,7 @@ from typing import Any, Self
 from benchmarks.contract.choices import lra
 from benchmarks.contract.errors import UserError, nearest, printable
 from benchmarks.contract.facts import devices
-from benchmarks.contract.facts.datasets import DATASETS, SIZES, TASKS, facts_of, task_name, vocabulary_of
+from benchmarks.contract.facts.datasets import DATASETS, PRETRAIN, SIZES, TASKS, facts_of, task_name, vocabulary_of
 from benchmarks.contract.facts.devices import DEVICES
 from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.fields import DATA, KIND, MACHINE, MATCH, MIXER, NET, RECIPE, SEED, TIMING, Facts, known, later
@@ -191,6 +191,12 @@ class Trial:
                 raise UserError(
                     f"{flag(name)} is {getattr(self, name)}, which is for text; {self.dataset} is a data set of {task}"
                 )
+        trains = self.dataset == PRETRAIN and self.kind in ("accuracy", "tuning")
+        if trains and self.order == "random" and self.batch_size == 1:
+            raise UserError(
+                "--batch-size is 1, and --order random takes the second part from another passage of the batch; "
+                "allowed: 2 and more, or --order swap or none"
+            )
         if task == "text" and self.tokenizer is not None:
             vocabulary_of(self.tokenizer)
         if self.pretrained is not None and not re.fullmatch("[0-9a-f]{16}", self.pretrained):

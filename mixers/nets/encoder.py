@@ -106,6 +106,8 @@ class TextEncoder(SavesDefinition):
         self.positions_kind = one_of("positions", positions, POSITIONS)
         self.activation = one_of("activation", activation, tuple(ACTIVATIONS))
         self.eps, self.gain = finite_number("eps", eps), finite_number("gain", gain)
+        if self.eps < 0:
+            raise MixerError(f"eps is {eps!r}; allowed: finite numbers from 0")
         self.words = nn.Embedding(self.vocabulary, dim)
         self.kinds = nn.Embedding(self.types, dim)
         self.positions = make_positions(positions, dim, (1, self.length))
@@ -161,8 +163,8 @@ class TextEncoder(SavesDefinition):
             at: int64 (B, K), the places; None for all of them.
 
         Raises:
-            MixerError: they have another shape or dtype; or, on a CPU, one is outside the vocabulary or of no such
-                type. A GPU is not waited for.
+            MixerError: they have another shape or dtype; or, on a CPU, one is outside the vocabulary, of no such type
+                or no place. A GPU is not waited for.
         """
         check_tokens(tokens, self.length)
         real = real_tokens(tokens) if self.padding else None
@@ -208,7 +210,7 @@ class TextEncoder(SavesDefinition):
             at: int64 (B, K), the places; None for all that there are.
 
         Raises:
-            MixerError: `at` has another shape or dtype.
+            MixerError: `at` has another shape or dtype, or, on a CPU, one is no place.
         """
         if at is not None:
             check_places(at, len(hidden))
@@ -320,8 +322,20 @@ def _channels(dim: Any) -> int:
 
 
 def taken(x: Tensor, at: Tensor | None) -> Tensor:
-    """The tokens of (B, N, C) at the places (B, K), or all of them."""
-    return x if at is None else x.gather(1, at[..., None].expand(-1, -1, x.shape[-1]))
+    """The tokens of (B, N, C) at the places (B, K), or all of them.
+
+    Raises:
+        MixerError: on a CPU, there is no such place.
+    """
+    if at is None:
+        return x
+    try:
+        return x.gather(1, at[..., None].expand(-1, -1, x.shape[-1]))
+    except RuntimeError as error:
+        lowest, highest, last = int(at.min()), int(at.max()), x.shape[1] - 1
+        if lowest >= 0 and highest <= last:
+            raise
+        raise MixerError(f"there is no place {lowest if lowest < 0 else highest}; allowed: 0 to {last}") from error
 
 
 def check_places(at: Tensor, batch: int) -> None:

@@ -25,7 +25,8 @@ SIZES = ("vocabulary", "dim", "depth", "ff_dim", "types")
 HEADS = ("pooler", "cls")  # parts of the names of weights that a checkpoint may lack
 # what is tied to another weight, starts from zero, or is not taken over: nobody is told of
 UNTOLD = ("cls.predictions.decoder.", "cls.predictions.bias", "cls.seq_relationship.")
-WRITTEN = "BERT, mixer attention, or FNet, mixer fft_real with projection=True; both with learned positions"
+BUFFERS = ("position_ids", "token_type_ids")  # numbers that older checkpoints have among their weights
+WRITTEN = "BERT, mixer attention, or FNet, mixer fft_real with projection=True; both with learned positions and gain 1"
 
 
 def load(
@@ -39,13 +40,15 @@ def load(
 ) -> Encoder:
     """The encoder of a checkpoint of BERT or FNet, with its pooler and its head of predictions.
 
-    Heads that it lacks start fresh, with a warning. The dropout of BERT's attention weights is left out.
+    Heads that it lacks start fresh, with a warning. The dropout of BERT's attention weights is left out. Outputs and
+    gradients are those of `transformers`, but for one: there the look-up of the config's `pad_token_id`, by default 3
+    in FNet and 0 in BERT, gives its embedding no gradient; here the look-up of every token does.
 
     Args:
         cls: the class to build.
         name: a folder, or a name on the hub such as "google/fnet-base".
         length: of the sequences; by default all places that the checkpoint has.
-        padding: as for `TextEncoder`; by default kept out of BERT, and mixed in FNet.
+        padding: as for `TextEncoder`; by default kept out of BERT whose config has a token of padding, else mixed.
         dropout: by default the checkpoint's own.
         wanted: `vocabulary`, `dim`, `depth`, `ff_dim` or `types` that the checkpoint has to have.
 
@@ -57,12 +60,12 @@ def load(
     name = str(name)
     try:
         config = transformers.AutoConfig.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever a nonsensical config makes the readers raise
         raise MixerError(f"{name!r} is no checkpoint that transformers finds: {_one_line(error)}") from error
     options = _options(name, config)
     _hold_to(name, options, wanted)
     options |= {"length": _length(name, options["length"], length), "dropout": _or(dropout, options["dropout"])}
-    options["padding"] = _or(padding, config.model_type == "bert")
+    options["padding"] = _or(padding, config.model_type == "bert" and config.pad_token_id is not None)
     if options["padding"] and config.pad_token_id not in (0, None):
         raise MixerError(f"the padding of {name!r} is token {config.pad_token_id}, here it is 0; give padding=False")
     encoder = cls(**options)
@@ -84,21 +87,28 @@ def save(encoder: Encoder, folder: str | PathLike[str], order: nn.Linear | None 
             checkpoint is zero.
 
     Raises:
-        MixerError: `transformers` is missing, it knows no such encoder, or the folder is a file.
+        MixerError: `transformers` is missing, it knows no such encoder, `order` is of other sizes, or the folder is a
+            file or cannot be written.
     """
     transformers = _transformers()
     kind = _kind(encoder)
-    if Path(folder).is_file():
-        raise MixerError(f"{str(folder)!r} is a file; name a folder")
+    order = _zero_order(encoder.dim) if order is None else _order(order, encoder.dim)
     model = getattr(transformers, CLASSES[kind])(_config(transformers, encoder, kind))
     state = {name: weight.detach() for name, weight in weights(encoder, kind).items()}
     decoder = {"weight": encoder.words.weight.detach(), "bias": encoder.bias.detach()}
     state |= {f"cls.predictions.decoder.{name}": weight for name, weight in decoder.items()}
-    order = _zero_order(encoder.dim) if order is None else order
     state |= {name: weight.detach() for name, weight in _of("cls.seq_relationship", order).items()}
     model.load_state_dict(state)
-    with _quiet(transformers):
-        model.save_pretrained(folder)
+    try:
+        if Path(folder).is_file():
+            raise MixerError(f"{str(folder)!r} is a file; name a folder")
+        with _quiet(transformers):
+            model.save_pretrained(folder)
+    except MixerError:
+        raise
+    except Exception as error:  # of the system, or of the writer of the weights
+        why = f"the checkpoint cannot be written to {str(folder)!r} ({_one_line(error)})"
+        raise MixerError(f"{why}; name a folder that can be written") from error
 
 
 def weights(encoder: Encoder, kind: str) -> dict[str, Tensor]:
@@ -220,7 +230,8 @@ def _state(transformers: Any, name: str, kind: str) -> dict[str, Tensor]:
     """The weights of a checkpoint, without those that it lacks.
 
     Raises:
-        MixerError: it cannot be read, it is not of the sizes that its config names, or it lacks more than heads.
+        MixerError: it cannot be read, it is not of the sizes that its config names, it lacks more than heads, or its
+            encoder has more than the config names.
     """
     options = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
@@ -235,9 +246,17 @@ def _state(transformers: Any, name: str, kind: str) -> dict[str, Tensor]:
     needed = [key for key in missing if not any(part in key.split(".")[:2] for part in HEADS)]
     if needed:
         raise MixerError(f"the checkpoint {name!r} lacks weights: {_first(needed)}")
+    more = sorted(key for key in info["unexpected_keys"] if _of_encoder(key, kind))
+    if more:
+        raise MixerError(f"the checkpoint {name!r} has weights of which its config knows nothing: {_first(more)}")
     if missing:
         warnings.warn(f"the checkpoint {name!r} lacks heads, which start fresh: {_first(missing)}", stacklevel=4)
     return {key: weight for key, weight in model.state_dict().items() if key not in missing}
+
+
+def _of_encoder(key: str, kind: str) -> bool:
+    """Whether a checkpoint's weight is one of the encoder, not of a head: of a checkpoint with heads or without."""
+    return key.removeprefix(f"{kind}.").startswith(("embeddings.", "encoder.")) and not key.endswith(BUFFERS)
 
 
 def _kind(encoder: Encoder) -> str:
@@ -271,12 +290,22 @@ def _config(transformers: Any, encoder: Encoder, kind: str) -> Any:
         "max_position_embeddings": encoder.length,
         "type_vocab_size": encoder.types,
         "layer_norm_eps": encoder.eps,
-        "pad_token_id": 0,
+        "pad_token_id": 0 if encoder.padding else None,  # one that is mixed is trained as any other
     }
     if kind == "fnet":
         return transformers.FNetConfig(**options)
     attention: Any = encoder.mixers[0]
     return transformers.BertConfig(**options, num_attention_heads=attention.heads, attention_probs_dropout_prob=0.0)
+
+
+def _order(order: Any, dim: int) -> nn.Linear:
+    """Raises:
+    MixerError: it is no head (dim) -> (2).
+    """
+    sizes = {name: weight.shape for name, weight in _zero_order(dim).named_parameters()}
+    if not isinstance(order, nn.Linear) or {name: w.shape for name, w in order.named_parameters()} != sizes:
+        raise MixerError(f"order is {_one_line(order)}; allowed: None, or nn.Linear({dim}, 2)")
+    return order
 
 
 def _zero_order(dim: int) -> nn.Linear:
@@ -291,8 +320,8 @@ def _first(names: Iterable[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _one_line(what: object) -> str:
+    return " ".join(str(what).split())[:200]
 
 
 def _or(value: Any, default: Any) -> Any:

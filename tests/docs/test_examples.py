@@ -20,6 +20,7 @@ def test_the_examples_of_the_page_on_python_run(tmp_path, monkeypatch):
     assert len(blocks) >= 7
     assert names["mixer"].out_channels == 128  # type: ignore[attr-defined]
     assert names["y"].shape == (1, 128, 32, 32)  # type: ignore[attr-defined]
+    assert names["encoder"].projection is None and names["fnet"].projection is not None  # type: ignore[attr-defined]
     assert sorted(set(names["everything"]["mixer"])) == ["dct"]  # type: ignore[index]
     assert names["logits"].shape == (4, 10)  # type: ignore[attr-defined]
     shutil.rmtree(str(names["results"]))

@@ -71,11 +71,19 @@ def read(data_dir: Path, count: int | None = 50) -> list[Pair]:
         raise UserError(
             f"{path} has {counted(len(names), 'paradigm')}, expected {PARADIGMS}; replace it by the original"
         )
-    return [
-        pair
-        for name, content in zip(names, contents, strict=True)
-        for pair in _pairs(f"{path}, {name}", content.splitlines()[:count])
-    ]
+    pairs: list[Pair] = []
+    files: dict[str, str] = {}  # by the paradigm that they are of
+    for name, content in zip(names, contents, strict=True):
+        found = _pairs(f"{path}, {name}", content.splitlines()[:count])
+        pairs += found
+        paradigms = sorted({pair.paradigm for pair in found})
+        if len(paradigms) != 1:
+            there = f"pairs of {counted(len(paradigms), 'paradigm')}, expected 1"
+            raise UserError(f"{path}, {name} has {there}; replace it by the original")
+        if (other := files.setdefault(paradigms[0], name)) != name:
+            there = f"{printable(paradigms[0])} in {other} and in {name}"
+            raise UserError(f"{path} has {there}; replace it by the original")
+    return pairs
 
 
 def sentences(pairs: Sequence[Pair]) -> list[str]:
@@ -167,12 +175,21 @@ def _pairs(where: str, lines: list[str]) -> list[Pair]:
     for number, line in enumerate(lines, start=1):
         try:
             fields = json.loads(line)
-            good, bad, paradigm, term = (str(fields[name]) for name in FIELDS)
+            good, bad, paradigm, term = (_text(fields[name]) for name in FIELDS)
         except (ValueError, KeyError, TypeError) as error:
             names = ", ".join(FIELDS)
-            raise UserError(f"{where} is damaged: line {number:,} is no JSON object with {names}") from error
+            raise UserError(f"{where} is damaged: line {number:,} is no JSON object with text as {names}") from error
         pairs.append(Pair(good, bad, paradigm, SAME_PHENOMENON.get(term, term)))
     return pairs
+
+
+def _text(value: Any) -> str:
+    """Raises:
+    ValueError: it is no text, or blank.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(value)
+    return value
 
 
 def _means(names: Sequence[str], values: Array) -> dict[str, float]:

@@ -15,9 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.facts.datasets import DatasetInfo, typed_corpus, vocabulary_of
 from benchmarks.contract.trial import Trial
+from benchmarks.contract.words import counted
 from benchmarks.tasks.own import cache_folder
 from benchmarks.tasks.task import Batch, Data
 from benchmarks.tasks.text.corpus import corpora
@@ -87,9 +89,9 @@ class Pretraining:
         whole = np.flatnonzero((segments >= SPECIAL).all(1))  # so that as many tokens are asked for in each
         most = HELD_OUT if split == "val" else self.info.test_images
         if len(whole) < 2:
-            raise UserError(
-                f"{trial.corpus} has {len(whole)} whole passages of {trial.length} tokens to test on; 2 are needed"
-            )
+            there = f"{counted(len(whole), 'whole passage')} of {trial.length} tokens to test on, 2 are needed"
+            smaller = f"type a smaller {called.option('length')}, or a longer {called.option('text')}"
+            raise UserError(f"the text {trial.corpus} has {there}; {smaller}")
         chosen = whole[np.unique(np.linspace(0, len(whole) - 1, min(most, len(whole))).astype(int))]
         generator = torch.Generator().manual_seed(EVALUATED_WITH[split])
         chosen = chosen[torch.randperm(len(chosen), generator=generator).numpy()]  # neighbours are of other documents

@@ -415,6 +415,16 @@ def test_wrong_places_are_told_in_one_line(at: Tensor) -> None:
         model(tokens(), None, at)
 
 
+@pytest.mark.parametrize("place", [LENGTH, -1, 2**40])
+@pytest.mark.parametrize("depth", [0, 2])
+def test_a_place_outside_is_told_in_one_line(place: int, depth: int) -> None:
+    model = encoder(depth=depth)
+    at = torch.tensor([[0, 1], [2, place], [3, 4]])
+    for ask in (lambda: model(tokens(), None, at), lambda: model.predict(model(tokens()), at)):
+        with pytest.raises(MixerError, match=rf"^there is no place {place}; allowed: 0 to {LENGTH - 1}$"):
+            ask()
+
+
 def test_what_does_not_decay_and_which_method_runs() -> None:
     assert encoder("attention").no_weight_decay() == set()
     model = encoder("global_filter+attention", padding=True)

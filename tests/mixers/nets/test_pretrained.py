@@ -98,12 +98,40 @@ def test_outputs_and_gradients_are_theirs(kind: str, tmp_path: Path) -> None:
     check_gradients(encoder, found, kind)
 
 
+@pytest.mark.parametrize(("kind", "token"), [("bert", 0), ("fnet", 3)])
+def test_the_token_of_padding_alone_has_a_gradient_that_is_not_theirs(kind: str, token: int, tmp_path: Path) -> None:
+    model = getattr(theirs(kind, pad_token_id=token), kind)  # by itself: the decoder, which is tied, trains all tokens
+    assert getattr(transformers, type(model.config).__name__)().pad_token_id == token
+    with pytest.warns(UserWarning, match="lacks heads"):
+        encoder = ours(kind, tmp_path, model, padding=False)
+    tokens, types = batch(encoder.types)
+    tokens[:, :4] = token
+    other, hidden = model(tokens, token_type_ids=types).last_hidden_state, encoder(tokens, types)
+    close(hidden, other)
+    found = gradients_of(other.square().sum() + other[:, 3, 5].sum(), model)["embeddings.word_embeddings.weight"]
+    (hidden.square().sum() + hidden[:, 3, 5].sum()).backward()
+    mine = encoder.words.weight.grad
+    assert mine is not None and not found[token].any() and mine[token].abs().max() > 0.01
+    rest = torch.arange(VOCABULARY) != token
+    close(mine[rest], found[rest])
+
+
+def test_the_fnet_of_the_page_on_python_is_that_of_transformers_and_its_blocks_alone_are_none(tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"vocabulary": VOCABULARY, "length": LENGTH, "dim": DIM, "depth": 2}
+    whole = TextEncoder("fft_real", **sizes, projection=True, types=4, activation="gelu_new")
+    whole.save_pretrained(tmp_path)
+    config, usual = transformers.AutoConfig.from_pretrained(tmp_path), transformers.FNetConfig()
+    assert (config.type_vocab_size, config.hidden_act) == (usual.type_vocab_size, usual.hidden_act)
+    with pytest.raises(MixerError, match="mixer fft_real with projection=True; both with learned positions and gain 1"):
+        TextEncoder("fft_real", **sizes).save_pretrained(tmp_path)
+
+
 def loss_of(predictions: Tensor, pooled: Tensor) -> Tensor:
     return predictions.logsumexp(-1).square().mean() + predictions[:, 3, 5].sum() + pooled.square().sum()
 
 
 def test_with_a_mask_outputs_and_gradients_of_bert_are_theirs(tmp_path: Path) -> None:
-    model = theirs("bert")
+    model = theirs("bert", pad_token_id=0)
     encoder = ours("bert", tmp_path, model)
     assert encoder.padding
     tokens, types = batch(2)
@@ -119,6 +147,20 @@ def test_with_a_mask_outputs_and_gradients_of_bert_are_theirs(tmp_path: Path) ->
     found = gradients_of(predictions[real].logsumexp(-1).square().mean() + pooled.square().sum(), model)
     (encoder.predict(hidden)[real].logsumexp(-1).square().mean() + encoder.pool(hidden).square().sum()).backward()
     check_gradients(encoder, found, "bert")
+
+
+@pytest.mark.parametrize("padding", [False, True])
+@pytest.mark.parametrize("mixer", ["attention", FNET])
+def test_padding_is_mixed_or_kept_out_after_a_round_trip_as_before(mixer: str, padding: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = TextEncoder(
+        mixer, vocabulary=9, length=4, dim=16, depth=2, padding=padding, projection=mixer == FNET
+    ).eval()
+    for parameter in encoder.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    encoder.save_pretrained(tmp_path)
+    tokens = torch.tensor([[1, 5, 0, 0], [1, 2, 3, 4]])
+    assert torch.equal(TextEncoder.from_pretrained(tmp_path).eval()(tokens), encoder(tokens))
 
 
 @pytest.mark.parametrize("kind", ["bert", "fnet"])
@@ -235,6 +277,12 @@ def test_a_checkpoint_that_does_not_fit_is_told_in_one_line(
         ({"model_type": "gpt2"}, "is a checkpoint of gpt2; allowed: bert, fnet"),
         ({"vocab_size": 38}, "are not of the sizes in its config: bert.embeddings.word_embeddings.weight"),
         ({"num_hidden_layers": 4}, "lacks weights: bert.encoder.layer.3."),
+        ({"num_hidden_layers": 2}, "has weights of which its config knows nothing: bert.encoder.layer.2."),
+        ({"num_hidden_layers": 2.5}, "is no checkpoint that transformers finds: Validation error"),
+        ({"vocab_size": "x"}, "is no checkpoint that transformers finds: Validation error for field 'vocab_size'"),
+        ({"layer_norm_eps": "a"}, "is no checkpoint that transformers finds: Validation error"),
+        ({"layer_norm_eps": -1.0}, "eps is -1.0; allowed: finite numbers from 0"),
+        ({"model_type": ["bert"]}, "is no checkpoint that transformers finds: unhashable"),
         ({"hidden_act": "relu"}, "has hidden_act 'relu', which TextEncoder has not"),
         ({"is_decoder": True}, "has is_decoder True, which TextEncoder has not"),
         ({"pad_token_id": 3}, "is token 3, here it is 0; give padding=False"),
@@ -247,6 +295,31 @@ def test_a_checkpoint_of_another_kind_is_told_in_one_line(change: dict[str, Any]
     config = tmp_path / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
     assert words in _told(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["bert", "fnet"])
+def test_weights_of_layers_that_the_config_has_not_are_refused_without_heads_too(kind: str, tmp_path: Path) -> None:
+    getattr(theirs(kind), kind).save_pretrained(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "num_hidden_layers": 1}))
+    assert "has weights of which its config knows nothing: encoder.layer.1." in _told(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["bert", "fnet"])
+def test_what_checkpoints_have_beside_the_encoder_is_left_out(kind: str, tmp_path: Path) -> None:
+    files = pytest.importorskip("safetensors.torch")
+    model = theirs(kind)
+    model.save_pretrained(tmp_path)
+    beside = {
+        f"{kind}.embeddings.position_ids": torch.arange(LENGTH)[None],
+        f"{kind}.embeddings.token_type_ids": torch.zeros(1, LENGTH, dtype=torch.int64),
+        "classifier.weight": torch.zeros(2, DIM),
+        "qa_outputs.bias": torch.zeros(2),
+    }
+    path = tmp_path / "model.safetensors"
+    files.save_file(files.load_file(path) | beside, path, metadata={"format": "pt"})
+    tokens, types = batch(2)
+    close(TextEncoder.from_pretrained(tmp_path)(tokens, types), getattr(model, kind)(tokens, token_type_ids=types)[0])
 
 
 def test_what_is_no_checkpoint_is_told_in_one_line(tmp_path: Path) -> None:
@@ -288,6 +361,28 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(MixerError, match="is a file; name a folder"):
         TextEncoder("attention", vocabulary=9, length=4, dim=8, depth=1).save_pretrained(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("order", [nn.Linear(8, 2), nn.Linear(16, 3), nn.Linear(16, 2, bias=False), nn.Tanh()], ids=str)
+def test_a_head_of_order_of_other_sizes_is_told_in_one_line(order: Any, tmp_path: Path) -> None:
+    encoder = TextEncoder("attention", vocabulary=9, length=4, dim=16, depth=1)
+    with pytest.raises(MixerError, match=r"^order is \w+\(.*\); allowed: None, or nn.Linear\(16, 2\)$"):
+        encoder.save_pretrained(tmp_path / "new", order)
+    assert not (tmp_path / "new").exists()
+
+
+def test_where_nothing_can_be_written_it_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = TextEncoder("attention", vocabulary=9, length=4, dim=8, depth=1)
+    (tmp_path / "file").write_text("mine")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no\nroom")
+
+    with pytest.raises(MixerError, match=r"^the checkpoint cannot be written to .*; name a folder that can be w\w+$"):
+        encoder.save_pretrained(tmp_path / "file" / "below")
+    monkeypatch.setattr(transformers.BertForPreTraining, "save_pretrained", full)
+    with pytest.raises(MixerError, match=r"\(no room\); name a folder that can be written$"):
+        encoder.save_pretrained(tmp_path / "new")
 
 
 def test_without_transformers_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

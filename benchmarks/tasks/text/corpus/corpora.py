@@ -8,6 +8,7 @@ one before it for the test, so that parts are the same for everybody and one rea
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import hashlib
 import itertools
@@ -25,6 +26,7 @@ TASKED = ("lear", "othello")  # the plays that `plays` asks about; no net is pre
 PARTS = ("train", "val", "test")
 EVERY = 20  # documents, of which one is for choices and one for the test
 LONGEST = 2**20  # letters of a document
+LONGEST_SLUG = 100  # bytes of a name in that of a file, which has 255
 HOW = f"{SHAKESPEARE}, {WIKIPEDIA}, a file or folder of text, {HUB}NAME"
 
 
@@ -46,8 +48,8 @@ class Corpus:
 
     @property
     def slug(self) -> str:
-        """The name as a part of a file's."""
-        return re.sub(r"[^\w.-]+", "_", self.name)
+        """The name, or its beginning, as a part of a file's."""
+        return re.sub(r"[^\w.-]+", "_", self.name).encode()[:LONGEST_SLUG].decode(errors="ignore")
 
     def documents(self) -> Iterator[str]:
         """All documents, none blank.
@@ -155,9 +157,24 @@ def _lines(path: Path) -> Iterator[str]:
             yield from _checked(file, path)
     except UnicodeDecodeError as error:
         how = "convert it with iconv -t utf-8 -f and the encoding that it has, such as latin1"
-        raise UserError(f"{path} is not text in UTF-8 ({error.reason}); {how}") from error
+        raise UserError(f"{path} is not text in UTF-8{_where_not_utf8(path)} ({error.reason}); {how}") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _where_not_utf8(path: Path) -> str:
+    """Line and byte, for an error: one of a file that is read in pieces knows its place in a piece alone."""
+    decoder, read, lines = codecs.getincrementaldecoder("utf-8")(), 0, 1
+    with path.open("rb") as file:
+        while block := file.read(LONGEST):
+            try:
+                decoder.decode(block)
+            except UnicodeDecodeError as error:
+                place = read + error.start - (len(error.object) - len(block))
+                line = lines + error.object[: error.start].count(b"\n")
+                return f": in line {line:,} byte {place:,} is {error.object[error.start]:#04x}"
+            read, lines = read + len(block), lines + block.count(b"\n")
+    return f": it ends within a letter, at byte {read:,}"
 
 
 def _checked(file: IO[str], path: Path) -> Iterator[str]:

@@ -74,10 +74,19 @@ def test_what_is_missing_or_damaged_is_told(small, tmp_path):
     write(small, {"a": [row("a", 0, "x")]})
     assert "1 paradigm, expected 3" in one_line(lambda: read(small))
     good = [row("a", 0, "x")]
-    for bad in ("{", '{"UID": "a"}', "3"):
-        write(small, {"a": good, "b": good, "c": [row("c", 0, "x"), bad]})
+    null, number, blank = ({**row("c", 1, "x"), "sentence_bad": value} for value in (None, 3, " "))
+    for bad in ("{", '{"UID": "a"}', "3", null, number, blank):
+        write(small, {"a": good, "b": [row("b", 0, "x")], "c": [row("c", 0, "x"), bad]})
         message = one_line(lambda: read(small))
         assert "data/c.jsonl is damaged: line 2" in message and str(path) in message
+    for rows, words in (
+        ([], "data/c.jsonl has pairs of 0 paradigms, expected 1"),
+        ([row("c", 0, "x"), row("d", 0, "x")], "data/c.jsonl has pairs of 2 paradigms, expected 1"),
+        ([row("b", 1, "x")], "has b in data/b.jsonl and in data/c.jsonl"),
+    ):
+        write(small, {"a": good, "b": [row("b", 0, "x")], "c": rows})
+        message = one_line(lambda: read(small))
+        assert words in message and "replace it by the original" in message and str(path) in message
     path.write_bytes(b"PK half")
     assert f"{path} is damaged" in one_line(lambda: read(small))
 

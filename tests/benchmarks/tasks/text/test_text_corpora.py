@@ -74,6 +74,18 @@ def test_documents_are_read_one_at_a_time(tmp_path):
         list(corpus.documents())
 
 
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [(b"ab\n\xff", "in line 40,002 byte 320,003 is 0xff"), (b"\xc3", "it ends within a letter, at byte 320,001")],
+)
+def test_where_a_file_is_no_utf8_is_said_however_far_behind(tmp_path, monkeypatch, end, words):
+    monkeypatch.setattr(corpora, "LONGEST", 1001)  # which cuts letters of two bytes
+    path = tmp_path / "a.txt"
+    path.write_bytes("äöü.\n".encode() * 40_000 + end)
+    with pytest.raises(UserError, match=f"is not text in UTF-8: {words}"):
+        list(open_corpus(str(path), tmp_path).documents())
+
+
 def content(kind: str) -> bytes:
     some = "\n\n".join(document(number) for number in range(30)).encode()
     return {
@@ -92,7 +104,7 @@ def content(kind: str) -> bytes:
         ("blank", "has no document"),
         ("one line", "has 1 document, at least 20"),
         ("binary", "is binary"),
-        ("latin1", "is not text in UTF-8 .* iconv"),
+        ("latin1", r"is not text in UTF-8: in line 1 byte 0 is 0xe9 \(.* iconv"),
     ],
 )
 @pytest.mark.parametrize("folder", [False, True])

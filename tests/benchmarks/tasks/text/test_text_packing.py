@@ -151,6 +151,14 @@ def test_what_cannot_be_packed_is_refused_in_one_line(corpus, tmp_path):
         packed(corpus, Bytes(), LENGTH, tmp_path / "file")
 
 
+@pytest.mark.parametrize("letter", ["a", "ä", "字"])
+def test_a_long_name_of_a_text_is_cut_in_that_of_its_cache(tmp_path, letter):
+    text = write_text(tmp_path / (letter * (240 // len(letter.encode())) + ".txt"))
+    corpus = open_corpus(str(text), tmp_path)
+    assert packed(corpus, Bytes(), LENGTH, tmp_path / "cache").segments("train").any()
+    assert corpus.name == text.stem and text.stem.startswith(corpus.slug) and 98 <= len(corpus.slug.encode()) <= 100
+
+
 def test_memory_does_not_grow_with_the_corpus(tmp_path, monkeypatch):
     monkeypatch.setattr(packing, "TOGETHER", 2**17)
     text = document(1, 2000)

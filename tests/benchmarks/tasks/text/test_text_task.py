@@ -407,6 +407,14 @@ def test_a_task_that_lacks_a_file_is_left_out_with_a_warning_where_none_was_name
         ),
         (["--dataset", "pretrain", "--norm", "image", "--text", "TEXT"], "--norm is image; allowed for pretrain"),
         (["--dataset", "pretrain", "--image-size", "32", "--text", "TEXT"], "has no use for --image-size"),
+        (
+            ["--dataset", "pretrain", "--text", "TEXT", "--order", "random", "--batch-size", "1"],
+            "--batch-size is 1, and --order random takes the second part from another passage",
+        ),
+        (
+            ["--dataset", "pretrain", "--text", "TEXT", "--length", "400"],
+            "has 0 whole passages of 400 tokens to test on, 2 are needed; type a smaller --length, or a longer --text",
+        ),
         (["--dataset", "mosaics", "--scratch"], "train has no use for --scratch, which is for text"),
     ],
 )
