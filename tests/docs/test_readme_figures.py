@@ -44,7 +44,7 @@ NAMED: dict[str, tuple[str, ...]] = {
         r"tried were 1, 8 and 90", r"and 1 for all others", r"within 0\.3 points of it 1 is",
         r"profile has 90 for `?[^,]*, 8 for", r"50 pairs of each of its 67", r"right in 50 %",
         r"40 plays and poems, 4\.8 million letters",
-        r"815 test sentences", r"`types=4`",
+        r"815 test sentences",
     ),
 }  # fmt: skip
 
