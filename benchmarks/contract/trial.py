@@ -191,8 +191,8 @@ class Trial:
                 raise UserError(
                     f"{flag(name)} is {getattr(self, name)}, which is for text; {self.dataset} is a data set of {task}"
                 )
-        trains = self.dataset == PRETRAIN and self.kind in ("accuracy", "tuning")
-        if trains and self.order == "random" and self.batch_size == 1:
+        pretrains = self.dataset == PRETRAIN and KINDS[self.kind].trains
+        if pretrains and self.order == "random" and self.batch_size == 1:
             raise UserError(
                 "--batch-size is 1, and --order random takes the second part from another passage of the batch; "
                 "allowed: 2 and more, or --order swap or none"

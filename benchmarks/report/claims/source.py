@@ -118,14 +118,16 @@ def _part(
     part = make_part(what, functools.partial(mean_interval, values), claimed, comparisons)
     if part is None:
         return None
-    lost = "; ".join(f"{name}: {side.words}" for name, side in sides.items() if side.failed)
-    return dataclasses.replace(part, failed=lost, withheld=any(side.withheld for side in sides.values()))
+    return dataclasses.replace(part, failed=_failed(sides), withheld=any(side.withheld for side in sides.values()))
 
 
 def _lost(what: str, claimed: Range, sides: Mapping[str, Side]) -> Part:
     """Of a net all of whose runs failed: it says so, and decides nothing."""
-    failed = "; ".join(f"{name}: {side.words}" for name, side in sides.items() if side.failed)
-    return Part(what, None, None, None, 0, claimed, failed=failed, withheld=True)
+    return Part(what, None, None, None, 0, claimed, failed=_failed(sides), withheld=True)
+
+
+def _failed(sides: Mapping[str, Side]) -> str:
+    return "; ".join(f"{name}: {side.words}" for name, side in sides.items() if side.failed)
 
 
 def _side(entries: list[Entry], **settings: Any) -> Side:

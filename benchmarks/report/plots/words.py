@@ -76,9 +76,9 @@ def reads_alike(score: float, other: float) -> bool:
     return f"{score:.1f}" == f"{other:.1f}"
 
 
-def accuracy_words(seeds: Iterable[int]) -> str:
-    """What a title calls accuracies: means, if only of some mixers, or those of one seed each."""
-    return "mean accuracy" if max(seeds) > 1 else "single-seed accuracy"
+def accuracy_words(seeds: Iterable[int], what: str = "accuracy") -> str:
+    """What a title calls accuracies, or losses: means, if only of some mixers, or those of one seed each."""
+    return f"mean {what}" if max(seeds) > 1 else f"single-seed {what}"
 
 
 def of_seeds(rows: pd.DataFrame, words: str) -> str:

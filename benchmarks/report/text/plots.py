@@ -195,10 +195,8 @@ def curve_message(panels: Mapping[bool, Curves], seeds: Sequence[int], of: Cours
         firsts.append(min(scores, key=lambda label: (-of.better * scores[label], label)))
     if any(len(curves) < 2 for curves in panels.values()):
         return of.title
-    what = f"highest {accuracy_words(seeds)}"
-    if of.better < 0:
-        what = what.replace("highest", "lowest").replace("accuracy", "loss")
-    text = f"{name_of(firsts[0])} has the {what} after equal tokens"
+    best = f"lowest {accuracy_words(seeds, 'loss')}" if of is LOSS else f"highest {accuracy_words(seeds)}"
+    text = f"{name_of(firsts[0])} has the {best} after equal tokens"
     if len(firsts) == 1:
         return text
     return (

@@ -115,8 +115,10 @@ def test_without_a_terminal_there_is_a_line_now_and_then(clock, caplog):
 def test_what_another_bar_never_heard_of_does_no_harm(clock):
     timed = LatencyProgress(trials(), probe=False)
     with timed.process(trials()[3:6]) as on_item:
+        before = timed.left_s()
         on_item(Item(0, "matmul", "forward", 0))
         on_item(Item(2, "net", "forward", 7))
+        assert timed.left_s() <= before
 
 
 class Terminal(io.StringIO):
