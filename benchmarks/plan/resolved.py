@@ -98,7 +98,9 @@ class Resolved:
         profile = profile_of(self.profile_name, self.dataset)
         for name, tried in (("lr", "tuned_lrs"), ("weight_decay", "tuned_weight_decays")):
             if isinstance(values := getattr(self.request, name), tuple):
-                own: dict[str, Any] = {tried: tuple(sorted(values)) if name == "lr" else values}
+                own: dict[str, Any] = {tried: values}
+                if name == "lr":
+                    own = {tried: tuple(sorted(values)), "tuned_all": True}
                 profile = dataclasses.replace(profile, **own)
         return profile
 

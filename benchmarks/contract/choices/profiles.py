@@ -51,6 +51,7 @@ class Profile:
     lr_of: Mapping[str, float] = field(default_factory=dict)  # where the published sweep chose another
     net_of: Mapping[str, Net] = field(default_factory=dict)  # where the published search chose another than USUAL_NET
     tuned_lrs: tuple[float, ...] = (5e-4, 1e-3, 2e-3, 4e-3)  # what `tune` tries, from the middle outwards
+    tuned_all: bool = False  # all of them, as of rates that a user listed; else as far as the best one's neighbours
     tuned_weight_decays: tuple[float, ...] = (0.05, 0.2)  # the first with every rate, the others with the best one
     weight_decay: float = 0.05
     warmup_epochs: float

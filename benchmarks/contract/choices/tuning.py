@@ -1,12 +1,12 @@
 """The sweep that chooses each mixer's learning rate and weight decay, the same for all, on held-out training images.
 
 First the two middle learning rates of the profile's grid at its first weight decay, and on past the better one until it
-stands between two that are worse or at the grid's end. Then the other weight decays at the best rate; one of them is
-chosen only where it is better by `CLEARLY_BETTER`, since one seed cannot tell less. A tuning trial trains as long as an
-accuracy trial does, since a short one misleads, and never reads the test split. The records are the choice:
-`bench-all` takes it from those in its results folder, those of rates and decays that a user listed too. As records do
-not say what was listed, rates and decays that are all of the profile's own count once its sweep, or that over the rates
-tried with all its decays, or that over its rates with the decays tried, is complete.
+stands between two that are worse or at the grid's end; of rates that a user listed, all. Then the other weight decays
+at the best rate; one of them is chosen only where it is better by `CLEARLY_BETTER`, since one seed cannot tell less. A
+tuning trial trains as long as an accuracy trial does, since a short one misleads, and never reads the test split. The
+records are the choice: `bench-all` takes it from those in its results folder, those of rates and decays that a user
+listed too. As records do not say what was listed, rates and decays that are all of the profile's own count once its
+sweep, or that over the rates tried with all its decays, or that over its rates with the decays tried, is complete.
 
 With --search nets norm and positions follow, at the chosen rate and weight decay: one run each of the three nets of
 OTHER_NETS, each of which differs from the usual net in one of the two. Each is judged against the usual net, and taken
@@ -236,8 +236,10 @@ def mean_of(values: Sequence[float | None]) -> float | None:
 
 
 def _rates_to_try(tried: Mapping[float, float | None], profile: Profile) -> list[float]:
-    """The middle two of the grid, and the neighbours of the best, as far as what was tried tells."""
+    """The middle two of the grid, and the neighbours of the best, as far as what was tried tells; or all."""
     grid = profile.tuned_lrs
+    if profile.tuned_all:
+        return sorted(grid)
     middle = len(grid) // 2
     wanted = list(grid[max(0, middle - 1) : middle + 1])
     while all(lr in tried for lr in wanted):

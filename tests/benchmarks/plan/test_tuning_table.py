@@ -77,6 +77,15 @@ def test_the_search_goes_on_past_the_better_rate_until_it_stands_between_worse_o
     assert (SECOND in [decay for _, decay in points]) == (complete and any_known)
 
 
+@pytest.mark.parametrize("top1", [{}, {0: 30.0}, {0: 30.0, 1: 40.0, 2: 35.0}, {0: 61.5, 1: 61.5, 2: 61.5, 3: 61.5}])
+def test_rates_that_a_user_listed_are_tried_all(tmp_path, top1):
+    listed = (0.008, 0.001, 0.003, 0.0003)
+    request = Request(dataset="constellations", profile="quick", results=tmp_path, lr=listed)
+    profile = Plan(request).profile
+    tried = accuracy_of({sorted(listed)[i]: value for i, value in top1.items()})
+    assert [lr for lr, decay in points_to_try(tried, profile) if decay == FIRST] == sorted(listed)
+
+
 def test_a_mixer_that_nothing_trains_has_no_choice():
     assert best_point(accuracy_of(dict.fromkeys(PROFILE.tuned_lrs)), PROFILE) is None
 
