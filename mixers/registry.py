@@ -43,6 +43,7 @@ class Entry:
     paper: str
     year: int | None
     source: str | None = None  # SHA-256 of the source file, for mixers from outside the registry
+    family_in_a_row: str | None = None  # on a grid of one row, where it is another
     origin: str | None = None  # as it was written, path and all, for mixers from outside the registry
 
 
@@ -52,7 +53,7 @@ _OPENERS: dict[str, Callable[[str], Entry]] = {}  # by the ending of the files t
 
 
 def register_mixer(
-    name: str, *, family: str, paper: str, year: int | None, complexity: str = ""
+    name: str, *, family: str, paper: str, year: int | None, complexity: str = "", family_in_a_row: str | None = None
 ) -> Callable[[MixerClass], MixerClass]:
     """Class decorator that gives a Mixer a public name.
 
@@ -68,7 +69,7 @@ def register_mixer(
         taken = _REGISTRY.get(name)
         if taken is not None and _place(taken.cls) != _place(cls):
             raise MixerError(f"mixer name {name!r} is taken by {_place(taken.cls)}; {_place(cls)} needs another")
-        _REGISTRY[name] = Entry(name, cls, family, complexity, paper, year)
+        _REGISTRY[name] = Entry(name, cls, family, complexity, paper, year, family_in_a_row=family_in_a_row)
         return cls
 
     return decorate

@@ -20,7 +20,7 @@ def is_plugin(mixer: MixerSpec) -> bool:
 
 
 def check_plugin(mixer: MixerSpec, dim: int, grid: tuple[int, int]) -> None:
-    """Runs a plug-in once, forward and backward, on two random images.
+    """Runs a plug-in once, forward and backward, on two random images; with padding too, where it takes that.
 
     Raises:
         MixerError: it raises, or gives something else than finite real numbers of the shape that it declares; the
@@ -33,7 +33,7 @@ def check_plugin(mixer: MixerSpec, dim: int, grid: tuple[int, int]) -> None:
             module = create_mixer(mixer, dim, grid)
             x = torch.randn(2, dim, *grid, requires_grad=True)
             y = module(x)
-            wrong = _what_is_wrong(module, x, y)
+            wrong = _what_is_wrong(module, x, y) or _lets_padding_in(module, x.detach())
         except UnsupportedSize:
             return  # a result of the measurement
         except MixerError as error:
@@ -64,6 +64,22 @@ def _what_is_wrong(module: Mixer, x: Tensor, y: Any) -> str | None:
         value = getattr(module, count)()
         if not isinstance(value, int) or value < 0:
             return f"says {count}() is {value!r}; allowed: whole numbers from 0"
+    return None
+
+
+@torch.no_grad()
+def _lets_padding_in(module: Mixer, x: Tensor) -> str | None:
+    """Whether what stands in the padding changes the other tokens of a mixer that says it does not."""
+    if not module.takes_padding or module.tokens == 1:
+        return None
+    real = torch.ones(len(x), *module.size, dtype=torch.bool)
+    real[0, -1, -1] = False
+    shown = real.unsqueeze(1)
+    one, other = (module(given, real) for given in (x, torch.where(shown, x, x + 30)))
+    if one.shape != (len(x), module.out_channels, *module.size):
+        return f"returns shape {tuple(one.shape)} for input of {tuple(x.shape)} with padding"
+    if not torch.allclose(one * shown, other * shown, rtol=1e-3, atol=1e-4):
+        return "has takes_padding = True, but what stands in the padding changes what it gives for other tokens"
     return None
 
 

@@ -27,6 +27,7 @@ class Registered:
         url: the paper's address; empty where there is none.
         file: from the root of the repository.
         line: of its class.
+        family_in_a_row: of sequences, where it is another.
     """
 
     family: str
@@ -35,6 +36,7 @@ class Registered:
     year: int | None
     file: str
     line: int
+    family_in_a_row: str | None = None
 
 
 @functools.cache
@@ -51,7 +53,9 @@ def registered_mixers() -> dict[str, Registered]:
                     url = address[1] if address else ""
                     title = facts["paper"].replace(f" ({url})", "")
                     place = path.relative_to(ROOT).as_posix()
-                    found[name] = Registered(facts["family"], title, url, facts["year"], place, node.lineno)
+                    found[name] = Registered(
+                        facts["family"], title, url, facts["year"], place, node.lineno, facts.get("family_in_a_row")
+                    )
     return found
 
 
@@ -62,10 +66,17 @@ def registered(mixer: str) -> Registered | None:
 
 
 @functools.cache
-def mixer_family(mixer: str) -> str:
-    """The family of a mixer as written in a trial; what is not of this library is a plug-in."""
+def mixer_family(mixer: str, in_a_row: bool = False) -> str:
+    """The family of a mixer as written in a trial; what is not of this library is a plug-in.
+
+    Args:
+        mixer: as written.
+        in_a_row: whether the grid has one row, on which some are of another family.
+    """
     name = base_name(mixer)
     if ":" not in name and ("+" in name or re.match(r"\d+x|hybrid_", name)):
         return HYBRID
     known = registered(mixer)
-    return PLUGIN if known is None else known.family
+    if known is None:
+        return PLUGIN
+    return known.family_in_a_row or known.family if in_a_row else known.family

@@ -94,7 +94,7 @@ def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     columns["id"] = [record.id for record in records]
     columns["status"], columns["reason"] = map(list, zip(*map(outcome, records), strict=True)) if records else ([], [])
     columns["label"] = mixer_labels(records)
-    columns["family"] = [mixer_family(record.trial.mixer) for record in records]
+    columns["family"] = [mixer_family(record.trial.mixer, record.trial.grid[0] == 1) for record in records]
     nets = ChosenNets(records)
     columns["net"] = [nets.mark(record.trial.to_dict()) for record in records]
     columns["budget"] = budgets([record.trial for record in records])

@@ -15,7 +15,6 @@ from benchmarks.tasks.task import task_of
 from benchmarks.timing.latency_metrics import METRIC_OF
 from benchmarks.training.train import autocast, training_step_bytes
 from benchmarks.training.training_step import training_step
-from mixers import MixerError
 
 PROBE_BATCH = 64
 PROBE_ENOUGH_S = 0.2
@@ -75,7 +74,7 @@ def per_image_s(trial: Trial, probe: bool = True) -> float:
         if needed > FREE_SHARE * free_bytes("cpu"):
             return 0.0
         return step_seconds_per_image(net)
-    except (MixerError, RuntimeError):
+    except Exception:  # of a plug-in, whatever it raises: the trial itself says it
         return 0.0
     finally:
         if needed > MUCH_BYTES:  # what measures it is another process, beside this one

@@ -49,8 +49,7 @@ from benchmarks.sweep.process import (
 )
 from benchmarks.sweep.progress import Progress, process_of
 from benchmarks.sweep.side_by_side import side_by_side
-from benchmarks.tasks.task import load_data
-from benchmarks.tasks.text.tasks.glue import look_for_files
+from benchmarks.tasks.task import check_files, load_data
 from benchmarks.timing.latency import TIMEOUT_S, Item, Timing, measure_latency
 from benchmarks.timing.latency_metrics import can_grow, is_due, missing_line, with_sitting
 from benchmarks.training.logbook import Logbook
@@ -158,8 +157,7 @@ class Runner:
         if trained := [trial for trial in todo if KINDS[trial.kind].trains]:
             if self.own_process:
                 start_server()
-            for dataset in dict.fromkeys(trial.dataset for trial in trained):  # fail before the plan
-                look_for_files(dataset, self.data_dir)
+            check_files(trained, self.data_dir)  # fail before the plan
             load_data(trained[0], self.data_dir, "cpu")
         results = [Result(record, False) for record in found.values()]
         self.left, self._begun = [], False

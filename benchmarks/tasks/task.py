@@ -8,7 +8,7 @@ task for net, inputs and loss, and know nothing else of what the inputs are.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -133,6 +133,14 @@ class Task(Protocol):
         """`n` examples without content: inputs as the net takes them, targets as the loss takes them."""
         ...
 
+    def check_files(self, trial: Trial, data_dir: Path) -> None:
+        """Whether files are there and whole, those of the test split too; asked once, before anything is trained.
+
+        Raises:
+            UserError: one is missing and cannot be had, is damaged, or is not the published one.
+        """
+        ...
+
     def load(self, trial: Trial, data_dir: Path, device: torch.device) -> Data:
         """Reads, or draws, the data; the test split not before it is asked for.
 
@@ -200,6 +208,17 @@ def registered(name: str) -> Callable[[DatasetInfo], Task]:
 def build_net(trial: Trial) -> Any:
     """The trial's net: a MixerNet, or a module with those parts of one that the measurement asks for."""
     return task_of(trial).net(trial)
+
+
+def check_files(trials: Iterable[Trial], data_dir: Path) -> None:
+    """Looks at the files of all data sets of some trials, before the first of them begins.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    one_of = {(trial.dataset, trial.extent, trial.tokenizer): trial for trial in trials}
+    for trial in one_of.values():
+        task_of(trial).check_files(trial, Path(data_dir).expanduser())
 
 
 def load_data(trial: Trial, data_dir: Path, device: str) -> Data:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mixers.arguments import bounded, divisor, whole_seed
-from mixers.base import Mixer, MixerError
+from mixers.base import Mixer, MixerError, UnsupportedSize
 from mixers.registry import register_mixer
 from mixers.transforms.definitions import random_orthogonal_matrix
 from mixers.transforms.methods import fastest
@@ -25,6 +25,8 @@ BACKENDS = {
 # never chosen unasked: on Hopper, cuDNN's gradients of half precision are not finite for some inputs of 64, 192 ...
 # tokens (https://github.com/pytorch/pytorch/issues/196678)
 ON_REQUEST = ("cudnn",)
+GPU_ALONE = ("efficient", "cudnn")  # backends that PyTorch has no operator of on a CPU
+WITHOUT_GPU = ", ".join(name for name in ("auto", "torch", *BACKENDS) if name not in GPU_ALONE)
 
 POSITIONS = ("sincos", "none")
 
@@ -121,6 +123,7 @@ class Attention(SelfAttention):
 
     Raises:
         MixerError: heads does not divide dim, or backend or positions is unknown.
+        UnsupportedSize: in use, a backend that is for GPUs alone on a CPU.
     """
 
     version = 2  # 1 had heads 32 wide
@@ -141,6 +144,8 @@ class Attention(SelfAttention):
         self.keep_fixed()
 
     def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
+        if x.device.type == "cpu" and self.backend in GPU_ALONE:
+            raise UnsupportedSize(f"attention(backend={self.backend}) needs a GPU; allowed without: {WITHOUT_GPU}")
         q, k, v = self.project(x)
         mask = None if real is None else self._mask(real)
         backend = self._backend_on(x.device.type, q.dtype)

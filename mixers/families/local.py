@@ -56,7 +56,8 @@ class ConvMixer(Mixer):
     Differs from the paper in that a GELU and a batch norm follow the convolution there, which activation="gelu" puts
     there, and in the norms of our block, where it has none. In training the batch norm takes its
     statistics from the batch, which must hold more than one token; under gradient checkpointing its running statistics
-    move twice a step.
+    move twice a step. With it padding is kept out of the statistics, and for the kernels it is like what is beyond the
+    border; without it padding is mixed as any token.
 
     Args:
         dim: channels.
@@ -77,23 +78,25 @@ class ConvMixer(Mixer):
         self.window = _window(self.size, self.kernel)
         self.conv = nn.Conv2d(dim, dim, self.window, padding=_border(self.window), groups=dim)
         self.norm = nn.BatchNorm2d(dim) if self.activation == "gelu" else None
+        self.takes_padding = self.norm is not None
 
-    def forward(self, x: Tensor) -> Tensor:
-        mixed = self.conv(x)
-        return mixed if self.norm is None else self.norm(F.gelu(mixed))
+    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
+        mixed = self.conv(x if real is None else x * real.unsqueeze(1))
+        return mixed if self.norm is None else _batch_norm(self.norm, F.gelu(mixed), real)
 
     def flops(self) -> int:
         return 2 * math.prod(self.window) * self.dim * self.tokens
 
-    def reference(self, x: Tensor) -> Tensor:
+    def reference(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         assert self.conv.bias is not None
         weight, bias = self.conv.weight.to(torch.float64), self.conv.bias.to(torch.float64)
-        patches = F.unfold(x.to(torch.float64), self.window, padding=_border(self.window))
+        x = x.to(torch.float64) if real is None else torch.where(real.unsqueeze(1), x.to(torch.float64), 0.0)
+        patches = F.unfold(x, self.window, padding=_border(self.window))
         mixed = torch.einsum("bckn,ck->bcn", patches.unflatten(1, (self.dim, -1)), weight.flatten(1))
         mixed = (mixed + bias[:, None]).unflatten(2, x.shape[2:])
-        return (
-            mixed if self.norm is None else _plain_batch_norm(self.norm, mixed * 0.5 * (1 + torch.erf(mixed / 2**0.5)))
-        )
+        if self.norm is None:
+            return mixed
+        return _plain_batch_norm(self.norm, mixed * 0.5 * (1 + torch.erf(mixed / 2**0.5)), real)
 
 
 @register_mixer(
@@ -248,11 +251,32 @@ class _MovedWithTangent(_Moved):
         return _move(x.flatten(0, 1), group, step).unflatten(0, x.shape[:2]), 0
 
 
-def _plain_batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+def _batch_norm(norm: nn.BatchNorm2d, x: Tensor, real: Tensor | None) -> Tensor:
+    """The norm, its statistics over the tokens that are none of padding."""
+    if real is None or not norm.training:
+        return norm(x)
+    inside = real.unsqueeze(1).to(x.dtype)
+    count = inside.sum()
+    mean = (x * inside).sum((0, 2, 3)) / count
+    variance = ((x - mean[:, None, None]).square() * inside).sum((0, 2, 3)) / count
+    with torch.no_grad():
+        assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
+        assert norm.num_batches_tracked is not None
+        norm.num_batches_tracked.add_(1)
+        norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
+        unbiased = variance * (count / (count - 1))
+        norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), norm.momentum)
+    scale = torch.rsqrt(variance + norm.eps) * norm.weight
+    return (x - mean[:, None, None]) * scale[:, None, None] + norm.bias[:, None, None]
+
+
+def _plain_batch_norm(norm: nn.BatchNorm2d, x: Tensor, real: Tensor | None = None) -> Tensor:
     """What the norm gives in its mode, training or evaluation; its running statistics stay as they are."""
     variance, mean = norm.running_var, norm.running_mean
     if norm.training:
-        variance, mean = x.var((0, 2, 3), correction=0), x.mean((0, 2, 3))
+        tokens = x.permute(0, 2, 3, 1)
+        seen = tokens.flatten(0, 2) if real is None else tokens[real]
+        variance, mean = seen.var(0, correction=0), seen.mean(0)
     assert variance is not None and mean is not None
     scale, shift = (value.to(x.dtype)[:, None, None] for value in (variance, mean))
     weight, bias = (value.to(x.dtype)[:, None, None] for value in (norm.weight, norm.bias))

@@ -113,6 +113,7 @@ class Hadamard(Separable):
 @register_mixer(
     "random_separable",
     family="separable",
+    family_in_a_row="dense",
     complexity="C N (H + W)",
     paper="FNet's Random (https://arxiv.org/abs/2105.03824), along each axis of the image",
     year=2021,
@@ -145,6 +146,7 @@ class RandomSeparable(Separable):
 @register_mixer(
     "linear_separable",
     family="separable",
+    family_in_a_row="dense",
     complexity="C N (H + W)",
     paper="FNet's Linear (https://arxiv.org/abs/2105.03824), along each axis of the image",
     year=2021,

@@ -16,7 +16,6 @@ from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.contract.trial import base_name
 from benchmarks.report.alike import ATTENTION
 from benchmarks.report.choose import once_a_size, scaling_row, sweeps, timed_in
-from benchmarks.report.families import mixer_family
 from benchmarks.report.frame import plain
 from benchmarks.report.notes import caption, holes
 from benchmarks.report.plots.figures import family_words, log_axis, make_figure, save_figure, show_number, size_axis
@@ -178,8 +177,9 @@ def family_panels(
     """
     lines = {label: line for label, line in lines.items() if not (alone and label == NO_MIXING)} or dict(lines)
     families: dict[str, list[str]] = {}
-    for family in in_order(map(mixer_family, lines)):
-        mine = [label for label in lines if mixer_family(label) == family]
+    family_of = dict(zip(rows["label"], rows["family"], strict=True))
+    for family in in_order(family_of[label] for label in lines):
+        mine = [label for label in lines if family_of[label] == family]
         families[family] = sorted(named_first(mine), key=lambda label: label not in (extremes or ())[1:])
     if len(families) > 1:  # dotted in every other panel
         families = {family: mine for family, mine in families.items() if mine != [NO_MIXING]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -115,13 +116,14 @@ MOST_COLOURED, FRONT = 8, 3  # lines of one panel; of more the first few and the
 
 def mixer_style(label: str) -> dict[str, Any]:
     """Colour, marker and line of a mixer, by keywords of matplotlib's `plot`. The same label gets the same, always."""
-    name = base_name(label)
-    variant = "(" in label
+    mixer = re.sub(r" v\d+$", "", label)  # of an earlier version
+    name = base_name(mixer)
+    variant = mixer != name or label != mixer
     digest = hashlib.sha256(label.encode()).digest()
     marker, line = MIXER_STYLES.get(
         name, (FALLBACK_MARKERS[digest[0] % len(FALLBACK_MARKERS)], FALLBACK_LINES[digest[1] % len(FALLBACK_LINES)])
     )
-    colour = family_colour(mixer_family(label))
+    colour = family_colour(mixer_family(mixer))
     return {
         "color": colour,
         "marker": marker,

@@ -59,6 +59,10 @@ class ImageClassification:
         images = torch.randn(n, 3, *trial.size, device=device)
         return Batch(images, torch.zeros(n, dtype=torch.int64, device=device))
 
+    def check_files(self, trial: Trial, data_dir: Path) -> None:
+        if not self.info.procedural and not is_own(trial.dataset):  # own images are all decoded before the first run
+            reader_of(self.info).read(self.info.name, "test", data_dir)
+
     def load(self, trial: Trial, data_dir: Path, device: torch.device) -> Data:
         """Images uint8 (n, 3, H, W), at the trial's size, and classes int64 (n,)."""
         if is_own(trial.dataset):

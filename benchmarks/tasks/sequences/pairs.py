@@ -36,21 +36,6 @@ PLACES = ("wikipedia", "")  # folders of DATA_DIR that may hold the text
 Pair = tuple[bytes, bytes]
 
 
-def check(needed: int, length: int, data_dir: Path) -> None:
-    """Looks, before anything is trained, whether there are pairs enough to test on.
-
-    Raises:
-        UserError: there are fewer than `needed`.
-    """
-    found = [text for text in articles(Path(data_dir)) if len(text) >= 2 * length and split_of(text) == "test"]
-    there = 2 * len(couples(found, length, np.random.RandomState(SEEDS["test"]))[0])
-    if there < needed:
-        raise UserError(
-            f"{data_dir} gives {there:,} pairs to test on, of passages of {length} bytes, and {needed:,} are needed; "
-            f"type {called.option('length')} with a smaller one, or add text"
-        )
-
-
 def read(split: str, count: int | None, length: int, data_dir: Path) -> Split:
     """Pairs of passages of the split "train" or "test"; the same articles give the same pairs on every machine.
 
@@ -65,7 +50,7 @@ def read(split: str, count: int | None, length: int, data_dir: Path) -> Split:
         Tokens int16 (n, 2, length), and 1 for one article, 0 for two, int64 (n,).
 
     Raises:
-        UserError: there is no text, it is not UTF-8, or has too few long articles.
+        UserError: there is no text, it is not UTF-8, or has too few long articles; or fewer pairs than `count`.
     """
     found = [text for text in articles(Path(data_dir)) if len(text) >= 2 * length and split == split_of(text)]
     same, different = couples(found, length, np.random.RandomState(SEEDS[split]))
@@ -73,6 +58,11 @@ def read(split: str, count: int | None, length: int, data_dir: Path) -> Split:
         raise UserError(
             f"{data_dir} has {len(found)} {split} articles of {2 * length:,} bytes or more, and pairs of passages of "
             f"{length} need more; type {called.option('length')} with a smaller one, or add text"
+        )
+    if count is not None and 2 * len(same) < count:
+        raise UserError(
+            f"{data_dir} gives {2 * len(same):,} {split} pairs, of passages of {length} bytes, and {count:,} are "
+            f"needed; type {called.option('length')} with a smaller one, or add text"
         )
     pairs = [pair for both in zip(same, different, strict=True) for pair in both][:count]
     first, second = (tokens_of([pair[place] for pair in pairs], length) for place in (0, 1))

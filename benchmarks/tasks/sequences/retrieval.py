@@ -1,10 +1,9 @@
 """retrieval: is there a citation between two papers? The bytes of Long Range Arena's task Retrieval.
 
-Pairs of the ACL Anthology Network (Radev et al., 2013) by Tay et al., "Long Range Arena" (2020), 147,086 to train on
-and 17,437 to test. Each paper goes through the net by itself (`towers`), 4,000 or 4,096 bytes of it; a longer one is
-cut. The release is large and its texts are not free, so that it is not downloaded here. It has a third file,
-new_aan_pairs.eval.tsv, which is not read: what is held out comes from the training pairs, as in all other tasks. All
-training pairs at 4,096 bytes take 2.4 GB.
+Pairs of the ACL Anthology Network (Radev et al., 2013) by Tay et al., "Long Range Arena" (2020). Each paper goes
+through the net by itself (`towers`), 4,000 or 4,096 bytes of it; a longer one is cut. The release is large and its
+texts are not free, so that it is not downloaded here. It has a third file, new_aan_pairs.eval.tsv, which is not read:
+what is held out comes from the training pairs, as in all other tasks. All training pairs at 4,096 bytes take 2.4 GB.
 """
 
 from __future__ import annotations
@@ -15,10 +14,12 @@ import torch
 
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.words import counted
 from benchmarks.tasks.sequences.parts.bags import Split, predictors
 from benchmarks.tasks.sequences.parts.text import VOCABULARY, digest, file_digest, rows_of, tokens_of
 
 NUM_CLASSES = 2
+PAIRS = {"train": 147_086, "test": 17_437}
 LEAST_LENGTH, LONGEST = 16, 16_384
 URL = "https://storage.googleapis.com/long-range-arena/lra_release.gz"
 PLACES = ("", "tsv_data", "lra_release/tsv_data", "lra_release/lra_release/tsv_data")  # in which it may lie
@@ -38,11 +39,16 @@ def read(split: str, count: int | None, length: int, data_dir: Path) -> Split:
         Tokens int16 (n, 2, length), and 1 for cited, 0 for not, int64 (n,).
 
     Raises:
-        UserError: a file is missing or damaged.
+        UserError: a file is missing, damaged or not whole.
     """
     path = _file(Path(data_dir), split)
-    rows = rows_of(path, COLUMNS, header=False)[:count]
-    labels = torch.tensor([_label(path, number, row[0]) for number, row in enumerate(rows, start=1)])
+    rows = rows_of(path, COLUMNS, header=False)
+    labels = torch.tensor([_label(path, number, row[0]) for number, row in enumerate(rows, start=1)])[:count]
+    if len(rows) != PAIRS[split]:
+        raise UserError(
+            f"{path} has {counted(len(rows), 'pair')}, the published file has {PAIRS[split]:,}; replace it by that one"
+        )
+    rows = rows[:count]
     first, second = (tokens_of([row[place] for row in rows], length) for place in (3, 4))
     return torch.stack([first, second], 1), labels
 

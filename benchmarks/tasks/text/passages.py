@@ -54,6 +54,12 @@ class Passages:
             tokens, torch.zeros(n, dtype=torch.float32 if self.info.regression else torch.int64, device=device)
         )
 
+    def check_files(self, trial: Trial, data_dir: Path) -> None:
+        if self.name != PLAYS:
+            glue.look_for_files(self.info.name, data_dir)  # before the long one of two is read
+            _training(self.name, data_dir)
+            glue.read(self.name, "test", data_dir)
+
     def load(self, trial: Trial, data_dir: Path, device: torch.device) -> Data:
         """Tokens, int32 (n, N), and classes int64 or numbers float32 (n,)."""
         read = functools.partial(_read, self.name, trial.length or 0, data_dir, tokenizer_of(trial, data_dir))

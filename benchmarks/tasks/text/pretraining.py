@@ -62,6 +62,9 @@ class Pretraining:
         masked = torch.full((n, places), SPECIAL, device=device)
         return Batch(torch.cat([tokens, at, masked], 1), _targets(masked, masked.new_zeros(n)))
 
+    def check_files(self, trial: Trial, data_dir: Path) -> None:
+        """Nothing that `load` does not find out."""
+
     def load(self, trial: Trial, data_dir: Path, device: torch.device) -> Data:
         """Segments, uint16 (n, N - 3), mapped into memory; on a GPU, copied there."""
         if trial.padded_length is not None:

@@ -98,6 +98,42 @@ def test_a_plug_in_that_cannot_be_loaded_is_told_by_name(
     assert registry.mixer_entry("dct").cls.__module__ == "mixers.families.separable"
 
 
+PADDED = """class Mine(Mixer):
+    takes_padding = True
+
+    def forward(self, x{real}):
+        return {forward}
+
+    def flops(self):
+        return 0
+"""
+LISTOPS = ["--dataset", "listops", "--length", "32", *TINY[:-2]]
+
+
+@pytest.mark.parametrize(
+    ("real", "forward", "says"),
+    [
+        ("", "x.flip(3)", r"fails at dim 8 on 1 x 32 tokens: TypeError"),
+        (", real", "x.flip(3)", r"fails at dim 8 on 1 x 32 tokens: TypeError.* missing 1 required positional"),
+        (", real=None", "x.flip(3)", "takes_padding = True, but what stands in the padding changes"),
+        (", real=None", "x if real is None else x[:, :1]", r"returns shape \(2, 1, 1, 32\) .* with padding"),
+    ],
+)
+def test_a_plug_in_that_says_it_keeps_padding_out_is_held_to_it(
+    real: str, forward: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(HEAD + PADDED.format(real=real, forward=forward), encoding="utf-8")
+    line = refused(capsys, "train", "--mixer", f"{tmp_path}/mine.py:Mine", "--results", str(tmp_path / "r"), *LISTOPS)
+    assert "'mine:Mine'" in line and re.search(says, line)
+
+
+def test_a_plug_in_that_keeps_padding_out_is_sound(tmp_path: Path) -> None:
+    forward = "x if real is None else x * real.unsqueeze(1)"
+    (tmp_path / "mine.py").write_text(HEAD + PADDED.format(real=", real=None", forward=forward), encoding="utf-8")
+    request = Request(mixer=f"{tmp_path}/mine.py:Mine", dataset="listops", length=(32,), profile="quick", device="cpu")
+    assert [trial.mixer for trial in Plan(request).cost()] == ["mine:Mine"]
+
+
 def test_a_sound_plug_in_changes_nothing_for_the_seed(tmp_path: Path) -> None:
     import torch
 

@@ -88,6 +88,9 @@ class Majority:
         ids = torch.zeros(n, trial.grid[1], dtype=torch.int64, device=device)
         return Batch(ids, ids[:, 0])
 
+    def check_files(self, trial: Trial, data_dir: Path) -> None:
+        pass
+
     def load(self, trial: Trial, data_dir: Path, device: torch.device) -> Data:
         def draw(count: int, seed: int) -> tuple[Tensor, Tensor]:
             ids = torch.randint(0, 2, (count, trial.grid[1]), generator=torch.Generator().manual_seed(seed))

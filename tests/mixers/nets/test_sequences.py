@@ -242,6 +242,7 @@ def test_an_empty_batch_gives_an_empty_output() -> None:
 
 
 TAKE_PADDING = ["attention", "attention(backend=plain)", "attention(backend=torch)", "linear_attention", "performer"]
+WITH_A_BATCH_NORM = "conv_mixer(activation=gelu)"  # what a token gets depends on all of the batch
 
 
 def test_these_and_no_others_keep_padding_out() -> None:
@@ -267,7 +268,7 @@ def test_what_stands_in_the_padding_and_how_much_there_is_changes_no_real_token(
     assert not torch.allclose(long(x)[1, ..., :7], long(other)[1, ..., :7], atol=1e-3)  # without the mask it does
 
 
-@pytest.mark.parametrize("mixer", TAKE_PADDING)
+@pytest.mark.parametrize("mixer", [*TAKE_PADDING, WITH_A_BATCH_NORM])
 @pytest.mark.parametrize("size", [(1, 9), (3, 4)], ids=str)
 def test_with_padding_output_and_gradients_are_those_of_the_reference(mixer: str, size: tuple[int, int]) -> None:
     with default_dtype(torch.float64):
@@ -283,10 +284,22 @@ def test_with_padding_output_and_gradients_are_those_of_the_reference(mixer: str
             torch.testing.assert_close(gradient, expected_grads[name], msg=name)
 
 
-@pytest.mark.parametrize("mixer", TAKE_PADDING)
+@pytest.mark.parametrize("mixer", [*TAKE_PADDING, WITH_A_BATCH_NORM])
 def test_a_mask_that_hides_nothing_changes_nothing(mixer: str) -> None:
     module, x = build(mixer, 16, (1, 12)), torch.randn(2, 16, 1, 12)
     torch.testing.assert_close(module(x, torch.ones(2, 1, 12, dtype=torch.bool)), module(x))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_batch_norm_is_blind_to_padding_and_learns_nothing_of_it(training: bool) -> None:
+    short, long = (build(WITH_A_BATCH_NORM, 16, (1, n)).train(training) for n in (7, 40))
+    long.load_state_dict(short.state_dict())
+    assert not build("conv_mixer", 16, (1, 7)).takes_padding
+    x = torch.randn(3, 16, 1, 40)
+    real = (torch.arange(40) < 7).expand(3, 1, 40)
+    torch.testing.assert_close(long(x, real)[..., :7], short(x[..., :7]))
+    for name, value in short.state_dict().items():
+        torch.testing.assert_close(long.state_dict()[name], value)
 
 
 @pytest.mark.parametrize("mixer", ["attention", "linear_attention", "performer"])
@@ -310,6 +323,14 @@ def test_the_mask_reaches_the_mixers_unless_there_is_no_padding() -> None:
         blind = net("attention", padding=False).eval()
         blind.load_state_dict({name: value for name, value in state.items() if name != "_extra_state"})
         assert not torch.allclose(blind(x), before, atol=1e-3)
+
+
+@pytest.mark.parametrize("backend", ["efficient", "cudnn"])
+def test_an_operator_that_only_gpus_have_is_told_in_one_line(backend: str) -> None:
+    with pytest.raises(
+        UnsupportedSize, match=f"backend={backend}.* needs a GPU; allowed without: auto, torch, flash, plain"
+    ):
+        net(f"attention(backend={backend})")(tokens())
 
 
 def test_records_say_which_operator_runs_with_padding() -> None:

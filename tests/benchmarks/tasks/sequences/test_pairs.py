@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from benchmarks.contract.errors import UserError
 from benchmarks.contract.trial import Trial
+from benchmarks.sweep.run import Runner
 from benchmarks.tasks.sequences import pairs, retrieval
-from benchmarks.tasks.task import load_data
 
 N = 32
 DIGEST = "fac18578e317c090"
@@ -32,6 +32,14 @@ def write(folder: Path, lengths: list[int]) -> list[str]:
     (folder / "wikipedia").mkdir(parents=True, exist_ok=True)
     (folder / "wikipedia" / "wikipedia.txt").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
     return texts
+
+
+def trial_of(dataset: str, length: int) -> Trial:
+    return Trial(
+        kind="accuracy", mixer="dct", dataset=dataset, length=length, dim=8, depth=1, norm="token", positions="learned",
+        coordinates=False, epochs=1, batch_size=4, lr=1e-3, weight_decay=0.0, warmup_epochs=0.0, label_smoothing=0.0,
+        augment="none",
+    )  # fmt: skip
 
 
 def passages(tokens: torch.Tensor) -> list[tuple[bytes, bytes]]:
@@ -191,6 +199,11 @@ ROWS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(retrieval, "PAIRS", {"train": len(ROWS), "test": 2})
+
+
 def write_aan(folder: Path, rows: list[bytes] = ROWS) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for split, kept in (("train", rows), ("test", rows[:2]), ("eval", rows[:1])):
@@ -227,6 +240,23 @@ def test_a_damaged_row_of_papers_is_told(tmp_path, row, complaint):
     assert complaint in one_line(lambda: retrieval.read("train", None, 8, tmp_path))
 
 
+def test_a_file_that_was_cut_is_not_taken_for_the_published_one(tmp_path):
+    write_aan(tmp_path, ROWS[:2])
+    assert "train.tsv has 2 pairs, the published file has 3" in one_line(
+        lambda: retrieval.read("train", 1, 8, tmp_path)
+    )
+
+
+def test_a_damaged_test_split_is_told_before_anything_is_trained(tmp_path):
+    data = write_aan(tmp_path / "aan")
+    trial = trial_of("retrieval", 16)
+    (data / "new_aan_pairs.test.tsv").write_bytes(ROWS[0] + b"\n1\tA\tB\t\tsixth\n")
+    assert "empty document in line 2" in one_line(lambda: Runner(tmp_path / "r", data).run([trial]))
+    (data / "new_aan_pairs.test.tsv").unlink()
+    assert "no new_aan_pairs.test.tsv" in one_line(lambda: Runner(tmp_path / "r", data).run([trial]))
+    assert not list((tmp_path / "r" / "records").iterdir())
+
+
 def test_papers_have_their_baselines(tmp_path):
     write_aan(tmp_path)
     scores = retrieval.baselines(*(retrieval.read(split, None, 16, tmp_path) for split in ("train", "test")))
@@ -237,13 +267,6 @@ def test_papers_have_their_baselines(tmp_path):
 
 def test_too_few_to_test_on_are_told_before_anything_is_trained(tmp_path):
     write(tmp_path, [160] * 100)
-    pairs.check(4, N, tmp_path)
-    with pytest.raises(UserError, match=r"gives \d+ pairs to test on, of passages of \d+ bytes, and 1,000 are needed"):
-        pairs.check(1_000, N, tmp_path)
-    trial = Trial(
-        kind="accuracy", mixer="dct", dataset="pairs", length=N, dim=8, depth=1, norm="token", positions="learned",
-        coordinates=False, epochs=1, batch_size=4, lr=1e-3, weight_decay=0.0, warmup_epochs=0.0, label_smoothing=0.0,
-        augment="none",
-    )  # fmt: skip
-    with pytest.raises(UserError, match="1,000 are needed"):
-        load_data(trial, tmp_path, "cpu")
+    assert len(pairs.read("test", 4, N, tmp_path)[0]) == 4
+    with pytest.raises(UserError, match=r"gives \d+ test pairs, of passages of \d+ bytes, and 1,000 are needed"):
+        Runner(tmp_path / "r", tmp_path).run([trial_of("pairs", N)])
