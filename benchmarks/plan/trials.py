@@ -8,9 +8,9 @@ from typing import Any
 
 from benchmarks.contract.choices import tuning
 from benchmarks.contract.choices.chosen_nets import ChosenNets
-from benchmarks.contract.choices.profiles import USUAL_NET, Net
+from benchmarks.contract.choices.profiles import RATES_FROM, USUAL_NET, Net
 from benchmarks.contract.errors import UserError
-from benchmarks.contract.facts.datasets import main_metric, task_name
+from benchmarks.contract.facts.datasets import PRETRAIN, main_metric, task_name
 from benchmarks.contract.facts.devices import DEVICES
 from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.fields import MATCH, NET, RECIPE
@@ -42,6 +42,7 @@ class Plan(Resolved):
     def __init__(self, request: Request, like: Plan | None = None) -> None:
         super().__init__(request, like)
         self.sweep: list[Record] = self._read_sweep() if like is None else like.sweep
+        self.lent_sweep: list[Record] = self._read_lent_sweep() if like is None else like.lent_sweep
         self._tuned_at: dict[int | str | None, dict[str, tuning.Choice]] = {}
         self._gains: dict[int | str | None, dict[str, float | None]] = {}
         self.chosen_nets = ChosenNets(self.sweep)
@@ -49,15 +50,24 @@ class Plan(Resolved):
     def _read_sweep(self) -> list[Record]:
         return tuning.tuning_records(self.request.results, self.dataset, self.profile_name)
 
+    def _read_lent_sweep(self) -> list[Record]:
+        """That of the task on text whose rates serve all others."""
+        if task_name(self.dataset) != "text" or self.dataset in (PRETRAIN, RATES_FROM):
+            return []
+        return tuning.tuning_records(self.request.results, RATES_FROM, self.profile_name)
+
     def tuned_at(self, size: int | str) -> dict[str, tuning.Choice]:
         """What a sweep in the results folder chose at a size, by the mixer as written."""
         at = self.size_fields(size)[self.extent]
         if at not in self._tuned_at:
             padded_length = self.size_fields(size).get("padded_length")
-            nets = dict.fromkeys((None, padded_length))  # what was chosen for the padded net counts before the other
-            swept = [self.tuning_records(self.sweep, size, {"padded_length": padded}) for padded in nets]
-            chosen = [tuning.choices(records, self.profile, self.usual) for records in swept]
-            self._tuned_at[at] = chosen[0] | chosen[-1]
+            nets = dict.fromkeys((None, padded_length))  # of the padded net before the other
+            found: dict[str, tuning.Choice] = {}
+            for sweep in (self.lent_sweep, self.sweep):  # the last counts
+                for padded in nets:
+                    records = self.tuning_records(sweep, size, {"padded_length": padded})
+                    found |= tuning.choices(records, self.profile, self.usual)
+            self._tuned_at[at] = found
         return self._tuned_at[at]
 
     def tuning_records(self, sweep: list[Record], size: int | str, but: dict[str, Any] | None = None) -> list[Record]:

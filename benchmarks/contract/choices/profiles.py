@@ -254,6 +254,7 @@ _TEXT = {
         tokenizer="bpe-8192",
     ),
 }
+RATES_FROM = "glue:sst2"  # whose sweep serves all tasks on passages that have none of their own
 # of a task on passages, from a net that was pre-trained in the same profile
 _ON_PASSAGES: dict[str, dict[str, Any]] = {
     "quick": {"epochs": 3, "lr": 5e-4, "batch_size": 32},

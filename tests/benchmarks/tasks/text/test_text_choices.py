@@ -71,9 +71,9 @@ def test_the_gain_that_did_best_is_taken_and_a_tie_goes_to_1(corpus, held_out, g
 def test_the_rate_is_searched_and_chosen_at_the_chosen_gain(corpus):
     search(corpus, "hartley", {1: 30.0, 8: 40.0})
     wanted = plan(corpus, mixer="hartley", lr=(1e-3, 2e-3, 4e-3), weight_decay=(0.01,)).tuning()
-    assert {(trial.gain, trial.lr) for trial in wanted} == {(8, 1e-3), (8, 2e-3)}
+    assert {(trial.gain, trial.lr) for trial in wanted} == {(8, 1e-3), (8, 2e-3), (8, 4e-3)}
     for trial in wanted:
-        save_tuned(corpus, trial, {1e-3: 41.0, 2e-3: 40.0}[trial.lr])
+        save_tuned(corpus, trial, {1e-3: 41.0, 2e-3: 40.0, 4e-3: 39.0}[trial.lr])
     search(corpus, "hartley", {1: 45.0}, lr=4e-3)  # at which no other gain was tried
     (trial,) = plan(corpus, mixer="hartley").accuracy()
     assert (trial.gain, trial.lr) == (8, 1e-3)
@@ -103,6 +103,24 @@ def test_a_rate_tuned_from_one_pretrained_net_serves_its_other_seeds_and_no_othe
     for start, expected in ((first.id(), 1e-4), (other.id(), lr), (None, 5e-4)):
         (planned,) = Plan(Request(**how, pretrained=start, seed=(1,))).accuracy()
         assert planned.lr == expected
+
+
+def test_rates_tuned_on_sst2_serve_every_task_that_has_no_sweep_of_its_own(tmp_path):
+    how = {"profile": "quick", "device": "cpu", "mixer": "dct", "data_dir": tmp_path, "results": tmp_path / "r"}
+
+    def tune(dataset: str, best: float) -> None:
+        for _ in range(4):
+            for trial in Plan(Request(**how, dataset=dataset, seed=(0,))).tuning():
+                save(tmp_path / "r", trial, {"val_top1_percent": 60.0 - 1e4 * abs(trial.lr - best)})
+
+    def planned(dataset: str) -> float:
+        return Plan(Request(**how, dataset=dataset)).accuracy()[0].lr
+
+    tune("glue:sst2", 1e-4)
+    assert [planned(name) for name in ("glue:sst2", "trec", "glue:stsb", "mr")] == [1e-4] * 4
+    tune("trec", 1e-3)
+    assert [planned(name) for name in ("glue:sst2", "trec", "mr")] == [1e-4, 1e-3, 1e-4]
+    assert [trial.lr for trial in Plan(Request(**how, dataset="mr", seed=(0,))).tuning()] == [2e-4, 5e-4]
 
 
 def test_words_of_pretraining_tell_rates_apart_where_one_encoder_has_several(tmp_path):
