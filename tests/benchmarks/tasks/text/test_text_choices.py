@@ -74,7 +74,7 @@ def test_the_rate_is_searched_and_chosen_at_the_chosen_gain(corpus):
     assert {(trial.gain, trial.lr) for trial in wanted} == {(8, 1e-3), (8, 2e-3), (8, 4e-3)}
     for trial in wanted:
         save_tuned(corpus, trial, {1e-3: 41.0, 2e-3: 40.0, 4e-3: 39.0}[trial.lr])
-    search(corpus, "hartley", {1: 45.0}, lr=4e-3)  # at which no other gain was tried
+    search(corpus, "hartley", {1: 45.0}, lr=8e-3)  # at which no other gain was tried
     (trial,) = plan(corpus, mixer="hartley").accuracy()
     assert (trial.gain, trial.lr) == (8, 1e-3)
 
