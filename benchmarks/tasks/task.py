@@ -66,6 +66,10 @@ class Data:
     def stage(self, index: Tensor) -> None:
         """Brings a batch of training examples to the device, where it is not there yet; a captured step cannot."""
 
+    def read_second_test(self) -> Batch | None:
+        """A second test set, of tasks that have one; None of all others."""
+        return None
+
     def read_test(self) -> Batch:
         """The test split, read from its source now.
 

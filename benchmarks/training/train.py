@@ -157,14 +157,19 @@ def train(
     device = DEVICES[trial.device]
     test_scores: dict[str, float] = {}
     trivial: dict[str, float] = {}
+    second_scores: dict[str, float] = {}
     predictions = None
     if KINDS[trial.kind].reads_test:
         test = data.read_test()
         test_scores, predictions = task.scores(run.forward(test.inputs), test.targets)
         trivial = task.trivial(data, test)
+        if (second := data.read_second_test()) is not None:
+            more, _ = task.scores(run.forward(second.inputs), second.targets)
+            second_scores = {"test2_top1_percent": more["top1_percent"]}
         save_weights(checkpoint.with_suffix(".safetensors"), net, trial, getattr(run.augment, "info", task.info))
     metrics = {
         **{f"test_{name}": value for name, value in test_scores.items()},
+        **second_scores,
         **{baseline_name(name): value for name, value in trivial.items()},
         **({f"pretrain_{name}": history[first - 1][name] for name in ("train_loss", "val_loss")} if first else {}),
         "val_top1_percent": history[-1]["val_top1_percent"],

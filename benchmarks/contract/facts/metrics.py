@@ -65,6 +65,7 @@ METRICS: dict[str, Metric] = {
     "test_f1": Metric("F1 of class 1 (x 100)", "higher", "The harmonic mean of precision and recall (GLUE's metric of MRPC and QQP)."),
     "test_spearman": Metric("Spearman correlation (x 100)", "higher", "Of the ranks of predicted and true numbers (GLUE's metric of STS-B)."),
     "test_pearson": Metric("Pearson correlation (x 100)", "higher", "Of predicted and true numbers."),
+    "test2_top1_percent": Metric("second test set, top-1 accuracy (%)", "higher", "The same on a second labelled set where a task has one and its file is there: SST-2's test set, MNLI's mismatched development set."),
     "baseline_own_place_loss": Metric("own place alone (nats)", None, "Masked text: cross-entropy of who sees what stands at the place itself and nothing beside."),
     "baseline_frequencies_loss": Metric("token frequencies (nats)", None, "Masked text: cross-entropy of the frequencies of the training part; a net above it has learned nothing of what stands beside."),
     **{

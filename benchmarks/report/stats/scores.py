@@ -27,6 +27,7 @@ TITLES = {  # metric of a record -> as a table says it
     "test_f1": "F1 (x 100)",
     "test_spearman": "Spearman (x 100)",
     "test_pearson": "Pearson (x 100)",
+    "test2_top1_percent": "accuracy (%)",
 }
 SHORT = {name: title.partition(" (")[0] for name, title in TITLES.items()}
 CLOSE = 0.05  # points between a record's score and that of its predictions

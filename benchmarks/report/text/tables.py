@@ -265,10 +265,17 @@ def _other_metrics(part: Encoders) -> list[Section]:
                 cells.setdefault((task.name, metric), {})[label] = text
     if not cells:
         return []
-    header = ["encoder", "family", *(f"{title_of(name)}, {TITLES[metric]}" for name, metric in cells)]
+    header = ["encoder", "family", *(f"{_set_of(name, metric)}, {TITLES[metric]}" for name, metric in cells)]
     body = [[clean(label), families[label], *(column.get(label, NOTHING) for column in cells.values())]
             for label in part.labels if label in families]  # fmt: skip
     return [Section(f"{part_words(part)}, the other metrics", header, body)]
+
+
+def _set_of(dataset: str, metric: str) -> str:
+    """A task, and which of its test sets, where a metric is of the second."""
+    facts = TEXT_TASKS.get(dataset.removeprefix("glue:"))
+    second = f", {facts.test2}" if facts is not None and metric.startswith("test2_") else ""
+    return f"{title_of(dataset)}{second}"
 
 
 def _floors(part: Encoders) -> list[list[str]]:

@@ -32,6 +32,7 @@ from benchmarks.tasks.text.tasks.scores import scores
 
 Split = tuple[Tensor, Tensor]
 PLAYS = "plays"
+TESTS = ("test", "test2")
 
 
 class Passages:
@@ -58,7 +59,9 @@ class Passages:
         if self.name != PLAYS:
             glue.look_for_files(self.info.name, data_dir)  # before the long one of two is read
             _training(self.name, data_dir)
-            glue.read(self.name, "test", data_dir)
+            for split in TESTS:
+                if split == "test" or glue.has_second_test(self.name, data_dir):
+                    glue.read(self.name, split, data_dir)
 
     def load(self, trial: Trial, data_dir: Path, device: torch.device) -> Data:
         """Tokens, int32 (n, N), and classes int64 or numbers float32 (n,)."""
@@ -70,6 +73,8 @@ class Passages:
 
         made = PassageData(on_device("train"), on_device("val"), functools.partial(on_device, "test"))
         made.levels = functools.partial(_levels, self.name, data_dir)
+        if glue.has_second_test(self.name, data_dir):
+            made.second = functools.partial(on_device, "test2")
         return made
 
     def augment(self, trial: Trial, memory_format: torch.memory_format = torch.contiguous_format) -> AsPassages:
@@ -106,6 +111,10 @@ class PassageData(Data):
     """Passages, and what is known of their task without a net."""
 
     levels: Callable[[], dict[str, float]]
+    second: Callable[[], Split] | None = None
+
+    def read_second_test(self) -> Batch | None:
+        return None if self.second is None else Batch(*self.second())
 
 
 class AsPassages:
@@ -131,7 +140,7 @@ def tokenizer_of(trial: Trial, data_dir: Path) -> Tokenizer:
 
 
 def _read(name: str, length: int, data_dir: Path, tokenizer: Tokenizer, split: str) -> Split:
-    """A split: "train" without what is held out, "val" or "test"."""
+    """A split: "train" without what is held out, "val", "test" or "test2"."""
     if name == PLAYS:
         return plays.read(split, length, tokenizer, data_dir)
     rows = _rows(name, split, data_dir)
@@ -141,7 +150,7 @@ def _read(name: str, length: int, data_dir: Path, tokenizer: Tokenizer, split: s
 
 
 def _rows(name: str, split: str, data_dir: Path) -> Rows:
-    return glue.read(name, "test", data_dir) if split == "test" else _training(name, data_dir)[split == "val"]
+    return glue.read(name, split, data_dir) if split in TESTS else _training(name, data_dir)[split == "val"]
 
 
 @functools.lru_cache(maxsize=2)

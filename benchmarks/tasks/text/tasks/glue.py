@@ -149,6 +149,14 @@ def look_for_files(dataset: str, data_dir: Path) -> None:
         _small_file(task, part, data_dir)
 
 
+def has_second_test(task: str, data_dir: Path) -> bool:
+    """Whether a task has a second labelled set to test on, and it is at hand."""
+    if task not in LAYOUTS or TEST2 not in TEXT_TASKS[task].sizes:
+        return False
+    layout, folder = LAYOUTS[task], Path(data_dir).expanduser() / "glue" / LAYOUTS[task].folder
+    return (folder / layout.files[TEST2]).is_file() if folder.is_dir() else TEST2 in layout.hub
+
+
 def _facts(task: str, split: str) -> TextTask:
     if task not in TEXT_TASKS:
         raise UserError(

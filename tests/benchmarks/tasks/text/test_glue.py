@@ -181,6 +181,17 @@ def test_another_file_is_told_by_name(tmp_path, content, complaint):
     assert complaint in message and str(path) in message
 
 
+def test_a_second_test_set_is_there_where_its_file_is_or_the_hub_has_it(tmp_path):
+    assert [glue.has_second_test(task, tmp_path) for task in ("mnli", "sst2", "rte", "trec", "mr")] == [True] + [
+        False
+    ] * 4
+    for task in ("mnli", "sst2"):
+        write(task, "train", tmp_path)
+        assert not glue.has_second_test(task, tmp_path)
+        write(task, "test2", tmp_path)
+        assert glue.has_second_test(task, tmp_path)
+
+
 def test_a_missing_file_is_not_completed_by_a_download(tmp_path):
     write("rte", "train", tmp_path)
     message = one_line(lambda: read("rte", "test", tmp_path))

@@ -30,6 +30,8 @@ from benchmarks.tasks.task import load_data, task_of
 from benchmarks.tasks.text import passages
 from benchmarks.tasks.text.corpus.tokens import CLS, MASK, PAD, SEP
 from benchmarks.tasks.text.masking import IGNORED, most_masked
+from benchmarks.tasks.text.tasks import glue
+from benchmarks.tasks.text.tasks.rows import Rows
 from benchmarks.training.step import compiled_blocks
 from benchmarks.training.train import train
 from benchmarks.training.weights import save_weights, take_weights
@@ -225,6 +227,25 @@ def test_one_folder_judges_a_task_by_one_set_of_rows(corpus, tmp_path, monkeypat
     rows = 1 - rows
     with pytest.raises(UserError, match=r"the test rows of plays in .* are not those"):
         keep(call, one, np.dtype(np.uint8))
+
+
+def test_a_second_test_set_is_judged_too_where_it_is_there(corpus, tmp_path, monkeypatch):
+    there = {"train": 200, "test": 20, "test2": 30}
+
+    def read(task: str, split: str, data_dir: Path) -> Rows:
+        return Rows([f"{split} {i}" for i in range(there[split])], None, np.zeros(there[split], np.int64))
+
+    monkeypatch.setattr(glue, "read", read)
+    one = fine_trial(corpus, dataset="glue:sst2", epochs=1, pretrained=None)
+    for second in (True, False):
+        passages._training.cache_clear()
+        passages._levels.cache_clear()
+        monkeypatch.setattr(glue, "has_second_test", lambda *_, found=second: found)
+        outcome = train(one, load_data(one, corpus.parent, "cpu"), tmp_path / f"{second}.pt")
+        assert outcome.metrics.get("test2_top1_percent") == (100.0 if second else None)
+        assert outcome.metrics["test_top1_percent"] == 100 and len(outcome.predictions) == 20
+    passages._training.cache_clear()
+    passages._levels.cache_clear()
 
 
 def test_pre_training_on_two_texts_of_one_name_is_told_apart(corpus, tmp_path):
