@@ -13,7 +13,8 @@ from benchmarks.contract.trial import base_name
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "mixers" / "families"
 DECORATOR = "register_mixer"
-ALIASES = {"ff_only": "conv1x1"}
+FF_ONLY = "ff_only"  # what FNet calls the net without mixing
+ALIASES = {FF_ONLY: "conv1x1"}
 HYBRID = "hybrid"
 PLUGIN = "plug-in"
 
@@ -63,6 +64,11 @@ def registered(mixer: str) -> Registered | None:
     """What is known of a mixer as written in a trial; None of a hybrid, and of what is not of this library."""
     name = base_name(mixer)
     return registered_mixers().get(ALIASES.get(name, name))
+
+
+def encoder_name(label: str) -> str:
+    """What a mixer is called where encoders of text are shown."""
+    return next((alias for alias, name in ALIASES.items() if name == label), label)
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from benchmarks.report.wording import span_of
 
 CHART = "accuracy-vs-tokens"
 FAMILY, SCORE = 1, 2  # columns
-NAMES = {"attention": " (BERT)", "linear_fnet": "", "hybrid_top": "", "fft_real": " (FNet)", "conv1x1": " (no mixing)"}
+NAMES = {"attention": " (BERT)", "linear_fnet": "", "hybrid_top": "", "fft_real": " (FNet)", "ff_only": " (no mixing)"}
 
 
 def text_content(results: Path, page: Path, key: str, line: Line, verdicts: Sequence[Verdict]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.report.alike import ATTENTION
-from benchmarks.report.families import mixer_family
+from benchmarks.report.families import encoder_name, mixer_family
 from benchmarks.report.plots.baselines import LINE
 from benchmarks.report.plots.figures import label_room, log_axis, make_figure, plot_style, save_figure, show_count
 from benchmarks.report.plots.labels import label_ends, label_points
@@ -79,7 +79,7 @@ def speed_plot(line: Line, several: Sequence[Runs], rows: Sequence[Row], folder:
     ready = [row for row in rows if row[column]]
     if not ready:
         return []
-    left = [str(row["label"]) for row in rows if not row[column]]
+    left = [encoder_name(str(row["label"])) for row in rows if not row[column]]
     told = (
         f"Masked accuracy of the test passages against speed ({SPEEDS[column]}). Colours: families. "
         "Bars: 95 % over seeds and test rows. "
@@ -109,7 +109,7 @@ def speed_plot(line: Line, several: Sequence[Runs], rows: Sequence[Row], folder:
     axes.set_ylabel("masked accuracy (%)")
     colours = [mixer_style(row["label"])["color"] for row in ready]
     dots = np.array(ink).reshape(-1, 2)
-    label_points(axes, points, [short(row["label"]) for row in ready], colours, dots)
+    label_points(axes, points, [short(encoder_name(row["label"])) for row in ready], colours, dots)
     if levels:
         label_ends(axes, extra, list(levels), [FLOOR_COLOUR] * len(levels))
     return save_figure(figure, folder, name)
@@ -150,7 +150,7 @@ def curve_plot(
     levels = _levels(rows, of)
     last = {label: float(mean[-1]) for label, (_, mean, _, _) in next(iter(panels.values())).items()}
     shown = front_runners({label: of.better * value for label, value in last.items()})
-    texts = [short(label) for label in shown]
+    texts = [short(encoder_name(label)) for label in shown]
     notes = [told + _words(line, several) + grey_words(len(shown), len(last))]
     room = label_room([*texts, *levels])
     title = curve_message(panels, [len(runs.top1) for runs in several], of)
@@ -244,7 +244,7 @@ def share_plot(line: Line, part: Encoders, folder: Path, name: str) -> list[Path
     out = listing([title_of(name) for name in weak])
     told += f" Left out, since no encoder lies above a constant answer there: {out}." if weak else ""
     told += f" Left out, since it ranks no encoders: {listing([title_of(name) for name in even])}." if even else ""
-    texts = [short(label) for label in labels]
+    texts = [short(encoder_name(label)) for label in labels]
     figure, (axes,) = make_figure(
         max(NARROW, min(WIDE, 1.6 + 0.9 * len(tasks) + 0.4)), 2.9, [told], title=share_message(shown, labels, tasks),
         families=_families(labels), right=[label_room([*texts, ATTENTION])],

@@ -12,6 +12,7 @@ import pandas as pd
 from benchmarks.contract.facts.metrics import BASELINES, METRICS
 from benchmarks.contract.facts.text_tasks import TEXT_TASKS
 from benchmarks.report.alike import ATTENTION
+from benchmarks.report.families import encoder_name
 from benchmarks.report.frame import plain
 from benchmarks.report.notes import setting_words
 from benchmarks.report.stats.intervals import mean_interval, middle
@@ -213,7 +214,7 @@ def _score_cell(row: Mapping[str, Any]) -> str:
 
 def _pretraining_cells(row: Row) -> list[str]:
     return [
-        clean(row["label"]), row["family"], _score_cell(row), _digits(row["test_loss_mean"]),
+        clean(encoder_name(row["label"])), row["family"], _score_cell(row), _digits(row["test_loss_mean"]),
         percent(row["test_order_percent_mean"]), count(row["tokens_seen"]), count(row["train_tokens_per_s"]),
         count(row["timed_tokens_per_s"]), _megabytes(row["train_peak_bytes"]), _share(row),
     ]  # fmt: skip
@@ -236,7 +237,7 @@ def _levels(rows: Sequence[Row]) -> list[list[str]]:
 def _minutes(row: Row) -> list[str]:
     mean, high = row["val_top1_percent_mean"], row["val_top1_percent_high"]
     cell = mean_text(mean, None if high is None else high - mean, row["n"])
-    return [clean(row["label"]), row["family"], cell, count(row["tokens_seen"]), _share(row)]
+    return [clean(encoder_name(row["label"])), row["family"], cell, count(row["tokens_seen"]), _share(row)]
 
 
 def _task_body(part: Encoders, rows: Sequence[Row]) -> list[list[str]]:
@@ -247,7 +248,7 @@ def _task_body(part: Encoders, rows: Sequence[Row]) -> list[list[str]]:
         scores = [cells.get((label, task.name)) for task in part.tasks]
         mean = cells.get((label, part.mean.name)) if part.mean else None
         texts = [NOTHING if row is None else _score_cell(row) for row in (*scores, mean)]
-        body.append([clean(label), family[label], *texts, NOTHING if mean is None else _share(mean)])
+        body.append([clean(encoder_name(label)), family[label], *texts, NOTHING if mean is None else _share(mean)])
     return body
 
 
@@ -266,7 +267,7 @@ def _other_metrics(part: Encoders) -> list[Section]:
     if not cells:
         return []
     header = ["encoder", "family", *(f"{_set_of(name, metric)}, {TITLES[metric]}" for name, metric in cells)]
-    body = [[clean(label), families[label], *(column.get(label, NOTHING) for column in cells.values())]
+    body = [[clean(encoder_name(label)), families[label], *(column.get(label, NOTHING) for column in cells.values())]
             for label in part.labels if label in families]  # fmt: skip
     return [Section(f"{part_words(part)}, the other metrics", header, body)]
 

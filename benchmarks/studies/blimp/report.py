@@ -11,6 +11,7 @@ import pandas as pd
 
 from benchmarks.contract.record import Record, machine_name, write_texts
 from benchmarks.report.alike import TRAINED_ALIKE, comparisons
+from benchmarks.report.families import encoder_name
 from benchmarks.report.frame import records_frame
 from benchmarks.report.notes import setting_words
 from benchmarks.report.stats.intervals import mean_interval
@@ -152,8 +153,8 @@ def _view(rows: Sequence[Row]) -> View:
     header = ["encoder", "family", "seeds", "tokens seen", "masked (%)", "overall (%)"]
     header += [name.replace("_", " ") for name in names]
     body = [
-        [clean(row["label"]), row["family"], str(row["n"]), count(row["tokens_seen"]), percent(row["masked_percent"]),
-         overall_text(row), *(percent(row["phenomena"][name]) for name in names)]
+        [clean(encoder_name(row["label"])), row["family"], str(row["n"]), count(row["tokens_seen"]),
+         percent(row["masked_percent"]), overall_text(row), *(percent(row["phenomena"][name]) for name in names)]
         for row in rows
     ]  # fmt: skip
     body.append(["chance", "no net", *[NOTHING] * 3, *[percent(CHANCE)] * (1 + len(names))])
