@@ -137,6 +137,7 @@ def _retries(rows: pd.DataFrame, tuning: pd.DataFrame) -> list[Retry]:
             continue
         best = others.loc[others["val_top1_percent"].astype(float).idxmax()]
         how = f"{best['lr']:g}" + ("" if best["epochs"] == row["epochs"] else f", {best['epochs']} epochs")
+        how += "" if best["n"] == 1 else f", {best['n']} seeds"
         percent, level = float(best["val_top1_percent"]), highest(row)
         leaves = level is not None and percent - Z * (plain(row.get("test_sd_points")) or 0.0) > level[1]
         found.append(Retry(str(row["label"]), _task(row), how, percent, leaves))
@@ -202,12 +203,12 @@ def note() -> str:
 
 
 def retried(found: Abilities) -> str:
-    """Which nets at their baseline another rate or more epochs would take off it; nothing where none was tried."""
+    """Which nets at their baseline, or open, another rate or more epochs takes off it; nothing where none was tried."""
     if not found.retries:
         return ""
     told = (
-        f"{counted(len(found.retries), 'net')} at the baseline had other rates or more epochs too, one seed, judged on "
-        "held-out sequences."
+        f"{counted(len(found.retries), 'net')} at the baseline or open had other rates or more epochs too, judged on "
+        "held-out sequences, one seed where no number is said."
     )
     left = [f"{clean(r.label)} on {found.name(r.task)} ({r.how}: {r.percent:.1f} %)" for r in found.retries if r.leaves]
     return f"{told} {f'Above the baseline then: {listing(left)}.' if left else 'None left it.'}"
