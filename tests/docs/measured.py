@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from published import CIFAR, PUBLISHED, TABLES, code, named, read, spread, table
@@ -85,6 +87,19 @@ def longer(dataset: str, mixer: str) -> str:
 
 
 @named
+def rate(dataset: str, mixer: str, lr: str) -> str:
+    """Held out, of every seed that was trained at a rate, the highest first: "100, 52 and 28"."""
+    values = []
+    for path in _sequences("tuning"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        trial = record["trial"]
+        if (trial["dataset"], trial["mixer"], trial["lr"], trial["epochs"]) == (dataset, mixer, float(lr), 3):
+            values.append(record["metrics"]["val_top1_percent"])
+    *first, last = [f"{value:.0f}" for value in sorted(values, reverse=True)]
+    return " and ".join([*([", ".join(first)] if first else []), last])
+
+
+@named
 def imdb(what: str) -> str:
     """The one run of a mixer, or what a predictor without a net reaches."""
     rows = table("sequences-cpu/tables/imdb-quick/summary.csv").set_index("label")
@@ -97,6 +112,19 @@ def listops(what: str) -> str:
     rows = table("sequences-cpu/tables/listops-quick/summary.csv")
     rows = rows[rows["n"] >= 3].set_index("label")
     return f"{rows[what].iloc[0] if what in rows else rows.loc[what, 'test_top1_percent_mean']:.1f}"
+
+
+@named
+def padded(mixer: str, length: str) -> str:
+    """On ListOps, of the one net that is longer than its sequences."""
+    records = map(json.loads, (path.read_text(encoding="utf-8") for path in _sequences("accuracy")))
+    same = {"dataset": "listops", "mixer": mixer, "padded_length": int(length)}
+    (found,) = [r["metrics"]["test_top1_percent"] for r in records if same.items() <= r["trial"].items()]
+    return f"{found:.1f}"
+
+
+def _sequences(kind: str) -> Iterable[Path]:
+    return (PUBLISHED / "sequences-cpu" / "records").glob(f"{kind}-*.json")
 
 
 @named
