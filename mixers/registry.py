@@ -43,8 +43,8 @@ class Entry:
     paper: str
     year: int | None
     source: str | None = None  # SHA-256 of the source file, for mixers from outside the registry
-    family_in_a_row: str | None = None  # on a grid of one row, where it is another
     origin: str | None = None  # as it was written, path and all, for mixers from outside the registry
+    family_in_a_row: str | None = None  # on a grid of one row, where it is another
 
 
 _REGISTRY: dict[str, Entry] = {}
@@ -237,7 +237,7 @@ def _load_plugin(name: str) -> Entry:
         _pickled_by_place(cls, f"{path.resolve()}:{attribute}")
     source = hashlib.sha256(path.read_bytes()).hexdigest()
     paper = (inspect.getdoc(cls) or "").split("\n")[0]
-    return _kept(Entry(without_folder(name), cls, "plug-in", "", paper, None, source, name))
+    return _kept(Entry(without_folder(name), cls, "plug-in", "", paper, None, source=source, origin=name))
 
 
 def _kept(entry: Entry) -> Entry:

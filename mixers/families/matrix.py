@@ -69,7 +69,7 @@ def file_mixer(name: str) -> Entry:
     digest = hashlib.sha256(data).hexdigest()
     own = {"values": values, "digest": digest, "file_name": path.name, "__module__": __name__}
     cls = type("FileMatrix", (FileMatrix,), own)
-    return Entry(path.name, cls, "plug-in", "C N^2", f"the matrix in {path.name}", None, digest, name)
+    return Entry(path.name, cls, "plug-in", "C N^2", f"the matrix in {path.name}", None, source=digest, origin=name)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -127,7 +128,7 @@ def test_cifar100_that_is_missing_or_damaged_is_told(capsys, tmp_path, monkeypat
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "train.bin").write_bytes(content)
         (folder / "test.bin").write_bytes(content)
-        assert "train.bin" in refused(capsys, *train, "--data-dir", str(tmp_path / "bad"))
+        assert re.search(r"(train|test)\.bin", refused(capsys, *train, "--data-dir", str(tmp_path / "bad")))
 
 
 def test_a_results_folder_that_is_a_file_or_empty_is_told(capsys, tmp_path):

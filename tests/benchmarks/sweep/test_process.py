@@ -165,7 +165,7 @@ def test_a_crash_and_a_hang_are_records_and_the_sweep_goes_on(tmp_path):
     trials = Plan(Request(mixer=",".join(mixers), **SMALL)).accuracy()  # type: ignore[arg-type]
     results = tmp_path / "results"
     got = [r.record for r in Runner(results, tmp_path, timeout_s=12).run(trials)]
-    assert [r.status for r in got] == ["error", "error", "timeout", "ok"]
+    assert [r.status for r in got] == ["error", "error", "timeout", "ok"], [r.reason for r in got]
     assert "SIGSEGV in string_at" in got[0].reason and "SIGKILL" in got[1].reason and "12 s" in got[2].reason
     assert not list(results.rglob("*.heartbeat.json"))
     assert all("/" not in (r.reason or "") for r in got)
