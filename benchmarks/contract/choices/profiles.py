@@ -102,6 +102,7 @@ PROFILES: dict[tuple[str, str], Profile] = {
         batch_size=64,
         lr=8e-3,
         lr_of={
+            "afno": 2e-2,
             "attention": 3e-3,
             "fft_real_2d": 2e-2,
             "gmlp": 3e-3,
