@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError, printable
-from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.trial import varied
 from benchmarks.contract.words import counted
 
@@ -32,12 +31,12 @@ def say_outcome(results: Sequence[Result], left: Sequence[Trial], single: bool, 
     Raises:
         UserError: the only trial asked for cannot exist.
     """
-    failed = [r for r in results if r.record.status not in ("ok", "unsupported") and not _is_answer(r.record)]
+    failed = [r for r in results if r.record.failed]
     unsupported = [r for r in results if r.record.status == "unsupported"]
     if single and unsupported:
         raise UserError(unsupported[0].record.reason or "unsupported")
     more = varied(result.record.trial for result in results)
-    answers = [r for r in results if r.record.status == "unsupported" or _is_answer(r.record)]
+    answers = [r for r in results if r.record.status != "ok" and not r.record.failed]
     for result in [*answers, *failed]:
         print(f"{result.record.status}: {result.record.trial.describe(more)}: {printable(result.record.reason)}")
     if single and results:
@@ -54,11 +53,6 @@ def say_outcome(results: Sequence[Result], left: Sequence[Trial], single: bool, 
     if failed:
         print(f"to try the failed ones again, add {called.option('retry', 'failed')}")
     return 1 if failed else 0
-
-
-def _is_answer(record: Record) -> bool:
-    """Whether a row without a time says what was asked: that a mixer needs more memory than there is."""
-    return record.status == "oom" and KINDS[record.kind].timed
 
 
 def _say_single(result: Result, folder: Path) -> None:

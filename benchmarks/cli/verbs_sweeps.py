@@ -63,11 +63,14 @@ def tune(options: argparse.Namespace) -> int:
 def text(options: argparse.Namespace) -> int:
     from benchmarks.contract.record import cores
     from benchmarks.plan import text_line
+    from benchmarks.tasks.text.passages import check_rows
 
     asked, options.dataset = options.dataset, None
     measuring.take_lists_of(options, ("seed",))
     request = measuring.request_of(options)
     tasks = text_line.tasks_of(asked, options.text, options.data_dir)
+    for task in tasks:  # before hours of pre-training
+        check_rows(task, options.data_dir)
     first = text_line.pretraining(request)
     if options.ray is None:
         options.workers = options.workers or max(1, cores() // first[0].threads)

@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from benchmarks.contract import called
 from benchmarks.contract.errors import UserError
+from benchmarks.contract.facts.kinds import KINDS
 from benchmarks.contract.processor import kind_of
 from benchmarks.contract.schema import check_record
 from benchmarks.contract.trial import Trial
@@ -55,6 +56,11 @@ class Record:
     @property
     def file_name(self) -> str:
         return f"{self.kind}-{self.id}.json"
+
+    @property
+    def failed(self) -> bool:
+        """Whether it says nothing of what was asked. That a mixer has no form, or no room to be timed, is an answer."""
+        return self.status not in ("ok", "unsupported") and not (self.status == "oom" and KINDS[self.kind].timed)
 
     def save(self, folder: Path) -> Path:
         """Writes the record into `folder` (made if missing), in place of an earlier one with the same id.

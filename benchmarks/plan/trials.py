@@ -43,7 +43,7 @@ class Plan(Resolved):
         super().__init__(request, like)
         self.sweep: list[Record] = self._read_sweep() if like is None else like.sweep
         self.lent_sweep: list[Record] = self._read_lent_sweep() if like is None else like.lent_sweep
-        self._tuned_at: dict[int | str | None, dict[str, tuning.Choice]] = {}
+        self._tuned_at: dict[tuple[int | str | None, bool], dict[str, tuning.Choice]] = {}
         self._gains: dict[int | str | None, dict[str, float | None]] = {}
         self.chosen_nets = ChosenNets(self.sweep)
 
@@ -58,16 +58,18 @@ class Plan(Resolved):
 
     def tuned_at(self, size: int | str) -> dict[str, tuning.Choice]:
         """What a sweep in the results folder chose at a size, by the mixer as written."""
-        at = self.size_fields(size)[self.extent]
+        return self._chosen_at(size, lent=True) | self._chosen_at(size)
+
+    def _chosen_at(self, size: int | str, lent: bool = False) -> dict[str, tuning.Choice]:
+        """The same of the sweep of the data set, or of the one that is lent."""
+        at = self.size_fields(size)[self.extent], lent
         if at not in self._tuned_at:
             padded_length = self.size_fields(size).get("padded_length")
-            nets = dict.fromkeys((None, padded_length))  # of the padded net before the other
-            found: dict[str, tuning.Choice] = {}
-            for sweep in (self.lent_sweep, self.sweep):  # the last counts
-                for padded in nets:
-                    records = self.tuning_records(sweep, size, {"padded_length": padded})
-                    found |= tuning.choices(records, self.profile, self.usual)
-            self._tuned_at[at] = found
+            nets = dict.fromkeys((None, padded_length))  # what was chosen for the padded net counts before the other
+            sweep = self.lent_sweep if lent else self.sweep
+            swept = [self.tuning_records(sweep, size, {"padded_length": padded}) for padded in nets]
+            chosen = [tuning.choices(records, self.profile, self.usual) for records in swept]
+            self._tuned_at[at] = chosen[0] | chosen[-1]
         return self._tuned_at[at]
 
     def tuning_records(self, sweep: list[Record], size: int | str, but: dict[str, Any] | None = None) -> list[Record]:
@@ -172,7 +174,8 @@ class Plan(Resolved):
         chosen at the profile's.
         """
         found = (
-            self.tuned_at(at).get(written)
+            self._chosen_at(at, lent).get(written)
+            for lent in (False, True)
             for at in (size, getattr(self.profile, self.extent))
             for written in (mixer.recorded, mixer.name)
         )

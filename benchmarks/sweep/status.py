@@ -152,8 +152,7 @@ def read_status(results: Path, at: datetime.datetime | None = None) -> Status:
 
     counts: dict[tuple[Data, str, str], collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for record in records:
-        # a mixer that does not exist at a size is an answer, not a failure
-        state = "done" if record.status in ("ok", "unsupported") else "failed"
+        state = "failed" if record.failed else "done"
         counts[data_of(record.trial), record.kind, record.trial.mixer][state] += 1
     for trial in running:
         counts[data_of(trial.trial), trial.trial.kind, trial.trial.mixer][
@@ -161,7 +160,7 @@ def read_status(results: Path, at: datetime.datetime | None = None) -> Status:
         ] += 1
     for row in to_do:
         counts[row]["to do"] += 1
-    failed = [record for record in records if record.status not in ("ok", "unsupported")]
+    failed = [record for record in records if record.failed]
     left_s = _seconds_left(records, running, [kind for _, kind, _ in to_do])
     more = varied([*(record.trial for record in records), *(one.trial for one in running)])
     return Status(dict(sorted(counts.items())), running, failed, broken, left_s, more, other_code_line(records))

@@ -255,19 +255,20 @@ def _batch_norm(norm: nn.BatchNorm2d, x: Tensor, real: Tensor | None) -> Tensor:
     """The norm, its statistics over the tokens that are none of padding."""
     if real is None or not norm.training:
         return norm(x)
-    inside = real.unsqueeze(1).to(x.dtype)
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    inside = real.unsqueeze(1).to(wide.dtype)
     count = inside.sum()
-    mean = (x * inside).sum((0, 2, 3)) / count
-    variance = ((x - mean[:, None, None]).square() * inside).sum((0, 2, 3)) / count
+    mean = (wide * inside).sum((0, 2, 3)) / count
+    variance = ((wide - mean[:, None, None]).square() * inside).sum((0, 2, 3)) / count
     with torch.no_grad():
         assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
         assert norm.num_batches_tracked is not None
         norm.num_batches_tracked.add_(1)
         norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
-        unbiased = variance * (count / (count - 1))
+        unbiased = variance * (count / (count - 1).clamp(min=1))
         norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), norm.momentum)
     scale = torch.rsqrt(variance + norm.eps) * norm.weight
-    return (x - mean[:, None, None]) * scale[:, None, None] + norm.bias[:, None, None]
+    return ((wide - mean[:, None, None]) * scale[:, None, None] + norm.bias[:, None, None]).to(x.dtype)
 
 
 def _plain_batch_norm(norm: nn.BatchNorm2d, x: Tensor, real: Tensor | None = None) -> Tensor:

@@ -123,6 +123,14 @@ def padded(mixer: str, length: str) -> str:
     return f"{found:.1f}"
 
 
+@named
+def loss(mixer: str, length: str) -> str:
+    """On ListOps, what a longer net loses against the same seed of the usual one, in points."""
+    rows = table("sequences-cpu/tables/listops-quick/padding.csv")
+    (found,) = rows[(rows["label"] == mixer) & (rows["padded_length"] == float(length))]["difference_points"]
+    return f"{-found:.1f}"
+
+
 def _sequences(kind: str) -> Iterable[Path]:
     return (PUBLISHED / "sequences-cpu" / "records").glob(f"{kind}-*.json")
 

@@ -139,7 +139,8 @@ def _retries(rows: pd.DataFrame, tuning: pd.DataFrame) -> list[Retry]:
         how = f"{best['lr']:g}" + ("" if best["epochs"] == row["epochs"] else f", {best['epochs']} epochs")
         how += "" if best["n"] == 1 else f", {best['n']} seeds"
         percent, level = float(best["val_top1_percent"]), highest(row)
-        leaves = level is not None and percent - Z * (plain(row.get("test_sd_points")) or 0.0) > level[1]
+        bar = None if level is None else max(level[1], float(row[TOP1]))  # and better than it was
+        leaves = bar is not None and percent - Z * (plain(row.get("test_sd_points")) or 0.0) > bar
         found.append(Retry(str(row["label"]), _task(row), how, percent, leaves))
     return found
 

@@ -122,12 +122,12 @@ def speed_message(rows: Sequence[Row], column: str) -> str:
         return "Masked accuracy against speed"
     floor = max(_levels(rows).values(), default=0.0)
     fast = min([row for row in rows if row["score_mean"] > floor] or rows, key=lambda row: (-row[column], row["label"]))
-    leader = highest({str(row["label"]): row["score_mean"] for row in rows}, [row["n"] for row in rows])
+    leader = highest({encoder_name(str(row["label"])): row["score_mean"] for row in rows}, [row["n"] for row in rows])
     text = f"{leader}, {first['score_mean']:.1f} %"
     if fast is first:
         return f"{text}, and is the fastest above all baselines"
     times = significant(fast[column] / first[column], 2)
-    return f"{text}; {name_of(fast['label'])} is {times} times as fast with {fast['score_mean']:.1f} %"
+    return f"{text}; {name_of(encoder_name(fast['label']))} is {times} times as fast with {fast['score_mean']:.1f} %"
 
 
 def _families(labels: Iterable[str]) -> list[str]:
@@ -182,7 +182,8 @@ def curve_plot(
     named = [label for label in shown if label in curves]
     ends = [(float(curves[label][0][-1]), float(curves[label][1][-1])) for label in named]
     colours = [mixer_style(label)["color"] for label in named]
-    label_ends(axes[-1], [*ends, *extra], [*map(short, named), *levels], [*colours, *[FLOOR_COLOUR] * len(extra)])
+    words = [*(short(encoder_name(label)) for label in named), *levels]
+    label_ends(axes[-1], [*ends, *extra], words, [*colours, *[FLOOR_COLOUR] * len(extra)])
     return save_figure(figure, folder, name)
 
 
@@ -196,12 +197,11 @@ def curve_message(panels: Mapping[bool, Curves], seeds: Sequence[int], of: Cours
     if any(len(curves) < 2 for curves in panels.values()):
         return of.title
     best = f"lowest {accuracy_words(seeds, 'loss')}" if of is LOSS else f"highest {accuracy_words(seeds)}"
-    text = f"{name_of(firsts[0])} has the {best} after equal tokens"
-    if len(firsts) == 1:
+    by_tokens, *by_time = (name_of(encoder_name(label)) for label in firsts)
+    text = f"{by_tokens} has the {best} after equal tokens"
+    if not by_time:
         return text
-    return (
-        f"{text} and after equal time" if firsts[0] == firsts[1] else f"{text}, {name_of(firsts[1])} after equal time"
-    )
+    return f"{text} and after equal time" if by_time == [by_tokens] else f"{text}, {by_time[0]} after equal time"
 
 
 def curves_by_label(line: Line, several: Sequence[Runs], seconds: bool, column: str = ACCURACY.column) -> Curves:
@@ -274,7 +274,7 @@ def share_message(rows: Sequence[Mapping[str, Any]], labels: Sequence[str], task
     """What the nearest to attention reaches of its scores on the first of the tasks."""
     mine = {row["label"]: row["share_of_attention_percent"] for row in rows if row["dataset"] == tasks[0]}
     first = min((label for label in labels if label in mine), key=lambda label: (-mine[label], label))
-    return f"{title_of(tasks[0])}: {name_of(first)} reaches {mine[first]:.0f} % of {ATTENTION}'s score"
+    return f"{title_of(tasks[0])}: {name_of(encoder_name(first))} reaches {mine[first]:.0f} % of {ATTENTION}'s score"
 
 
 def _sides(row: Mapping[str, Any]) -> tuple[float, float]:

@@ -31,7 +31,7 @@ from benchmarks.plan.trials import Request
 from benchmarks.studies.spectracles.record import FILES, load, save
 from benchmarks.tasks.images.augment import Augment
 from benchmarks.tasks.images.common import hold_out
-from benchmarks.tasks.task import Data, batches, load_data, task_of
+from benchmarks.tasks.task import Data, batches, check_files, load_data, task_of
 from benchmarks.training.train import evaluation_pass
 from benchmarks.training.training_step import training_step
 from mixers import Spectracles
@@ -174,7 +174,8 @@ def measure(
     log.info("%d runs, %d of them measured earlier", len(runs), len(runs) - len(todo))
     if todo:
         results.mkdir(parents=True, exist_ok=True)
-        load_data(todo[0].trial, data_dir, "cpu")  # fail before anything is written
+        check_files([todo[0].trial], data_dir)  # fail before anything is written
+        load_data(todo[0].trial, data_dir, "cpu")
     if done:
         yield done
     for number, run in enumerate(todo, 1):

@@ -56,12 +56,7 @@ class Passages:
         )
 
     def check_files(self, trial: Trial, data_dir: Path) -> None:
-        if self.name != PLAYS:
-            glue.look_for_files(self.info.name, data_dir)  # before the long one of two is read
-            _training(self.name, data_dir)
-            for split in TESTS:
-                if split == "test" or glue.has_second_test(self.name, data_dir):
-                    glue.read(self.name, split, data_dir)
+        check_rows(self.info.name, data_dir)
 
     def load(self, trial: Trial, data_dir: Path, device: torch.device) -> Data:
         """Tokens, int32 (n, N), and classes int64 or numbers float32 (n,)."""
@@ -105,6 +100,26 @@ class Passages:
             return _read(self.name, trial.length or 0, data_dir, tokenizer_of(trial, data_dir), "test")[1].numpy()
         except UserError:
             return None
+
+
+def check_rows(dataset: str, data_dir: Path) -> None:
+    """Whether all files of a task are there and whole.
+
+    Args:
+        dataset: as in a trial.
+        data_dir: holds glue/ and small/.
+
+    Raises:
+        UserError: one is missing, damaged or not the official one.
+    """
+    name, data_dir = dataset.removeprefix("glue:"), Path(data_dir).expanduser()
+    if name == PLAYS:
+        return
+    glue.look_for_files(dataset, data_dir)  # before the long one of two is read
+    _training(name, data_dir)
+    for split in TESTS:
+        if split == "test" or glue.has_second_test(name, data_dir):
+            glue.read(name, split, data_dir)
 
 
 class PassageData(Data):

@@ -116,7 +116,8 @@ LISTOPS = ["--dataset", "listops", "--length", "32", *TINY[:-2]]
         ("", "x.flip(3)", r"fails at dim 8 on 1 x 32 tokens: TypeError"),
         (", real", "x.flip(3)", r"fails at dim 8 on 1 x 32 tokens: TypeError.* missing 1 required positional"),
         (", real=None", "x.flip(3)", "takes_padding = True, but what stands in the padding changes"),
-        (", real=None", "x if real is None else x[:, :1]", r"returns shape \(2, 1, 1, 32\) .* with padding"),
+        (", real=None", "x if real is None else x[:, :1]", r"returns shape \(2, 1, 1, 32\) .*, with padding"),
+        (", real=None", "x if real is None else 7", "returns int; allowed: a tensor of .*, with padding"),
     ],
 )
 def test_a_plug_in_that_says_it_keeps_padding_out_is_held_to_it(
@@ -127,8 +128,14 @@ def test_a_plug_in_that_says_it_keeps_padding_out_is_held_to_it(
     assert "'mine:Mine'" in line and re.search(says, line)
 
 
-def test_a_plug_in_that_keeps_padding_out_is_sound(tmp_path: Path) -> None:
-    forward = "x if real is None else x * real.unsqueeze(1)"
+@pytest.mark.parametrize(
+    "forward",
+    [
+        "x if real is None else x * real.unsqueeze(1)",
+        "torch.dropout(x if real is None else x * real[:, None], 0.5, True)",
+    ],
+)
+def test_a_plug_in_that_keeps_padding_out_is_sound(forward: str, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(HEAD + PADDED.format(real=", real=None", forward=forward), encoding="utf-8")
     request = Request(mixer=f"{tmp_path}/mine.py:Mine", dataset="listops", length=(32,), profile="quick", device="cpu")
     assert [trial.mixer for trial in Plan(request).cost()] == ["mine:Mine"]

@@ -302,6 +302,19 @@ def test_a_batch_norm_is_blind_to_padding_and_learns_nothing_of_it(training: boo
         torch.testing.assert_close(long.state_dict()[name], value)
 
 
+def test_a_batch_norm_of_one_real_token_or_in_half_precision_stays_sound() -> None:
+    module = build(WITH_A_BATCH_NORM, 16, (1, 8)).train()
+    one = torch.zeros(1, 1, 8, dtype=torch.bool)
+    one[..., 0] = True
+    module(torch.randn(1, 16, 1, 8), one)
+    assert all(value.isfinite().all() for value in module.state_dict().values())
+    x, all_real = torch.randn(4, 16, 1, 8), torch.ones(4, 1, 8, dtype=torch.bool)
+    with torch.autocast("cpu", torch.bfloat16):
+        padded, plain = module(x, all_real), module(x)
+    assert padded.dtype == plain.dtype
+    torch.testing.assert_close(padded.float(), plain.float(), rtol=0.02, atol=0.03)
+
+
 @pytest.mark.parametrize("mixer", ["attention", "linear_attention", "performer"])
 def test_a_net_is_blind_to_its_padding(mixer: str) -> None:
     # of one sequence in nets of two lengths, whose first positions are the same

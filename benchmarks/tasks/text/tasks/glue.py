@@ -150,11 +150,14 @@ def look_for_files(dataset: str, data_dir: Path) -> None:
 
 
 def has_second_test(task: str, data_dir: Path) -> bool:
-    """Whether a task has a second labelled set to test on, and it is at hand."""
+    """Whether a task has a second labelled set to test on, and it is at hand; GLUE's own test.tsv has no labels."""
     if task not in LAYOUTS or TEST2 not in TEXT_TASKS[task].sizes:
         return False
     layout, folder = LAYOUTS[task], Path(data_dir).expanduser() / "glue" / LAYOUTS[task].folder
-    return (folder / layout.files[TEST2]).is_file() if folder.is_dir() else TEST2 in layout.hub
+    if not folder.is_dir():
+        return TEST2 in layout.hub
+    path = folder / layout.files[TEST2]
+    return path.is_file() and layout.target in _lines(file_text(path))[0].split("\t")
 
 
 def _facts(task: str, split: str) -> TextTask:

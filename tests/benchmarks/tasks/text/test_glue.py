@@ -190,6 +190,8 @@ def test_a_second_test_set_is_there_where_its_file_is_or_the_hub_has_it(tmp_path
         assert not glue.has_second_test(task, tmp_path)
         write(task, "test2", tmp_path)
         assert glue.has_second_test(task, tmp_path)
+    write("sst2", "test2", tmp_path, ["index\tsentence", "0\ta film"])  # as GLUE's archive has it
+    assert not glue.has_second_test("sst2", tmp_path)
 
 
 def test_a_missing_file_is_not_completed_by_a_download(tmp_path):

@@ -121,6 +121,11 @@ def test_rates_tuned_on_sst2_serve_every_task_that_has_no_sweep_of_its_own(tmp_p
     tune("trec", 1e-3)
     assert [planned(name) for name in ("glue:sst2", "trec", "mr")] == [1e-4, 1e-3, 1e-4]
     assert [trial.lr for trial in Plan(Request(**how, dataset="mr", seed=(0,))).tuning()] == [2e-4, 5e-4]
+    other = {**how, "dataset": "trec", "length": (64,)}  # of no length that its own sweep had, but SST-2's has
+    for _ in range(4):
+        for trial in Plan(Request(**{**other, "dataset": "glue:sst2"}, seed=(0,))).tuning():
+            save(tmp_path / "r", trial, {"val_top1_percent": 60.0 - 1e4 * trial.lr})
+    assert Plan(Request(**other)).accuracy()[0].lr == 1e-3
 
 
 def test_words_of_pretraining_tell_rates_apart_where_one_encoder_has_several(tmp_path):
