@@ -32,11 +32,10 @@ def say_outcome(results: Sequence[Result], left: Sequence[Trial], single: bool, 
         UserError: the only trial asked for cannot exist.
     """
     failed = [r for r in results if r.record.failed]
-    unsupported = [r for r in results if r.record.status == "unsupported"]
-    if single and unsupported:
-        raise UserError(unsupported[0].record.reason or "unsupported")
-    more = varied(result.record.trial for result in results)
     answers = [r for r in results if r.record.status != "ok" and not r.record.failed]
+    if single and results and results[0].record.status == "unsupported":
+        raise UserError(results[0].record.reason or "unsupported")
+    more = varied(result.record.trial for result in results)
     for result in [*answers, *failed]:
         print(f"{result.record.status}: {result.record.trial.describe(more)}: {printable(result.record.reason)}")
     if single and results:

@@ -13,8 +13,7 @@ from benchmarks.contract.trial import base_name
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "mixers" / "families"
 DECORATOR = "register_mixer"
-FF_ONLY = "ff_only"  # what FNet calls the net without mixing
-ALIASES = {FF_ONLY: "conv1x1"}
+ALIASES = {"ff_only": "conv1x1"}  # what FNet calls the net without mixing
 HYBRID = "hybrid"
 PLUGIN = "plug-in"
 
