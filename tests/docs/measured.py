@@ -45,7 +45,7 @@ TABLES |= {"encoders": _encoders, "own": _own}
 def searched(mixer: str) -> str:
     """Test top-1 of eight seeds of a mixer's newest version, in the net that its search chose."""
     found: dict[tuple[int, str], list[float]] = {}
-    for path in (PUBLISHED / "choices-cpu" / "records").glob("accuracy-*.json"):
+    for path in (PUBLISHED / "cifar100-cpu" / "records").glob("accuracy-*.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
         trial = record["trial"]
         if trial["mixer"] == mixer and (trial["norm"], trial.get("positions", "none")) != ("image", "none"):

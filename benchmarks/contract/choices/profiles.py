@@ -112,6 +112,12 @@ PROFILES: dict[tuple[str, str], Profile] = {
             "mlp_mixer": 3e-3,
             "performer": 3e-3,
         },
+        net_of={
+            "attention": ("token", "none"),
+            "conv1x1": ("image", "sine"),
+            "fft_complex": ("image", "sine"),
+            "fft_real": ("image", "sine"),
+        },
         tuned_lrs=QUICK_TUNED_LRS,
         warmup_epochs=0.5,
         augment="none",  # five epochs of a small net underfit: results/experiments.md

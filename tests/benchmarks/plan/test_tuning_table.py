@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from synthetic import make_trial, save, save_accuracy
 
-from benchmarks.contract.choices.profiles import PROFILES
+from benchmarks.contract.choices.profiles import PROFILES, USUAL_NET
 from benchmarks.contract.choices.tuning import best_point, choices, chosen_point, points_to_try, tuning_records
 from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.build import write_report
@@ -197,17 +197,18 @@ def test_the_test_split_is_read_once_at_the_end_of_training_and_never_in_tuning(
     assert "test_top1_percent" in result.record.metrics
 
 
-def test_without_a_sweep_each_mixer_takes_the_rate_that_the_published_one_chose(tmp_path):
+def test_without_a_sweep_each_mixer_takes_the_rate_and_the_net_that_the_published_one_chose(tmp_path):
     profile = PROFILES["quick", "cifar100"]
     (tmp_path / "records").mkdir()
-    for folder in ("cifar100-cpu", "choices-cpu"):  # repaired mixers are swept in the second
-        for record in (PUBLISHED / folder / "records").glob("tuning-*.json"):
-            (tmp_path / "records" / record.name).symlink_to(record)
-    request = Request(dataset="cifar100", profile="quick", device="cpu", results=tmp_path)
+    for record in (PUBLISHED / "cifar100-cpu" / "records").glob("tuning-*.json"):
+        (tmp_path / "records" / record.name).symlink_to(record)
+    request = Request(dataset="cifar100", profile="quick", mixer="*", device="cpu", results=tmp_path)
     taken = Plan(request).tuned_at(32)  # sweeps over other nets left out
     assert {"attention", "dct", "linear"} <= set(taken)
     assert {mixer: choice.lr for mixer, choice in taken.items()} == {m: profile.lr_of.get(m, profile.lr) for m in taken}
     assert {choice.weight_decay for choice in taken.values()} == {profile.weight_decay}
+    nets = {mixer: choice.net for mixer, choice in taken.items() if choice.net not in (None, USUAL_NET)}
+    assert nets == profile.net_of
 
 
 def test_a_mixer_that_no_sweep_tried_has_no_choice():
