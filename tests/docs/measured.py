@@ -42,20 +42,6 @@ TABLES |= {"encoders": _encoders, "own": _own}
 
 
 @named
-def searched(mixer: str) -> str:
-    """Test top-1 of eight seeds of a mixer's newest version, in the net that its search chose."""
-    found: dict[tuple[int, str], list[float]] = {}
-    for path in (PUBLISHED / "cifar100-cpu" / "records").glob("accuracy-*.json"):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        trial = record["trial"]
-        if trial["mixer"] == mixer and (trial["norm"], trial.get("positions", "none")) != ("image", "none"):
-            found.setdefault((trial["mixer_version"], trial["norm"]), []).append(record["metrics"]["test_top1_percent"])
-    values = found[max(found)]
-    assert len(values) == 8
-    return f"{sum(values) / 8:.1f}"
-
-
-@named
 def transforms(what: str) -> str:
     return str(len(list((PUBLISHED / "transforms" / "transforms" / "records").glob("*.json"))))
 

@@ -14,17 +14,16 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "results" / "published"
 CIFAR = PUBLISHED / "cifar100-cpu"
-# the main setting of the comparison, and what others change of it
-MAIN = {
-    "image_size_px": "32", "patch_size_px": 4, "dim": 64, "epochs": 5, "match": "width", "norm": "image",
-    "coordinates": True,
-}  # fmt: skip
+# the main setting of the comparison, each mixer in the net of its choice, and what others change of it
+MAIN = {"image_size_px": "32", "patch_size_px": 4, "dim": 64, "epochs": 5, "match": "width", "coordinates": True}
+USUAL = {"norm": "image", "positions": "none"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "main": {},
-    "params": {"match": "params", "dim": None},
-    "six": {"epochs": 6},
-    **{f"px{size}": {"image_size_px": str(size)} for size in (16, 32, 48)},
-    **{f"patch{size}": {"image_size_px": "16", "patch_size_px": size, "dim": 32} for size in (1, 2, 4, 8)},
+    "usual": USUAL,
+    "params": {"match": "params", "dim": None, **USUAL},
+    "six": {"epochs": 6, **USUAL},
+    **{f"px{size}": {"image_size_px": str(size), **USUAL} for size in (16, 32, 48)},
+    **{f"patch{size}": {"image_size_px": "16", "patch_size_px": size, "dim": 32, **USUAL} for size in (1, 2, 4, 8)},
 }
 LEARNED = (
     "mlp_mixer", "linear", "conv_mixer", "linear_separable", "global_filter", "gmlp", "attention", "linear_attention",
@@ -77,7 +76,7 @@ def cifar(name: str, setting: str = "main") -> pd.DataFrame:
     for column, value in {**MAIN, **SETTINGS[setting]}.items():
         if value is not None:
             found = found[found[column] == value]
-    return found
+    return found[found["net"] != "unchosen"] if setting == "main" else found
 
 
 def labelled(mixer: str, labels: Iterable[str]) -> str:
@@ -141,13 +140,14 @@ def top1(mixer: str, setting: str = "main") -> str:
 
 
 def _seed_0(label: str) -> float:
-    """Of the main setting, by the chosen rate."""
+    """Of the main setting, in the usual net, by the chosen rate."""
     mixer, _, version = label.partition(" v")
-    found = row(mixer)
+    found = row(mixer, "usual")
+    fields = [name for name in (*MAIN, *USUAL, "lr") if name != "image_size_px"]
     for path in (CIFAR / "records").glob("accuracy-*.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
-        trial = {"norm": "image", "coordinates": True, "match": "width", "mixer_version": 1, **record["trial"]}
-        same = all(trial[name.removesuffix("_px")] == found[name] for name in (*MAIN, "lr") if name != "image_size_px")
+        trial = {**USUAL, "coordinates": True, "match": "width", "mixer_version": 1, **record["trial"]}
+        same = all(trial[name.removesuffix("_px")] == found[name] for name in fields)
         newest = trial["mixer_version"] == int(version or published_versions()[mixer])
         if same and newest and (trial["mixer"], trial["image_size"], trial["seed"]) == (mixer, 32, 0):
             return record["metrics"]["test_top1_percent"]
@@ -156,7 +156,7 @@ def _seed_0(label: str) -> float:
 
 def _with_six(mixer: str) -> pd.Series:
     rows = cifar("summary", "six")
-    rows = rows[rows["lr"] == row(mixer)["lr"]].set_index("label", drop=False)
+    rows = rows[rows["lr"] == row(mixer, "usual")["lr"]].set_index("label", drop=False)
     return rows.loc[labelled(mixer, rows.index)]
 
 

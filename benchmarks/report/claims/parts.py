@@ -85,6 +85,7 @@ class Finding:
     counted: str  # what n counts: seeds, rounds, sizes, mixers
     behind: tuple[Part, ...] = ()  # what the parts are made of; decides nothing by itself
     needed: tuple[str, ...] = ()  # without which nothing is decided, not even against the claim
+    own_nets: bool = True  # each mixer with the norm and positions of its choice; else with the usual ones all the same
 
 
 class Rule(Protocol):

@@ -42,7 +42,7 @@ class EffectOverMixers(Accuracies):
     at: tuple[Fields, ...] = ((),)
     claimed: Range = (0, INFINITE)
 
-    def rank(self, finding: Finding) -> tuple[int, int]:
+    def rank(self, finding: Finding) -> tuple[int, ...]:
         """The setting with most mixers, whatever it says."""
         return len(finding.missing), -len(finding.behind)
 
@@ -98,7 +98,7 @@ class VarianceShares(Accuracies):
     without: str = "linear"
     patches: tuple[int, ...] = (1, 2, 4, 8)
 
-    def rank(self, finding: Finding) -> tuple[int, int]:
+    def rank(self, finding: Finding) -> tuple[int, ...]:
         return len(finding.needed), -len(finding.behind)
 
     def _in_setting(self, evidence: Evidence, runs: Sequence[Runs]) -> Finding | None:

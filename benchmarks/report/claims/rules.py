@@ -13,6 +13,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmarks.contract.choices.chosen_nets import UNCHOSEN
 from benchmarks.report.alike import TRAINED_ALIKE, all_but, as_compared, held_equal, row_as_compared, same_rows
 from benchmarks.report.baselines import highest
 from benchmarks.report.choose import FAILED
@@ -104,9 +105,10 @@ class Accuracies:
             kept &= frame["seed"].isin(self.seeds)
         return Evidence(frame[kept].reset_index(drop=True), evidence.results)
 
-    def rank(self, finding: Finding) -> tuple[int, int]:
-        """Smallest in the setting that says most: the claim whole, then many seeds; never what the outcome is."""
-        return len(finding.missing), -min(part.n for part in finding.parts)
+    def rank(self, finding: Finding) -> tuple[int, ...]:
+        """Smallest in the setting that says most: the claim whole, own nets, many seeds; never what the outcome is."""
+        n = min(part.n for part in finding.parts)
+        return len(finding.missing), n < FEWEST_SEEDS, not finding.own_nets, -n
 
     def arms(self, runs: Sequence[Runs]) -> dict[Arm, Runs]:
         """The latest version of each net."""
@@ -126,7 +128,8 @@ class Accuracies:
         if self.condition is not None and not self._holds(evidence, by_arm, self.condition):
             parts = [dataclasses.replace(p, low=None, high=None, note=str(self.condition)) for p in parts]
         setting = accuracy_setting(evidence, runs, self.free)
-        return Finding(tuple(parts), tuple(dict.fromkeys(missing)), setting, self.unit, "seeds")
+        own = in_own_nets(runs)
+        return Finding(tuple(parts), tuple(dict.fromkeys(missing)), setting, self.unit, "seeds", own_nets=own)
 
     def nets(self, contrast: Contrast, contrasts: Sequence[Contrast]) -> Sequence[Arm]:
         """Of which one above its baseline is enough for a contrast to say something: all that are compared."""
@@ -205,8 +208,8 @@ class EachMixer(Accuracies):
     def nets(self, contrast: Contrast, contrasts: Sequence[Contrast]) -> Sequence[Arm]:
         return contrast.arms  # of each mixer it is asked anew
 
-    def rank(self, finding: Finding) -> tuple[int, int]:
-        return -len(finding.parts), -min(part.n for part in finding.parts)
+    def rank(self, finding: Finding) -> tuple[int, ...]:
+        return -len(finding.parts), not finding.own_nets, -min(part.n for part in finding.parts)
 
     def _in_setting(self, evidence: Evidence, runs: Sequence[Runs]) -> Finding | None:
         finding = super()._in_setting(evidence, runs)
@@ -216,6 +219,11 @@ class EachMixer(Accuracies):
         if len(finding.parts) < FEWEST_MIXERS:
             missing.append(f"more than {span_of([len(finding.parts)], 'mixer')}")
         return dataclasses.replace(finding, missing=tuple(missing))
+
+
+def in_own_nets(runs: Sequence[Runs]) -> bool:
+    """Whether no mixer has the usual norm and positions where its search chose others."""
+    return all(r.setting["net"] != UNCHOSEN for r in runs)
 
 
 def failed_mixers(evidence: Evidence, runs: Sequence[Runs], free: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ import pandas as pd
 from benchmarks.contract.facts.devices import DEVICES
 from benchmarks.contract.record import write_text
 from benchmarks.report.claims.parts import CONTRADICTED, INFINITE, SUPPORTED, Part, make_part
-from benchmarks.report.claims.rules import accuracy_setting, difference, lost_mixers
+from benchmarks.report.claims.rules import accuracy_setting, difference, in_own_nets, lost_mixers
 from benchmarks.report.claims.verdicts import effect_text
 from benchmarks.report.stats.evidence import Evidence
 from benchmarks.report.stats.paired import Runs
@@ -83,6 +83,7 @@ class Answer:
     setting: str = ""
     pairs: int = 0
     failed: tuple[str, ...] = ()  # mixers of further pairs, of which no run ended
+    own_nets: bool = True  # each mixer with the norm and positions of its choice
 
     @property
     def words(self) -> str:
@@ -102,7 +103,7 @@ def settled(evidence: Sequence[Evidence]) -> list[Answer]:
 def _answer(statement: Statement, place: str, evidence: Sequence[Evidence]) -> Answer:
     found = [answer for group in evidence for answer in _in_group(statement, place, group)]
     nothing = Answer(statement, place, NOT_MEASURED)
-    return min(found, key=lambda a: (-a.pairs, -(a.part.n if a.part else 0)), default=nothing)
+    return min(found, key=lambda a: (-a.pairs, not a.own_nets, -(a.part.n if a.part else 0)), default=nothing)
 
 
 def _in_group(statement: Statement, place: str, evidence: Evidence) -> list[Answer]:
@@ -113,7 +114,8 @@ def _in_group(statement: Statement, place: str, evidence: Evidence) -> list[Answ
             if len(parts) >= statement.fewest:
                 setting = accuracy_setting(evidence, runs, ())
                 failed = _failed(statement, evidence, runs)
-                answers.append(Answer(statement, place, *_outcome(parts, failed), setting, len(parts), failed))
+                outcome = _outcome(parts, failed)
+                answers.append(Answer(statement, place, *outcome, setting, len(parts), failed, in_own_nets(runs)))
     return answers
 
 

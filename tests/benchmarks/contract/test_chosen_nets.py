@@ -17,7 +17,7 @@ from benchmarks.plan.trials import Plan, Request
 from benchmarks.report.alike import TRAINED_ALIKE, comparisons
 from benchmarks.report.build import write_report
 from benchmarks.report.choose import main_rows
-from benchmarks.report.claims.rules import EachMixer, Evidence
+from benchmarks.report.claims.rules import Accuracies, Arm, Contrast, EachMixer, Evidence
 from benchmarks.report.frame import results_frame
 from benchmarks.report.stats.leader import leader
 from benchmarks.report.stats.paired import Sample
@@ -212,6 +212,21 @@ def test_a_claim_about_the_norm_compares_nets_that_differ_in_the_norm_alone(trai
     assert {part.what.split()[0]: round(part.effect) for part in finding.parts} == {
         "dct": 7, "attention": 17, "random": 7,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("chosen_seeds", "n"), [(3, 3), (2, 5)])
+def test_a_claim_is_judged_in_own_nets_once_these_have_seeds_enough(tmp_path, chosen_seeds, n) -> None:
+    for mixer in ("dct", "hadamard"):
+        search(tmp_path, mixer, 40, 45, 44)
+        own = SETTING | {"lr": 0.008, "weight_decay": 0.05}
+        for seed in range(5):
+            save_accuracy(tmp_path, mixer, 40 + seed, seed, **own)
+        for seed in range(chosen_seeds):
+            save_accuracy(tmp_path, mixer, 50 + seed, seed, positions="learned", **own)
+    rule = Accuracies((Contrast((Arm("dct"), Arm("hadamard")), (0, 100)),))
+    finding = rule.find(Evidence(results_frame(tmp_path), tmp_path))
+    assert finding is not None and finding.own_nets == (n == 3)
+    assert [part.n for part in finding.parts] == [n]
 
 
 def test_the_report_shows_norm_and_positions_of_the_search_and_what_was_chosen(trained) -> None:
