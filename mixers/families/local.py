@@ -49,12 +49,12 @@ class Conv1x1(Mixer):
     year=2022,
 )
 class ConvMixer(Mixer):
-    """Depthwise k x k convolution: each channel with its own kernel, zeros beyond the border.
+    """Depthwise k x k convolution, GELU, batch norm: each channel with its own kernel, zeros beyond the border.
 
     Complexity 2 k^2 C N. On a grid of one row, a sequence, the kernel is 1 x k: 2 k C N.
 
-    Differs from the paper in that a GELU and a batch norm follow the convolution there, which activation="gelu" puts
-    there, and in the norms of our block, where it has none. In training the batch norm takes its
+    Differs from the paper in the norms of our block, where it has none. activation="none" leaves GELU and batch norm
+    out: the convolution alone, a linear map. In training the batch norm takes its
     statistics from the batch, which must hold more than one token; under gradient checkpointing its running statistics
     move twice a step. With it padding is kept out of the statistics, and for the kernels it is like what is beyond the
     border; without it padding is mixed as any token.
@@ -63,18 +63,20 @@ class ConvMixer(Mixer):
         dim: channels.
         size: (H, W) of the grid.
         kernel: k, odd; 5 as in the paper's nets for small images.
-        activation: "none", or "gelu" for the paper's GELU and batch norm behind the convolution.
+        activation: "gelu" for the paper's GELU and batch norm behind the convolution, or "none".
 
     Raises:
         MixerError: kernel is even or not from 1 to 1,023, or activation is unknown.
     """
 
+    version = 2  # 1 had neither GELU nor batch norm
     memory_format = torch.channels_last
+    takes_padding = True
 
-    def __init__(self, dim: int, size: tuple[int, int], kernel: int = 5, activation: str = "none") -> None:
+    def __init__(self, dim: int, size: tuple[int, int], kernel: int = 5, activation: str = "gelu") -> None:
         super().__init__(dim, size)
         self.kernel = _odd("conv_mixer", kernel)
-        self.activation = one_of("conv_mixer: activation", activation, ("none", "gelu"))
+        self.activation = one_of("conv_mixer: activation", activation, ("gelu", "none"))
         self.window = _window(self.size, self.kernel)
         self.conv = nn.Conv2d(dim, dim, self.window, padding=_border(self.window), groups=dim)
         self.norm = nn.BatchNorm2d(dim) if self.activation == "gelu" else None

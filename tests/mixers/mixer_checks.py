@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from mixers import Mixer, UnsupportedSize, create_mixer
 from mixers.transforms.definitions import hadamard_order
@@ -35,9 +35,13 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 
 def build(name: str, dim: int, size: tuple[int, int], seed: int = 0) -> Mixer:
-    """A mixer whose parameters are those of `seed`."""
+    """A mixer whose parameters are those of `seed`.
+
+    One with a batch norm is set to evaluate, since in training its state moves: `test_batch_norm.py`.
+    """
     torch.manual_seed(seed)
-    return create_mixer(name, dim, size)
+    mixer = create_mixer(name, dim, size)
+    return mixer.eval() if any(isinstance(part, nn.BatchNorm2d) for part in mixer.modules()) else mixer
 
 
 def build_if_defined(name: str, dim: int, size: tuple[int, int], seed: int = 0) -> Mixer | None:

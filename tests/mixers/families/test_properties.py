@@ -39,8 +39,8 @@ ISOMETRIES = [
     *("fft_complex", "fft_scrambled", "fft_pairs", "hartley"),
     *("dct", "hadamard", "random_orthogonal", "conv1x1"),
 ]
-NOT_LINEAR = ["fft_magphase", "attention", "linear_attention", "performer", "mlp_mixer", "gmlp", "afno"]
-AFFINE = ["conv_mixer"]  # linear but for its bias
+NOT_LINEAR = ["fft_magphase", "attention", "linear_attention", "performer", "mlp_mixer", "gmlp", "afno", "conv_mixer"]
+AFFINE = ["conv_mixer(activation=none)"]  # linear but for its bias
 SAME_FOR_ALL_CHANNELS = [
     *("fft_real_2d", "fft_imag", "hartley", "dct", "hadamard", "random_separable", "linear_separable"),
     *("random", "random_orthogonal", "linear", "mlp_mixer", "conv1x1", "pool"),
@@ -260,7 +260,7 @@ def test_the_gradient_of_magnitude_and_phase_is_finite_for_a_blank_image() -> No
 @pytest.mark.parametrize("size", [(6, 9), (1, 5), (3, 3)], ids=str)
 def test_local_mixers_are_scipys(size: tuple[int, int]) -> None:
     x = _images(4, size, 1)
-    conv = _exact("conv_mixer", 4, size)
+    conv = _exact("conv_mixer(activation=none)", 4, size)
     for channel in range(4):
         kernel = conv.conv.weight[channel, 0].detach().numpy()
         expected = scipy.signal.correlate2d(x[0, channel].numpy(), kernel, mode="same")
@@ -360,7 +360,7 @@ def test_a_net_of_gmlp_has_about_attentions_parameters() -> None:
 
 @pytest.mark.parametrize("training", [False, True])
 def test_conv_mixer_has_its_papers_gelu_and_batch_norm(training: bool) -> None:
-    mixer, x = _exact("conv_mixer(activation=gelu)", 8, (4, 5)).train(training), _images(8, (4, 5))
+    mixer, x = _exact("conv_mixer", 8, (4, 5)).train(training), _images(8, (4, 5))
     mixer.norm.running_mean.uniform_(-1, 1)
     mixer.norm.running_var.uniform_(0.5, 2)
     mean, var = mixer.norm.running_mean.numpy().copy(), mixer.norm.running_var.numpy().copy()
@@ -374,8 +374,8 @@ def test_conv_mixer_has_its_papers_gelu_and_batch_norm(training: bool) -> None:
     torch.testing.assert_close(mixer.reference(x), mixer(x), rtol=0, atol=1e-11)
 
 
-def test_conv_mixer_has_no_norm_unless_asked() -> None:
-    assert {name for name, _ in create_mixer("conv_mixer", 8, (4, 4)).named_parameters()} == {
+def test_conv_mixer_has_no_norm_where_it_is_left_out() -> None:
+    assert {name for name, _ in create_mixer("conv_mixer(activation=none)", 8, (4, 4)).named_parameters()} == {
         "conv.weight",
         "conv.bias",
     }
@@ -442,7 +442,7 @@ def test_random_orthogonal_matrices_have_no_preferred_sign() -> None:
         ("pool(kernel=1)", "zero everywhere; allowed: odd numbers from 3"),
         ("pool(kernel=1,subtract=False)", "no mixing; allowed: odd numbers from 3"),
         ("pool(subtract=1)", "subtract is 1; allowed: True, False"),
-        ("conv_mixer(activation=relu)", "activation is 'relu'; allowed: none, gelu"),
+        ("conv_mixer(activation=relu)", "activation is 'relu'; allowed: gelu, none"),
         ("gmlp(expansion=0)", "expansion is 0; allowed"),
         ("mlp_mixer(hidden=0)", "hidden is 0; allowed"),
         ("gmlp(split=2)", "split is 2; allowed: True, False"),

@@ -21,7 +21,7 @@ SPECS = [
     *(f"{name}(method={m})" for name in ("dct", "fft_complex", "fft_real") for m in ("gemm", "fft", "fused")),
     *(f"attention(backend={backend})" for backend in ("plain", "torch")),
     "gmlp(split=False)",
-    "conv_mixer(activation=gelu)",
+    "conv_mixer",
     "pool(subtract=False)",
     "afno(blocks=4,shrink=0)",
     "performer(features=5,positions=none)",
