@@ -6,6 +6,7 @@ the published formula in plain torch stands in. To add a peer: write a builder, 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import importlib
@@ -185,7 +186,8 @@ def _timm_depthwise(ours: Any) -> nn.Module:
 
     kernel = ours.kernel
     peer = SepConv(ours.dim, expansion_ratio=1, bias=True, kernel_size=kernel, padding=kernel // 2).dwconv
-    return _copied(peer, weight=ours.conv.weight, bias=ours.conv.bias)
+    peer = _copied(peer, weight=ours.conv.weight, bias=ours.conv.bias)
+    return peer if ours.norm is None else nn.Sequential(peer, nn.GELU(), copy.deepcopy(ours.norm))
 
 
 def _timm_pooling(ours: Any) -> nn.Module:
@@ -251,7 +253,13 @@ PAIRS = (
     ),
     Pair("mlp_mixer", "Mlp on transposed tokens", "timm", _timm_mlp, layout="tokens"),
     Pair("gmlp", "GatedMlp", "timm", _timm_gating, layout="tokens", note=_NO_PROJECTION),
-    Pair("conv_mixer", "SepConv's depthwise part", "timm", _timm_depthwise, note="our kernel size, with bias"),
+    Pair(
+        "conv_mixer",
+        "SepConv's depthwise part",
+        "timm",
+        _timm_depthwise,
+        note="our kernel size, with bias; torch's GELU and batch norm behind it",
+    ),
     Pair("pool", "Pooling", "timm", _timm_pooling),
     Pair("shift", "ShiftViT's formula", "torch", plain.ShiftViT),
 )

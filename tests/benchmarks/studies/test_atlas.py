@@ -31,8 +31,8 @@ def seeded():
 
 
 def layer(name: str, dim: int = 8, size: tuple[int, int] = (4, 4)):
-    """A mixer in float64, and one image for it."""
-    return create_mixer(name, dim, size).double(), torch.randn(1, dim, *size, dtype=torch.float64)
+    """A mixer in float64, as it evaluates, and one image for it."""
+    return create_mixer(name, dim, size).double().eval(), torch.randn(1, dim, *size, dtype=torch.float64)
 
 
 def spectrum(name: str, dim: int = 8, size: tuple[int, int] = (4, 4)) -> tuple[float, float]:

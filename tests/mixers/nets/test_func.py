@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from mixer_checks import default_dtype
+from mixer_checks import build, default_dtype
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, jacfwd, jacrev, jvp, stack_module_state, vmap
@@ -37,9 +37,8 @@ every_mixer = pytest.mark.parametrize(("spec", "size"), list(_cases()), ids=str)
 
 def _mixer(spec: str, size: tuple[int, int]) -> tuple[Mixer, Tensor, Tensor]:
     """A mixer in float64, two images, and a direction to move them in."""
-    torch.manual_seed(0)
     with default_dtype(torch.float64):
-        mixer = create_mixer(spec, 8, size)
+        mixer = build(spec, 8, size)
         return mixer, torch.randn(2, 8, *size), torch.randn(2, 8, *size)
 
 
