@@ -139,6 +139,11 @@ def top1(mixer: str, setting: str = "main") -> str:
     return f"{row(mixer, setting)['test_top1_percent_mean']:.1f}"
 
 
+@named
+def first_version(mixer: str) -> str:
+    return top1(f"{mixer} v1")
+
+
 def _seed_0(label: str) -> float:
     """Of the main setting, in the usual net, by the chosen rate."""
     mixer, _, version = label.partition(" v")
