@@ -73,7 +73,9 @@ class ChosenNets:
         names = [(mixer, version), (plain, version), *([(chooser, None)] if chooser != plain else [])]
         here = [search for search in self._searches if search.covers(trial)]
         at_this_size = [search for search in here if search.setting["image_size"] == trial["image_size"]]
-        for covering in (at_this_size, here, [search for search in self._published if search.covers(trial)]):
+        # what was published was searched in one precision
+        published = self._published if trial["precision"] == FIELDS["precision"] else []
+        for covering in (at_this_size, here, [search for search in published if search.covers(trial)]):
             for name, of_version in names:
                 nets = {search.of(name, of_version) for search in covering} - {None}
                 if nets:
