@@ -37,7 +37,7 @@ KINDS = {"learned": LEARNED, "fixed": FIXED, "local": ("shift", "pool")}
 README = {  # the rows of its table
     "mlp_mixer": "two learned layers over the tokens",
     "linear": "one learned matrix over the tokens",
-    "conv_mixer": "a depthwise convolution",
+    "conv_mixer": "a depthwise convolution, GELU, batch norm",
     "gmlp": "a learned gate over the tokens",
     "attention": "multi-head self-attention",
     "dct": "a cosine transform",
@@ -238,14 +238,6 @@ def below(reference: str, setting: str) -> str:
     rows = cifar("differences", setting)
     rows = rows[rows["reference"] == labelled(reference, rows["reference"].unique())]
     return code(rows[rows["verdict"] == "lower"]["label"])
-
-
-@named
-def outdated() -> str:
-    from mixers.registry import list_mixers, mixer_entry
-
-    old = [name for name in list_mixers() if mixer_entry(name).cls.version > published_versions().get(name, 1)]
-    return code(old) if old else "none"
 
 
 @functools.cache
