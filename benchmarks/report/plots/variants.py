@@ -64,15 +64,27 @@ def by_size(summary: pd.DataFrame, frame: pd.DataFrame, folder: Path) -> list[Pa
     """
     paths: list[Path] = []
     extent = extent_of(summary)
-    for of, found in (
-        (extent, rows_by(square_ones(summary), extent.field, "patch_size")),
-        (PATCHES, rows_by(summary, "patch_size")),
+    for of, table, free in (
+        (extent, square_ones(summary), (extent.field, "patch_size")),
+        (PATCHES, summary, ("patch_size",)),
     ):
-        sweeps = [rows for _, rows in found if several_sizes(rows, of)[of.field].nunique() > 1]
+        sweeps = _sweeps(table, of, free)
+        if any(_changes_nets(rows, of) for rows in sweeps):
+            sweeps = _sweeps(table.assign(net=None), of, free)  # norm and positions as they are
         if sweeps:
             rows = max(sweeps, key=lambda rows: len(several_sizes(rows, of)))
             paths += draw_by_size(rows, of, frame, folder, f"accuracy-by-{of.word}")
     return paths
+
+
+def _sweeps(table: pd.DataFrame, of: Extent, free: Sequence[str]) -> list[pd.DataFrame]:
+    return [rows for _, rows in rows_by(table, *free) if several_sizes(rows, of)[of.field].nunique() > 1]
+
+
+def _changes_nets(rows: pd.DataFrame, of: Extent) -> bool:
+    """Whether a mixer has another norm or position encoding at one size than at the next."""
+    nets = several_sizes(rows, of).groupby("label")[["norm", "positions"]].nunique()
+    return bool((nets > 1).any(axis=None))
 
 
 def several_sizes(rows: pd.DataFrame, of: Extent) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from benchmarks.report.build import write_report
 from benchmarks.report.choose import main_rows
 from benchmarks.report.claims.rules import Accuracies, Arm, Contrast, EachMixer, Evidence
 from benchmarks.report.frame import results_frame
+from benchmarks.report.plots import variants
 from benchmarks.report.stats.leader import leader
 from benchmarks.report.stats.paired import Sample
 from benchmarks.report.tables.differences import paired_table
@@ -212,6 +213,20 @@ def test_a_claim_about_the_norm_compares_nets_that_differ_in_the_norm_alone(trai
     assert {part.what.split()[0]: round(part.effect) for part in finding.parts} == {
         "dct": 7, "attention": 17, "random": 7,
     }  # fmt: skip
+
+
+def test_a_line_over_sizes_joins_results_of_one_net_alone(trained, monkeypatch) -> None:
+    """dct chose learned positions at 16 px; at 32 px nobody searched."""
+    for mixer, top1 in (("dct", 44), ("attention", 66)):
+        for seed in range(3):
+            save_accuracy(trained, mixer, top1 + seed, seed, **SETTING | {"lr": 0.008, "image_size": 32})
+    drawn = []
+    monkeypatch.setattr(variants, "draw_by_size", lambda rows, *_: drawn.append(rows) or [])
+    frame = results_frame(trained)
+    variants.by_size(summary_table(frame), frame, trained)
+    (rows,) = drawn
+    of_dct = rows[rows["label"] == "dct"].set_index("image_size")
+    assert dict(of_dct["test_top1_percent_mean"]) == {16: 41, 32: 45} and {*of_dct["positions"]} == {"none"}
 
 
 @pytest.mark.parametrize(("chosen_seeds", "n"), [(3, 3), (2, 5)])
