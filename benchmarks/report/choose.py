@@ -59,7 +59,11 @@ def runs_of(row: Mapping[Any, Any] | pd.Series, records: pd.DataFrame) -> pd.Dat
 
 
 def best_learning_rates(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a mixer: most seeds first, then the best on held-out images; the test split chooses nothing."""
+    """One row a mixer, of its newest version: most seeds first, then the best on held-out images.
+
+    The test split chooses nothing.
+    """
+    rows = rows[rows["mixer_version"] == rows.groupby("mixer")["mixer_version"].transform("max")]
     order = rows.assign(_n=[-n for n in rows["n"]], _val=[-(plain(v) or 0.0) for v in rows["val_top1_percent_mean"]])
     order = order.sort_values(["_n", "_val", "lr", "label"], kind="stable").drop_duplicates("label")
     return order.sort_values("label", kind="stable").reset_index(drop=True)

@@ -12,8 +12,9 @@ from synthetic import make_trial, save, save_accuracy
 from benchmarks.contract.facts.metrics import METRICS
 from benchmarks.contract.record import Record
 from benchmarks.report.build import write_report
+from benchmarks.report.choose import best_learning_rates
 from benchmarks.report.frame import results_frame
-from benchmarks.report.tables.summary import OF_MOST
+from benchmarks.report.tables.summary import OF_MOST, summary_table
 
 
 def test_summary_has_mean_and_interval_over_seeds_and_joins_the_same_net(results):
@@ -76,12 +77,23 @@ def test_settings_do_not_mix_and_the_plot_takes_the_learning_rate_chosen_on_held
         trial = make_trial("accuracy", "dct", lr=lr)
         save(tmp_path, trial, {"test_top1_percent": test, "val_top1_percent": val})
     frame = results_frame(tmp_path)
-    from benchmarks.report.choose import best_learning_rates
-    from benchmarks.report.tables.summary import summary_table
 
     table = summary_table(frame)
     assert list(table["lr"]) == [0.001, 0.004]
     assert list(best_learning_rates(table)["lr"]) == [0.004]
+
+
+def test_of_a_mixers_versions_the_newest_alone_is_ranked_and_the_table_has_both(tmp_path):
+    for version, top1, seeds in ((1, 50.0, 3), (2, 40.0, 1)):
+        for seed in range(seeds):
+            save_accuracy(tmp_path, "attention", top1 + seed, seed, mixer_version=version)
+    save_accuracy(tmp_path, "dct", 45.0, 0)
+    write_report(tmp_path)
+    assert sorted(row["label"] for row in summary(tmp_path)) == ["attention", "attention v1", "dct"]
+    table = summary_table(results_frame(tmp_path))
+    assert list(best_learning_rates(table)["label"]) == ["attention", "dct"]
+    older = best_learning_rates(table[table["label"] == "attention v1"])
+    assert list(older["label"]) == ["attention v1"]  # where no newer one was trained
 
 
 def test_two_versions_of_a_plug_in_do_not_share_a_mean(tmp_path):
