@@ -21,7 +21,7 @@ import pandas as pd
 import scipy.special
 from numpy.typing import NDArray
 
-from benchmarks.report.alike import SAME_NET, held_equal
+from benchmarks.report.alike import SAME_NET, TRAINED_ALIKE, held_equal
 from benchmarks.report.choose import finished
 from benchmarks.report.frame import plain
 from benchmarks.report.notes import setting_words
@@ -46,6 +46,7 @@ class Long:
     curves: Mapping[str, Mapping[int, Mapping[int, float]]]
     short: Mapping[str, Runs]  # the same nets trained for five epochs
     short_held: Mapping[str, Mapping[int, float]]  # held-out top-1 of these at their end, by mixer and seed
+    beside: tuple[Long, ...] = ()  # other norms or positions, of too few mixers for an order of their own
 
     @property
     def mixers(self) -> list[str]:
@@ -108,13 +109,21 @@ class Crossing:
 def long_runs(sample: Sample, frame: pd.DataFrame) -> list[Long]:
     """The groups of mixers that were trained long and alike, those of most mixers first; [] where there are none."""
     held = _held_out(frame)
-    found = []
-    for runs in sample.settings():
-        if (runs[0].setting["epochs"] or 0) >= LONG_EPOCHS:
-            group = _long(runs, sample, held)
-            if group is not None:
-                found.append(group)
-    return found
+    trained = [runs for runs in sample.settings() if (runs[0].setting["epochs"] or 0) >= LONG_EPOCHS]
+    found = [group for runs in trained if (group := _long(runs, sample, held)) is not None]
+    ranked = [group for group in found if len(group.curves) >= FEWEST_MIXERS]
+    few = [group for group in found if len(group.curves) < FEWEST_MIXERS]
+    few.sort(key=lambda group: -group.mean(group.mixers[0], group.last))
+    return [
+        dataclasses.replace(group, beside=tuple(other for other in few if _differ_in_net(group, other)))
+        for group in ranked
+    ]
+
+
+def _differ_in_net(group: Long, other: Long) -> bool:
+    """Whether norm and positions are all that two groups do not share."""
+    names = [name for name in TRAINED_ALIKE if name not in ("norm", "positions", "net")]
+    return all(plain(group.setting[name]) == plain(other.setting[name]) for name in names)
 
 
 def _held_out(frame: pd.DataFrame) -> dict[str, dict[int, float]]:
@@ -137,7 +146,7 @@ def _long(runs: Sequence[Runs], sample: Sample, held: Mapping[str, Mapping[int, 
         if not one.withheld
     }
     curves = {label: of_seeds for label, of_seeds in curves.items() if of_seeds}
-    if len(curves) < FEWEST_MIXERS:
+    if not curves:
         return None
     kept = {str(one.setting["label"]): one for one in runs if one.setting["label"] in curves}
     short = {label: _short(one, sample) for label, one in kept.items()}

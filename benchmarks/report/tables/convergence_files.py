@@ -40,8 +40,9 @@ COSINE = (
 )
 NOTE = (
     "Held-out top-1 in percent, mean over seeds with its 95 % Student-t interval. The test split is read once, at the "
-    f"end. {COSINE}"
+    f"end. {COSINE} Rows that name a norm or positions are other nets of that mixer, and no part of the order."
 )
+NETS = {"norm": "norm per {}", "positions": "{} positions"}
 ORDER_NOTE = (
     "Kendall's tau between the orders of the mixers: 1 the same, 0 unrelated, −1 reversed. 95 % intervals by a "
     "bootstrap over seeds; they err to the low side, since drawing seeds adds chance."
@@ -99,15 +100,24 @@ def _between(found: Estimate | None) -> str:
 
 
 def _accuracy_cells(group: Long) -> list[dict[str, str]]:
-    rows = []
-    for mixer in group.mixers:
-        row = {"mixer": clean(mixer)}
-        row |= {f"after {epoch}": _between(mean_interval(group.at(mixer, epoch))) for epoch in group.checkpoints}
-        row["test, at the end"] = _between(mean_interval(group.runs[mixer].top1.values()))
-        row[f"run of {SHORT_EPOCHS} epochs"] = _between(mean_interval(group.short_held.get(mixer, {}).values()))
-        row["seeds"] = str(len(group.curves[mixer]))
-        rows.append(row)
+    rows = [_accuracy_row(group, mixer, mixer) for mixer in group.mixers]
+    for other in group.beside:
+        own = [
+            words.format(other.setting[name])
+            for name, words in NETS.items()
+            if other.setting[name] != group.setting[name]
+        ]
+        rows += [_accuracy_row(other, mixer, ", ".join([mixer, *own])) for mixer in other.mixers]
     return rows
+
+
+def _accuracy_row(group: Long, mixer: str, words: str) -> dict[str, str]:
+    row = {"mixer": clean(words)}
+    row |= {f"after {epoch}": _between(mean_interval(group.at(mixer, epoch))) for epoch in group.checkpoints}
+    row["test, at the end"] = _between(mean_interval(group.runs[mixer].top1.values()))
+    row[f"run of {SHORT_EPOCHS} epochs"] = _between(mean_interval(group.short_held.get(mixer, {}).values()))
+    row["seeds"] = str(len(group.curves[mixer]))
+    return row
 
 
 def _order_cells(group: Long) -> list[dict[str, str]]:

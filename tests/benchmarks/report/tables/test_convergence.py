@@ -29,7 +29,7 @@ from benchmarks.report.tables.convergence import (
     settled_from,
     tau,
 )
-from benchmarks.report.tables.convergence_files import write_convergence
+from benchmarks.report.tables.convergence_files import sections, write_convergence
 
 GPU = MACHINE | {"device": "cuda"}
 # held-out accuracy after the first epochs and at the end; attention starts last and ends first
@@ -128,6 +128,24 @@ def test_a_pair_that_is_clear_at_neither_end_is_left_out_and_one_seed_has_no_int
     single = group_of(fill_long(tmp_path / "single", seeds=1))
     assert crossings(single) == [] and difference(single, "attention", "dct", 5).low is None
     assert all(row["tau_low"] is None for row in order_rows(single))
+
+
+def test_other_nets_of_a_mixer_stand_beside_and_move_no_order(tmp_path):
+    alone = group_of(fill_long(tmp_path))
+    for seed in range(3):
+        save_long(tmp_path, "attention", 100, seed, norm="token")
+        save_long(tmp_path, "conv1x1", 100, seed, positions="sine")
+        save_long(tmp_path, "dct", 100, seed, norm="token", dim=64)  # another width: in no row here
+    group = group_of(tmp_path)
+    assert group.curves == alone.curves and order_rows(group) == order_rows(alone)
+    table = sections(group)[0][2]
+    assert [row["mixer"] for row in table[len(CURVES) :]] == [
+        "attention, norm per token",
+        "conv1x1, sine positions",
+    ]
+    assert {row["seeds"] for row in table} == {"3"} and table[len(CURVES)]["after 100"].startswith("60.")
+    write_convergence(Evidence(results_frame(tmp_path), tmp_path), tmp_path)
+    assert "no part of the order" in (tmp_path / "convergence.md").read_text(encoding="utf-8")
 
 
 def test_runs_of_five_epochs_of_the_same_net_stand_beside(tmp_path):
