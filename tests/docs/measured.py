@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from published import CIFAR, PUBLISHED, TABLES, code, named, read, spread, table
+from published import PUBLISHED, TABLES, code, named, read, spread, table
 
 
 def _encoders() -> list[list[str]]:
@@ -214,13 +214,6 @@ def peer(mixer: str, beside: str) -> str:
     return spread(
         [r["ratio"] for r in rows if r["what"] == mixer and beside in r["beside"] and r["mode"] == "forward"], 2
     )
-
-
-@named
-def unsaid() -> str:
-    """Records that do not say which method ran."""
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in (CIFAR / "records").glob("*.json")]
-    return str(sum(record["status"] == "ok" and "method" not in record["metrics"] for record in records))
 
 
 # -- reliability

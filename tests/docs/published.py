@@ -204,6 +204,13 @@ def adds(mixer: str, patch: str) -> str:
 
 
 @named
+def gap(mixer: str, setting: str) -> str:
+    """Of attention over a mixer, both in the usual net."""
+    above, below = (row(name, setting)["test_top1_percent_mean"] for name in ("attention", mixer))
+    return f"{above - below:.1f}"
+
+
+@named
 def lead(setting: str) -> str:
     """Of attention over fft_real, seed 0."""
     labels = [row(mixer, "px16")["label"] for mixer in ("attention", "fft_real")]
@@ -337,6 +344,16 @@ def _comparisons() -> dict[str, str]:
 @named
 def claimed(one: str, other: str) -> str:
     return _comparisons()[f"{one} - {other}"]
+
+
+@named
+def many(claim: str, number: str, interval: str = "") -> str:
+    """How many times as fast or as large, of the numbered comparison of a claim."""
+    (title,) = claims_table().query("claim == @claim")["text"]
+    text = (CIFAR / "claims.md").read_text(encoding="utf-8").partition(f"## {title}")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| .+? \| +(\S+) times(?: \((\S+ to \S+)\))? \|", text, re.MULTILINE)
+    middle, ends = rows[int(number)]
+    return f"{middle} ({ends})" if interval else middle
 
 
 @named
