@@ -190,7 +190,7 @@ def family_panels(
     told += f" Grey: {listing(grey)}." if grey else ""
     columns = min(COLUMNS, len(families))
     values = [y for line in [*lines.values(), floor[1]] for _, y in line]
-    top = max(values) * (max(values) / min(values)) ** 0.24  # room for names
+    top = max(values) * (max(values) / min(values)) ** 0.42  # room for names
     ends = 10.0 ** math.floor(math.log10(top * (top / min(values)) ** 0.06)), 10.0 ** math.ceil(math.log10(min(values)))
     ticks = max(text_size(text, TICK_SIZE)[0] for text in (*map(show_number, ends), "1,000")) / 72
     figure, axes = make_figure(
