@@ -15,7 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "results" / "published"
 CIFAR = PUBLISHED / "cifar100-cpu"
 # the main setting of the comparison, each mixer in the net of its choice, and what others change of it
-MAIN = {"image_size_px": "32", "patch_size_px": 4, "dim": 64, "epochs": 5, "match": "width", "coordinates": True}
+MAIN = {
+    "image_size_px": "32", "patch_size_px": 4, "dim": 64, "depth": 4, "epochs": 5, "match": "width",
+    "coordinates": True,
+}  # fmt: skip
 USUAL = {"norm": "image", "positions": "none"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "main": {},
