@@ -21,7 +21,7 @@ import pandas as pd
 import scipy.special
 from numpy.typing import NDArray
 
-from benchmarks.report.alike import SAME_NET, TRAINED_ALIKE, held_equal
+from benchmarks.report.alike import SAME_NET, TRAINED_ALIKE, all_but, held_equal
 from benchmarks.report.choose import finished
 from benchmarks.report.frame import plain
 from benchmarks.report.notes import setting_words
@@ -122,7 +122,7 @@ def long_runs(sample: Sample, frame: pd.DataFrame) -> list[Long]:
 
 def _differ_in_net(group: Long, other: Long) -> bool:
     """Whether norm and positions are all that two groups do not share."""
-    names = [name for name in TRAINED_ALIKE if name not in ("norm", "positions", "net")]
+    names = held_equal(all_but(TRAINED_ALIKE, ("norm", "positions")), group.setting)
     return all(plain(group.setting[name]) == plain(other.setting[name]) for name in names)
 
 
